@@ -1,0 +1,1 @@
+"""Single-purpose commands for representation learning with autoencoders."""

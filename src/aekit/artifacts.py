@@ -1,0 +1,87 @@
+"""Write result files whole or not at all: a temporary file beside the target, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from aekit.errors import AekitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Return ``path`` after ``write`` filled it: whoever looks sees the old file or the new one whole.
+
+    Raises:
+        AekitError: The folder cannot be made or written, or the disk is full. Nothing is left behind then.
+    """
+    with _readable_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise AekitError(f"{path}: is a folder; give the name of a file")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        _sync_folder(path.parent)
+    return path
+
+
+def write_png(path: Path, figure: Figure, parameters: dict[str, Any]) -> Path:
+    """Return ``path`` with the figure as a PNG that carries the parameters that made it in a text chunk ``aekit``."""
+    # Software None: matplotlib would write its version into the file, and bytes would change with it.
+    metadata = {"Software": None, "aekit": json.dumps(parameters, sort_keys=True)}
+    return write_atomically(path, lambda file: figure.savefig(file, format="png", metadata=metadata))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Return ``path`` with the table as CSV: header line, no index column, floats to nine significant digits."""
+    text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, values: dict[str, Any]) -> Path:
+    """Return ``path`` with the values as indented JSON."""
+    text = json.dumps(values, indent=2) + "\n"
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+@contextlib.contextmanager
+def _readable_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AekitError(f"{path}: cannot be written ({reason}); choose another place with --output") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself must survive a power loss; file systems that cannot sync a folder say so, and that is all.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

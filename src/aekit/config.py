@@ -1,0 +1,194 @@
+"""What a run is made of: frozen dataclasses that check themselves and turn into plain dictionaries and back.
+
+Standard library only, so that the command line and ``aekit info`` need not load torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from aekit.errors import AekitError
+
+Kind = Literal["ae", "vae"]
+Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
+Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "mse"]
+Schedule = Literal["one-cycle", "constant"]
+Precision = Literal["auto", "fp32", "bf16"]
+Keep = Literal["last", "best"]
+Split = Literal["train", "val", "test"]
+
+T = TypeVar("T")
+
+
+def _check_choice(option: str, value: object, literal: Any) -> None:
+    if value not in get_args(literal):
+        raise AekitError(f"--{option}: {value!r} is not one of {', '.join(get_args(literal))}; choose one of them")
+
+
+def _check_at_least(option: str, value: float | None, minimum: float) -> None:
+    if value is not None and not (math.isfinite(value) and value >= minimum):
+        raise AekitError(f"--{option}: {value} is below {minimum:g}; give {minimum:g} or more")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are cut into splits.
+
+    Attributes:
+        name: A known data set, or the path of a folder or file of images.
+        image_size: (height, width) in pixels that images are resized and centre-cropped to; None keeps theirs.
+        grayscale: Turn colour into one channel of luma.
+        limit: At most so many images of each split, drawn with ``split_seed``; None takes all.
+        val: Fraction of the training images that is set aside for validation, in [0, 1).
+        split_seed: Seed of every random split. Apart from the run's seed, so that seeds compare on the same images.
+        skip_bad: Leave out images that cannot be decoded instead of stopping.
+    """
+
+    name: str = "mnist"
+    image_size: tuple[int, int] | None = None
+    grayscale: bool = False
+    limit: int | None = None
+    val: float = 0.0
+    split_seed: int = 0
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+            if len(self.image_size) != 2:
+                raise AekitError("--image-size: needs one number or HEIGHTxWIDTH; for example 64 or 218x178")
+            if min(self.image_size) < 8 or max(self.image_size) > 4096:
+                size = "x".join(map(str, self.image_size))
+                raise AekitError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
+        _check_at_least("limit", self.limit, 1)
+        _check_at_least("split-seed", self.split_seed, 0)
+        if not 0 <= self.val < 1:
+            raise AekitError(f"--val: {self.val} is outside [0, 1); give the fraction of train to set aside, as 0.2")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Attributes:
+        kind: ``ae`` for a plain autoencoder, ``vae`` for one with a Gaussian posterior.
+        arch: One of the architectures in :mod:`aekit.models`.
+        latent: Dimensions of the code.
+        layers: Depth, where the architecture has a choice; None is its default.
+        width: Channels (or hidden units) of the first layer, where there is a choice; None is its default.
+        loss: How the decoder's logits are read: the likelihood of a pixel, or for an ``ae`` plain squared error.
+    """
+
+    kind: Kind = "vae"
+    arch: Arch = "conv"
+    latent: int = 10
+    layers: int | None = None
+    width: int | None = None
+    loss: Loss = "bernoulli"
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, Kind)
+        _check_choice("arch", self.arch, Arch)
+        _check_choice("loss", self.loss, Loss)
+        _check_at_least("latent", self.latent, 1)
+        _check_at_least("layers", self.layers, 1)
+        _check_at_least("width", self.width, 1)
+        if self.kind == "vae" and self.loss == "mse":
+            raise AekitError("--loss: mse is no log-likelihood, so beta would have no scale; use gaussian for a VAE")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained.
+
+    Attributes:
+        epochs: Passes over the training images (or over ``samples_per_epoch`` of them).
+        batch_size: Images per step; None is the default, or all images if there are fewer.
+        lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
+        schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
+        beta: Weight of the KL divergence; 1 is the evidence lower bound.
+        beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
+        samples_per_epoch: Images drawn for an epoch, without repetition until all were seen; None takes all.
+        precision: ``bf16`` runs the network under autocast; ``auto`` takes it where the hardware has it.
+        compile: Run the network through ``torch.compile``.
+        keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
+        seed: Seed of initial weights, order of images and sampling noise.
+    """
+
+    epochs: int = 10
+    batch_size: int | None = None
+    lr: float | None = None
+    schedule: Schedule = "one-cycle"
+    beta: float = 1.0
+    beta_warmup: float = 0.0
+    samples_per_epoch: int | None = None
+    precision: Precision = "auto"
+    compile: bool = False
+    keep: Keep = "last"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("schedule", self.schedule, Schedule)
+        _check_choice("precision", self.precision, Precision)
+        _check_choice("keep", self.keep, Keep)
+        _check_at_least("epochs", self.epochs, 1)
+        _check_at_least("batch-size", self.batch_size, 1)
+        _check_at_least("beta", self.beta, 0)
+        _check_at_least("beta-warmup", self.beta_warmup, 0)
+        _check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
+        _check_at_least("seed", self.seed, 0)
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
+            raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.keep == "best" and self.data.val == 0:
+            raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as a dictionary of plain values that JSON can hold."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: dict[str, Any], source: str = "configuration") -> T:
+    """Return the configuration of type ``cls`` that ``values`` describes.
+
+    Raises:
+        AekitError: A key is unknown or a value is refused; ``source`` says where it came from.
+    """
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise AekitError(f"{source}: unknown setting {', '.join(unknown)}; it was written by another version of aekit")
+    try:
+        return cls(**values)
+    except (TypeError, AekitError) as error:
+        raise AekitError(f"{source}: {error}") from error
+
+
+def default_data_root() -> Path:
+    """Return where data sets are kept: ``$AEKIT_DATA``, or ``aekit`` in the user's data folder."""
+    if root := os.environ.get("AEKIT_DATA"):
+        return Path(root)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aekit"
+
+
+def cache_folder() -> Path:
+    """Return where decoded images are kept: ``$AEKIT_CACHE``, or ``aekit`` in the user's cache folder."""
+    if folder := os.environ.get("AEKIT_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aekit"

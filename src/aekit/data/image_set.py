@@ -1,0 +1,111 @@
+"""An image set: pixels as uint8 in memory or memory-mapped, with what is known of each image."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and their labels: all rows of a store, or some of them in a given order.
+
+    A subset shares the store, so that cutting splits out of a memory-mapped set of many gigabytes costs nothing.
+
+    Attributes:
+        store: Pixels, uint8 (M, C, H, W) with C 1 or 3, in memory or memory-mapped.
+        name: The data set's name, for titles and file names.
+        labels: Class of each image, int64 (N,), an index into ``class_names``; None if there are no classes.
+        class_names: One name a class.
+        attributes: Yes-or-no properties, bool (N, A), as CelebA has; None if there are none.
+        attribute_names: One name an attribute.
+        rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
+        fingerprint: SHA-256 over shape, pixels, labels and attributes; worked out from them if left empty.
+        n_skipped: Images that could not be decoded and were left out on request.
+    """
+
+    store: npt.NDArray[np.uint8]
+    name: str
+    labels: Indices | None = None
+    class_names: tuple[str, ...] = ()
+    attributes: npt.NDArray[np.bool_] | None = None
+    attribute_names: tuple[str, ...] = ()
+    rows: Indices | None = None
+    fingerprint: str = ""
+    n_skipped: int = 0
+
+    def __post_init__(self) -> None:
+        if self.store.dtype != np.uint8 or self.store.ndim != 4:
+            raise ValueError(f"images must be uint8 (N, C, H, W), not {self.store.dtype} {self.store.shape}")
+        for companion in (self.labels, self.attributes):
+            if companion is not None and len(companion) != len(self):
+                raise ValueError(f"{len(companion)} labels for {len(self)} images")
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+    def __len__(self) -> int:
+        return len(self.store if self.rows is None else self.rows)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (channels, height, width)."""
+        return self.store.shape[1], self.store.shape[2], self.store.shape[3]
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """Return all pixels, uint8 (N, C, H, W): the store itself, or a copy in memory if this is a subset."""
+        return self.store if self.rows is None else self.store[self.rows]
+
+    def take(self, indices: Indices) -> npt.NDArray[np.uint8]:
+        """Return the pixels of some images as a copy in memory, uint8 (len(indices), C, H, W)."""
+        return self.store[indices if self.rows is None else self.rows[indices]]
+
+    def subset(self, indices: Indices) -> ImageSet:
+        """Return the images at ``indices``, (K,), in that order, on the same store."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        digest.update(indices.tobytes())
+        return replace(
+            self,
+            rows=indices if self.rows is None else self.rows[indices],
+            labels=None if self.labels is None else self.labels[indices],
+            attributes=None if self.attributes is None else self.attributes[indices],
+            fingerprint=digest.hexdigest(),
+        )
+
+    def label_text(self, index: int) -> str:
+        """Return what image ``index`` shows: its class name, or the attributes it has, joined by ``;``."""
+        if self.labels is not None:
+            label = int(self.labels[index])
+            return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+        if self.attributes is not None:
+            return ";".join(name for name, has in zip(self.attribute_names, self.attributes[index], strict=True) if has)
+        return ""
+
+
+def _fingerprint(image_set: ImageSet) -> str:
+    digest = hashlib.sha256(repr((len(image_set), *image_set.image_shape)).encode())
+    for start in range(0, len(image_set), 4096):  # in blocks, so that a memory map is never held whole
+        block = image_set.take(np.arange(start, min(start + 4096, len(image_set))))
+        digest.update(block.tobytes())
+    for companion in (image_set.labels, image_set.attributes):
+        if companion is not None:
+            digest.update(companion.tobytes())
+    return digest.hexdigest()
+
+
+def split_indices(n_images: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Return the indices that stay and those that are set aside, both ascending: a seeded random split.
+
+    Args:
+        n_images: Number of images, N.
+        fraction: Share that is set aside, in [0, 1), rounded to whole images.
+        seed: Seed of the draw.
+    """
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(n_images).astype(np.int64)
+    n_aside = round(n_images * fraction)
+    return np.sort(order[n_aside:]), np.sort(order[:n_aside])

@@ -1,0 +1,90 @@
+"""What every network offers: encode, decode, forward; and what its output means."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aekit.config import ModelConfig
+from aekit.losses import pixel_mean
+
+ImageShape = tuple[int, int, int]
+
+
+class Output(NamedTuple):
+    """One pass through a network.
+
+    Attributes:
+        x_hat_logits: Decoder output before the sigmoid, (B, C, H, W).
+        mean: Codes, or posterior means, (B, L).
+        logvar: Posterior log-variances, (B, L); None for a plain autoencoder.
+    """
+
+    x_hat_logits: Tensor
+    mean: Tensor
+    logvar: Tensor | None
+
+
+class Autoencoder(nn.Module):
+    """An encoder body, linear heads for the code, and a decoder.
+
+    Args:
+        config: What the network was built from.
+        image_shape: (channels, height, width) of the images that go in and come out.
+        encoder: Maps x (B, C, H, W) to features (B, F).
+        n_features: F.
+        decoder: Maps z (B, L) to logits (B, C, H, W).
+
+    Attributes:
+        log_sigma: Logarithm of the pixel noise of the ``gaussian`` likelihood, one number, learned; None for others.
+    """
+
+    def __init__(
+        self, config: ModelConfig, image_shape: ImageShape, *, encoder: nn.Module, n_features: int, decoder: nn.Module
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.image_shape = image_shape
+        self.encoder = encoder
+        self.mean_head = nn.Linear(n_features, config.latent)
+        self.logvar_head = nn.Linear(n_features, config.latent) if config.kind == "vae" else None
+        self.decoder = decoder
+        # exp(-2) = 0.14 is near the pixel noise of an early MNIST reconstruction.
+        self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the mean (B, L) and log-variance (B, L; None for an autoencoder) of q(z | x) for x (B, C, H, W)."""
+        features = self.encoder(x)
+        logvar = None if self.logvar_head is None else self.logvar_head(features)
+        return self.mean_head(features), logvar
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means."""
+        return self.posterior(x)[0]
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        """Return the decoder's output before the sigmoid, (B, C, H, W), for codes z, (B, L)."""
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L)."""
+        return pixel_mean(self.decode_logits(z), self.config.loss)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Output:
+        """Return one pass for images x, (B, C, H, W) in [0, 1].
+
+        Args:
+            x: Images.
+            noise: Standard normal draws, (B, L), for a VAE's code mean + exp(logvar / 2) * noise; None takes the mean.
+        """
+        mean, logvar = self.posterior(x)
+        z = mean if logvar is None or noise is None else mean + torch.exp(0.5 * logvar) * noise
+        return Output(self.decode_logits(z), mean, logvar)
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Return the number of trainable numbers in a network."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
