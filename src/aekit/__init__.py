@@ -1,1 +1,35 @@
-"""Single-purpose commands for representation learning with autoencoders."""
+"""Single-purpose commands for representation learning with autoencoders; ``load`` gives a checkpoint's model."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aekit.models.base import Autoencoder
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+# libgomp's idle threads spin, and two trainings on the same cores then wait for each other: 5,200 images/s for one
+# fell to 290 for two. It reads its settings when torch is loaded, so they are made here, unless the user made them.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
+    """Return the model of a checkpoint, ready: ``model.encode(x)`` and ``model.decode(z)`` take and give tensors.
+
+    Args:
+        path: A checkpoint that aekit wrote.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
+
+    Raises:
+        AekitError: The file is no checkpoint, or the device is not there.
+    """
+    from pathlib import Path
+
+    from aekit.checkpoint import read_model
+    from aekit.device import choose_device
+
+    return read_model(Path(path), choose_device(device))[0]

@@ -24,23 +24,40 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
         AekitError: The folder cannot be made or written, or the disk is full. Nothing is left behind then.
     """
     with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise AekitError(f"{path}: is a folder; give the name of a file")
+        _make_folder(path)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                temporary.unlink()
             raise
         _sync_folder(path.parent)
     return path
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Make the folder of ``path`` and try to write there, so that a long computation does not fail at its end.
+
+    Raises:
+        AekitError: The folder cannot be made or written.
+    """
+    with _readable_errors(path):
+        _make_folder(path)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
+def _make_folder(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise AekitError(f"{path}: is a folder; give the name of a file")
 
 
 def write_png(path: Path, figure: Figure, parameters: dict[str, Any]) -> Path:

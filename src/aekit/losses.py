@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,49 @@ from torch import Tensor
 
 from aekit.config import Loss
 
+
+class Terms(NamedTuple):
+    """What an image costs, one value per example (B,): see :func:`loss_terms`."""
+
+    reconstruction: Tensor
+    kl: Tensor
+    mse: Tensor
+
+
 # Pixels are multiples of 1/255, so a Gaussian narrower than one such step would earn likelihood by rounding alone.
 MIN_LOG_SIGMA = -math.log(255)
+
+
+def loss_terms(
+    x: Tensor,
+    x_hat_logits: Tensor,
+    mean: Tensor,
+    logvar: Tensor | None,
+    *,
+    loss: Loss,
+    log_sigma: Tensor | None = None,
+) -> Terms:
+    """Return reconstruction and KL in nats (the reconstruction as a mean square for ``mse``) and the squared error.
+
+    Args:
+        x: Images in [0, 1], (B, C, H, W).
+        x_hat_logits: Decoder output, (B, C, H, W).
+        mean: Codes or posterior means, (B, L).
+        logvar: Posterior log-variances, (B, L); None for a plain autoencoder, whose KL is zero here.
+        loss: How logits are read.
+        log_sigma: Log of the pixel noise, for ``gaussian``.
+
+    Returns:
+        Three tensors (B,); ``mse`` is the mean over pixels and channels of the squared error of the mean image, and
+        carries no gradient.
+    """
+    # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
+    x_hat_logits, mean = x_hat_logits.float(), mean.float()
+    kl = mean.new_zeros(len(mean)) if logvar is None else kl_divergence(mean, logvar.float())
+    reconstruction = reconstruction_loss(x_hat_logits, x, loss, log_sigma)
+    with torch.no_grad():
+        mse = (pixel_mean(x_hat_logits, loss) - x).square().flatten(1).mean(1)
+    return Terms(reconstruction, kl, mse)
 
 
 def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: Tensor | None = None) -> Tensor:

@@ -1,0 +1,72 @@
+"""How like two images are: peak signal-to-noise ratio and structural similarity, one value an image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+WINDOW = 11
+SIGMA = 1.5
+# Two pixel-for-pixel equal images would have an infinite ratio, and a single one an infinite mean.
+MAX_PSNR_DB = 100.0
+
+
+def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio -10 log10(MSE) of each image in dB, (B,), at most 100 dB.
+
+    Args:
+        x: Images in [0, 1], (B, C, H, W).
+        x_hat: What they are compared with, of the same shape.
+    """
+    squared_error = (x.float() - x_hat.float()).square().flatten(1).mean(1)
+    return -10 * torch.log10(squared_error.clamp(min=10 ** (-MAX_PSNR_DB / 10)))
+
+
+def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the mean structural similarity of each image, (B,), in [-1, 1] and 1 for equal images.
+
+    The window is 11 x 11 pixels, Gaussian with a standard deviation of 1.5 pixels, and only places where it lies wholly
+    inside the image count. An image with a side below 11 pixels gets the largest odd window that fits in it (7 x 7 for
+    8 x 8 digits), so that its values compare with one another but not with those of larger images. The channels of a
+    colour image are compared apart and averaged.
+
+    Args:
+        x: Images in [0, 1], (B, C, H, W).
+        x_hat: What they are compared with, of the same shape.
+
+    Source:
+        Wang, Bovik, Sheikh & Simoncelli 2004, Image quality assessment: from error visibility to structural
+        similarity, IEEE Transactions on Image Processing 13(4), with its K1 = 0.01, K2 = 0.03.
+    """
+    if x.shape != x_hat.shape:
+        raise ValueError(f"images of {tuple(x.shape)} against {tuple(x_hat.shape)}")
+    x, x_hat = x.float(), x_hat.float()
+    c1, c2 = 0.01**2, 0.03**2
+    size = min(WINDOW, *(side - (side + 1) % 2 for side in x.shape[-2:]))
+    window = _gaussian_window(size)
+    mean_x, mean_y = _blur(x, window), _blur(x_hat, window)
+    variance_x = (_blur(x.square(), window) - mean_x.square()).clamp(min=0)
+    variance_y = (_blur(x_hat.square(), window) - mean_y.square()).clamp(min=0)
+    covariance = _blur(x * x_hat, window) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return (luminance * structure).flatten(1).mean(1)
+
+
+def _gaussian_window(size: int) -> list[float]:
+    offsets = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    weights = torch.exp(-0.5 * (offsets / SIGMA).square())
+    return [float(weight) for weight in weights / weights.sum()]
+
+
+def _blur(images: Tensor, window: list[float]) -> Tensor:
+    # Shifted sums, not a convolution: on GPUs that round convolutions to TF32 the variances would drown in c2.
+    n = len(window) - 1
+    height, width = images.shape[-2] - n, images.shape[-1] - n
+    columns = torch.zeros_like(images[..., :height, :])
+    for i, weight in enumerate(window):
+        columns.add_(images[..., i : i + height, :], alpha=weight)
+    blurred = torch.zeros_like(columns[..., :width])
+    for j, weight in enumerate(window):
+        blurred.add_(columns[..., j : j + width], alpha=weight)
+    return blurred

@@ -1,0 +1,215 @@
+"""Checkpoints: one ``.safetensors`` file with weights, and in its header everything to rebuild and explain the model.
+
+The header's metadata has one entry, ``aekit``, a JSON object:
+
+- ``format``: 1; ``aekit``: the version that wrote it;
+- ``model``, ``data``, ``train``: the run's configuration, every default filled in, and for the data also the shape and
+  fingerprint of each split;
+- ``ran_on``: device type, threads and precision, which results may depend on in the last digits;
+- ``result``: the test figures and the history, without timings, so that equal runs make equal bytes;
+- ``state``: only in a ``.resume.safetensors``, where an unfinished run stands.
+
+:func:`read_header` needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aekit.artifacts import write_atomically
+from aekit.config import ModelConfig, from_dict
+from aekit.errors import AekitError
+
+if TYPE_CHECKING:
+    import torch
+
+    from aekit.models.base import Autoencoder
+    from aekit.training import Run, State
+
+FORMAT = 1
+MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+Header = dict[str, Any]
+
+
+def read_header(path: Path) -> Header:
+    """Return what a checkpoint says of itself, after checking that the file is whole.
+
+    Raises:
+        AekitError: Not there, not a checkpoint, of another program or a newer format, or cut short.
+    """
+    try:
+        n_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if n_bytes < 8 or length > min(n_bytes - 8, MAX_HEADER_BYTES):
+                raise _not_a_checkpoint(path)
+            head = json.loads(file.read(length))
+    except OSError as error:
+        raise AekitError(f"{path}: cannot be read ({error.strerror}); give the path of a checkpoint") from error
+    except (ValueError, RecursionError) as error:
+        raise _not_a_checkpoint(path) from error
+    metadata = head.pop("__metadata__", {}) if isinstance(head, dict) else {}
+    if not isinstance(metadata, dict) or "aekit" not in metadata:
+        raise AekitError(f"{path}: was written by another program; give a checkpoint that aekit trained")
+    header = _parse_metadata(path, metadata["aekit"])
+    try:
+        end = max((entry["data_offsets"][1] for entry in head.values()), default=0)
+    except (TypeError, KeyError, IndexError) as error:
+        raise _not_a_checkpoint(path) from error
+    if 8 + length + end != n_bytes:
+        raise AekitError(f"{path}: is cut short or padded ({n_bytes} bytes, not {8 + length + end}); train it again")
+    return header
+
+
+def _parse_metadata(path: Path, text: object) -> Header:
+    try:
+        header = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise AekitError(f"{path}: its header is damaged; train it again") from error
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    if header["format"] > FORMAT:
+        raise AekitError(
+            f"{path}: has format {header['format']}, newer than {FORMAT}, which this aekit reads; install a newer aekit"
+        )
+    if not all(isinstance(header.get(part), dict) for part in ("model", "data", "train")):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    return header
+
+
+def _not_a_checkpoint(path: Path) -> AekitError:
+    return AekitError(f"{path}: is not a safetensors file, or a damaged one; give the path of a checkpoint")
+
+
+def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
+    """Return a checkpoint's network on ``device``, ready to encode and decode, and its header.
+
+    Raises:
+        AekitError: As :func:`read_header`, or the weights are not those of the network in the header.
+    """
+    from aekit.models import build_model
+
+    header = read_header(path)
+    if "state" in header:
+        finished = path.with_name(path.name.replace(".resume.", "."))
+        raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
+    shape = header["data"].get("shape")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise AekitError(f"{path}: its header gives no image shape; train it again")
+    model = build_model(from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2]))
+    load_weights(model, read_tensors(path), path)
+    return model.to(device).eval(), header
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return a file's tensors by name, on the CPU.
+
+    Raises:
+        AekitError: The file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
+
+
+def load_weights(model: Autoencoder, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy weights into a model, all of them and nothing else.
+
+    Raises:
+        AekitError: They are not the model's.
+    """
+    own = model.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | weights.keys()
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    )
+    if wrong:
+        names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise AekitError(f"{path}: its weights do not fit its header ({names}); train it again")
+    model.load_state_dict(weights)
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Header) -> Path:
+    """Return ``path`` with tensors and header, whole or not at all, the same bytes for the same content."""
+    from safetensors.torch import save
+
+    from aekit import __version__
+
+    # One metadata entry: several would be stored in an order that changes from run to run.
+    metadata = {"aekit": json.dumps({"format": FORMAT, "aekit": __version__, **header}, allow_nan=False)}
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    return write_atomically(path, lambda file: file.write(content))
+
+
+def resume_path(path: Path) -> Path:
+    """Return where the state of an unfinished run is kept: ``x.resume.safetensors`` beside ``x.safetensors``."""
+    return path.with_name(f"{path.stem}.resume.safetensors")
+
+
+def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
+    """Return ``path`` with everything it takes to go on with a run: see :class:`aekit.training.State`."""
+    names = [name for name, _ in run.model.named_parameters()]
+    tensors = {f"model.{name}": value for name, value in run.model.state_dict().items()}
+    for index, moments in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
+    tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    tensors |= {"noise": run.noise.get_state(), "terms": state.terms}
+    where = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": [asdict(row) for row in state.history],
+        "best_total": state.best_total if math.isfinite(state.best_total) else None,
+        "best_epoch": state.best_epoch,
+    }
+    return write_checkpoint(path, tensors, {**header, "state": where})
+
+
+def read_state(path: Path, run: Run) -> State:
+    """Return where an unfinished run stands, after putting weights, optimiser and noise back into ``run``.
+
+    Raises:
+        AekitError: The file is damaged or does not belong to such a run.
+    """
+    from aekit.training import Row, State
+
+    where = read_header(path).get("state")
+    if not isinstance(where, dict):
+        raise AekitError(f"{path}: holds no state of an unfinished run; delete it and train again")
+    tensors = read_tensors(path)
+    load_weights(run.model, _strip_prefix(tensors, "model."), path)
+    try:
+        names = [name for name, _ in run.model.named_parameters()]
+        moments = {
+            index: {key: tensors[f"optimizer.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for index, name in enumerate(names)
+            if f"optimizer.step.{name}" in tensors
+        }
+        groups = run.optimizer.state_dict()["param_groups"]
+        run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        run.noise.set_state(tensors["noise"])
+        return State(
+            epoch=where["epoch"],
+            step=where["step"],
+            seconds=where["seconds"],
+            terms=tensors["terms"].to(run.train.device),
+            history=[Row(**row) for row in where["history"]],
+            best_total=math.inf if where["best_total"] is None else where["best_total"],
+            best_epoch=where["best_epoch"],
+            best_weights=_strip_prefix(tensors, "best."),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error
+
+
+def _strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,98 @@
+"""The list of commands; what goes wrong becomes one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from aekit import __version__
+from aekit.commands.train_ae import train_ae
+from aekit.commands.train_vae import train_vae
+from aekit.console import say, terminate
+from aekit.errors import AekitError, Stopped
+
+if TYPE_CHECKING:
+    from click import Context
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn the failures that a user can mend into one line on stderr and an exit code."""
+    try:
+        yield
+    except AekitError as error:
+        say(f"aekit: {error}")
+        raise typer.Exit(1) from error
+    except Stopped as stopped:
+        say(f"aekit: {stopped}; go on with the same command and --resume")
+        raise typer.Exit(128 + stopped.signal_number) from stopped
+    except KeyboardInterrupt as interrupt:
+        say("aekit: interrupted")
+        raise typer.Exit(130) from interrupt
+    except BrokenPipeError as error:
+        # The reader of stdout has gone (`aekit ... | head -1`). Python would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
+    except Exception as error:
+        if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
+            raise
+        # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
+        command = getattr(getattr(error, "ctx", None), "command_path", "aekit")
+        text = " ".join(error.format_message().split())
+        say(f"{command}: {text.rstrip('.')}; see {command} --help")
+        raise typer.Exit(2) from error
+
+
+class Commands(TyperGroup):
+    """The group of all commands, with aekit's manner of failing."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Context:
+        """Return the context of the whole command line."""
+        with _one_line_errors():
+            return super().make_context(info_name, args, *rest, **extra)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command."""
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Single-purpose commands for representation learning with autoencoders. They read and write .safetensors "
+    "checkpoints, PNG and CSV, print the paths of what they made, and so chain in pipelines and Makefiles.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _aekit(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"aekit {__version__}")  # noqa: T201
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())  # noqa: T201
+        raise typer.Exit
+
+
+for command in (train_ae, train_vae):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
+    signal.signal(signal.SIGTERM, terminate)
+    app()

@@ -1,0 +1,155 @@
+"""The terminal: paths on stdout, everything else on stderr. The only module that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from rich.console import Console as RichConsole
+
+    from aekit.training import Row, Step
+
+
+@dataclass(frozen=True)
+class Console:
+    """How a command speaks.
+
+    Attributes:
+        quiet: Say nothing on stderr but errors.
+        json: On stdout, one JSON object a line instead of a path.
+    """
+
+    quiet: bool = False
+    json: bool = False
+
+    def result(self, path: Path, **values: Any) -> None:
+        """Print the path of a main artifact on stdout, or with ``json`` an object of it and the values."""
+        line = json.dumps({"path": str(path), **values}) if self.json else str(path)
+        print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
+
+    def message(self, text: str) -> None:
+        """Say something on stderr, unless asked to be quiet."""
+        if not self.quiet:
+            say(text)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a bar may move on stderr: a terminal that can, and nobody asked for quiet."""
+        return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    with contextlib.suppress(OSError, ValueError):
+        print(shown, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def stderr_console() -> RichConsole:
+    """Return rich's console on stderr, for tables and bars; it honours NO_COLOR and TERM=dumb."""
+    from rich.console import Console as RichConsole
+
+    return RichConsole(stderr=True)
+
+
+class TrainingProgress:
+    """The progress of a run: a live bar on a terminal, else one line an epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Any = None
+        self._task: Any = None
+        self._what = ""
+
+    def __enter__(self) -> TrainingProgress:
+        if self._console.is_live:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=stderr_console(),
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def on_data(self, what: str, done: int, total: int) -> None:
+        """Show how far reading has come."""
+        if self._bar is None:
+            if what != self._what:
+                self._console.message(what)
+                self._what = what
+            return
+        self._show(what, done, total, detail=f"{done:,} of {total:,}")
+
+    def on_step(self, step: Step) -> None:
+        """Show epoch, loss, images/s and the time left of the whole run."""
+        if self._bar is None or (step.step % 10 and step.step != step.n_steps):
+            return
+        done = step.epoch * step.n_steps + step.step
+        what = f"epoch {step.epoch + 1}/{step.n_epochs}"
+        speed = self._bar.tasks[self._task].speed if self._task is not None else None
+        rate = f"{speed * step.n_images:,.0f} images/s" if speed else ""
+        self._show("training", done, step.n_epochs * step.n_steps, f"{what}  loss {step.loss.item():.4g}  {rate}")
+
+    def on_epoch(self, rows: list[Row]) -> None:
+        """Say what an epoch reached."""
+        train, held_out = rows
+        text = f"epoch {train.epoch}: train {train.total:.5g}, {held_out.split} {held_out.total:.5g}"
+        if held_out.kl is not None:
+            text += f" (reconstruction {held_out.reconstruction:.5g}, KL {held_out.kl:.4g})"
+        text += f", MSE {held_out.mse:.4g}, {train.images_per_second:,.0f} images/s"
+        if self._bar is None:
+            self._console.message(text)
+        else:
+            self._bar.console.print(text, highlight=False)
+
+    def _show(self, what: str, done: int, total: int, detail: str) -> None:
+        if self._task is None or what != self._what:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._what = what
+            self._task = self._bar.add_task(what, total=total, detail=detail, completed=done)
+        else:
+            self._bar.update(self._task, completed=done, total=total, detail=detail)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], int | None]]:
+    """Yield a function that tells which of SIGINT and SIGTERM has come, if any; a second one ends at once."""
+    came: list[int] = []
+
+    def note(signal_number: int, frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt if signal_number == signal.SIGINT else SystemExit(128 + signal_number)
+        came.append(signal_number)
+        say("stopping after this step, the state is saved; once more ends at once")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came[0] if came else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def terminate(signal_number: int, frame: FrameType | None) -> None:
+    """End on a signal as batch schedulers send it, with the exit code a shell expects; clean-up runs on the way."""
+    raise SystemExit(128 + signal_number)

@@ -1,0 +1,120 @@
+"""One image file as pixels: palettes, transparency, 16 bits, CMYK and EXIF orientation set right."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from aekit.data.pixels import Pixels, fit
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
+
+# Only these are tried: PIL would hand others, such as EPS, to outside programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+_GRAY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
+# What PIL's plugins raise on damaged files, besides its own classes, which derive from OSError.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error)
+
+
+class BadImage(Exception):
+    """A file that is no image, or none that can be decoded; says why."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image tell: size in pixels as it is shown, and whether it is gray."""
+
+    height: int
+    width: int
+    is_gray: bool
+
+
+def read_header(data: bytes) -> Header:
+    """Return size and colour of an image without decoding it.
+
+    Args:
+        data: The bytes of the file.
+
+    Raises:
+        BadImage: It is no image, or too large to be safe.
+    """
+    try:
+        with _open(data) as image:
+            width, height = image.size
+            if _orientation(image) >= 5:
+                width, height = height, width
+            return Header(height, width, image.mode in _GRAY_MODES)
+    except _DAMAGE as error:
+        raise BadImage(_reason(error)) from error
+
+
+def decode(data: bytes, *, channels: int, size: tuple[int, int] | None) -> Pixels:
+    """Return the pixels of an image, uint8 (channels, h, w).
+
+    Args:
+        data: The bytes of the file; of an animation the first frame is taken.
+        channels: 1 for luma (ITU-R BT.601), 3 for RGB. What is transparent becomes white.
+        size: (h, w) that it is resized and cropped to; None keeps its own.
+
+    Raises:
+        BadImage: It is no image, cut short or damaged, too large to be safe, or holds floating-point values.
+    """
+    try:
+        with _open(data) as image:
+            orientation = _orientation(image)
+            if size is not None:
+                # JPEG halves cheaply while it decodes. Twice the target is kept, for the filter to work on.
+                image.draft(None, (2 * max(size), 2 * max(size)))
+            upright = ImageOps.exif_transpose(image) if orientation != 1 else image
+            plain = _plain(upright, channels)
+            pixels = np.asarray(plain if size is None else fit(plain, size))
+    except _DAMAGE as error:
+        raise BadImage(_reason(error)) from error
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _open(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    # PIL only warns up to twice its limit; a data set has no business there.
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise BadImage(f"{image.width}x{image.height} pixels are more than is safe to decode")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # PIL would decode the whole picture to look behind it
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode == "F":
+        raise BadImage("it holds floating-point values, which have no fixed range; save it with 8 bits a channel")
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImage(f"its values go from {values.min()} to {values.max()}; save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 -> 255, to the nearest
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image in a known format"
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

@@ -1,0 +1,85 @@
+"""Choose the device, the threads and the precision of a run, and seed it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from aekit.config import Precision
+from aekit.errors import AekitError, nearest
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; auto takes the fastest there is.
+
+    Raises:
+        AekitError: No such device, or it is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+        choices = ("auto", "cpu", "cuda", "cuda:0", "mps")
+        raise AekitError(f"--device: unknown device {name!r}{nearest(name, choices)}; give one of {', '.join(choices)}")
+    if kind == "cuda":
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if n_devices == 0:
+            raise AekitError(f"--device {name}: PyTorch sees no CUDA device here; use --device cpu or auto")
+        if number and int(number) >= n_devices:
+            raise AekitError(f"--device {name}: there are {n_devices} CUDA devices; use cuda:0 to cuda:{n_devices - 1}")
+    if kind == "mps" and not _has_mps():
+        raise AekitError("--device mps: PyTorch sees no Apple GPU here; use --device cpu or auto")
+    return torch.device(name)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Return the precision of the network's arithmetic; ``auto`` is bf16 where the hardware multiplies in it.
+
+    On processors that only emulate it, bf16 is several times slower than fp32, so the instructions decide.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def set_threads(threads: int | None) -> int:
+    """Return the number of CPU threads that torch uses, after setting it where one is asked for.
+
+    Raises:
+        AekitError: Below one.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise AekitError(f"--threads: {threads} is below 1; leave it out to use every core")
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def seed_everything(seed: int, device: torch.device) -> torch.Generator:
+    """Return a generator on ``device`` for sampling noise, after seeding torch, which draws the initial weights.
+
+    Kernels that add in a fixed order are asked for too, so that a run can be repeated to the last bit.
+    """
+    # cuBLAS reads this when its first handle is made; without it some products differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+    return torch.Generator(device).manual_seed(seed)

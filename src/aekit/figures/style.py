@@ -1,0 +1,75 @@
+"""One place for the looks of all figures: fonts, sizes, colours and resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 150
+FONT_SIZE = 9.0
+SMALL_FONT_SIZE = 7.5
+
+# Okabe & Ito 2008, Color Universal Design: told apart with every common kind of colour blindness.
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
+YELLOW = "#F0E442"
+BLACK = "#000000"
+GREY = "#999999"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
+
+_STYLE = {
+    "figure.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that every machine draws the same letters
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.titlelocation": "left",
+    "axes.labelsize": FONT_SIZE,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#444444",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": SMALL_FONT_SIZE,
+    "ytick.labelsize": SMALL_FONT_SIZE,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": SMALL_FONT_SIZE,
+}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Apply aekit's style, and nothing of the user's own matplotlib settings, to what is drawn within."""
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        yield
+
+
+def build_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return an empty figure of this size on an Agg canvas: no window, no pyplot, no global state."""
+    figure = Figure(figsize=(width_inches, height_inches))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def hide_axes(axes: Axes) -> None:
+    """Take ticks, grid and spines off an axes that shows pixels."""
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,30 @@
+"""Fully connected autoencoders: 784-512-d, and deeper."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from aekit.config import ModelConfig
+from aekit.models.base import ImageShape, Parts
+
+DEFAULT_LAYERS = 1
+DEFAULT_WIDTH = 512
+
+
+def build_dense(config: ModelConfig, image_shape: ImageShape) -> Parts:
+    """Return ``--layers`` linear layers with ReLU, the first of ``--width`` units and each later one half as wide."""
+    n_pixels = math.prod(image_shape)
+    first = config.width or DEFAULT_WIDTH
+    units = [n_pixels, *(max(first >> i, 1) for i in range(config.layers or DEFAULT_LAYERS))]
+
+    encoder: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in zip(units, units[1:], strict=False):
+        encoder += [nn.Linear(n_in, n_out), nn.ReLU()]
+    decoder: list[nn.Module] = []
+    units_back = [config.latent, *reversed(units)]
+    for n_in, n_out in zip(units_back, units_back[1:], strict=False):
+        decoder += [nn.Linear(n_in, n_out), nn.ReLU()]
+    decoder[-1] = nn.Unflatten(1, image_shape)  # logits need no ReLU
+    return Parts(nn.Sequential(*encoder), units[-1], nn.Sequential(*decoder))

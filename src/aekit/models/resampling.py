@@ -1,0 +1,39 @@
+"""Convolutions that halve and double images of any size, odd ones too."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class DownConv(nn.Conv2d):
+    """A convolution 4x4 of stride 2 that maps n pixels to n / 2, rounded up."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x at half the size, (B, C', ceil(H / 2), ceil(W / 2))."""
+        odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
+        if odd_height or odd_width:
+            x = nn.functional.pad(x, (0, odd_width, 0, odd_height))
+        return super().forward(x)
+
+
+class UpConv(nn.ConvTranspose2d):
+    """A transposed convolution 4x4 of stride 2 that maps to twice the size, cut to ``size`` (height, width)."""
+
+    def __init__(self, n_in: int, n_out: int, size: tuple[int, int]) -> None:
+        super().__init__(n_in, n_out, kernel_size=4, stride=2, padding=1)
+        self.size = size
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return x at twice the size, (B, C', height, width)."""
+        return super().forward(x, output_size)[:, :, : self.size[0], : self.size[1]]
+
+
+def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
+    """Return ``size`` and what is left after each of ``times`` halvings, rounded up."""
+    sizes = [size]
+    for _ in range(times):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes

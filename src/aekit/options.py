@@ -1,0 +1,184 @@
+"""Options that mean the same in every command, as annotated types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from aekit.config import Arch, Keep, Precision, Schedule, default_data_root
+from aekit.errors import AekitError
+
+DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output and machine"
+
+# --- data ---
+
+DataName = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        rich_help_panel=DATA,
+        metavar="NAME|PATH",
+        help="mnist, fashion-mnist, kmnist, emnist, cifar10, celeba, digits; or a folder of images (class folders "
+        "inside give labels), an .npy, .npz or .safetensors file.",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        rich_help_panel=DATA,
+        help="Folder of the known data sets.",
+        show_default="$AEKIT_DATA, or aekit in the user's data folder",
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        rich_help_panel=DATA,
+        metavar="N|HxW",
+        help="Resize and centre-crop images to so many pixels.",
+        show_default="as they are",
+    ),
+]
+Grayscale = Annotated[
+    bool, typer.Option("--grayscale", rich_help_panel=DATA, help="Turn colour into one channel of luma.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", rich_help_panel=DATA, help="Use at most so many images of each split.", show_default="all"),
+]
+Val = Annotated[
+    float,
+    typer.Option("--val", rich_help_panel=DATA, metavar="FRACTION", help="Set aside a share of train for validation."),
+]
+SplitSeed = Annotated[
+    int,
+    typer.Option("--split-seed", rich_help_panel=DATA, help="Seed of random splits; apart from --seed on purpose."),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", rich_help_panel=DATA, help="Leave out and count images that cannot be decoded."),
+]
+
+# --- model ---
+
+Latent = Annotated[int, typer.Option("--latent", rich_help_panel=MODEL, help="Dimensions of the code.")]
+ArchName = Annotated[
+    Arch,
+    typer.Option(
+        "--arch",
+        rich_help_panel=MODEL,
+        help="conv, dense and blocks take any image from 8x8 up; resize-conv and strided are for 28x28.",
+    ),
+]
+Layers = Annotated[
+    int | None,
+    typer.Option(
+        "--layers", rich_help_panel=MODEL, help="Depth of conv, dense, blocks or strided.", show_default="by --arch"
+    ),
+]
+Width = Annotated[
+    int | None,
+    typer.Option(
+        "--width",
+        rich_help_panel=MODEL,
+        help="First channels of conv or blocks, first units of dense.",
+        show_default="by --arch",
+    ),
+]
+
+# --- training ---
+
+Epochs = Annotated[int, typer.Option("--epochs", rich_help_panel=TRAINING, help="Passes over the training images.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", rich_help_panel=TRAINING, help="Images a step.", show_default="100"),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--lr", rich_help_panel=TRAINING, help="Learning rate, or its peak.", show_default="by --arch"),
+]
+ScheduleName = Annotated[
+    Schedule,
+    typer.Option("--schedule", rich_help_panel=TRAINING, help="one-cycle: warm-up, then a cosine down to zero."),
+]
+SamplesPerEpoch = Annotated[
+    int | None,
+    typer.Option(
+        "--samples-per-epoch",
+        rich_help_panel=TRAINING,
+        help="Images drawn for an epoch, none twice before all have come.",
+        show_default="all",
+    ),
+]
+PrecisionName = Annotated[
+    Precision,
+    typer.Option("--precision", rich_help_panel=TRAINING, help="auto: bf16 where the hardware multiplies in it."),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", rich_help_panel=TRAINING, help="Compile the network first; pays for long runs on a GPU."),
+]
+KeepWhich = Annotated[
+    Keep,
+    typer.Option("--keep", rich_help_panel=TRAINING, help="Weights of the last epoch, or of the best on --val."),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", rich_help_panel=TRAINING, help="Seed of weights, order and noise.", show_default=True)
+]
+
+# --- output and machine ---
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=OUTPUT,
+        metavar="PATH",
+        help="The main file to write; companions share its stem.",
+        show_default="runs/<made of the options>",
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", rich_help_panel=OUTPUT, metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", rich_help_panel=OUTPUT, help="CPU threads.", show_default="every core"),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace a finished result.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", rich_help_panel=OUTPUT, help="Go on with an interrupted run; a finished one is left as it is."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Say nothing on stderr but errors.")]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object a line on stdout: path, metrics.")
+]
+
+VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
+
+
+def parse_image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of ``64`` or ``218x178``, or None for None.
+
+    Raises:
+        AekitError: Anything else.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise AekitError(f"--image-size: {text!r} is no size; give one number or HEIGHTxWIDTH, as 64 or 218x178")
+    return int(sides[0]), int(sides[-1])
+
+
+def resolve_data_root(data_root: Path | None) -> Path:
+    """Return the folder of the known data sets: the one given, ``$AEKIT_DATA``, or the user's data folder."""
+    return data_root or default_data_root()

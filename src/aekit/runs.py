@@ -1,0 +1,253 @@
+"""A run configuration becomes data, model and loss, is trained, and leaves a checkpoint, a history and its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from aekit.artifacts import refuse_unwritable, write_csv, write_png
+from aekit.checkpoint import (
+    Header,
+    read_header,
+    read_state,
+    resume_path,
+    write_checkpoint,
+    write_state,
+)
+from aekit.config import Arch, ModelConfig, RunConfig, Split, to_dict
+from aekit.data import read_images
+from aekit.data.batches import ImageLoader
+from aekit.data.image_set import ImageSet
+from aekit.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.errors import AekitError
+from aekit.figures.curves import plot_history
+from aekit.models import build_model
+from aekit.models.base import n_parameters
+from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_row, fit
+
+DEFAULT_BATCH_SIZE = 100
+TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
+# Peaks of the one-cycle schedule.
+DEFAULT_LR: dict[Arch, float] = {"conv": 7e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run happens: what does not belong to the experiment and is not written into the checkpoint.
+
+    Attributes:
+        data_root: Folder of the known data sets.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; None takes every core.
+    """
+
+    data_root: Path
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How a run tells of itself: hooks of the training loop, and the progress of reading data."""
+
+    on_data: Callable[[str, int, int], None] | None = None
+    on_step: Callable[[Step], object] = lambda step: None
+    on_epoch: Callable[[list[Row]], object] = lambda rows: None
+    on_message: Callable[[str], object] = lambda text: None
+    stop_signal: Callable[[], int | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done."""
+
+    path: Path
+    header: Header = field(repr=False)
+
+
+def run_name(config: RunConfig) -> str:
+    """Return a file name made of what matters, the same for the same options: ``vae-mnist-conv-z10``.
+
+    Options that differ from their default are appended, so that other options give another name.
+    """
+    model, data, train = config.model, config.data, config.train
+    parts = [model.kind, Path(data.name).stem or "data", model.arch, f"z{model.latent}"]
+    fresh = RunConfig(model=ModelConfig(kind=model.kind, arch=model.arch, latent=model.latent))
+    for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
+        for key, value in to_dict(own).items():
+            if value != to_dict(default)[key] and key != "name":
+                text = "x".join(map(str, value)) if isinstance(value, (tuple, list)) else f"{value}"
+                parts.append(key.replace("_", "") + ("" if value is True else text))
+    return "-".join(parts)
+
+
+def train_run(
+    config: RunConfig, output: Path, machine: Machine, *, overwrite: bool, resume: bool, reporting: Reporting
+) -> Finished:
+    """Train one model, write ``output`` and its companions ``.csv`` (history) and ``.png`` (curves), and return it.
+
+    Raises:
+        AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, the data cannot be read,
+            the configuration does not fit them, or the loss stopped being finite.
+        Stopped: A signal asked for it; ``resume`` goes on from there.
+    """
+    unfinished = resume_path(output)
+    if done := _finished(config, output, overwrite=overwrite, resume=resume):
+        return done
+    if unfinished.exists() and not (overwrite or resume):
+        raise AekitError(
+            f"{unfinished}: an unfinished run is there; go on with --resume or start over with --overwrite"
+        )
+    refuse_unwritable(output)
+
+    threads = set_threads(machine.threads)
+    device = choose_device(machine.device)
+    sets = _read_splits(config, machine.data_root, reporting)
+    config = fill_defaults(config, n_images=len(sets["train"]))
+    precision = choose_precision(config.train.precision, device)
+    run = _build_run(config, sets, device, precision)
+    header: Header = {
+        **to_dict(_recorded(config)),
+        "ran_on": {"device": device.type, "threads": threads, "precision": precision},
+        "result": {"parameters": n_parameters(run.model)},
+    }
+    header["data"] |= {
+        "shape": list(sets["train"].image_shape),
+        "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
+    }
+    state = State()
+    if resume and unfinished.exists():
+        _refuse_other_run(unfinished, header, read_header(unfinished))
+        state = read_state(unfinished, run)
+        reporting.on_message(f"going on after epoch {state.epoch} of {config.train.epochs}")
+
+    hooks = Hooks(
+        on_step=reporting.on_step,
+        on_epoch=reporting.on_epoch,
+        save=lambda state: write_state(unfinished, run, state, header),
+        stop_signal=reporting.stop_signal,
+    )
+    state = fit(run, state, hooks)
+    finished = _finish(run, state, sets["test"], output, header)
+    unfinished.unlink(missing_ok=True)
+    return finished
+
+
+def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
+    """Return the configuration with the training options that were left open filled in, for ``n_images`` of train.
+
+    Raises:
+        AekitError: A batch is larger than the data.
+    """
+    train = config.train
+    n_samples = train.samples_per_epoch or n_images
+    if train.batch_size is not None and train.batch_size > min(n_images, n_samples):
+        raise AekitError(
+            f"--batch-size: {train.batch_size} is more than the {min(n_images, n_samples)} training images of an epoch; "
+            "make it smaller or leave it out"
+        )
+    return replace(
+        config,
+        train=replace(
+            train,
+            batch_size=train.batch_size or min(DEFAULT_BATCH_SIZE, n_images, n_samples),
+            lr=train.lr or DEFAULT_LR[config.model.arch],
+        ),
+    )
+
+
+def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
+    if overwrite or not output.exists():
+        return None
+    if not resume:
+        raise AekitError(f"{output}: exists; replace it with --overwrite, or keep a finished run with --resume")
+    header = read_header(output)
+    n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
+    _refuse_other_run(output, to_dict(_recorded(fill_defaults(config, n_images=n_images))), header)
+    return Finished(output, header)
+
+
+def _refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
+    """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
+    for part in ("model", "data", "train"):
+        for key, value in wanted[part].items():
+            there = found[part].get(key)
+            if (list(value) if isinstance(value, tuple) else value) != there:
+                if key == "splits":
+                    raise AekitError(f"{path}: was trained on other images; use another --output or --overwrite")
+                raise AekitError(
+                    f"{path}: was trained with {key} {there}, not {value}; give the same options, another --output, "
+                    "or --overwrite"
+                )
+
+
+def _recorded(config: RunConfig) -> RunConfig:
+    """Return the configuration as it is written into files: without absolute paths, which differ by machine."""
+    name = Path(config.data.name)
+    return replace(config, data=replace(config.data, name=name.name)) if name.is_absolute() else config
+
+
+def _read_splits(config: RunConfig, data_root: Path, reporting: Reporting) -> dict[Split, ImageSet]:
+    splits: tuple[Split, ...] = ("train", "val", "test") if config.data.val else ("train", "test")
+    sets = {
+        split: read_images(config.data, split, data_root=data_root, on_progress=reporting.on_data) for split in splits
+    }
+    for split, images in sets.items():
+        if len(images) == 0:
+            raise AekitError(f"--data {config.data.name}: the {split} split is empty; use more images or another --val")
+    if skipped := sum(images.n_skipped for images in sets.values()):
+        reporting.on_message(f"{skipped} images could not be decoded and were left out")
+    return sets
+
+
+def _build_run(config: RunConfig, sets: dict[Split, ImageSet], device: torch.device, precision: str) -> Run:
+    noise = seed_everything(config.train.seed, device)
+    model = build_model(config.model, sets["train"].image_shape)
+    model.start_at(_mean_image(sets["train"]))
+    model = model.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=config.train.lr or 0.0, betas=ADAM_BETAS, fused=device.type in ("cpu", "cuda")
+    )
+    held_out: Literal["val", "test"] = "val" if "val" in sets else "test"
+    return Run(
+        model=model,
+        optimizer=optimizer,
+        noise=noise,
+        train=ImageLoader(sets["train"], device),
+        held_out=ImageLoader(sets[held_out], device),
+        held_out_split=held_out,
+        config=config.train,
+        precision="bf16" if precision == "bf16" else "fp32",
+    )
+
+
+def _mean_image(images: ImageSet) -> torch.Tensor:
+    # Ten thousand images fix a mean well enough, and a memory-mapped set need not be read whole for it.
+    indices = np.linspace(0, len(images) - 1, min(len(images), 10_000)).astype(np.int64)
+    sums = sum(images.take(block).sum(0, dtype=np.int64) for block in np.array_split(indices, len(indices) // 1000 + 1))
+    return torch.from_numpy(np.asarray(sums) / (255 * len(indices))).float()
+
+
+def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header) -> Finished:
+    # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
+    # last: where it is, its companions are.
+    epoch = state.epoch
+    if run.config.keep == "best":
+        run.model.load_state_dict(state.best_weights)
+        epoch = state.best_epoch
+    history = list(state.history)
+    if run.held_out_split == "val":
+        history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
+    table = pd.DataFrame([asdict(row) for row in history])
+    write_csv(output.with_suffix(".csv"), table)
+    write_png(output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss), header)
+    rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
+    header = {**header, "result": {**header["result"], "epoch": epoch, "test": rows[-1], "history": rows}}
+    write_checkpoint(output, run.model.state_dict(), header)
+    return Finished(output, read_header(output))

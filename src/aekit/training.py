@@ -1,0 +1,250 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aekit.config import Schedule, TrainConfig
+from aekit.data.batches import ImageLoader, epoch_order, split_batches
+from aekit.errors import AekitError, Stopped
+from aekit.losses import Terms, loss_terms
+from aekit.models.base import Autoencoder, Output
+
+WARMUP = 0.1  # share of a one-cycle run in which the learning rate rises
+ADAM_BETAS = (0.9, 0.99)
+EVALUATION_BATCH = 500
+SAVE_SECONDS = 60.0  # a long epoch is saved in between, so often
+CHECK_STEPS = 50  # on the CPU the loss is looked at so often; elsewhere that would stall the device
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a history: means over the images of a split, for ``train`` over the epoch as it went.
+
+    ``total`` is reconstruction + beta * kl with the final beta, also while beta still warms up, so that epochs
+    compare. ``kl`` is None for a plain autoencoder.
+    """
+
+    epoch: int
+    split: str
+    total: float
+    reconstruction: float
+    kl: float | None
+    mse: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class State:
+    """Where a run stands: all that it takes, with weights, optimiser and noise, to go on as if it had never stopped."""
+
+    epoch: int = 0  # whole epochs behind us
+    step: int = 0  # steps behind us in this epoch
+    seconds: float = 0.0  # spent in this epoch
+    terms: Tensor = field(default_factory=lambda: torch.zeros(0, 3))  # mean Terms of each step of this epoch
+    history: list[Row] = field(default_factory=list)
+    best_total: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress bar may want to know after a step."""
+
+    epoch: int
+    n_epochs: int
+    step: int
+    n_steps: int
+    n_images: int
+    loss: Tensor
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells the outside, and asks of it."""
+
+    on_step: Callable[[Step], object] = lambda step: None
+    on_epoch: Callable[[list[Row]], object] = lambda rows: None
+    save: Callable[[State], object] = lambda state: None
+    stop_signal: Callable[[], int | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a training run: a model, what trains it and on what; every None of ``config`` is filled in."""
+
+    model: Autoencoder
+    optimizer: torch.optim.Optimizer
+    noise: torch.Generator
+    train: ImageLoader
+    held_out: ImageLoader
+    held_out_split: Literal["val", "test"]
+    config: TrainConfig
+    precision: Literal["fp32", "bf16"]
+
+
+def fit(run: Run, state: State, hooks: Hooks) -> State:
+    """Train from ``state`` on to the last epoch and return the final state.
+
+    Raises:
+        AekitError: The loss stopped being finite; what was saved last stays.
+        Stopped: A signal asked for it; the state was saved.
+    """
+    config, device = run.config, run.train.device
+    n_samples = config.samples_per_epoch or len(run.train)
+    forward = torch.compile(run.model) if config.compile else run.model
+    saved = time.monotonic()
+
+    while state.epoch < config.epochs:
+        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
+        batches = split_batches(order, config.batch_size or n_samples)
+        n_steps = len(batches)
+        if state.step == 0:
+            state.terms = torch.zeros(n_steps, 3, device=device)
+        started = time.perf_counter() - state.seconds
+        run.model.train()
+        for batch in batches[state.step :]:
+            done = (state.epoch * n_steps + state.step) / n_steps
+            loss, terms = train_step(run, forward, run.train.take(batch), epochs_done=done)
+            state.terms[state.step] = torch.stack([term.detach().mean() for term in terms])
+            state.step += 1
+            state.seconds = time.perf_counter() - started
+            hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, len(batch), loss))
+            signal_number = hooks.stop_signal()
+            is_late = time.monotonic() - saved > SAVE_SECONDS
+            if signal_number is not None or is_late or (device.type == "cpu" and state.step % CHECK_STEPS == 0):
+                _refuse_infinite(state, config)
+            if signal_number is not None or is_late:
+                hooks.save(state)
+                saved = time.monotonic()
+            if signal_number is not None:
+                raise Stopped(f"stopped in epoch {state.epoch + 1} of {config.epochs}", signal_number)
+        _refuse_infinite(state, config)
+        _end_epoch(run, state, hooks, sizes=torch.tensor([len(batch) for batch in batches]))
+        saved = time.monotonic()
+    return state
+
+
+def train_step(
+    run: Run, forward: Callable[[Tensor, Tensor | None], Output], x: Tensor, *, epochs_done: float
+) -> tuple[Tensor, Terms]:
+    """Return the loss of a batch, a scalar, and its terms, after one step of the optimiser against it.
+
+    Args:
+        run: What is trained.
+        forward: The model, or its compiled form.
+        x: Images, (B, C, H, W) in [0, 1].
+        epochs_done: Epochs behind us, with a fraction, on which learning rate and KL weight depend.
+    """
+    model, config = run.model, run.config
+    noise = None
+    if model.config.kind == "vae":
+        noise = torch.randn(len(x), model.config.latent, generator=run.noise, device=x.device)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+        output = forward(x, noise)
+    terms = loss_terms(x, *output, loss=model.config.loss, log_sigma=model.log_sigma)
+    weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
+    loss = terms.reconstruction.mean() + weight * terms.kl.mean()
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(config.lr or 0.0, config.schedule, epochs_done / config.epochs)
+    run.optimizer.step()
+    return loss.detach(), terms
+
+
+def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
+    """Return the learning rate when a share ``progress`` in [0, 1) of the run is behind us.
+
+    ``one-cycle`` rises linearly from a hundredth of the peak during the first tenth, then falls to zero along half a
+    cosine.
+
+    Source:
+        Smith & Topin 2018, arXiv:1708.07120, with a cosine in place of the second line.
+    """
+    if schedule == "constant":
+        return peak
+    if progress < WARMUP:
+        return peak * (0.01 + 0.99 * progress / WARMUP)
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
+
+
+def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int) -> tuple[float, float, float]:
+    """Return the mean reconstruction, KL and squared error over all images, in fp32, with one posterior sample each.
+
+    The noise depends on the seed alone, so that epochs and runs compare on the same draws.
+    """
+    noise_source = torch.Generator(images.device).manual_seed(seed)
+    model.eval()
+    sums = torch.zeros(3, dtype=torch.float64)
+    with torch.inference_mode():
+        for x in images.in_order(EVALUATION_BATCH):
+            noise = None
+            if model.config.kind == "vae":
+                noise = torch.randn(len(x), model.config.latent, generator=noise_source, device=x.device)
+            terms = loss_terms(x, *model(x, noise), loss=model.config.loss, log_sigma=model.log_sigma)
+            sums += torch.stack([term.sum() for term in terms]).cpu()
+    reconstruction, kl, mse = (sums / len(images)).tolist()
+    return reconstruction, kl, mse
+
+
+def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
+    """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
+    started = time.perf_counter()
+    means = evaluate(run.model, images, seed=run.config.seed)
+    return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
+
+
+def _row(run: Run, epoch: int, split: str, means: tuple[float, float, float], seconds: float, n_images: int) -> Row:
+    reconstruction, kl, mse = means
+    return Row(
+        epoch=epoch,
+        split=split,
+        total=reconstruction + run.config.beta * kl,
+        reconstruction=reconstruction,
+        kl=kl if run.model.config.kind == "vae" else None,
+        mse=mse,
+        seconds=seconds,
+        images_per_second=n_images / seconds,
+    )
+
+
+def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
+    # Batches weigh by their size, so that a small last one does not count like a full one.
+    weights = (sizes / sizes.sum()).double()
+    reconstruction, kl, mse = (weights @ state.terms.double().cpu()).tolist()
+    epoch = state.epoch + 1
+    rows = [
+        _row(run, epoch, "train", (reconstruction, kl, mse), state.seconds, int(sizes.sum())),
+        evaluation_row(run, run.held_out_split, run.held_out, epoch),
+    ]
+    if not math.isfinite(rows[1].total):
+        raise AekitError(f"loss: not finite on {run.held_out_split} after epoch {epoch}; {_calmer(run.config)}")
+    if run.config.keep == "best" and rows[1].total < state.best_total:
+        state.best_total, state.best_epoch = rows[1].total, epoch
+        state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
+    state.history += rows
+    state.epoch, state.step, state.seconds = epoch, 0, 0.0
+    hooks.save(state)
+    hooks.on_epoch(rows)
+
+
+def _refuse_infinite(state: State, config: TrainConfig) -> None:
+    finite = state.terms[: state.step].isfinite().all(1)
+    if bool(finite.all()):
+        return
+    step = int(finite.logical_not().nonzero()[0]) + 1
+    raise AekitError(f"loss: stopped being finite in epoch {state.epoch + 1}, step {step}; {_calmer(config)}")
+
+
+def _calmer(config: TrainConfig) -> str:
+    return f"lower --lr (now {config.lr:g}) or --beta (now {config.beta:g}), or add --beta-warmup 1"
