@@ -180,6 +180,8 @@ def read_state(path: Path, run: Run) -> State:
     Raises:
         AekitError: The file is damaged or does not belong to such a run.
     """
+    import torch
+
     from aekit.training import Row, State
 
     where = read_header(path).get("state")
@@ -188,10 +190,14 @@ def read_state(path: Path, run: Run) -> State:
     tensors = read_tensors(path)
     load_weights(run.model, _strip_prefix(tensors, "model."), path)
     try:
-        names = [name for name, _ in run.model.named_parameters()]
         moments = {
-            index: {key: tensors[f"optimizer.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            for index, name in enumerate(names)
+            index: {
+                "step": tensors[f"optimizer.step.{name}"],
+                # The fused optimiser walks through memory, so moments must lie there in the order of their weights.
+                "exp_avg": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg.{name}"]),
+                "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg_sq.{name}"]),
+            }
+            for index, (name, parameter) in enumerate(run.model.named_parameters())
             if f"optimizer.step.{name}" in tensors
         }
         groups = run.optimizer.state_dict()["param_groups"]

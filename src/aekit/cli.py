@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,10 +17,7 @@ from aekit import __version__
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.console import say, terminate
-from aekit.errors import AekitError, Stopped
-
-if TYPE_CHECKING:
-    from click import Context
+from aekit.errors import AekitError, Stopped, nearest
 
 
 @contextlib.contextmanager
@@ -45,26 +43,34 @@ def _one_line_errors() -> Iterator[None]:
             raise
         # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
         command = getattr(getattr(error, "ctx", None), "command_path", "aekit")
-        text = " ".join(error.format_message().split())
-        say(f"{command}: {text.rstrip('.')}; see {command} --help")
+        say(f"{command}: {_with_nearest(error.format_message())}; see {command} --help")
         raise typer.Exit(2) from error
+
+
+def _with_nearest(message: str) -> str:
+    """Return a usage error as one line that names the choice most like the one that is not there."""
+    text = " ".join(message.replace("Value error, ", "").split()).rstrip(".")
+    if match := re.search(r"'([^']*)' is not one of (.*)", text):
+        text += nearest(match[1], re.findall(r"'([^']*)'", match[2]))
+    return text
 
 
 class Commands(TyperGroup):
     """The group of all commands, with aekit's manner of failing."""
 
-    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Context:
+    def make_context(self, *args: Any, **extra: Any) -> Any:
         """Return the context of the whole command line."""
         with _one_line_errors():
-            return super().make_context(info_name, args, *rest, **extra)
+            return super().make_context(*args, **extra)
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         with _one_line_errors():
             return super().invoke(ctx)
 
 
 app = typer.Typer(
+    name="aekit",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

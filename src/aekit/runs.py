@@ -149,7 +149,7 @@ def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
     n_samples = train.samples_per_epoch or n_images
     if train.batch_size is not None and train.batch_size > min(n_images, n_samples):
         raise AekitError(
-            f"--batch-size: {train.batch_size} is more than the {min(n_images, n_samples)} training images of an epoch; "
+            f"--batch-size: {train.batch_size} is more than the {min(n_images, n_samples)} images of an epoch; "
             "make it smaller or leave it out"
         )
     return replace(

@@ -155,7 +155,7 @@ def train_step(
     weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
     loss = terms.reconstruction.mean() + weight * terms.kl.mean()
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(config.lr or 0.0, config.schedule, epochs_done / config.epochs)
     run.optimizer.step()

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Protocol
 
 from aekit.config import DataConfig, Split
-from aekit.data.digits import read_digits
+from aekit.data.arrays import SUFFIXES, read_arrays
+from aekit.data.celeba import celeba_folder, read_celeba
+from aekit.data.cifar10 import cifar10_folder, read_cifar10
+from aekit.data.digits import digits_file, read_digits
+from aekit.data.folder import read_folder
 from aekit.data.image_set import ImageSet
 from aekit.data.pixels import check_size
 from aekit.data.splits import Progress, check_not_empty, check_split, shown
-from aekit.data.vision import read_idx_set
+from aekit.data.vision import idx_folder, read_idx_set
 from aekit.errors import AekitError, nearest
 
 
@@ -27,6 +31,8 @@ DATASETS: dict[str, Reader] = {
     "fashion-mnist": read_idx_set,
     "kmnist": read_idx_set,
     "emnist": read_idx_set,
+    "cifar10": read_cifar10,
+    "celeba": read_celeba,
     "digits": read_digits,
 }
 
@@ -45,16 +51,44 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, on_progres
         ValueError: ``split`` is ``val`` and ``config.val`` is 0.
     """
     check_split(split, config)
-    images = _reader(config.name)(config, split, data_root=data_root, on_progress=on_progress)
+    if config.name in DATASETS:
+        images = DATASETS[config.name](config, split, data_root=data_root, on_progress=on_progress)
+    else:
+        images = _read_path(config, split, on_progress)
     check_not_empty(len(images), split, config)
     check_size(*images.image_shape[1:], source=f"--data {shown(config.name)}")
     return images
 
 
-def _reader(name: str) -> Reader:
+def find_on_disk(name: str, data_root: Path) -> Path | None:
+    """Return the folder or file of a data set or path, or None if it is not there, or not whole."""
+    if name == "digits":
+        return digits_file()
+    if name == "celeba":
+        return celeba_folder(data_root)
+    if name == "cifar10":
+        return cifar10_folder(data_root)
     if name in DATASETS:
-        return DATASETS[name]
+        return idx_folder(name, data_root)
+    path = Path(name).expanduser()
+    return path if path.exists() else None
+
+
+def _read_path(config: DataConfig, split: Split, on_progress: Progress | None) -> ImageSet:
+    path = Path(config.name).expanduser()
+    if path.is_dir():
+        return read_folder(config, split, on_progress=on_progress)
+    if path.suffix.lower() in SUFFIXES and path.exists():
+        return read_arrays(config, split)
+    if path.exists():
+        raise AekitError(f"{shown(path)}: is no {', '.join(SUFFIXES)} file and no folder of images; give one of these")
+    if path.suffix or len(path.parts) > 1:
+        raise AekitError(f"{shown(path)}: no such file or folder; check the path, or choose one of {_names()}")
     raise AekitError(
-        f"--data {shown(name)}: no such data set and no such path{nearest(name, DATASETS)}; "
-        f"choose one of {', '.join(DATASETS)}, or give the path of a folder or file of images"
+        f"--data {shown(config.name)}: no such data set and no such path{nearest(config.name, DATASETS)}; "
+        f"choose one of {_names()}, or give the path of a folder or file of images"
     )
+
+
+def _names() -> str:
+    return ", ".join(DATASETS)

@@ -47,7 +47,7 @@ class ImageLoader:
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """Yield all images once, in order, ``batch_size`` at a time; the last batch may be smaller."""
-        for indices in torch.arange(len(self), device=self.device).split(batch_size):
+        for indices in torch.split(torch.arange(len(self), device=self.device), batch_size):
             yield self.take(indices)
 
 
@@ -88,7 +88,7 @@ def split_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
 
     A last batch of one image joins the one before: batch norm has no spread to divide by in it.
     """
-    batches = list(order.split(batch_size))
+    batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         tail = batches.pop()
         batches[-1] = torch.cat([batches[-1], tail])

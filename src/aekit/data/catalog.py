@@ -15,8 +15,8 @@ class Published:
     Attributes:
         folder: Where it lies under the data root, in torchvision's layout; empty if it needs no folder.
         torchvision: Name of the class in ``torchvision.datasets`` that downloads it; empty if nothing does.
-        n_train: Training images, with those of an official validation split; None if the split is made here.
-        n_test: Test images; None if the split is made here.
+        n_train: Training images, with those of an official validation split.
+        n_test: Test images.
         image_shape: (channels, height, width).
         megabytes: Size of the download.
         licence: Its licence, or what is said about it.
@@ -26,8 +26,8 @@ class Published:
 
     folder: str
     torchvision: str
-    n_train: int | None
-    n_test: int | None
+    n_train: int
+    n_test: int
     image_shape: tuple[int, int, int]
     megabytes: float
     licence: str
@@ -52,7 +52,8 @@ CATALOG: dict[str, Published] = {
         "handwritten letters and digits, the balanced split", (*_DIGITS, *_LETTERS, *"abdefghnqrt"),
     ),
     "cifar10": Published(
-        "", "CIFAR10", 50_000, 10_000, (3, 32, 32), 170.5, "none stated", "photographs of ten kinds of object",
+        "cifar-10-batches-py", "CIFAR10", 50_000, 10_000, (3, 32, 32), 170.5, "none stated",
+        "photographs of ten kinds of object",
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
     "celeba": Published(
@@ -60,7 +61,7 @@ CATALOG: dict[str, Published] = {
         "faces with 40 attributes",
     ),
     "digits": Published(
-        "", "", None, None, (1, 8, 8), 0.0, "CC BY 4.0", "small handwritten digits, part of scikit-learn: no download",
+        "", "", 1_438, 359, (1, 8, 8), 0.0, "CC BY 4.0", "small handwritten digits, part of scikit-learn: no download",
         _DIGITS,
     ),
 }  # fmt: skip

@@ -19,7 +19,10 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 _GRAY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
 # What PIL's plugins raise on damaged files, besides its own classes, which derive from OSError.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class BadImage(Exception):
@@ -49,7 +52,7 @@ def read_header(data: bytes) -> Header:
             width, height = image.size
             if _orientation(image) >= 5:
                 width, height = height, width
-            return Header(height, width, image.mode in _GRAY_MODES)
+            return Header(height, width, _is_gray(image))
     except _DAMAGE as error:
         raise BadImage(_reason(error)) from error
 
@@ -85,6 +88,14 @@ def _open(data: bytes) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise BadImage(f"{image.width}x{image.height} pixels are more than is safe to decode")
     return image
+
+
+def _is_gray(image: Image.Image) -> bool:
+    if image.mode != "P" or image.palette is None:
+        return image.mode in _GRAY_MODES
+    order, colours = image.palette.getdata()  # as RGBRGB... or BGRXBGRX...
+    n = len(order)
+    return order in ("RGB", "BGRX") and colours[0::n] == colours[1::n] == colours[2::n]
 
 
 def _orientation(image: Image.Image) -> int:

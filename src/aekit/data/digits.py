@@ -33,14 +33,11 @@ def read_digits(
     Source:
         E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998.
     """
-    # Read beside scikit-learn, not through it: `import sklearn` takes 1.3 s, this 10 ms.
-    spec = importlib.util.find_spec("sklearn")
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-    try:
-        with gzip.open(folder / "datasets" / "data" / "digits.csv.gz", "rt", encoding="ascii") as file:
-            table = np.loadtxt(file, delimiter=",")  # (1797, 65): 64 pixels from 0 to 16, and the label
-    except OSError as error:
-        raise AekitError("--data digits: scikit-learn's digits are not there; reinstall scikit-learn") from error
+    path = digits_file()
+    if path is None:
+        raise AekitError("--data digits: scikit-learn's digits are not there; reinstall scikit-learn")
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        table = np.loadtxt(file, delimiter=",")  # (1797, 65): 64 pixels from 0 to 16, and the label
     images = np.round(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     rows = train_val_test(len(images), config)[split]
     return ImageSet(
@@ -49,3 +46,13 @@ def read_digits(
         labels=table[rows, 64].astype(np.int64),
         class_names=CATALOG["digits"].class_names,
     )
+
+
+def digits_file() -> Path | None:
+    """Return where scikit-learn keeps the digits, or None if it is not installed with its data."""
+    # Beside scikit-learn, not through it: `import sklearn` takes 1.3 s, reading the file 10 ms.
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    return path if path.is_file() else None

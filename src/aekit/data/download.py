@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import os
 import socket
 import tarfile
 import tempfile
@@ -66,7 +65,7 @@ def _move_into(source: Path, target: Path) -> None:
             (target / path.name).mkdir(exist_ok=True)
             _move_into(path, target / path.name)
         else:
-            os.replace(path, target / path.name)
+            path.replace(target / path.name)
 
 
 def _refusal(name: str, data_root: Path, what: str) -> AekitError:

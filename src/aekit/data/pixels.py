@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -11,28 +14,22 @@ from aekit.errors import AekitError
 Pixels = npt.NDArray[np.uint8]
 
 MIN_SIDE = 8  # pixels; below that the convolutional models have nothing to halve
-_BLOCK = 4096  # images that are converted at a time
+# Its support grows with the reduction, so nothing aliases. Not BOX: at reductions below two, such as 89 to 64 pixels,
+# it takes one source pixel here and two there, and edges jump by half a pixel.
+_FILTER = Image.Resampling.LANCZOS
+_BLOCK_VALUES = 16 << 20  # that are converted at a time
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return the image resized so that it covers the size, aspect kept, and cropped to its centre.
 
-    Lanczos, whose support grows with the reduction, so nothing aliases. Not BOX: at reductions below two, such as
-    89 to 64 pixels, it takes one source pixel here and two there, and edges jump by half a pixel.
-
     Args:
         image: Mode ``L`` or ``RGB``.
         size: (height, width) in pixels.
     """
-    height, width = size
-    if image.size == (width, height):
+    if (image.height, image.width) == size:
         return image
-    # Scaling the largest centred region with the wanted aspect is covering and cropping in one step, without rounding.
-    scale = min(image.width / width, image.height / height)
-    region_width, region_height = width * scale, height * scale
-    left, top = (image.width - region_width) / 2, (image.height - region_height) / 2
-    box = (left, top, left + region_width, top + region_height)
-    return image.resize((width, height), Image.Resampling.LANCZOS, box=box)
+    return image.resize(size[::-1], _FILTER, box=_region(image.height, image.width, size))
 
 
 def fit_array(images: Pixels, size: tuple[int, int] | None, *, grayscale: bool) -> Pixels:
@@ -48,10 +45,37 @@ def fit_array(images: Pixels, size: tuple[int, int] | None, *, grayscale: bool) 
     if size is None or size == images.shape[2:]:
         return images
     fitted = np.empty((len(images), images.shape[1], *size), np.uint8)
-    for image, target in zip(images, fitted, strict=True):
-        for channel, target_channel in zip(image, target, strict=True):  # channels resize independently
-            target_channel[:] = fit(Image.fromarray(channel), size)
+    for rows in _blocks(images):
+        fitted[rows] = _fit_block(images[rows], size)
     return fitted
+
+
+def _blocks(images: Pixels) -> Iterator[slice]:
+    n_rows = max(1, _BLOCK_VALUES // math.prod(images.shape[1:]))
+    for start in range(0, len(images), n_rows):
+        yield slice(start, start + n_rows)
+
+
+def _fit_block(images: Pixels, size: tuple[int, int]) -> Pixels:
+    # Stacked into one tall and then one wide picture, as the filter is separable and starts with the rows:
+    # the same bytes as one by one, six times as fast for 28x28 pixels.
+    n, channels, height, width = images.shape
+    left, top, right, bottom = _region(height, width, size)
+    tall = Image.fromarray(images.reshape(-1, width))
+    tall = tall.resize((size[1], tall.height), _FILTER, box=(left, 0, right, tall.height))
+    rows = np.asarray(tall).reshape(n * channels, height, size[1])
+    wide = Image.fromarray(np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(height, -1))
+    wide = wide.resize((wide.width, size[0]), _FILTER, box=(0, top, wide.width, bottom))
+    return np.asarray(wide).reshape(size[0], n * channels, size[1]).swapaxes(0, 1).reshape(n, channels, *size)
+
+
+def _region(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    # (left, top, right, bottom) of the largest centred region with the wanted aspect: to scale just that is covering
+    # and cropping in one step, without rounding in between.
+    scale = min(width / size[1], height / size[0])
+    region_width, region_height = size[1] * scale, size[0] * scale
+    left, top = (width - region_width) / 2, (height - region_height) / 2
+    return left, top, left + region_width, top + region_height
 
 
 def check_size(height: int, width: int, source: str) -> None:
@@ -69,7 +93,7 @@ def check_size(height: int, width: int, source: str) -> None:
 def _luma(images: Pixels) -> Pixels:
     # ITU-R BT.601 in the 16-bit fixed point of PIL's mode L, so that arrays and files give the same bytes.
     luma = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
-    for start in range(0, len(images), _BLOCK):
-        red, green, blue = images[start : start + _BLOCK].astype(np.uint32).swapaxes(0, 1)
-        luma[start : start + _BLOCK, 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    for rows in _blocks(images):
+        red, green, blue = images[rows].astype(np.uint32).swapaxes(0, 1)
+        luma[rows, 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
     return luma

@@ -10,28 +10,30 @@ be deleted at any time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
+import re
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from aekit.config import cache_folder
-from aekit.data.decode import BadImage, Header, decode, read_header
-from aekit.data.image_set import Indices
+from aekit.data.files import Job, Survey, check_bad, common_shape, decode_files, readable, report_bad, survey_files
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
-from aekit.errors import AekitError
 
 _FORMAT = "aekit images 1"  # part of every key: raise it when decoding gives other pixels
-_BLOCK_BYTES = 4 << 20  # of pixels that one thread holds at a time
 _SETTLED_S = 2.0  # a file changed later than this may change again without its time stamp showing it
+_TEMPORARY = ".tmp"
 _STALE_S = 24 * 3600.0  # a temporary file of that age belongs to nobody
 
 
@@ -50,23 +52,6 @@ class Prepared:
     bad: dict[int, str]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What decoding needs to know."""
-
-    files: Sequence[Path]
-    source: str
-    size: tuple[int, int] | None
-    grayscale: bool
-    skip_bad: bool
-    on_progress: Progress | None
-    digests: list[bytes] = field(default_factory=list)
-
-    def report(self, what: str, done: int) -> None:
-        if self.on_progress is not None:
-            self.on_progress(what, done, len(self.files))
-
-
 def prepare(
     files: Sequence[Path],
     *,
@@ -78,48 +63,52 @@ def prepare(
 ) -> Prepared:
     """Return the images of some files, decoded, from the cache folder or into it.
 
-    If the cache folder cannot be written, the pixels are held in memory, and ``on_progress`` is told.
+    If the cache folder cannot be written, the pixels are held in memory, and ``on_progress`` is told why.
 
     Args:
         files: The image files, at least one, in the order of the rows.
-        source: What to call them in messages.
+        source: What to call them all in messages.
         image_size: (h, w) in pixels that they are resized and cropped to; None keeps theirs, which must be the same.
         grayscale: One channel of luma, whatever they have. Otherwise one if all of them are gray, else three.
-        skip_bad: Leave out what cannot be decoded.
-        on_progress: Called with what is done, how many files, and how many there are.
+        skip_bad: Leave out what cannot be decoded; ``on_progress`` is told the first few.
+        on_progress: Called with what is done, the number of files done, and of all files.
 
     Raises:
-        AekitError: A file cannot be read or decoded, sizes differ, or none is left.
+        AekitError: A file cannot be read or decoded, sizes differ, or no image is left.
     """
-    job = _Job(files, source, image_size, grayscale, skip_bad, on_progress)
+    job = Job(files, source, image_size, grayscale, skip_bad, on_progress)
     folder = cache_folder() / "images"
     shortcut, newest = _shortcut(job)
     prepared = _open(folder, _known_key(folder, shortcut))
     if prepared is None:
-        headers, bad = _survey(job)
-        key = hashlib.sha256(b"".join((_options(job), *job.digests))).hexdigest()
-        prepared = _open(folder, key) or _make(job, headers, bad, folder, key)
+        # PIL warns about odd metadata, and about large pictures, which are refused.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
+            survey = survey_files(job)
+            key = hashlib.sha256(b"".join((_options(job), *survey.digests))).hexdigest()
+            prepared = _open(folder, key) or _make(job, survey, folder, key)
         if time.time() - newest > _SETTLED_S:
-            with contextlib.suppress(OSError):
-                _publish(folder / f"{shortcut}.key", key.encode())
-    _check_bad(job, prepared.bad)
+            with contextlib.suppress(OSError), _written_whole(folder / f"{shortcut}.key") as file:
+                file.write(key.encode())
+    check_bad(job, prepared.bad)
+    report_bad(job, prepared.bad)
     return prepared
 
 
-def _options(job: _Job) -> bytes:
+def _options(job: Job) -> bytes:
     return hashlib.sha256(repr((_FORMAT, job.size, job.grayscale, len(job.files))).encode()).digest()
 
 
-def _shortcut(job: _Job) -> tuple[str, float]:
+def _shortcut(job: Job) -> tuple[str, float]:
     """Return a key of what the file system knows of the files, and when the newest of them changed."""
     digest = hashlib.sha256(_options(job))
     newest = 0.0
     for file in job.files:
-        with _readable(file):
+        with readable(file):
             stat = file.stat()
-        # The inode and its change time catch what keeps size and modification time: cp -p, touch -r, another folder.
-        digest.update(os.fsencode(file.absolute()) + b"\0")
-        digest.update(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} ".encode())
+        # Inode and change time catch what keeps size and modification time: cp -p, touch -r, an unpacked archive.
+        known = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_dev} {stat.st_ino}"
+        digest.update(os.fsencode(file.name) + b"/" + known.encode() + b"/")
         newest = max(newest, stat.st_mtime, stat.st_ctime)
     return digest.hexdigest(), newest
 
@@ -127,7 +116,7 @@ def _shortcut(job: _Job) -> tuple[str, float]:
 def _known_key(folder: Path, shortcut: str) -> str:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         key = (folder / f"{shortcut}.key").read_text("ascii")
-        if len(key) == 64 and key.isalnum():
+        if re.fullmatch("[0-9a-f]{64}", key):
             return key
     return ""
 
@@ -140,55 +129,68 @@ def _open(folder: Path, key: str) -> Prepared | None:
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
         store = np.load(pixels, mmap_mode="r", allow_pickle=False)
-        is_whole = (
-            store.dtype == np.uint8
-            and list(store.shape) == about["shape"]
-            and store.flags.c_contiguous
-            and pixels.stat().st_size == store.offset + store.nbytes
-        )
+        if store.dtype != np.uint8 or list(store.shape) != about["shape"] or not store.flags.c_contiguous:
+            return None
+        if pixels.stat().st_size != store.offset + store.nbytes:
+            return None
         bad = {int(row): str(reason) for row, reason in about["bad"].items()}
-        return Prepared(store.view(np.ndarray), str(about["fingerprint"]), bad) if is_whole else None
+        return Prepared(store.view(np.ndarray), str(about["fingerprint"]), bad)
     except (OSError, ValueError, EOFError, LookupError, AttributeError, TypeError):
         return None
 
 
-def _survey(job: _Job) -> tuple[list[Header | None], dict[int, str]]:
-    """Read every file once: return the headers and the bad ones, and fill in the digests."""
-    headers: list[Header | None] = []
-    bad: dict[int, str] = {}
-
-    def survey(file: Path) -> tuple[bytes, Header | None, str]:
-        data = _read(file)
-        digest = hashlib.sha256(data).digest()
-        try:
-            return digest, read_header(data), ""
-        except BadImage as error:
-            return digest, None, str(error)
-
-    with ThreadPoolExecutor(_n_threads()) as pool:
-        for row, (digest, header, reason) in enumerate(pool.map(survey, job.files)):
-            job.digests.append(digest)
-            headers.append(header)
-            if header is None:
-                bad[row] = reason
-                _check_bad(job, bad)
-            if row % 256 == 0:
-                job.report("reading", row)
-    return headers, bad
-
-
-def _make(job: _Job, headers: list[Header | None], bad: dict[int, str], folder: Path, key: str) -> Prepared:
-    shape = _shape(job, headers)
+def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
+    """Decode into the cache folder, or into memory if that fails."""
+    shape = common_shape(job, survey)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        with _temporary(folder) as (descriptor, temporary):
-            prepared = _decode_into(job, shape, bad, descriptor)
-            os.fsync(descriptor)
-            temporary.replace(folder / f"{key}.npy")
-        about = {"shape": shape, "fingerprint": prepared.fingerprint, "bad": prepared.bad}
-        _publish(folder / f"{key}.json", json.dumps(about).encode())
-    except OSError as error:  # of writing: an image that cannot be read is an AekitError already
-        job.report(f"decoding in memory, as {shown(folder)} cannot be written ({error.strerror or error})", 0)
-        return _decode_into(job, shape, bad, None)
-    return _open(folder, key) or _decode_into(job, shape, bad, None)
+        _remove_stale(folder)
+        with _written_whole(folder / f"{key}.npy") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            file.flush()
+            start, row_bytes = file.tell(), math.prod(shape[1:])
+            file.truncate(start + shape[0] * row_bytes)
+
+            def write(row: int, block: Pixels) -> None:
+                if os.pwrite(file.fileno(), block.data, start + row * row_bytes) < block.nbytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            fingerprint, bad = decode_files(job, survey, shape, write)
+        with _written_whole(folder / f"{key}.json") as file:
+            file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
+        if prepared := _open(folder, key):
+            return prepared
+        reason = "it was changed meanwhile"
+    except OSError as error:  # of writing: what cannot be read is an AekitError
+        reason = error.strerror or str(error)
+    job.report(f"decoding into memory, not {shown(folder)} ({reason})", 0)
+    store = np.zeros(shape, np.uint8)
+
+    def hold(row: int, block: Pixels) -> None:
+        store[row : row + len(block)] = block
+
+    fingerprint, bad = decode_files(job, survey, shape, hold)
+    return Prepared(store, fingerprint, bad)
+
+
+@contextlib.contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    # Renamed into place when it is on disk: two processes may prepare the same images, and either may be killed.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _remove_stale(folder: Path) -> None:
+    for path in folder.glob(f"*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()

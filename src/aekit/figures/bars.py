@@ -39,11 +39,13 @@ def plot_kl_per_dimension(
         size = "small" if len(kl) <= 30 else 6.5
         axes.set_xticks(positions, [str(order[position]) for position in positions], fontsize=size)
         axes.tick_params(axis="x", length=0, rotation=90 if len(positions) > 30 and len(kl) > 100 else 0)
-        axes.set(xlabel="latent dimension", ylabel=ylabel, title=title, xlim=(-0.7, len(kl) - 0.3))
+        axes.set(xlabel="latent dimension", ylabel=ylabel, xlim=(-0.7, len(kl) - 0.3))
         axes.grid(axis="x", visible=False)
         keys = [
             Patch(color=BLUE, label=f"active ({n_active})"),
             Patch(color=GREY, label=f"inactive ({len(kl) - n_active})"),
         ]
         axes.legend(handles=keys, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
     return figure

@@ -18,6 +18,7 @@ from aekit.figures.mosaic import (
     build_layout,
     draw_mosaic,
     label_step,
+    overhang,
     text_size,
 )
 from aekit.figures.style import SMALL_FONT_SIZE, figure_style
@@ -71,13 +72,15 @@ def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str =
         z1: Values of the second dimension, ascending.
         title: Written above the grid.
     """
-    layout = build_layout(len(z1), len(z0), images.shape[3:], gap=0)
+    layout = build_layout(len(z1), len(z0), images.shape[3:], gap=1)
     x_labels, y_labels = _value_labels(z0), _value_labels(z1)
     line = text_size("0")[1]
     with figure_style():
         left = 4 * PAD + line + max(text_size(label)[0] for label in y_labels)
         flat = images[::-1].reshape(-1, *images.shape[2:])
-        figure, axes = draw_mosaic(flat, layout, left=left, top=PAD + line, bottom=5 * PAD + 2 * line, title=title)
+        right = PAD + overhang(x_labels, layout.tile_width)
+        bottom = 5 * PAD + 2 * line
+        figure, axes = draw_mosaic(flat, layout, left=left, right=right, top=PAD + line, bottom=bottom, title=title)
         step = label_step(x_labels, layout.tile_width)
         axes.set_xticks(layout.centres_x[::step], x_labels[::step])
         step = label_step(y_labels, layout.tile_height, horizontal=False)
@@ -105,16 +108,17 @@ def plot_traversal(
     heading = "" if kl is None else "KL (nats)"
     layout = build_layout(len(images), len(values), images.shape[3:])
     with figure_style():
-        left = PAD + max(text_size(label)[0] for label in [*labels, heading]) + PAD
+        beyond = overhang(columns, layout.tile_width)
+        left = PAD + max(text_size(label)[0] for label in [*labels, heading]) + PAD + beyond
         flat = images[order].reshape(-1, *images.shape[2:])
         top = 2 * PAD + text_size("0")[1]
-        figure, axes = draw_mosaic(flat, layout, left=left, top=top, title=title)
+        figure, axes = draw_mosaic(flat, layout, left=left, right=PAD + beyond, top=top, title=title)
         _label_rows(axes, layout, labels)
         step = label_step(columns, layout.tile_width)
         middle = len(columns) // 2 % step  # so that the middle one, mostly zero, is among those that are written
         for x, label in list(zip(layout.centres_x, columns, strict=True))[middle::step]:
             axes.text(x, -PAD, label, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
-        axes.text(-PAD, -PAD, heading, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
+        axes.text(-PAD - beyond, -PAD, heading, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
     return figure
 
 
@@ -123,7 +127,8 @@ def _n_columns(n_images: int, columns: int) -> int:
 
 
 def _label_rows(axes: Axes, layout: Layout, labels: list[str]) -> None:
-    for y, label in zip(layout.centres_y, labels, strict=True):
+    step = label_step(labels, layout.tile_height, horizontal=False)
+    for y, label in list(zip(layout.centres_y, labels, strict=True))[::step]:
         axes.text(-PAD, y, label, ha="right", va="center", fontsize=SMALL_FONT_SIZE)
 
 

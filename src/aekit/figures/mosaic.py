@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.floating]
 GAP = 2  # pixels between images
 PAD = 8  # pixels between text and whatever is next to it
 # An image is enlarged up to the first size, as long as all of them together stay within the second (width, height).
-_MAX_TILE = 160
+_MAX_TILE = 128
 _MAX_ENLARGED = (1600, 2400)
 # Beyond this side, as with hundreds of large photographs, images are reduced instead, by averaging.
 _MAX_SIDE = 5000
@@ -95,7 +95,14 @@ def as_unit_floats(images: Array) -> FloatArray:
 
 
 def draw_mosaic(
-    images: Array, layout: Layout, *, left: int = PAD, top: int = PAD, bottom: int = PAD, title: str = ""
+    images: Array,
+    layout: Layout,
+    *,
+    left: int = PAD,
+    right: int = PAD,
+    top: int = PAD,
+    bottom: int = PAD,
+    title: str = "",
 ) -> tuple[Figure, Axes]:
     """Return a figure of the images and its axes, whose coordinates are the pixels of the layout, downwards.
 
@@ -103,12 +110,13 @@ def draw_mosaic(
         images: At most as many as the layout has places, (N, C, H, W), row after row; places left over are white.
         layout: Where they go.
         left: Pixels to leave for labels.
+        right: Pixels to leave for labels.
         top: Pixels to leave for labels, below the title.
         bottom: Pixels to leave for labels.
         title: Written above it all.
     """
-    title_height = text_size(title, FONT_SIZE)[1] + PAD if title else 0
-    total_width = max(left + layout.width + PAD, text_size(title, FONT_SIZE)[0] + 2 * PAD)
+    title_height = text_size(title, FONT_SIZE)[1] + 2 * PAD if title else 0
+    total_width = max(left + layout.width + right, text_size(title, FONT_SIZE)[0] + 2 * PAD)
     total_height = title_height + top + layout.height + bottom
     figure = build_figure(total_width / DPI, total_height / DPI)
     figure.set_layout_engine("none")
@@ -148,6 +156,11 @@ def text_size(text: str, points: float = SMALL_FONT_SIZE) -> tuple[int, int]:
     renderer = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
     width, height, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
     return ceil(width), ceil(height)
+
+
+def overhang(labels: list[str], pitch: float) -> int:
+    """Return how many pixels the widest label, centred over a column of ``pitch`` pixels, sticks out at each side."""
+    return max(0, ceil((max(text_size(label)[0] for label in labels) - pitch) / 2))
 
 
 def label_step(labels: list[str], pitch: float, *, horizontal: bool = True) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
@@ -20,11 +21,10 @@ def build_dense(config: ModelConfig, image_shape: ImageShape) -> Parts:
     units = [n_pixels, *(max(first >> i, 1) for i in range(config.layers or DEFAULT_LAYERS))]
 
     encoder: list[nn.Module] = [nn.Flatten()]
-    for n_in, n_out in zip(units, units[1:], strict=False):
+    for n_in, n_out in pairwise(units):
         encoder += [nn.Linear(n_in, n_out), nn.ReLU()]
     decoder: list[nn.Module] = []
-    units_back = [config.latent, *reversed(units)]
-    for n_in, n_out in zip(units_back, units_back[1:], strict=False):
+    for n_in, n_out in pairwise([config.latent, *reversed(units)]):
         decoder += [nn.Linear(n_in, n_out), nn.ReLU()]
     decoder[-1] = nn.Unflatten(1, image_shape)  # logits need no ReLU
     return Parts(nn.Sequential(*encoder), units[-1], nn.Sequential(*decoder))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from aekit.errors import AekitError
+
 
 class DownConv(nn.Conv2d):
     """A convolution 4x4 of stride 2 that maps n pixels to n / 2, rounded up."""
@@ -32,7 +34,17 @@ class UpConv(nn.ConvTranspose2d):
 
 
 def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
-    """Return ``size`` and what is left after each of ``times`` halvings, rounded up."""
+    """Return ``size`` and what is left after each of ``times`` halvings, rounded up.
+
+    Raises:
+        AekitError: More than one of them has nothing left to halve.
+    """
+    useful = (max(size) - 1).bit_length()
+    if times > useful + 1:
+        raise AekitError(
+            f"--layers: {times} is too deep for {size[0]}x{size[1]} pixels, one of which is left after {useful}; "
+            "use fewer"
+        )
     sizes = [size]
     for _ in range(times):
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))

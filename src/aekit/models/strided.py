@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -48,7 +48,7 @@ def build_strided(config: ModelConfig, image_shape: ImageShape) -> Parts:
     encoder: list[nn.Module] = []
     decoder: list[nn.Module] = []
     for i, stage in enumerate(stages):
-        geometry = {"kernel_size": stage.kernel, "stride": stage.stride, "padding": stage.padding}
+        geometry: dict[str, Any] = {"kernel_size": stage.kernel, "stride": stage.stride, "padding": stage.padding}
         encoder += [nn.Conv2d(channels[i], channels[i + 1], **geometry), nn.BatchNorm2d(channels[i + 1]), nn.ReLU()]
         lost = sizes[i] - ((sizes[i + 1] - 1) * stage.stride + stage.kernel - 2 * stage.padding)
         mirrored = [nn.ConvTranspose2d(channels[i + 1], channels[i], **geometry, output_padding=lost)]

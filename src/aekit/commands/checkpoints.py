@@ -1,0 +1,204 @@
+"""What the commands that take checkpoints share: which ones, on which images, and where the results go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aekit import options
+from aekit.checkpoint import read_header
+from aekit.config import DataConfig, Split, from_dict
+from aekit.console import Console
+from aekit.errors import AekitError
+
+if TYPE_CHECKING:
+    from aekit.data.image_set import ImageSet
+    from aekit.models.base import Autoencoder
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT...", help="Checkpoints that aekit trained; - reads their paths from stdin, one a line."
+    ),
+]
+OtherData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        rich_help_panel=options.DATA,
+        metavar="NAME|PATH",
+        help="Other images than those of the checkpoint, or where these lie now.",
+        show_default="the checkpoint's",
+    ),
+]
+WhichSplit = Annotated[
+    Split, typer.Option("--split", rich_help_panel=options.DATA, help="Images held out, or those of training.")
+]
+NoiseSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help="The main file; companions share its stem. Without a suffix it is a folder, as it must be for several "
+        "checkpoints.",
+        show_default="beside the checkpoint",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint that was read.
+
+    Attributes:
+        path: Its file.
+        model: The network, on its device.
+        header: What the checkpoint says of itself.
+        target: The main file to write for it.
+    """
+
+    path: Path
+    model: Autoencoder
+    header: dict[str, Any]
+    target: Path
+
+    def parameters(self, command: str, image_set: ImageSet | None = None, **options: Any) -> dict[str, Any]:
+        """Return what goes into a result file, so that it says later where it came from."""
+        from aekit import __version__
+
+        origin = {key: self.header[key] for key in ("model", "data", "train")}
+        parameters = {
+            "aekit": __version__,
+            "command": command,
+            "options": options,
+            "checkpoint": self.path.name,
+            **origin,
+        }
+        if image_set is not None:
+            parameters["images"] = {"name": image_set.name, "n": len(image_set), "fingerprint": image_set.fingerprint}
+        return parameters
+
+    def label(self) -> str:
+        """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
+        model, train = self.header["model"], self.header["train"]
+        beta = f", beta {train['beta']:g}" if model["kind"] == "vae" else ""
+        return f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}"
+
+
+def read_paths(arguments: list[str]) -> list[Path]:
+    """Return the paths that were given; ``-`` stands for those on stdin, one a line.
+
+    Raises:
+        AekitError: There is none.
+    """
+    texts: list[str] = []
+    for argument in arguments:
+        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    if not texts:
+        raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
+    return [Path(text) for text in texts]
+
+
+def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the main file to write for each checkpoint: ``x.<name><suffix>`` beside ``x.safetensors``, or ``output``.
+
+    Args:
+        paths: Checkpoints.
+        output: What ``--output`` says: a file for one checkpoint, or a folder, which has no suffix or is there already.
+        name: What is made, for the file name.
+        suffixes: Suffixes that the main file may have; the first is the default.
+
+    Raises:
+        AekitError: One file for several checkpoints, a suffix of another kind, or two results that would share a file.
+    """
+    if output is not None and output.suffix and not output.is_dir():
+        if len(paths) > 1:
+            raise AekitError(
+                f"--output {output}: is one file for {len(paths)} checkpoints; give a folder, without suffix"
+            )
+        if output.suffix not in suffixes:
+            raise AekitError(f"--output {output}: cannot be written as {output.suffix}; use {' or '.join(suffixes)}")
+        return [output]
+    targets = [(output or path.parent) / f"{path.stem}.{name}{suffixes[0]}" for path in paths]
+    if len(set(targets)) < len(set(paths)):
+        raise AekitError(f"--output {output}: checkpoints of the same name would share a file; call for each apart")
+    return targets
+
+
+def read_checkpoints(paths: list[Path], targets: list[Path], *, device: str, threads: int | None) -> Iterator[Trained]:
+    """Yield the checkpoints one after another, once it is sure that all can be read and all results written.
+
+    Raises:
+        AekitError: One of them cannot.
+    """
+    from aekit.artifacts import refuse_unwritable
+    from aekit.checkpoint import read_model
+    from aekit.device import choose_device, set_threads
+
+    for path, target in zip(paths, targets, strict=True):
+        read_header(path)
+        refuse_unwritable(target)
+    set_threads(threads)
+    chosen = choose_device(device)
+    for path, target in zip(paths, targets, strict=True):
+        model, header = read_model(path, chosen)
+        yield Trained(path, model, header, target)
+
+
+class Images:
+    """The images that checkpoints were trained on, or others; those read last are kept for the next checkpoint.
+
+    Args:
+        data: What ``--data`` says, if anything.
+        data_root: Folder of the known data sets.
+        console: Where to say that they are not those of the training.
+    """
+
+    def __init__(self, data: str | None, data_root: Path | None, console: Console) -> None:
+        self._data = data
+        self._root = options.resolve_data_root(data_root)
+        self._console = console
+        self._key: tuple[DataConfig, Split] | None = None
+        self._images: ImageSet | None = None
+
+    def read(self, trained: Trained, split: Split) -> ImageSet:
+        """Return one split of a checkpoint's images.
+
+        Raises:
+            AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
+        """
+        from aekit.data import read_images
+
+        config = data_config(trained.header, str(trained.path))
+        if split == "val" and config.val == 0:
+            raise AekitError(f"--split val: {trained.path} was trained without validation images; use train or test")
+        if self._data is not None:
+            config = replace(config, name=self._data)
+        if self._images is None or self._key != (config, split):
+            self._images, self._key = read_images(config, split, data_root=self._root), (config, split)
+        self._compare(trained, split, self._images)
+        return self._images
+
+    def _compare(self, trained: Trained, split: Split, images: ImageSet) -> None:
+        if images.image_shape != trained.model.image_shape:
+            there, wanted = ("x".join(map(str, shape)) for shape in (images.image_shape, trained.model.image_shape))
+            raise AekitError(f"--data {images.name}: images are {there}, {trained.path} takes {wanted}; use others")
+        recorded = trained.header["data"].get("splits", {}).get(split, {}).get("fingerprint")
+        if recorded != images.fingerprint:
+            self._console.message(
+                f"{trained.path}: these {split} images of {images.name} are not those that it was trained with"
+            )
+
+
+def data_config(header: dict[str, Any], source: str) -> DataConfig:
+    """Return the configuration of a checkpoint's data."""
+    known = {field.name for field in fields(DataConfig)}
+    return from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)

@@ -1,0 +1,151 @@
+"""``aekit evaluate``: losses, image quality and the use of the latent dimensions, with standard errors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aekit import options
+from aekit.checkpoint import read_header
+from aekit.commands.checkpoints import (
+    Checkpoints,
+    Images,
+    OtherData,
+    Output,
+    Trained,
+    WhichSplit,
+    choose_targets,
+    read_checkpoints,
+    read_paths,
+)
+from aekit.console import Console, stderr_console
+from aekit.errors import AekitError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aekit.data.image_set import ImageSet
+    from aekit.inference import Evaluation
+
+Measure = dict[str, Any]
+
+
+def evaluate(
+    checkpoints: Checkpoints,
+    importance: Annotated[
+        int | None,
+        typer.Option(
+            "--importance", min=1, metavar="K", help="Also bound log p(x) from below with K samples of z an image."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Seed of the samples of the posterior.",
+            show_default="the training's, so figures agree",
+        ),
+    ] = None,
+    split: WhichSplit = "test",
+    data: OtherData = None,
+    data_root: options.DataRoot = None,
+    output: Output = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Measure a model on held-out images.
+
+    Writes means with standard errors (.json): reconstruction, KL divergence and total in nats an image with one sample
+    of the posterior, as in training; MSE, PSNR (dB) and SSIM of what the posterior mean decodes to; the number of
+    active units. Beside it a table (.csv) and bars (.png) of the KL divergence and the variance of each latent
+    dimension. Prints the path of the .json file.
+
+    Example: aekit evaluate runs/vae.safetensors --importance 100
+    """
+    from aekit.artifacts import write_json, write_png
+
+    console = Console(quiet=quiet, json=json)
+    paths = read_paths(checkpoints)
+    name = "evaluate" if split == "test" else f"evaluate-{split}"
+    targets = choose_targets(paths, output, name=name, suffixes=(".json",))
+    if importance is not None:
+        for path in paths:
+            if read_header(path)["model"].get("kind") == "ae":
+                raise AekitError(f"--importance: {path} is a plain autoencoder, which has no p(x); leave it out")
+    images = Images(data, data_root, console)
+    for trained in read_checkpoints(paths, targets, device=device, threads=threads):
+        image_set = images.read(trained, split)
+        used_seed = trained.header["train"]["seed"] if seed is None else seed
+        evaluation, totals = _measure(trained, image_set, used_seed, importance, console)
+        parameters = trained.parameters("evaluate", image_set, split=split, seed=used_seed, importance=importance)
+        write_png(trained.target.with_suffix(".png"), _figure(trained, evaluation), parameters)
+        _write_dimensions(trained, evaluation)
+        write_json(trained.target, {**totals, "parameters": parameters})
+        if not quiet:
+            _print_table(trained, totals, n_images=len(image_set), split=split)
+        console.result(trained.target, checkpoint=str(trained.path), split=split, **totals)
+
+
+def _measure(
+    trained: Trained, image_set: ImageSet, seed: int, importance: int | None, console: Console
+) -> tuple[Evaluation, dict[str, Any]]:
+    from aekit.inference import evaluate_images, importance_bound, mean_and_error
+
+    beta = trained.header["train"]["beta"]
+    evaluation = evaluate_images(trained.model, image_set, beta=beta, seed=seed)
+    per_image = {key: getattr(evaluation, key) for key in ("total", "reconstruction", "kl", "mse", "psnr", "ssim")}
+    if importance is not None:
+        console.message(f"{trained.path}: {importance} samples for each of {len(image_set):,} images")
+        per_image["log_p"] = importance_bound(trained.model, image_set, n_samples=importance, seed=seed)
+    totals: dict[str, Any] = {"n": len(image_set)}
+    for key, values in per_image.items():
+        if values is not None:
+            mean, error = mean_and_error(values)
+            totals[key], totals[f"{key}_error"] = mean, None if math.isnan(error) else error
+    totals |= {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
+    return evaluation, totals
+
+
+def _write_dimensions(trained: Trained, evaluation: Evaluation) -> None:
+    import pandas as pd
+
+    from aekit.artifacts import write_csv
+
+    table = pd.DataFrame({"checkpoint": trained.path.name, "dimension": range(len(evaluation.active))})
+    if evaluation.kl_per_dimension is not None:
+        table["kl"] = evaluation.kl_per_dimension
+    table["variance"], table["active"] = evaluation.variance, evaluation.active
+    write_csv(trained.target.with_suffix(".csv"), table)
+
+
+def _figure(trained: Trained, evaluation: Evaluation) -> Figure:
+    from aekit.figures.bars import plot_kl_per_dimension
+
+    if evaluation.kl_per_dimension is not None:
+        return plot_kl_per_dimension(evaluation.kl_per_dimension, evaluation.active, title=trained.label())
+    ylabel = "variance of the code"
+    return plot_kl_per_dimension(evaluation.variance, evaluation.active, ylabel=ylabel, title=trained.label())
+
+
+def _print_table(trained: Trained, totals: dict[str, Any], *, n_images: int, split: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    nats = "MSE" if trained.model.config.loss == "mse" else "nats"
+    units = {"total": nats, "reconstruction": nats, "kl": "nats", "log_p": "nats", "mse": "", "psnr": "dB", "ssim": ""}
+    table = Table(title=escape(f"{trained.path.name}: {n_images:,} {split} images"), title_justify="left", box=None)
+    table.add_column("per image")
+    table.add_column("mean", justify="right")
+    table.add_column("standard error", justify="right")
+    table.add_column("unit")
+    for key, unit in units.items():
+        if key in totals:
+            error = totals[f"{key}_error"]
+            table.add_row(key, f"{totals[key]:.5g}", "" if error is None else f"{error:.2g}", unit)
+    table.add_row("active units", f"{totals['active_units']}", "", f"of {totals['latent']}")
+    stderr_console().print(table)

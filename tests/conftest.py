@@ -1,0 +1,68 @@
+"""What several tests share: the command line in this process, and small checkpoints made once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+# The tests run beside each other's subprocesses on few cores; one thread each is fastest and repeats to the bit.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("AEKIT_CACHE", None)
+
+RunCommand = Callable[..., "Result"]
+
+
+class Result:
+    """What a command left: its exit code and both streams."""
+
+    def __init__(self, exit_code: int, stdout: str, stderr: str) -> None:
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the lines of stdout as paths."""
+        return [Path(line) for line in self.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["AEKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def aekit() -> RunCommand:
+    """Return a function that runs a command line in this process."""
+    from aekit.cli import app
+
+    def run(*arguments: object, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Result(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+def _trained(aekit: RunCommand, folder: Path, command: str, *options: object) -> Path:
+    path = folder / f"{command.removeprefix('train-')}.safetensors"
+    result = aekit(command, "--data", "digits", "--epochs", 3, "--limit", 300, *options, "-o", path)
+    assert result.exit_code == 0, result.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def vae_checkpoint(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a VAE of two latent dimensions, trained on a few digits of 8 x 8."""
+    return _trained(aekit, tmp_path_factory.mktemp("vae"), "train-vae", "--latent", 2, "--val", 0.2)
+
+
+@pytest.fixture(scope="session")
+def ae_checkpoint(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an autoencoder of three latent dimensions, trained on a few digits of 8 x 8."""
+    return _trained(aekit, tmp_path_factory.mktemp("ae"), "train-ae", "--latent", 3)

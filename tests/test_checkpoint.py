@@ -1,0 +1,160 @@
+"""A checkpoint is whole, self-describing and its own; anything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import aekit
+from aekit.checkpoint import read_header, read_model, resume_path, write_checkpoint
+from aekit.config import ModelConfig
+from aekit.errors import AekitError
+from aekit.models import MODELS, build_model
+
+CPU = torch.device("cpu")
+
+
+def _header(**model):
+    config = {"kind": "vae", "arch": "dense", "latent": 2, "layers": None, "width": 8, "loss": "bernoulli", **model}
+    return {"model": config, "data": {"name": "x", "shape": [1, 28, 28]}, "train": {}, "result": {}}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    model = build_model(ModelConfig(arch="dense", latent=2, width=8), (1, 28, 28))
+    return write_checkpoint(tmp_path / "x.safetensors", model.state_dict(), _header())
+
+
+def _rewrite(path: Path, *, metadata=None, tensors=None) -> None:
+    own = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
+    save_file(tensors or load_file(path), path, own if metadata is None else metadata)
+
+
+@pytest.mark.parametrize("arch", list(MODELS))
+@pytest.mark.parametrize(("kind", "loss"), [("ae", "mse"), ("vae", "gaussian")])
+def test_a_model_that_was_saved_and_loaded_computes_the_same(tmp_path, kind, loss, arch):
+    model = build_model(ModelConfig(kind=kind, arch=arch, latent=3, loss=loss), (1, 28, 28)).eval()
+    header = _header(kind=kind, arch=arch, latent=3, width=None, loss=loss)
+    path = write_checkpoint(tmp_path / "x.safetensors", model.state_dict(), header)
+    loaded = aekit.load(path)
+    x = torch.rand(2, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.equal(loaded.encode(x), model.encode(x))
+        assert torch.equal(loaded.decode(loaded.encode(x)), model.decode(model.encode(x)))
+
+
+def test_the_header_is_read_without_torch_and_says_who_wrote_it(checkpoint):
+    header = read_header(checkpoint)
+    assert header["format"] == 1
+    assert header["aekit"] == aekit.__version__
+    assert header["model"]["latent"] == 2
+
+
+def test_the_same_content_makes_the_same_bytes(checkpoint, tmp_path):
+    again = write_checkpoint(tmp_path / "y.safetensors", load_file(checkpoint), _header())
+    assert again.read_bytes() == checkpoint.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a safetensors file"),
+        (b"PK\x03\x04 some zip file or other", "not a safetensors file"),
+        (b"\xff" * 8 + b"{}", "not a safetensors file"),
+        ((2).to_bytes(8, "little") + b"{}", "another program"),
+        ((2).to_bytes(8, "little") + b"[]", "another program"),
+        ((5).to_bytes(8, "little") + b'{"a":', "not a safetensors file"),
+        ((10**5).to_bytes(8, "little") + b"[" * 10**5, "not a safetensors file"),
+    ],
+)
+def test_foreign_files_are_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(AekitError, match=message) as error:
+        read_header(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(AekitError, match="No such file"):
+        read_header(tmp_path / "none.safetensors")
+    with pytest.raises(AekitError, match="cannot be read"):
+        read_header(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [4, 100, 2000, -1])
+def test_a_file_that_was_cut_short_is_refused(checkpoint, keep):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:keep])
+    with pytest.raises(AekitError, match=r"cut short|not a safetensors file"):
+        read_header(checkpoint)
+
+
+def test_a_checkpoint_of_another_program_is_refused(tmp_path):
+    save_file({"w": torch.zeros(3)}, tmp_path / "x.safetensors", {"format": "pt"})
+    with pytest.raises(AekitError, match="another program"):
+        read_model(tmp_path / "x.safetensors", CPU)
+
+
+def test_a_newer_format_is_refused_by_name(checkpoint):
+    _rewrite(checkpoint, metadata={"aekit": json.dumps({**read_header(checkpoint), "format": 2})})
+    with pytest.raises(AekitError, match=r"format 2, newer than 1.*install a newer aekit"):
+        read_model(checkpoint, CPU)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "1"}', '{"format": 1, "model": 3}'])
+def test_a_damaged_header_is_refused(checkpoint, text):
+    _rewrite(checkpoint, metadata={"aekit": text})
+    with pytest.raises(AekitError, match="header is damaged"):
+        read_model(checkpoint, CPU)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("model", {"latent": 0}, "--latent: 0 is below 1"),
+        ("model", {"arch": "transformer"}, "'transformer' is not one of"),
+        ("model", {"colour": 1}, "unknown setting colour"),
+        ("model", {"latent": 3}, "weights do not fit its header"),
+        ("data", {"shape": [1, 28]}, "no image shape"),
+        ("data", {"shape": [1, 28, -28]}, "no image shape"),
+    ],
+)
+def test_headers_that_do_not_describe_the_weights_are_refused(checkpoint, part, changes, message):
+    header = read_header(checkpoint)
+    header[part] |= changes
+    _rewrite(checkpoint, metadata={"aekit": json.dumps(header)})
+    with pytest.raises(AekitError, match=message):
+        read_model(checkpoint, CPU)
+
+
+def test_missing_and_surplus_weights_are_refused(checkpoint):
+    tensors = load_file(checkpoint)
+    tensors["surplus"] = tensors.pop("mean_head.bias")
+    _rewrite(checkpoint, tensors=tensors)
+    with pytest.raises(AekitError, match=r"mean_head.bias, surplus"):
+        read_model(checkpoint, CPU)
+
+
+def test_an_unfinished_run_is_no_model(checkpoint):
+    header = {**read_header(checkpoint), "state": {"epoch": 1}}
+    path = resume_path(checkpoint)
+    shutil.copy(checkpoint, path)
+    _rewrite(path, metadata={"aekit": json.dumps(header)})
+    with pytest.raises(AekitError, match=r"unfinished run; finish it with --resume and use x.safetensors"):
+        read_model(path, CPU)
+
+
+def test_load_takes_numpy_data_as_documented(vae_checkpoint):
+    model = aekit.load(vae_checkpoint)
+    x = torch.from_numpy(np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32))
+    with torch.no_grad():
+        z = model.encode(x)
+        assert z.shape == (5, 2)
+        assert model.decode(z).shape == x.shape

@@ -1,0 +1,132 @@
+"""Bad input gets one line on stderr that says what, where and what to do, the right exit code, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICK = ["--data", "digits", "--epochs", 1, "--limit", 20]
+
+
+def _refused(result, code: int, *words: str) -> None:
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--latent", 0], ["--latent: 0", "1 or more"]),
+        (["--beta", -1], ["--beta: -1", "0 or more"]),
+        (["--beta", "nan"], ["--beta"]),
+        (["--val", 1], ["--val: 1.0", "[0, 1)"]),
+        (["--val", -0.1], ["--val"]),
+        (["--epochs", 0], ["--epochs"]),
+        (["--lr", 0], ["--lr"]),
+        (["--limit", 0], ["--limit"]),
+        (["--layers", 0], ["--layers"]),
+        (["--samples-per-epoch", 0], ["--samples-per-epoch"]),
+        (["--batch-size", 21], ["--batch-size: 21", "20 images"]),
+        (["--image-size", "big"], ["--image-size", "218x178"]),
+        (["--image-size", 4], ["--image-size", "8"]),
+        (["--keep", "best"], ["--keep best", "--val"]),
+        (["--arch", "strided"], ["--arch strided", "28x28", "8x8"]),
+        (["--device", "cuda:99"], ["--device cuda:99"]),
+        (["--device", "gpu"], ["--device", "'gpu'"]),
+        (["--threads", 0], ["--threads"]),
+        (["--data", "digist"], ["digist", "did you mean 'digits'"]),
+        (["--data", "/nowhere/faces.npz"], ["/nowhere/faces.npz"]),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_one_line(aekit, tmp_path, options, words):
+    output = tmp_path / "x.safetensors"
+    _refused(aekit("train-vae", *QUICK, *options, "-o", output), 1, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train-vae", "--arch", "cnov"], ["aekit train-vae:", "--arch", "cnov", "did you mean 'conv'", "--help"]),
+        (["train-vae", "--loss", "mse"], ["--loss", "mse"]),
+        (["train-vae", "--latent", "ten"], ["--latent", "ten"]),
+        (["train-vae", "--latnet", "3"], ["--latnet", "--latent"]),
+        (["train-vea"], ["train-vea", "train-vae"]),
+        (["--nonsense"], ["--nonsense"]),
+    ],
+)
+def test_usage_errors_are_one_line_with_exit_code_2(aekit, arguments, words):
+    _refused(aekit(*arguments), 2, *words)
+
+
+def test_an_existing_output_is_never_destroyed(aekit, tmp_path):
+    output = tmp_path / "x.safetensors"
+    output.write_bytes(b"precious")
+    _refused(aekit("train-vae", *QUICK, "-o", output), 1, "--overwrite", "--resume")
+    assert output.read_bytes() == b"precious"
+    assert aekit("train-vae", *QUICK, "-o", output, "--overwrite").exit_code == 0
+    assert output.read_bytes() != b"precious"
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_training(aekit, tmp_path):
+    (tmp_path / "file").touch()
+    _refused(aekit("train-vae", *QUICK, "-o", tmp_path / "file" / "x.safetensors"), 1, "cannot be written", "--output")
+
+
+def test_a_diverging_run_says_where_and_what_to_try(aekit, tmp_path):
+    options = ["--data", "digits", "--epochs", 3, "--lr", 1e30, "--schedule", "constant"]
+    result = aekit("train-vae", *options, "-o", tmp_path / "x.safetensors", "--quiet")
+    _refused(result, 1, "epoch 1", "--lr")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_control_characters_in_a_name_are_shown_escaped(aekit):
+    result = aekit("train-vae", "--data", "a\x1b[31m")
+    assert "\x1b" not in result.stderr
+    assert "\\x1b" in result.stderr
+
+
+def test_help_is_shown_without_a_command_and_with_either_flag(aekit):
+    for arguments in ([], ["-h"], ["--help"]):
+        result = aekit(*arguments)
+        assert result.exit_code == 0
+        assert "train-vae" in result.stdout
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path):
+    script = (
+        f"{sys.executable} -m aekit train-vae --data digits --epochs 1 --limit 20 -q -o {tmp_path}/x.safetensors | true"
+    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); import signal; "
+    limited += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from aekit.cli import main; main()"
+    command = [
+        sys.executable,
+        "-c",
+        limited,
+        "train-vae",
+        "--data",
+        "digits",
+        "--epochs",
+        "1",
+        "-q",
+        "-o",
+        "x.safetensors",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, env=os.environ)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be written" in done.stderr
+    assert list(Path(tmp_path).iterdir()) == []

@@ -1,0 +1,157 @@
+"""The loop trains what it says: schedules, weights of batches, warm-up, the best epoch, and what stops it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aekit.config import ModelConfig, TrainConfig
+from aekit.data.batches import ImageLoader
+from aekit.data.image_set import ImageSet
+from aekit.errors import AekitError, Stopped
+from aekit.models import build_model
+from aekit.training import Hooks, Run, State, evaluate, fit, learning_rate, train_step
+
+CPU = torch.device("cpu")
+
+
+def _images(n: int, seed: int = 0) -> ImageSet:
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
+    return ImageSet(store=pixels, name="noise")
+
+
+def _run(*, kind="vae", n=23, loss="bernoulli", **options) -> Run:
+    torch.manual_seed(0)
+    config = TrainConfig(**{"epochs": 2, "batch_size": 10, "lr": 1e-3, **options})
+    model = build_model(ModelConfig(kind=kind, arch="dense", latent=2, width=8, loss=loss), (1, 8, 8))
+    return Run(
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), fused=True),
+        noise=torch.Generator().manual_seed(1),
+        train=ImageLoader(_images(n), CPU),
+        held_out=ImageLoader(_images(9, seed=1), CPU),
+        held_out_split="val",
+        config=config,
+        precision="fp32",
+    )
+
+
+def test_one_cycle_rises_for_a_tenth_of_the_run_and_ends_at_zero():
+    rates = [learning_rate(2.0, "one-cycle", step / 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.02)
+    assert int(np.argmax(rates)) == 100
+    assert rates[100] == 2.0
+    assert rates[550] == pytest.approx(1.0)
+    assert 0 < rates[-1] < 1e-5
+    assert np.all(np.diff(rates[:101]) > 0)
+    assert np.all(np.diff(rates[100:]) < 0)
+    assert learning_rate(2.0, "constant", 0.7) == 2.0
+
+
+def test_a_step_lowers_the_loss_of_its_batch():
+    run = _run(lr=1e-2, schedule="constant")
+    x = run.train.take(torch.arange(10))
+    losses = [train_step(run, run.model, x, epochs_done=0.5)[0].item() for _ in range(30)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_train_row_is_the_mean_over_images_whatever_the_size_of_the_last_batch():
+    # With a learning rate that changes nothing, the epoch's mean must be the mean over all images.
+    run = _run(kind="ae", lr=1e-30, schedule="constant", epochs=1)
+    expected = evaluate(run.model, run.train, seed=0)
+    row = fit(run, State(), Hooks()).history[0]
+    assert (row.reconstruction, row.mse) == pytest.approx((expected[0], expected[2]), rel=1e-5)
+    assert row.kl is None
+    assert row.total == row.reconstruction
+
+
+def test_beta_weighs_the_kl_and_warms_up_without_changing_what_total_means():
+    run = _run(beta=4.0, beta_warmup=1.0, lr=1e-30, schedule="constant", epochs=2)
+    x = run.train.take(torch.arange(10))
+    start, terms = train_step(run, run.model, x, epochs_done=0.0)
+    assert start.item() == pytest.approx(terms.reconstruction.mean().item())
+    half, terms = train_step(run, run.model, x, epochs_done=0.5)
+    assert half.item() == pytest.approx((terms.reconstruction.mean() + 2 * terms.kl.mean()).item())
+    late, terms = train_step(run, run.model, x, epochs_done=1.5)
+    assert late.item() == pytest.approx((terms.reconstruction.mean() + 4 * terms.kl.mean()).item())
+    for row in fit(run, State(), Hooks()).history:
+        assert row.total == pytest.approx(row.reconstruction + 4 * row.kl)
+
+
+def test_evaluation_repeats_itself_and_is_the_sum_over_images():
+    run = _run()
+    assert evaluate(run.model, run.train, seed=5) == evaluate(run.model, run.train, seed=5)
+    assert evaluate(run.model, run.train, seed=5) != evaluate(run.model, run.train, seed=6)
+
+
+def test_history_has_train_and_held_out_rows_for_every_epoch():
+    state = fit(_run(epochs=3), State(), Hooks())
+    assert [(row.epoch, row.split) for row in state.history] == [(e, s) for e in (1, 2, 3) for s in ("train", "val")]
+    assert all(row.images_per_second > 0 for row in state.history)
+
+
+def test_the_best_epoch_is_kept_by_validation_total():
+    run = _run(epochs=6, lr=0.3, schedule="constant", keep="best")
+    weights = []
+    state = fit(
+        run,
+        State(),
+        Hooks(on_epoch=lambda rows: weights.append({k: v.clone() for k, v in run.model.state_dict().items()})),
+    )
+    totals = [row.total for row in state.history if row.split == "val"]
+    assert state.best_epoch == int(np.argmin(totals)) + 1
+    assert state.best_total == min(totals)
+    for name, value in weights[state.best_epoch - 1].items():
+        torch.testing.assert_close(state.best_weights[name], value)
+
+
+def test_a_signal_stops_after_the_step_and_going_on_ends_at_the_same_weights():
+    whole = _run(epochs=3)
+    fit(whole, State(), Hooks())
+
+    run, steps, saved = _run(epochs=3), [], []
+    hooks = Hooks(on_step=steps.append, save=saved.append, stop_signal=lambda: 15 if len(steps) == 4 else None)
+    with pytest.raises(Stopped, match="epoch 2 of 3") as stopped:
+        fit(run, State(), hooks)
+    assert stopped.value.signal_number == 15
+    assert (saved[-1].epoch, saved[-1].step) == (1, 2 if len(steps) == 5 else 1)
+    state = fit(run, replace(saved[-1]), Hooks())
+    assert len(state.history) == 6
+    for mine, other in zip(run.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing():
+    run, saved = _run(epochs=2, lr=1e-3), []
+    steps = []
+
+    def poison(step):
+        steps.append(step)
+        if len(steps) == 4:
+            with torch.no_grad():
+                next(run.model.parameters()).fill_(math.nan)
+
+    with pytest.raises(AekitError, match=r"loss: stopped being finite in epoch 2, step 2; lower --lr"):
+        fit(run, State(), Hooks(on_step=poison, save=lambda state: saved.append((state.epoch, state.step))))
+    assert saved == [(1, 0)]
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli", "mse"])
+def test_every_loss_trains(loss):
+    run = _run(kind="ae", loss=loss, lr=1e-2, epochs=15, n=40)
+    rows = [row.total for row in fit(run, State(), Hooks()).history if row.split == "train"]
+    assert rows[-1] < rows[0]
+    if loss == "gaussian":
+        assert run.model.log_sigma.item() != -2.0
+
+
+def test_bf16_trains_to_about_the_same():
+    totals = {}
+    for precision in ("fp32", "bf16"):
+        run = replace(_run(epochs=8, lr=1e-2), precision=precision)
+        totals[precision] = fit(run, State(), Hooks()).history[-1].total
+    assert totals["bf16"] == pytest.approx(totals["fp32"], rel=0.02)
