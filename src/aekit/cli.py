@@ -14,6 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from aekit import __version__
+from aekit.commands.data import data
+from aekit.commands.encode import encode
+from aekit.commands.evaluate import evaluate
+from aekit.commands.info import info
+from aekit.commands.reconstruct import reconstruct
+from aekit.commands.sample import sample
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.console import say, terminate
@@ -93,7 +99,7 @@ def _aekit(
         raise typer.Exit
 
 
-for command in (train_ae, train_vae):
+for command in (train_ae, train_vae, reconstruct, sample, encode, evaluate, info, data):
     app.command()(command)
 
 

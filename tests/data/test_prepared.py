@@ -208,6 +208,9 @@ def test_two_processes_at_once_both_get_the_images(cache, files):
     command = [sys.executable, "-c", script, *map(str, files)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    answers = {process.communicate("go\n")[0] for process in processes}
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = {process.communicate()[0] for process in processes}
     assert answers == {f"{take(files).fingerprint} {pixels(files).sum()}\n"}
     assert not list(cache.glob("*.tmp"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from matplotlib.colors import to_hex
 
 from aekit.figures.bars import plot_kl_per_dimension
 from aekit.figures.style import BLUE, GREY
@@ -12,8 +15,6 @@ def test_dimensions_are_ordered_and_coloured_by_activity():
     axes = plot_kl_per_dimension(np.array([0.0, 3.0, 1.0]), np.array([False, True, True])).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [3.0, 1.0, 0.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "0"]
-    from matplotlib.colors import to_hex
-
     assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == [BLUE, BLUE, GREY.upper()]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["active (2)", "inactive (1)"]
 
@@ -23,4 +24,4 @@ def test_a_hundred_dimensions_keep_readable_labels():
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert len(boxes) == 50
-    assert all(a.x1 < b.x0 for a, b in zip(boxes[:-1], boxes[1:], strict=True))
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))

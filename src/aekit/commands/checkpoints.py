@@ -13,7 +13,7 @@ import typer
 from aekit import options
 from aekit.checkpoint import read_header
 from aekit.config import DataConfig, Split, from_dict
-from aekit.console import Console
+from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -183,7 +183,9 @@ class Images:
         if self._data is not None:
             config = replace(config, name=self._data)
         if self._images is None or self._key != (config, split):
-            self._images, self._key = read_images(config, split, data_root=self._root), (config, split)
+            with TrainingProgress(self._console) as progress:
+                self._images = read_images(config, split, data_root=self._root, on_progress=progress.on_data)
+            self._key = (config, split)
         self._compare(trained, split, self._images)
         return self._images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -82,7 +83,7 @@ def _read_path(config: DataConfig, split: Split, on_progress: Progress | None) -
         return read_arrays(config, split)
     if path.exists():
         raise AekitError(f"{shown(path)}: is no {', '.join(SUFFIXES)} file and no folder of images; give one of these")
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or os.sep in config.name:
         raise AekitError(f"{shown(path)}: no such file or folder; check the path, or choose one of {_names()}")
     raise AekitError(
         f"--data {shown(config.name)}: no such data set and no such path{nearest(config.name, DATASETS)}; "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -29,6 +31,11 @@ _IMAGES = ("images", "x", "data")
 _LABELS = ("labels", "y")
 _OFFICIAL = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))  # as in Keras' mnist.npz, or in words
 _BLOCK_VALUES = 4 << 20  # that are checked and converted at a time
+# What numpy and zipfile raise on damaged files; numpy parses the header of an array as Python text.
+_DAMAGE = (
+    OSError, ValueError, TypeError, EOFError, SyntaxError, OverflowError, LookupError, RuntimeError, MemoryError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def _open_npz(path: Path) -> Mapping[str, Load]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): loader(name) for name in archive.namelist() if name.endswith(".npy")}
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -175,9 +182,7 @@ def _checked(path: Path, load: Load) -> Array:
     """Return an array of numbers, or say what else there is."""
     try:
         array = load()
-    except (ValueError, TypeError, EOFError, SyntaxError, OverflowError, LookupError, zlib.error) as error:
-        raise _damaged(path, error) from error
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
     if array.dtype.kind not in "buif":
         raise AekitError(f"{shown(path)}: holds {array.dtype} where numbers belong; store uint8, or floats in [0, 1]")

@@ -97,7 +97,7 @@ def _from_pickle(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     try:
         batch = _Unpickler(data).load()
     except _PICKLE_DAMAGE as error:
-        raise _damaged(path, f"it is no batch of CIFAR-10 ({error})") from error
+        raise _damaged(path, f"it is no batch of CIFAR-10 ({shown(' '.join(str(error).split()))})") from error
     fields = {_text(key): value for key, value in batch.items()} if isinstance(batch, dict) else {}
     pixels, labels = fields.get("data"), fields.get("labels")
     if not isinstance(pixels, _PickledArray) or not isinstance(labels, list):

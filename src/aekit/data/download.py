@@ -17,6 +17,7 @@ from aekit.data.catalog import CATALOG
 from aekit.data.splits import Progress, shown
 from aekit.errors import AekitError
 
+_INTERVAL_S = 0.5  # between two reports
 _TIMEOUT_S = 15.0  # of one connection or read; without it a silent firewall holds the command for minutes
 
 
@@ -105,7 +106,7 @@ def _reporting(name: str, folder: Path, on_progress: Progress | None) -> Iterato
     total = round(CATALOG[name].megabytes)
 
     def watch(report: Progress) -> None:
-        while not done.wait(0.5):
+        while not done.wait(_INTERVAL_S):
             arrived = sum(_size(file) for file in folder.rglob("*")) // 1_000_000
             report(f"downloading {name} (MB)", min(arrived, total), total)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from aekit.figures.style import BLUE, GREY, build_figure, figure_style
+from aekit.figures.style import BLUE, GREY, build_figure, figure_style, lay_out
 
 # From here on the tick labels would touch, and the numbers of only some dimensions are written.
 _MAX_LABELS = 60
@@ -48,4 +48,4 @@ def plot_kl_per_dimension(
         axes.legend(handles=keys, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
-    return figure
+        return lay_out(figure)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aekit.config import Loss
-from aekit.figures.style import BLACK, BLUE, VERMILION, build_figure, figure_style
+from aekit.figures.style import BLACK, BLUE, VERMILION, build_figure, figure_style, lay_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
         figure.axes[-1].legend(handles, labels, loc="best")
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
-    return figure
+        return lay_out(figure)
 
 
 def _plot_panel(axes: Axes, history: pd.DataFrame, column: str) -> None:

@@ -21,7 +21,7 @@ from aekit.figures.mosaic import (
     overhang,
     text_size,
 )
-from aekit.figures.style import SMALL_FONT_SIZE, figure_style
+from aekit.figures.style import SMALL_FONT_SIZE, figure_style, lay_out
 
 
 def plot_images(images: Array, *, columns: int = 16, title: str = "") -> Figure:
@@ -86,7 +86,7 @@ def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str =
         step = label_step(y_labels, layout.tile_height, horizontal=False)
         axes.set_yticks(layout.centres_y[::-1][::step], y_labels[::step])
         axes.set(xlabel="z0", ylabel="z1")
-    return figure
+        return lay_out(figure)
 
 
 def plot_traversal(

@@ -9,6 +9,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 DPI = 150
 FONT_SIZE = 9.0
@@ -65,6 +66,19 @@ def build_figure(width_inches: float, height_inches: float) -> Figure:
     """Return an empty figure of this size on an Agg canvas: no window, no pyplot, no global state."""
     figure = Figure(figsize=(width_inches, height_inches))
     FigureCanvasAgg(figure)
+    return figure
+
+
+def lay_out(figure: Figure) -> Figure:
+    """Return the figure with its layout settled, to be called within :func:`figure_style` when all is drawn.
+
+    Matplotlib chooses and makes ticks only as it renders, and would then do so by the user's own settings.
+    """
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(FixedLocator(axis.get_majorticklocs().tolist()))
+    figure.set_layout_engine("none")
     return figure
 
 

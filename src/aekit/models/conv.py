@@ -1,39 +1,44 @@
-"""The default network: strided convolutions, one wide linear layer, and the same back."""
+"""The default network: strided convolutions down to a few pixels, one linear layer, and the same back."""
 
 from __future__ import annotations
+
+import math
 
 from torch import nn
 
 from aekit.config import ModelConfig
 from aekit.models.base import ImageShape, Parts
-from aekit.models.resampling import DownConv, UpConv, halved_sizes
+from aekit.models.resampling import halved_sizes
 
-DEFAULT_LAYERS = 2
-DEFAULT_WIDTH = 32
+DEFAULT_WIDTH = 24
 HIDDEN = 256
+SMALLEST = 4  # pixels a side that the convolutions leave, unless --layers says how many there are
+WIDEST = 8  # times the first channels is where doubling ends
+# Weights start from N(0, gain^2 / fan_in). With torch's own start, which is narrower, three convolutions lose the
+# signal: one epoch on MNIST ends 2 nats worse, with a latent dimension unused.
+GAIN = 1.1
 
 
 def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
-    """Return ``--layers`` convolutions 4x4 of stride 2, the first of ``--width`` channels, and a linear layer of 256.
+    """Return convolutions of stride 2 until no side exceeds 4 pixels (or ``--layers`` of them), and a linear layer.
 
-    Each convolution doubles the channels and halves the side, rounded up, so that any image size comes out as it
-    went in.
+    The first has ``--width`` channels and each later one twice as many, up to eight times the first. A kernel has 4
+    pixels along an even side and 3 along an odd one: with a padding of 1 both leave half the side, rounded up, and
+    the transposed convolution with the same kernel gives exactly the side back.
     """
     channels, height, width = image_shape
-    n_layers = config.layers or DEFAULT_LAYERS
-    first = config.width or DEFAULT_WIDTH
-    stages = [channels, *(first * 2**i for i in range(n_layers))]
+    n_layers = config.layers or max(math.ceil(math.log2(max(height, width) / SMALLEST)), 1)
     sizes = halved_sizes((height, width), n_layers)
-    n_flat = stages[-1] * sizes[-1][0] * sizes[-1][1]
+    first = config.width or DEFAULT_WIDTH
+    stages = [channels, *(first * min(2**i, WIDEST) for i in range(n_layers))]
+    kernels = [(4 - height % 2, 4 - width % 2) for height, width in sizes[:-1]]
+    shape = (stages[-1], *sizes[-1])
 
     encoder: list[nn.Module] = []
-    decoder: list[nn.Module] = [nn.Linear(config.latent, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, n_flat), nn.SiLU()]
-    decoder.append(nn.Unflatten(1, (stages[-1], *sizes[-1])))
-    for i in range(n_layers):
-        encoder += [DownConv(stages[i], stages[i + 1]), nn.SiLU()]
-    for i in reversed(range(n_layers)):
-        decoder.append(UpConv(stages[i + 1], stages[i], sizes[i]))
-        if i > 0:
-            decoder.append(nn.SiLU())
-    encoder += [nn.Flatten(), nn.Linear(n_flat, HIDDEN), nn.SiLU()]
-    return Parts(nn.Sequential(*encoder), HIDDEN, nn.Sequential(*decoder))
+    decoder: list[nn.Module] = []
+    for i, kernel in enumerate(kernels):
+        encoder += [nn.Conv2d(stages[i], stages[i + 1], kernel, stride=2, padding=1), nn.SiLU()]
+        decoder = [nn.SiLU(), nn.ConvTranspose2d(stages[i + 1], stages[i], kernel, stride=2, padding=1), *decoder]
+    encoder += [nn.Flatten(), nn.Linear(math.prod(shape), HIDDEN), nn.SiLU()]
+    code = [nn.Linear(config.latent, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, math.prod(shape)), nn.Unflatten(1, shape)]
+    return Parts(nn.Sequential(*encoder), HIDDEN, nn.Sequential(*code, *decoder), gain=GAIN)

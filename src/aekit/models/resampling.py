@@ -7,20 +7,6 @@ from torch import Tensor, nn
 from aekit.errors import AekitError
 
 
-class DownConv(nn.Conv2d):
-    """A convolution 4x4 of stride 2 that maps n pixels to n / 2, rounded up."""
-
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__(n_in, n_out, kernel_size=4, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x at half the size, (B, C', ceil(H / 2), ceil(W / 2))."""
-        odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
-        if odd_height or odd_width:
-            x = nn.functional.pad(x, (0, odd_width, 0, odd_height))
-        return super().forward(x)
-
-
 class UpConv(nn.ConvTranspose2d):
     """A transposed convolution 4x4 of stride 2 that maps to twice the size, cut to ``size`` (height, width)."""
 

@@ -1,0 +1,45 @@
+# `make demo` and `make test` need nothing but Python 3.11+ and make: the virtual environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: help install demo test test-real check bench clean
+
+help:
+	@echo "make demo       train a VAE on bundled digits, reconstruct, sample: runs/demo/"
+	@echo "make test       the tests (make test-real: those on the data under AEKIT_DATA)"
+	@echo "make check      lint, formatting and types"
+	@echo "make bench      measure accuracy and speed on MNIST (an hour): benchmarks/RESULTS.md"
+	@echo "make clean      remove the virtual environment and caches; runs/ stays"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aekit needs Python 3.11 or newer; make PYTHON=python3.12 says which")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/aekit train-vae --data digits --latent 10 --epochs 60 --overwrite --output $(DEMO)/vae.safetensors
+	$(BIN)/aekit reconstruct $(DEMO)/vae.safetensors --output $(DEMO)/reconstructions.png
+	$(BIN)/aekit sample $(DEMO)/vae.safetensors --output $(DEMO)/samples.png
+	$(BIN)/aekit evaluate $(DEMO)/vae.safetensors --output $(DEMO)/evaluation.json
+
+test: install
+	$(BIN)/python -m pytest
+
+test-real: install
+	$(BIN)/python -m pytest -m real_data
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/foundation.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,64 @@
+"""``aekit encode`` writes codes with what is known of each image."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+
+def test_a_vae_gives_means_log_variances_labels_and_indices(aekit, vae_checkpoint, tmp_path):
+    result = aekit("encode", vae_checkpoint, "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == 0, result.stderr
+    tensors = load_file(tmp_path / "x.safetensors")
+    assert {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} == {
+        "mean": (np.float32, (300, 2)),
+        "logvar": (np.float32, (300, 2)),
+        "label": (np.int64, (300,)),
+        "index": (np.int64, (300,)),
+    }
+    with safe_open(tmp_path / "x.safetensors", "numpy") as file:
+        parameters = json.loads(file.metadata()["aekit"])
+    assert parameters["command"] == "encode"
+    assert parameters["class_names"] == list("0123456789")
+
+
+def test_an_autoencoder_has_no_log_variances(aekit, ae_checkpoint, tmp_path):
+    aekit("encode", ae_checkpoint, "-o", tmp_path / "x.safetensors")
+    assert set(load_file(tmp_path / "x.safetensors")) == {"mean", "label", "index"}
+
+
+@pytest.mark.parametrize("options", [["-o", "{}/x.csv"], ["--format", "csv", "-o", "{}"]])
+def test_a_table_holds_the_same_codes(aekit, ae_checkpoint, tmp_path, options):
+    aekit("encode", ae_checkpoint, "-o", tmp_path / "x.safetensors")
+    tensors = load_file(tmp_path / "x.safetensors")
+    (path,) = aekit("encode", ae_checkpoint, *[option.format(tmp_path) for option in options]).paths
+    table = pd.read_csv(path)
+    assert list(table.columns) == ["index", "label", "z0", "z1", "z2"]
+    np.testing.assert_array_equal(table["label"], tensors["label"])
+    np.testing.assert_allclose(table[["z0", "z1", "z2"]], tensors["mean"], rtol=1e-6)
+
+
+def test_the_split_is_in_the_name_and_chooses_the_images(aekit, ae_checkpoint):
+    (path,) = aekit("encode", ae_checkpoint, "--split", "train").paths
+    assert path == ae_checkpoint.with_name("ae.codes-train.safetensors")
+    (test,) = aekit("encode", ae_checkpoint).paths
+    assert not np.array_equal(load_file(path)["mean"], load_file(test)["mean"])
+
+
+def test_a_format_against_the_suffix_is_an_error(aekit, ae_checkpoint, tmp_path):
+    result = aekit("encode", ae_checkpoint, "--format", "csv", "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert "--format csv" in result.stderr
+    assert aekit("encode", ae_checkpoint, "-o", tmp_path / "x.npy").exit_code == 1
+
+
+def test_codes_are_no_checkpoint(aekit, ae_checkpoint, tmp_path):
+    aekit("encode", ae_checkpoint, "-o", tmp_path / "x.safetensors")
+    result = aekit("info", tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1

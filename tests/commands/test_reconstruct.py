@@ -1,0 +1,39 @@
+"""``aekit reconstruct`` writes a figure and the error of every image."""
+
+from __future__ import annotations
+
+import pandas as pd
+from PIL import Image
+
+from aekit.figures.mosaic import build_layout
+
+
+def test_it_writes_a_figure_and_a_table_of_all_images(aekit, ae_checkpoint, tmp_path):
+    result = aekit("reconstruct", ae_checkpoint, "-o", tmp_path / "new" / "x.png")
+    assert result.exit_code == 0, result.stderr
+    assert result.paths == [tmp_path / "new" / "x.png"]
+    table = pd.read_csv(tmp_path / "new" / "x.csv")
+    assert list(table.columns) == ["index", "label", "reconstruction", "mse", "psnr", "ssim"]
+    assert table["index"].tolist() == list(range(300))
+    assert table["label"].between(0, 9).all()
+    assert table["ssim"].between(-1, 1).all()
+    with Image.open(tmp_path / "new" / "x.png") as image:
+        assert image.height > build_layout(8, 8, (8, 8)).height  # 32 images, 8 a row, with their reconstructions
+
+
+def test_the_worst_come_first_when_asked_for(aekit, vae_checkpoint, tmp_path):
+    for name, options in (("plain", []), ("worst", ["--worst", "-n", 3])):
+        assert aekit("reconstruct", vae_checkpoint, *options, "-o", tmp_path / f"{name}.png").exit_code == 0
+    plain, worst = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("plain", "worst"))
+    assert worst["reconstruction"].is_monotonic_decreasing
+    assert not plain["reconstruction"].is_monotonic_decreasing
+    pd.testing.assert_frame_equal(worst.sort_values("index", ignore_index=True), plain)
+
+
+def test_options_that_matter_are_in_the_name(aekit, ae_checkpoint):
+    result = aekit("reconstruct", ae_checkpoint, "--worst", "--split", "train", "-n", 2)
+    assert result.paths == [ae_checkpoint.with_name("ae.reconstruct-worst-train.png")]
+
+
+def test_more_images_than_there_are_shows_all(aekit, ae_checkpoint, tmp_path):
+    assert aekit("reconstruct", ae_checkpoint, "-n", 5000, "-o", tmp_path / "x.png").exit_code == 0
