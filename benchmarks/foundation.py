@@ -64,7 +64,7 @@ def _train(kind: str, latent: int, epochs: int, seed: int) -> dict:
 
 def accuracy_table(rows: list[dict]) -> str:
     runs = pd.DataFrame(rows)
-    lines = ["| command | epochs | test | mean | by seed | at most | PCA |", "| --- | ---: | --- | ---: | --- | ---: | ---: |"]
+    lines = ["| command | epochs | test | mean | by seed | at most | PCA |", "| --- " * 7 + "|"]
     for (kind, latent, epochs), (target, pca) in TARGETS.items():
         cell = runs.query("kind == @kind and latent == @latent and epochs == @epochs").sort_values("seed")
         values = cell["total" if kind == "vae" else "mse"]
@@ -167,7 +167,8 @@ def speed_table(result: dict) -> str:
 
 def _ratio(result: dict, key: str, wanted: str) -> str:
     ratios = [r[key] / r["notebook"] for r in result["rounds"]]
-    text = f"**{statistics.median(ratios):.2f}x** the notebook ({min(ratios):.2f}-{max(ratios):.2f} in {len(ratios)} rounds)"
+    spread = f"{min(ratios):.2f}-{max(ratios):.2f} in {len(ratios)} rounds"
+    text = f"**{statistics.median(ratios):.2f}x** the notebook ({spread})"
     return f"{text}; {wanted}" if wanted else text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -36,4 +37,8 @@ def test_options_that_matter_are_in_the_name(aekit, ae_checkpoint):
 
 
 def test_more_images_than_there_are_shows_all(aekit, ae_checkpoint, tmp_path):
-    assert aekit("reconstruct", ae_checkpoint, "-n", 5000, "-o", tmp_path / "x.png").exit_code == 0
+    np.save(tmp_path / "few.npy", np.zeros((50, 8, 8), np.uint8))
+    options = ["-n", 5000, "--data", tmp_path / "few.npy", "-o", tmp_path / "x.png"]
+    result = aekit("reconstruct", ae_checkpoint, *options)
+    assert result.exit_code == 0, result.stderr
+    assert len(pd.read_csv(tmp_path / "x.csv")) == 10

@@ -28,7 +28,7 @@ def test_two_hundred_and_fifty_six_samples_are_the_default(aekit, vae_checkpoint
 
 
 def test_a_vae_needs_no_images_to_draw_samples(aekit, vae_checkpoint, tmp_path):
-    options = ["--data", tmp_path / "nowhere", "-o", tmp_path / "x.png"]
+    options = ["-n", 9, "--data", tmp_path / "nowhere", "-o", tmp_path / "x.png"]
     assert aekit("sample", vae_checkpoint, *options).exit_code == 0
     assert aekit("sample", vae_checkpoint, *options, "--manifold").exit_code == 0
     assert aekit("sample", vae_checkpoint, *options, "--traverse").exit_code == 1

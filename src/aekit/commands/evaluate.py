@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +22,7 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
-from aekit.console import Console, stderr_console
+from aekit.console import Console, TrainingProgress, stderr_console
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -100,8 +102,10 @@ def _measure(
     evaluation = evaluate_images(trained.model, image_set, beta=beta, seed=seed)
     per_image = {key: getattr(evaluation, key) for key in ("total", "reconstruction", "kl", "mse", "psnr", "ssim")}
     if importance is not None:
-        console.message(f"{trained.path}: {importance} samples for each of {len(image_set):,} images")
-        per_image["log_p"] = importance_bound(trained.model, image_set, n_samples=importance, seed=seed)
+        with _counting(console, f"{importance:,} samples an image", len(image_set)) as on_batch:
+            per_image["log_p"] = importance_bound(
+                trained.model, image_set, n_samples=importance, seed=seed, on_batch=on_batch
+            )
     totals: dict[str, Any] = {"n": len(image_set)}
     for key, values in per_image.items():
         if values is not None:
@@ -109,6 +113,20 @@ def _measure(
             totals[key], totals[f"{key}_error"] = mean, None if math.isnan(error) else error
     totals |= {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
     return evaluation, totals
+
+
+@contextmanager
+def _counting(console: Console, what: str, n_images: int) -> Iterator[Callable[[int], None]]:
+    """Yield what to call with the size of each batch, for a progress bar."""
+    done = 0
+    with TrainingProgress(console) as progress:
+
+        def on_batch(n: int) -> None:
+            nonlocal done
+            done += n
+            progress.on_data(what, done, n_images)
+
+        yield on_batch
 
 
 def _write_dimensions(trained: Trained, evaluation: Evaluation) -> None:

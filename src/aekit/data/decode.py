@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
+
+# PIL logs what it also raises; without a handler that would go to stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class BadImage(Exception):

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
-import socket
-import tarfile
+import subprocess
+import sys
 import tempfile
-import threading
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from aekit.data.catalog import CATALOG
 from aekit.data.splits import Progress, shown
 from aekit.errors import AekitError
 
-_INTERVAL_S = 0.5  # between two reports
-_TIMEOUT_S = 15.0  # of one connection or read; without it a silent firewall holds the command for minutes
+# A process of its own: torchvision takes seconds to import, prints, draws bars, and would wait minutes for a silent
+# firewall, were it not for the timeout. None of that must happen to the process that trains.
+_SCRIPT = """
+import socket, sys
+import torchvision
+socket.setdefaulttimeout(15)
+name, folder = sys.argv[1:]
+options = {"split": "balanced"} if name == "EMNIST" else {}
+getattr(torchvision.datasets, name)(folder, download=True, **options)
+"""
+_INTERVAL_S = 0.5  # between two looks at what has arrived
+_TAIL_BYTES = 4096  # of what torchvision said; the end names the cause
+
+
+class _Failed(Exception):
+    pass
 
 
 def download(name: str, data_root: Path, *, on_progress: Progress | None = None) -> None:
@@ -27,7 +36,7 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
     Args:
         name: A name in the catalogue.
         data_root: Folder of the data sets; made if it is not there.
-        on_progress: Told the megabytes that arrived.
+        on_progress: Told the megabytes that have arrived.
 
     Raises:
         AekitError: There is no network, the folder cannot be written, or what came is damaged.
@@ -36,28 +45,48 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
         data_root.mkdir(parents=True, exist_ok=True)
         # Beside its place: an interrupted download leaves nothing that looks like the data set.
         with tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
-            with _reporting(name, Path(folder), on_progress), _quiet(), _timeout():
-                _fetch(name, folder)
+            _fetch(name, Path(folder), on_progress)
             _move_into(Path(folder), data_root)
-    except PermissionError as error:
-        raise _refusal(name, data_root, "it is not there, and the folder cannot be written to fetch it") from error
-    except (OSError, RuntimeError, ImportError, ValueError, EOFError) as error:
-        raise _refusal(name, data_root, f"it is not there, and the download failed ({_reason(error)})") from error
-    except (http.client.HTTPException, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise _refusal(name, data_root, f"it is not there, and the download came damaged ({error})") from error
+    except OSError as error:
+        raise _refusal(name, data_root, f"its folder cannot be written ({error.strerror or error})") from error
+    except _Failed as error:
+        raise _refusal(name, data_root, f"the download failed ({error})") from error
 
 
-def _fetch(name: str, folder: str) -> None:
-    import torchvision
+def _fetch(name: str, folder: Path, on_progress: Progress | None) -> None:
+    command = [sys.executable, "-P", "-c", _SCRIPT, CATALOG[name].torchvision, str(folder)]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            while _is_running(process):
+                if on_progress is not None:
+                    total = round(CATALOG[name].megabytes)
+                    on_progress(f"downloading {name} (MB)", min(_megabytes(folder), total), total)
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode != 0:
+            said.seek(max(0, said.seek(0, 2) - _TAIL_BYTES))
+            raise _Failed(_last_line(said.read()))
+    for file in folder.glob("EMNIST/raw/*"):
+        if "balanced" not in file.name:  # 2 GB of other splits come along
+            file.unlink()
 
-    dataset = getattr(torchvision.datasets, CATALOG[name].torchvision)
-    if name == "emnist":
-        dataset(folder, split="balanced", download=True)
-        for file in Path(folder, "EMNIST", "raw").iterdir():  # 2 GB of other splits come along
-            if "balanced" not in file.name:
-                file.unlink()
-    else:
-        dataset(folder, download=True)
+
+def _is_running(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_INTERVAL_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _megabytes(folder: Path) -> int:
+    n_bytes = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # gone again
+            n_bytes += path.stat().st_size
+    return n_bytes // 1_000_000
 
 
 def _move_into(source: Path, target: Path) -> None:
@@ -69,57 +98,14 @@ def _move_into(source: Path, target: Path) -> None:
             path.replace(target / path.name)
 
 
+def _last_line(said: bytes) -> str:
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    return shown(lines[-1]) if lines else "torchvision ended without a word"
+
+
 def _refusal(name: str, data_root: Path, what: str) -> AekitError:
     folder = shown(data_root / CATALOG[name].folder)
-    return AekitError(f"--data {name}: {what}; put its files into {folder}, or use --data digits, which needs none")
-
-
-def _reason(error: BaseException) -> str:
-    # torchvision wraps the cause into a report of many lines; the last one with text says it.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shown(lines[-1] if lines else type(error).__name__)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # torchvision prints and draws bars; stdout belongs to paths, and progress is reported by size instead.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def _timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-@contextlib.contextmanager
-def _reporting(name: str, folder: Path, on_progress: Progress | None) -> Iterator[None]:
-    if on_progress is None:
-        yield
-        return
-    done = threading.Event()
-    total = round(CATALOG[name].megabytes)
-
-    def watch(report: Progress) -> None:
-        while not done.wait(_INTERVAL_S):
-            arrived = sum(_size(file) for file in folder.rglob("*")) // 1_000_000
-            report(f"downloading {name} (MB)", min(arrived, total), total)
-
-    watcher = threading.Thread(target=watch, args=(on_progress,), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
+    return AekitError(
+        f"--data {name}: it is not there, and {what}; "
+        f"put its files into {folder}, or use --data digits, which needs no download"
+    )

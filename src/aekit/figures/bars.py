@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from aekit.figures.style import BLUE, GREY, build_figure, figure_style, lay_out
 
-# From here on the tick labels would touch, and the numbers of only some dimensions are written.
+# With more of them the tick labels would touch, and the numbers of only some dimensions are written.
 _MAX_LABELS = 60
 
 
@@ -38,7 +38,7 @@ def plot_kl_per_dimension(
         positions = np.arange(0, len(kl), step)
         size = "small" if len(kl) <= 30 else 6.5
         axes.set_xticks(positions, [str(order[position]) for position in positions], fontsize=size)
-        axes.tick_params(axis="x", length=0, rotation=90 if len(positions) > 30 and len(kl) > 100 else 0)
+        axes.tick_params(axis="x", length=0)
         axes.set(xlabel="latent dimension", ylabel=ylabel, xlim=(-0.7, len(kl) - 0.3))
         axes.grid(axis="x", visible=False)
         keys = [

@@ -21,7 +21,7 @@ GAP = 2  # pixels between images
 PAD = 8  # pixels between text and whatever is next to it
 # An image is enlarged up to the first size, as long as all of them together stay within the second (width, height).
 _MAX_TILE = 128
-_MAX_ENLARGED = (1600, 2400)
+_MAX_ENLARGED = (1400, 2100)
 # Beyond this side, as with hundreds of large photographs, images are reduced instead, by averaging.
 _MAX_SIDE = 5000
 

@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for number in range(10):
+        folder = tmp_path / "pictures" / ("cat" if number % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 12 + number), number * 20).save(folder / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def test_a_set_is_checked_and_its_path_printed(aekit, tmp_path):
+    np.save(tmp_path / "faces.npy", np.full((10, 3, 8, 8), 200, np.uint8))
+    result = aekit("data", "digits", tmp_path / "faces.npy")
+    assert result.exit_code == 0
+    assert [path.name for path in result.paths] == ["digits.csv.gz", "faces.npy"]
+    assert "digits: 1,438 training and 359 test images, 1x8x8, 10 classes (0, 1, 2," in result.stderr
+    assert "faces: 8 training and 2 test images, 3x8x8\n" in result.stderr
+
+
+def test_json_gives_one_object_a_line(aekit, pictures):
+    result = aekit("data", pictures, "digits", "--image-size", 8, "--json", "--quiet")
+    objects = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.stderr == ""
+    assert objects[0] == {
+        "path": str(pictures),
+        "name": "pictures",
+        "n": {"train": 8, "test": 2},
+        "shape": [1, 8, 8],
+        "classes": ["cat", "dog"],
+        "attributes": [],
+        "n_skipped": 0,
+    }
+    assert objects[1]["n"] == {"train": 1438, "test": 359}
+
+
+def test_what_is_wrong_with_a_folder_is_one_line(aekit, pictures):
+    result = aekit("data", pictures)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "images differ in size" in result.stderr.splitlines()[-1]
+
+
+def test_images_that_are_left_out_are_counted(aekit, pictures):
+    (pictures / "cat" / "1.png").write_text("x")
+    result = aekit("data", pictures, "--image-size", 8, "--skip-bad")
+    assert result.exit_code == 0
+    assert "pictures: " in result.stderr
+    assert ", 1 left out\n" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--list"], []])
+def test_the_list_says_what_is_there(aekit, tmp_path, arguments):
+    (tmp_path / "celeba" / "img_align_celeba").mkdir(parents=True)
+    (tmp_path / "celeba" / "img_align_celeba" / "000001.jpg").touch()
+    result = aekit("data", *arguments, "--data-root", tmp_path)
+    rows = {line.split()[0]: line.split()[1] for line in result.stderr.splitlines()}
+    assert (rows["mnist"], rows["celeba"], rows["digits"]) == ("no", "yes", "yes")
+    assert [path.name for path in result.paths] == ["celeba", "digits.csv.gz"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(aekit):
+    result = aekit("data", "digit")
+    assert result.exit_code == 1
+    assert "did you mean 'digits'?" in result.stderr

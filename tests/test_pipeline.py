@@ -1,0 +1,80 @@
+"""The commands chain in a real shell, and the README lists them all."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+QUICK = "--data digits --limit 60 --epochs 1 --quiet"
+
+
+def _shell(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    aekit = f'aekit() {{ {sys.executable} -m aekit "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", aekit + script],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_what_one_command_prints_the_next_one_reads(tmp_path):
+    done = _shell(f"aekit train-vae {QUICK} --latent 2 | aekit encode - -o codes.csv | xargs cat", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "index,label,z0,z1"
+    assert len(lines) == 61
+
+
+def test_several_checkpoints_come_through_stdin(tmp_path):
+    script = f"for d in 2 3; do aekit train-ae {QUICK} --latent $d; done | aekit evaluate - -o out --quiet"
+    done = _shell(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert all((tmp_path / line).is_file() for line in done.stdout.splitlines())
+
+
+def test_a_makefile_target_repeats_safely(tmp_path):
+    makefile = "vae.safetensors:\n\t$(AEKIT) train-vae $(QUICK) --resume -o $@\n"
+    makefile += "codes.csv: vae.safetensors\n\t$(AEKIT) encode $< -o $@ -q\n"
+    (tmp_path / "Makefile").write_text(makefile)
+    make = f"make codes.csv AEKIT='{sys.executable} -m aekit' QUICK='{QUICK}'"
+    assert _shell(make, tmp_path).returncode == 0
+    written = (tmp_path / "vae.safetensors").stat().st_mtime_ns
+    assert _shell(f"touch Makefile; rm codes.csv; {make} -W vae.safetensors", tmp_path).returncode == 0
+    assert (tmp_path / "vae.safetensors").stat().st_mtime_ns == written
+    assert len(pd.read_csv(tmp_path / "codes.csv")) == 60
+
+
+def test_no_progress_is_drawn_where_there_is_no_terminal(tmp_path):
+    done = _shell("aekit train-vae --data digits --limit 60 --epochs 2 -o x.safetensors", tmp_path, FORCE_COLOR="")
+    assert done.stdout == "x.safetensors\n"
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()][-2:] == ["epoch 1", "epoch 2"]
+
+
+def test_the_readme_lists_every_command():
+    from aekit.cli import app
+
+    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    listed = set(re.findall(r"^\| `([a-z-]+)` \|", README.read_text(), flags=re.MULTILINE))
+    assert names <= listed
+
+
+@pytest.mark.parametrize("example", re.findall(r"`(aekit [a-z-]+ [^`]*)`", README.read_text()))
+def test_the_options_of_the_readmes_examples_exist(aekit, example):
+    command, *words = example.split(", `")[0].split()[1:]
+    text = " ".join(aekit(command, "--help").stdout.split())
+    for word in words:
+        if word.startswith("-") and word != "-":
+            assert word in text, f"{example}: {word}"
