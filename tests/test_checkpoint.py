@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import aekit
+import aekit as package
 from aekit.checkpoint import read_header, read_model, resume_path, write_checkpoint
 from aekit.config import ModelConfig
 from aekit.errors import AekitError
@@ -42,7 +42,7 @@ def test_a_model_that_was_saved_and_loaded_computes_the_same(tmp_path, kind, los
     model = build_model(ModelConfig(kind=kind, arch=arch, latent=3, loss=loss), (1, 28, 28)).eval()
     header = _header(kind=kind, arch=arch, latent=3, width=None, loss=loss)
     path = write_checkpoint(tmp_path / "x.safetensors", model.state_dict(), header)
-    loaded = aekit.load(path)
+    loaded = package.load(path)
     x = torch.rand(2, 1, 28, 28)
     with torch.no_grad():
         assert torch.equal(loaded.encode(x), model.encode(x))
@@ -52,7 +52,7 @@ def test_a_model_that_was_saved_and_loaded_computes_the_same(tmp_path, kind, los
 def test_the_header_is_read_without_torch_and_says_who_wrote_it(checkpoint):
     header = read_header(checkpoint)
     assert header["format"] == 1
-    assert header["aekit"] == aekit.__version__
+    assert header["aekit"] == package.__version__
     assert header["model"]["latent"] == 2
 
 
@@ -151,8 +151,14 @@ def test_an_unfinished_run_is_no_model(checkpoint):
         read_model(path, CPU)
 
 
+def test_codes_are_no_model(aekit, vae_checkpoint, tmp_path):
+    assert aekit("encode", vae_checkpoint, "-o", tmp_path / "codes.safetensors").exit_code == 0
+    with pytest.raises(AekitError, match="holds what aekit encode made, not a model"):
+        read_header(tmp_path / "codes.safetensors")
+
+
 def test_load_takes_numpy_data_as_documented(vae_checkpoint):
-    model = aekit.load(vae_checkpoint)
+    model = package.load(vae_checkpoint)
     x = torch.from_numpy(np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32))
     with torch.no_grad():
         z = model.encode(x)

@@ -64,7 +64,7 @@ def write_png(path: Path, figure: Figure, parameters: dict[str, Any]) -> Path:
     """Return ``path`` with the figure as a PNG that carries the parameters that made it in a text chunk ``aekit``."""
     # Software None: matplotlib would write its version into the file, and bytes would change with it.
     metadata = {"Software": None, "aekit": json.dumps(parameters, sort_keys=True)}
-    return write_atomically(path, lambda file: figure.savefig(file, format="png", metadata=metadata))
+    return write_atomically(path, lambda file: figure.savefig(file, format="png", dpi="figure", metadata=metadata))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:

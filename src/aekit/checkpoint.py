@@ -70,6 +70,8 @@ def _parse_metadata(path: Path, text: object) -> Header:
         header = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError) as error:
         raise AekitError(f"{path}: its header is damaged; train it again") from error
+    if isinstance(header, dict) and "command" in header:
+        raise AekitError(f"{path}: holds what aekit {header['command']} made, not a model; give a checkpoint")
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise AekitError(f"{path}: its header is damaged; train it again")
     if header["format"] > FORMAT:
