@@ -18,6 +18,7 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         AekitError: No such device, or it is not on this machine.
     """
+    _refuse_tf32()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     kind, _, number = name.partition(":")
@@ -33,6 +34,14 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind == "mps" and not _has_mps():
         raise AekitError("--device mps: PyTorch sees no Apple GPU here; use --device cpu or auto")
     return torch.device(name)
+
+
+def _refuse_tf32() -> None:
+    # By default convolutions in fp32 round their factors to ten bits on a GPU; figures of merit should not.
+    if hasattr(torch.backends, "fp32_precision"):  # torch >= 2.9
+        torch.backends.fp32_precision = "ieee"
+    else:
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _has_mps() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from aekit.config import ModelConfig
 from aekit.losses import pixel_mean
+from aekit.models.layers import start_weights
 
 ImageShape = tuple[int, int, int]
 
@@ -35,13 +35,13 @@ class Parts(NamedTuple):
         encoder: Maps x (B, C, H, W) to features (B, F).
         n_features: F.
         decoder: Maps z (B, L) to logits (B, C, H, W).
-        gain: Weights start from N(0, gain^2 / fan_in) and biases from 0; None leaves torch's own start.
+        head_gain: The heads start from N(0, head_gain^2 / F); None leaves torch's own start.
     """
 
     encoder: nn.Module
     n_features: int
     decoder: nn.Module
-    gain: float | None = None
+    head_gain: float | None = None
 
 
 class Autoencoder(nn.Module):
@@ -64,8 +64,10 @@ class Autoencoder(nn.Module):
         self.mean_head = nn.Linear(parts.n_features, config.latent)
         self.logvar_head = nn.Linear(parts.n_features, config.latent) if config.kind == "vae" else None
         self.decoder = parts.decoder
-        if parts.gain is not None:
-            _start_weights(self, parts.gain)
+        if parts.head_gain is not None:
+            for head in (self.mean_head, self.logvar_head):
+                if head is not None:
+                    start_weights(head, parts.head_gain)
         # exp(-2) = 0.14 is near the pixel noise of an early MNIST reconstruction.
         self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
 
@@ -111,19 +113,6 @@ class Autoencoder(nn.Module):
         mean, logvar = self.posterior(x)
         z = mean if logvar is None or noise is None else mean + torch.exp(0.5 * logvar) * noise
         return Output(self.decode_logits(z), mean, logvar)
-
-
-def _start_weights(model: nn.Module, gain: float) -> None:
-    for module in model.modules():
-        if not isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            continue
-        fan_in = module.weight[0].numel()
-        if isinstance(module, nn.ConvTranspose2d):
-            # An output pixel is reached by one in stride^2 of the kernel's weights.
-            fan_in = module.weight[:, 0].numel() // math.prod(module.stride)
-        nn.init.normal_(module.weight, std=gain / math.sqrt(fan_in))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -8,7 +8,7 @@ from torch import nn
 
 from aekit.config import ModelConfig
 from aekit.models.base import ImageShape, Parts
-from aekit.models.resampling import UpConv, halved_sizes
+from aekit.models.layers import UpConv, halved_sizes
 
 DEFAULT_LAYERS = 4
 DEFAULT_WIDTH = 32

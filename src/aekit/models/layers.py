@@ -1,10 +1,41 @@
-"""Convolutions that halve and double images of any size, odd ones too."""
+"""Layers that several networks share: they keep any image size, and start where training is fast."""
 
 from __future__ import annotations
+
+import math
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from aekit.errors import AekitError
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+def start_weights(layer: Layer, gain: float) -> Layer:
+    """Return the layer with weights drawn from N(0, gain^2 / fan_in) and biases of zero."""
+    fan_in = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        # An output pixel is reached by one in stride^2 of the kernel's weights.
+        fan_in = layer.weight[:, 0].numel() // math.prod(layer.stride)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ResidualLinear(nn.Module):
+    """x + W silu(x) + b for x (B, F)."""
+
+    def __init__(self, n_features: int, gain: float) -> None:
+        super().__init__()
+        self.activation = nn.SiLU()
+        self.linear = start_weights(nn.Linear(n_features, n_features), gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, F) for x (B, F)."""
+        residual: Tensor = self.linear(self.activation(x))
+        return x + residual
 
 
 class UpConv(nn.ConvTranspose2d):
