@@ -110,6 +110,7 @@ class TrainConfig:
         epochs: Passes over the training images (or over ``samples_per_epoch`` of them).
         batch_size: Images per step; None is the default, or all images if there are fewer.
         lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
+        weight_decay: Decoupled decay of all weights: each step takes lr * weight_decay of them off.
         schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
         beta: Weight of the KL divergence; 1 is the evidence lower bound.
         beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
@@ -123,6 +124,7 @@ class TrainConfig:
     epochs: int = 10
     batch_size: int | None = None
     lr: float | None = None
+    weight_decay: float = 0.1
     schedule: Schedule = "one-cycle"
     beta: float = 1.0
     beta_warmup: float = 0.0
@@ -141,6 +143,7 @@ class TrainConfig:
         _check_at_least("beta", self.beta, 0)
         _check_at_least("beta-warmup", self.beta_warmup, 0)
         _check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
+        _check_at_least("weight-decay", self.weight_decay, 0)
         _check_at_least("seed", self.seed, 0)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")

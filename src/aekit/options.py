@@ -101,6 +101,10 @@ LearningRate = Annotated[
     float | None,
     typer.Option("--lr", rich_help_panel=TRAINING, help="Learning rate, or its peak.", show_default="by --arch"),
 ]
+WeightDecay = Annotated[
+    float,
+    typer.Option("--weight-decay", rich_help_panel=TRAINING, help="Decoupled decay of the weights, as in AdamW."),
+]
 ScheduleName = Annotated[
     Schedule,
     typer.Option("--schedule", rich_help_panel=TRAINING, help="one-cycle: warm-up, then a cosine down to zero."),

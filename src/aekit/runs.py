@@ -34,7 +34,7 @@ from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_
 DEFAULT_BATCH_SIZE = 100
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 # Peaks of the one-cycle schedule.
-DEFAULT_LR: dict[Arch, float] = {"conv": 7e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
+DEFAULT_LR: dict[Arch, float] = {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,11 @@ def _build_run(config: RunConfig, sets: dict[Split, ImageSet], device: torch.dev
     model = build_model(config.model, sets["train"].image_shape)
     model.start_at(_mean_image(sets["train"]))
     model = model.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.train.lr or 0.0, betas=ADAM_BETAS, fused=device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        betas=ADAM_BETAS,
+        weight_decay=config.train.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )
     held_out: Literal["val", "test"] = "val" if "val" in sets else "test"
     return Run(
