@@ -9,7 +9,7 @@ from torch import nn
 
 from aekit.config import ModelConfig
 from aekit.models.base import ImageShape, Parts
-from aekit.models.layers import ResidualLinear, halved_sizes, start_weights
+from aekit.models.layers import FlattenPixels, ResidualLinear, UnflattenPixels, halved_sizes, start_weights
 
 DEFAULT_WIDTH = 24
 HIDDEN = 256
@@ -47,8 +47,8 @@ def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
         encoder += [start_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
         decoder = [nn.SiLU(), start_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
     to_hidden = start_weights(nn.Linear(math.prod(shape), HIDDEN), GAIN)
-    encoder += [nn.Flatten(), to_hidden, ResidualLinear(HIDDEN, GAIN), nn.SiLU()]
+    encoder += [FlattenPixels(), to_hidden, ResidualLinear(HIDDEN, GAIN), nn.SiLU()]
     from_code = start_weights(nn.Linear(config.latent, HIDDEN), GAIN)
     from_hidden = start_weights(nn.Linear(HIDDEN, math.prod(shape)), GAIN)
-    decoder = [from_code, ResidualLinear(HIDDEN, GAIN), nn.SiLU(), from_hidden, nn.Unflatten(1, shape), *decoder]
+    decoder = [from_code, ResidualLinear(HIDDEN, GAIN), nn.SiLU(), from_hidden, UnflattenPixels(shape), *decoder]
     return Parts(nn.Sequential(*encoder), HIDDEN, nn.Sequential(*decoder), head_gain=GAIN)

@@ -38,6 +38,31 @@ class ResidualLinear(nn.Module):
         return x + residual
 
 
+class FlattenPixels(nn.Module):
+    """(B, C, H, W) -> (B, H * W * C): no copy if channels lie last in memory, as they do while training.
+
+    Flattening channels first would copy, and leave the activation before it a gradient in another order than its
+    input, which is several times slower.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, H * W * C)."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class UnflattenPixels(nn.Module):
+    """(B, H * W * C) -> (B, C, H, W), channels last in memory: the way back from :class:`FlattenPixels`."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return pixels (B, C, H, W)."""
+        channels, height, width = self.shape
+        return features.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
+
+
 class UpConv(nn.ConvTranspose2d):
     """A transposed convolution 4x4 of stride 2 that maps to twice the size, cut to ``size`` (height, width)."""
 
