@@ -12,6 +12,7 @@ import torch
 from aekit.config import ModelConfig, TrainConfig
 from aekit.data.batches import ImageLoader
 from aekit.data.image_set import ImageSet
+from aekit.device import ThreadTeam
 from aekit.errors import AekitError, Stopped
 from aekit.models import build_model
 from aekit.training import Hooks, Run, State, evaluate, fit, learning_rate, train_step
@@ -37,6 +38,7 @@ def _run(*, kind="vae", n=23, loss="bernoulli", **options) -> Run:
         held_out_split="val",
         config=config,
         precision="fp32",
+        team=ThreadTeam(1),
     )
 
 
@@ -72,14 +74,50 @@ def test_the_train_row_is_the_mean_over_images_whatever_the_size_of_the_last_bat
 def test_beta_weighs_the_kl_and_warms_up_without_changing_what_total_means():
     run = _run(beta=4.0, beta_warmup=1.0, lr=1e-30, schedule="constant", epochs=2)
     x = run.train.take(torch.arange(10))
-    start, terms = train_step(run, run.model, x, epochs_done=0.0)
-    assert start.item() == pytest.approx(terms.reconstruction.mean().item())
-    half, terms = train_step(run, run.model, x, epochs_done=0.5)
-    assert half.item() == pytest.approx((terms.reconstruction.mean() + 2 * terms.kl.mean()).item())
-    late, terms = train_step(run, run.model, x, epochs_done=1.5)
-    assert late.item() == pytest.approx((terms.reconstruction.mean() + 4 * terms.kl.mean()).item())
+    for epochs_done, weight in ((0.0, 0), (0.5, 2), (1.5, 4)):
+        loss, (reconstruction, kl, _) = train_step(run, run.model, x, epochs_done=epochs_done)
+        assert loss.item() == pytest.approx((reconstruction + weight * kl).item())
+        assert kl > 0
     for row in fit(run, State(), Hooks()).history:
         assert row.total == pytest.approx(row.reconstruction + 4 * row.kl)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 16])
+def test_a_team_of_threads_takes_the_same_step_but_for_rounding(n_threads):
+    alone = _run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
+    team = _run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
+    x = alone.train.take(torch.arange(25))
+    expected = train_step(alone, alone.model, x, epochs_done=0.5)
+    with ThreadTeam(n_threads) as threads:
+        team = replace(team, team=threads)
+        loss, means = train_step(team, team.model, x, epochs_done=0.5)
+        figures = evaluate(team.model, team.train, seed=3, team=threads)
+    torch.testing.assert_close((loss, means), expected)
+    for mine, other in zip(team.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
+    assert figures == pytest.approx(evaluate(alone.model, alone.train, seed=3), rel=1e-3)
+
+
+def test_a_team_of_threads_repeats_itself_to_the_bit():
+    ends = []
+    for _ in range(2):
+        with ThreadTeam(3) as threads:
+            run = replace(_run(epochs=3), team=threads)
+            fit(run, State(), Hooks())
+            ends.append([parameter.detach().clone() for parameter in run.model.parameters()])
+    assert all(torch.equal(first, second) for first, second in zip(*ends, strict=True))
+
+
+def test_a_failure_in_a_thread_of_the_team_is_raised():
+    def fail(part):
+        if part == 2:
+            raise ValueError("part 2")
+        return part
+
+    with ThreadTeam(3) as team:
+        assert team.map(lambda part: part * part, [1, 2, 3]) == [1, 4, 9]
+        with pytest.raises(ValueError, match="part 2"):
+            team.map(fail, [0, 1, 2])
 
 
 def test_evaluation_repeats_itself_and_is_the_sum_over_images():

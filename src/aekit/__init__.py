@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
-# libgomp's idle threads spin, and two trainings on the same cores then wait for each other: 5,200 images/s for one
-# fell to 290 for two. It reads its settings when torch is loaded, so they are made here, unless the user made them.
+# libgomp's idle threads spin, and two processes on the same cores then wait for each other: 5,200 images/s for one
+# fell to 290 for two. With a short spin one loses 7 %, and two keep 84 % of one. libgomp reads its settings when torch
+# is loaded, so they are made here, unless the user made them.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "1000"
+    os.environ["GOMP_SPINCOUNT"] = "300"
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:

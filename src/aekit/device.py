@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.utils.deterministic
 
 from aekit.config import Precision
 from aekit.errors import AekitError, nearest
+
+Part = TypeVar("Part")
+Done = TypeVar("Done")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -49,16 +54,21 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+def choose_precision(
+    precision: Precision, device: torch.device, *, threads_an_operator: int = 1
+) -> Literal["fp32", "bf16"]:
     """Return the precision of the network's arithmetic; ``auto`` is bf16 where the hardware multiplies in it.
 
-    On processors that only emulate it, bf16 is several times slower than fp32, so the instructions decide.
+    On processors that only emulate it, bf16 is several times slower than fp32, so the instructions decide. And where
+    several threads share an operator, oneDNN's bf16 convolutions wait for each other without ever sleeping: two such
+    runs on the same cores all but stop (more than twenty times slower), so ``auto`` stays with fp32 there.
     """
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
+    shares_no_operator = device.type == "cpu" and threads_an_operator == 1
+    return "bf16" if shares_no_operator and _cpu_multiplies_bf16() else "fp32"
 
 
 def _cpu_multiplies_bf16() -> bool:
@@ -82,6 +92,43 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
+class ThreadTeam:
+    """Threads that each work on a part of a batch, with one thread for each of its operators.
+
+    torch's own way is to let all threads share each operator. Then they meet a hundred times a step, and each meeting
+    waits for the slowest: on two cores, parts are 12 % faster, and two runs at once together as fast as one alone
+    where shared operators fall to 65 %.
+
+    Args:
+        n_threads: Threads, the calling one included; 1 needs no team and leaves torch's threads as they are.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._before = torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> ThreadTeam:
+        if self.n_threads > 1:
+            # The number of threads of an operator belongs to the thread that calls it.
+            torch.set_num_threads(1)
+            self._pool = ThreadPoolExecutor(self.n_threads - 1, initializer=lambda: torch.set_num_threads(1))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            torch.set_num_threads(self._before)
+
+    def map(self, function: Callable[[Part], Done], parts: Iterable[Part]) -> list[Done]:
+        """Return what ``function`` makes of each part, in the order of the parts."""
+        first, *others = parts
+        if self._pool is None:
+            return [function(part) for part in (first, *others)]
+        waiting = [self._pool.submit(function, part) for part in others]
+        return [function(first), *(future.result() for future in waiting)]
+
+
 def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     """Return a generator on ``device`` for sampling noise, after seeding torch, which draws the initial weights.
 
@@ -91,7 +138,7 @@ def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads memory before writing to it, and filling every new tensor costs 8 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
     return torch.Generator(device).manual_seed(seed)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from aekit.artifacts import refuse_unwritable, write_csv, write_png
 from aekit.checkpoint import (
@@ -24,11 +25,11 @@ from aekit.config import Arch, ModelConfig, RunConfig, Split, to_dict
 from aekit.data import read_images
 from aekit.data.batches import ImageLoader
 from aekit.data.image_set import ImageSet
-from aekit.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
 from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
-from aekit.models.base import n_parameters
+from aekit.models.base import Autoencoder, n_parameters
 from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
@@ -110,33 +111,43 @@ def train_run(
     device = choose_device(machine.device)
     sets = _read_splits(config, machine.data_root, reporting)
     config = fill_defaults(config, n_images=len(sets["train"]))
-    precision = choose_precision(config.train.precision, device)
-    run = _build_run(config, sets, device, precision)
-    header: Header = {
-        **to_dict(_recorded(config)),
-        "ran_on": {"device": device.type, "threads": threads, "precision": precision},
-        "result": {"parameters": n_parameters(run.model)},
-    }
-    header["data"] |= {
-        "shape": list(sets["train"].image_shape),
-        "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
-    }
-    state = State()
-    if resume and unfinished.exists():
-        _refuse_other_run(unfinished, header, read_header(unfinished))
-        state = read_state(unfinished, run)
-        reporting.on_message(f"going on after epoch {state.epoch} of {config.train.epochs}")
-
-    hooks = Hooks(
-        on_step=reporting.on_step,
-        on_epoch=reporting.on_epoch,
-        save=lambda state: write_state(unfinished, run, state, header),
-        stop_signal=reporting.stop_signal,
-    )
-    state = fit(run, state, hooks)
-    finished = _finish(run, state, sets["test"], output, header)
+    noise = seed_everything(config.train.seed, device)
+    model = build_model(config.model, sets["train"].image_shape)
+    with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
+        run = _build_run(model, config, sets, device, noise, team)
+        header: Header = {
+            **to_dict(_recorded(config)),
+            "ran_on": {"device": device.type, "threads": threads, "precision": run.precision},
+            "result": {"parameters": n_parameters(model)},
+        }
+        header["data"] |= {
+            "shape": list(sets["train"].image_shape),
+            "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
+        }
+        state = State()
+        if resume and unfinished.exists():
+            _refuse_other_run(unfinished, header, read_header(unfinished))
+            state = read_state(unfinished, run)
+            reporting.on_message(f"going on after epoch {state.epoch} of {config.train.epochs}")
+        hooks = Hooks(
+            on_step=reporting.on_step,
+            on_epoch=reporting.on_epoch,
+            save=lambda state: write_state(unfinished, run, state, header),
+            stop_signal=reporting.stop_signal,
+        )
+        state = fit(run, state, hooks)
+        finished = _finish(run, state, sets["test"], output, header)
     unfinished.unlink(missing_ok=True)
     return finished
+
+
+def _parts_of_a_batch(model: Autoencoder, config: RunConfig, device: torch.device, threads: int) -> int:
+    """Return into how many parts a batch is cut, one a thread.
+
+    Batch norm looks at the whole batch, and a compiled model shares out its operators itself.
+    """
+    is_whole = any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) or config.train.compile
+    return threads if device.type == "cpu" and not is_whole else 1
 
 
 def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
@@ -206,9 +217,14 @@ def _read_splits(config: RunConfig, data_root: Path, reporting: Reporting) -> di
     return sets
 
 
-def _build_run(config: RunConfig, sets: dict[Split, ImageSet], device: torch.device, precision: str) -> Run:
-    noise = seed_everything(config.train.seed, device)
-    model = build_model(config.model, sets["train"].image_shape)
+def _build_run(
+    model: Autoencoder,
+    config: RunConfig,
+    sets: dict[Split, ImageSet],
+    device: torch.device,
+    noise: torch.Generator,
+    team: ThreadTeam,
+) -> Run:
     model.start_at(_mean_image(sets["train"]))
     model = model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
@@ -226,7 +242,8 @@ def _build_run(config: RunConfig, sets: dict[Split, ImageSet], device: torch.dev
         held_out=ImageLoader(sets[held_out], device),
         held_out_split=held_out,
         config=config.train,
-        precision="bf16" if precision == "bf16" else "fp32",
+        precision=choose_precision(config.train.precision, device, threads_an_operator=torch.get_num_threads()),
+        team=team,
     )
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from aekit.config import Schedule, TrainConfig
 from aekit.data.batches import ImageLoader, epoch_order, split_batches
+from aekit.device import ThreadTeam
 from aekit.errors import AekitError, Stopped
-from aekit.losses import Terms, loss_terms
+from aekit.losses import loss_terms
 from aekit.models.base import Autoencoder, Output
 
 WARMUP = 0.1  # share of a one-cycle run in which the learning rate rises
@@ -90,6 +92,7 @@ class Run:
     held_out_split: Literal["val", "test"]
     config: TrainConfig
     precision: Literal["fp32", "bf16"]
+    team: ThreadTeam
 
 
 def fit(run: Run, state: State, hooks: Hooks) -> State:
@@ -114,8 +117,7 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
         run.model.train()
         for batch in batches[state.step :]:
             done = (state.epoch * n_steps + state.step) / n_steps
-            loss, terms = train_step(run, forward, run.train.take(batch), epochs_done=done)
-            state.terms[state.step] = torch.stack([term.detach().mean() for term in terms])
+            loss, state.terms[state.step] = train_step(run, forward, run.train.take(batch), epochs_done=done)
             state.step += 1
             state.seconds = time.perf_counter() - started
             hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, len(batch), loss))
@@ -136,30 +138,48 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
 
 def train_step(
     run: Run, forward: Callable[[Tensor, Tensor | None], Output], x: Tensor, *, epochs_done: float
-) -> tuple[Tensor, Terms]:
-    """Return the loss of a batch, a scalar, and its terms, after one step of the optimiser against it.
+) -> tuple[Tensor, Tensor]:
+    """Take one step of the optimiser against a batch.
+
+    Each thread of the team takes a part of the batch; the gradients of the parts are added in a fixed order.
 
     Args:
         run: What is trained.
         forward: The model, or its compiled form.
         x: Images, (B, C, H, W) in [0, 1].
         epochs_done: Epochs behind us, with a fraction, on which learning rate and KL weight depend.
+
+    Returns:
+        The loss of the batch before the step, a scalar, and the mean of each of its :class:`~aekit.losses.Terms`, (3,).
     """
-    model, config = run.model, run.config
+    config, latent = run.config, run.model.config.latent
     noise = None
-    if model.config.kind == "vae":
-        noise = torch.randn(len(x), model.config.latent, generator=run.noise, device=x.device)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
-        output = forward(x, noise)
-    terms = loss_terms(x, *output, loss=model.config.loss, log_sigma=model.log_sigma)
-    weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
-    loss = terms.reconstruction.mean() + weight * terms.kl.mean()
-    run.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    if run.model.config.kind == "vae":
+        noise = torch.randn(len(x), latent, generator=run.noise, device=x.device)
+    kl_weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
+    x_parts = x.chunk(run.team.n_threads)
+    noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_threads)
+    parameters = list(run.model.parameters())
+
+    def work(part: tuple[Tensor, Tensor | None]) -> tuple[tuple[Tensor, ...], Tensor]:
+        x_part, noise_part = part
+        # Every weight is cast once a step, so a cache of casts, which threads would share, saves nothing.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
+            output = forward(x_part, noise_part)
+        terms = loss_terms(x_part, *output, loss=run.model.config.loss, log_sigma=run.model.log_sigma)
+        means = torch.stack([term.mean() for term in terms]) * (len(x_part) / len(x))
+        return torch.autograd.grad(means[0] + kl_weight * means[1], parameters), means.detach()
+
+    (gradients, means), *others = run.team.map(work, list(zip(x_parts, noise_parts, strict=True)))
+    for more_gradients, more_means in others:
+        torch._foreach_add_(gradients, more_gradients)
+        means += more_means
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(config.lr or 0.0, config.schedule, epochs_done / config.epochs)
     run.optimizer.step()
-    return loss.detach(), terms
+    return means[0] + kl_weight * means[1], means
 
 
 def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
@@ -178,21 +198,33 @@ def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
 
 
-def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int) -> tuple[float, float, float]:
+def evaluate(
+    model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None
+) -> tuple[float, float, float]:
     """Return the mean reconstruction, KL and squared error over all images, in fp32, with one posterior sample each.
 
     The noise depends on the seed alone, so that epochs and runs compare on the same draws.
     """
     noise_source = torch.Generator(images.device).manual_seed(seed)
     model.eval()
-    sums = torch.zeros(3, dtype=torch.float64)
-    with torch.inference_mode():
-        for x in images.in_order(EVALUATION_BATCH):
-            noise = None
-            if model.config.kind == "vae":
-                noise = torch.randn(len(x), model.config.latent, generator=noise_source, device=x.device)
+
+    def draw(x: Tensor) -> Tensor | None:
+        if model.config.kind == "ae":
+            return None
+        return torch.randn(len(x), model.config.latent, generator=noise_source, device=x.device)
+
+    def work(block: tuple[Tensor, Tensor | None]) -> Tensor:
+        x, noise = block
+        with torch.inference_mode():
             terms = loss_terms(x, *model(x, noise), loss=model.config.loss, log_sigma=model.log_sigma)
-            sums += torch.stack([term.sum() for term in terms]).cpu()
+            return torch.stack([term.sum() for term in terms]).cpu().double()
+
+    team = team or ThreadTeam(1)
+    blocks = ((x, draw(x)) for x in images.in_order(EVALUATION_BATCH))
+    sums = torch.zeros(3, dtype=torch.float64)
+    while some := list(islice(blocks, team.n_threads)):  # few at a time: the images must not all be floats at once
+        for block_sums in team.map(work, some):
+            sums += block_sums
     reconstruction, kl, mse = (sums / len(images)).tolist()
     return reconstruction, kl, mse
 
@@ -200,7 +232,7 @@ def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int) -> tuple[flo
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
     """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
     started = time.perf_counter()
-    means = evaluate(run.model, images, seed=run.config.seed)
+    means = evaluate(run.model, images, seed=run.config.seed, team=run.team)
     return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
 
 

@@ -60,7 +60,7 @@ class UnflattenPixels(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return pixels (B, C, H, W)."""
         channels, height, width = self.shape
-        return features.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
+        return features.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 class UpConv(nn.ConvTranspose2d):
