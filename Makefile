@@ -22,7 +22,7 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 demo: install
-	$(BIN)/aekit train-vae --data digits --latent 10 --epochs 60 --overwrite --output $(DEMO)/vae.safetensors
+	$(BIN)/aekit train-vae --data digits --latent 10 --beta 0.25 --epochs 60 --overwrite --output $(DEMO)/vae.safetensors
 	$(BIN)/aekit reconstruct $(DEMO)/vae.safetensors --output $(DEMO)/reconstructions.png
 	$(BIN)/aekit sample $(DEMO)/vae.safetensors --output $(DEMO)/samples.png
 	$(BIN)/aekit evaluate $(DEMO)/vae.safetensors --output $(DEMO)/evaluation.json
