@@ -106,7 +106,7 @@ class TrainingProgress:
         done = step.epoch * step.n_steps + step.step
         what = f"epoch {step.epoch + 1}/{step.n_epochs}"
         speed = self._bar.tasks[self._task].speed if self._task is not None else None
-        rate = f"{speed * step.n_images:,.0f} images/s" if speed else ""
+        rate = f"{speed * step.images_per_step:,.0f} images/s" if speed else ""
         self._show("training", done, step.n_epochs * step.n_steps, f"{what}  loss {step.loss.item():.4g}  {rate}")
 
     def on_epoch(self, rows: list[Row]) -> None:

@@ -66,7 +66,7 @@ class Step:
     n_epochs: int
     step: int
     n_steps: int
-    n_images: int
+    images_per_step: float
     loss: Tensor
 
 
@@ -120,7 +120,7 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
             loss, state.terms[state.step] = train_step(run, forward, run.train.take(batch), epochs_done=done)
             state.step += 1
             state.seconds = time.perf_counter() - started
-            hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, len(batch), loss))
+            hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))
             signal_number = hooks.stop_signal()
             is_late = time.monotonic() - saved > SAVE_SECONDS
             if signal_number is not None or is_late or (device.type == "cpu" and state.step % CHECK_STEPS == 0):
