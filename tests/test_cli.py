@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 QUICK = ["--data", "digits", "--epochs", 1, "--limit", 20]
@@ -42,6 +43,8 @@ def _refused(result, code: int, *words: str) -> None:
         (["--device", "cuda:99"], ["--device cuda:99"]),
         (["--device", "gpu"], ["--device", "'gpu'"]),
         (["--threads", 0], ["--threads"]),
+        (["--beta-warmup", 3], ["--beta-warmup", "never"]),
+        (["--arch", "dense", "--layers", 99], ["--layers"]),
         (["--data", "digist"], ["digist", "did you mean 'digits'"]),
         (["--data", "/nowhere/faces.npz"], ["/nowhere/faces.npz"]),
     ],
@@ -74,6 +77,54 @@ def test_an_existing_output_is_never_destroyed(aekit, tmp_path):
     assert output.read_bytes() == b"precious"
     assert aekit("train-vae", *QUICK, "-o", output, "--overwrite").exit_code == 0
     assert output.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".png"])
+def test_another_run_s_history_is_not_replaced(aekit, tmp_path, suffix):
+    (tmp_path / f"x{suffix}").write_text("precious")
+    _refused(aekit("train-vae", *QUICK, "-o", tmp_path / "x.safetensors"), 1, f"x{suffix}: exists", "--overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
+
+
+def test_a_checkpoint_ends_in_safetensors_or_goes_into_a_folder(aekit, tmp_path):
+    _refused(aekit("train-vae", *QUICK, "-o", tmp_path / "x.csv"), 1, "x.csv", ".safetensors")
+    result = aekit("train-vae", *QUICK, "-o", tmp_path / "new", "-q")
+    assert result.paths == [tmp_path / "new" / "vae-digits-conv-z10-limit20-epochs1.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("encode", "vae.safetensors"), ("encode", "vae.csv"), ("reconstruct", "vae.png"), ("evaluate", "vae.json")],
+)
+def test_a_result_never_replaces_a_checkpoint_or_what_belongs_to_it(aekit, vae_checkpoint, command, name):
+    before = {path: path.read_bytes() for path in vae_checkpoint.parent.iterdir()}
+    _refused(aekit(command, vae_checkpoint, "-o", vae_checkpoint.with_name(name)), 1, name, "another name")
+    assert {path: path.read_bytes() for path in vae_checkpoint.parent.iterdir()} == before
+
+
+def test_images_are_not_replaced_by_the_model_that_is_trained_on_them(aekit, tmp_path):
+    from safetensors.numpy import save_file
+
+    images = tmp_path / "x.safetensors"
+    save_file({"images": np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)}, images)
+    _refused(aekit("train-vae", "--data", images, "-o", images, "--overwrite"), 1, "is the file of images")
+
+
+def test_images_that_moved_are_asked_for_by_option(aekit, tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "mine.npy", images)
+    output = tmp_path / "x.safetensors"
+    assert aekit("train-vae", "--data", tmp_path / "mine.npy", "--epochs", 1, "-q", "-o", output).exit_code == 0
+    _refused(aekit("encode", output), 1, "x.safetensors: cannot find the images", "'mine.npy'", "--data")
+    assert aekit("encode", output, "--data", tmp_path / "mine.npy", "-q").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "mine.npy", images[::-1])  # others under the same name must not pass for them
+    _refused(aekit("encode", output), 1, "not those that it was trained with", "--data")
+
+
+def test_overwrite_and_resume_exclude_each_other(aekit, tmp_path):
+    options = ["--overwrite", "--resume", "-o", tmp_path / "x.safetensors"]
+    _refused(aekit("train-vae", *QUICK, *options), 1, "--overwrite, --resume")
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_training(aekit, tmp_path):

@@ -45,7 +45,9 @@ def test_a_seed_fixes_weights_and_noise():
     assert draws[0] != draws[2]
 
 
-def test_threads_are_set_or_left():
+def test_threads_are_set_or_left_and_never_more_than_the_cores():
     before = set_threads(None)
+    with pytest.raises(AekitError, match="--threads: 100000 is not between 1 and"):
+        set_threads(100_000)
     assert set_threads(1) == 1
     set_threads(before)

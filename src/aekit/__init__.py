@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from aekit.errors import AekitError
+
 if TYPE_CHECKING:
     from aekit.models.base import Autoencoder
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["AekitError", "__version__", "load"]
 
 # libgomp's idle threads spin, and two processes on the same cores then wait for each other: 5,200 images/s for one
 # fell to 290 for two. With a short spin one loses 7 %, and two keep 84 % of one. libgomp reads its settings when torch
@@ -33,4 +35,5 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
     from aekit.checkpoint import read_model
     from aekit.device import choose_device
 
-    return read_model(Path(path), choose_device(device))[0]
+    # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
+    return read_model(Path(path), choose_device(device))[0].requires_grad_(False)

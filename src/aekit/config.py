@@ -144,6 +144,11 @@ class TrainConfig:
         _check_at_least("beta-warmup", self.beta_warmup, 0)
         _check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
         _check_at_least("weight-decay", self.weight_decay, 0)
+        if self.beta_warmup > self.epochs:
+            raise AekitError(
+                f"--beta-warmup: {self.beta_warmup:g} epochs are more than the {self.epochs} of the run, which would "
+                "never reach beta; make it shorter"
+            )
         _check_at_least("seed", self.seed, 0)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")

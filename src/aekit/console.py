@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from aekit.training import Row, Step
+
+
+PATIENCE_S = 10.0  # a download that cannot start fails sooner, and its error is then the only line
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class TrainingProgress:
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
+        self._since: dict[str, float] = {}
+        self._said: set[str] = set()
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_live:
@@ -91,11 +97,13 @@ class TrainingProgress:
             self._bar.stop()
 
     def on_data(self, what: str, done: int, total: int) -> None:
-        """Show how far reading has come."""
+        """Show how far reading has come; without a bar, only what takes long, and what must not be missed."""
         if self._bar is None:
-            if what != self._what:
+            since = self._since.setdefault(what, time.monotonic())
+            is_notice = what.startswith(("left out", "decoding into memory"))
+            if what not in self._said and (is_notice or time.monotonic() - since > PATIENCE_S):
+                self._said.add(what)
                 self._console.message(what)
-                self._what = what
             return
         self._show(what, done, total, detail=f"{done:,} of {total:,}")
 

@@ -86,8 +86,11 @@ def set_threads(threads: int | None) -> int:
         AekitError: Below one.
     """
     if threads is not None:
-        if threads < 1:
-            raise AekitError(f"--threads: {threads} is below 1; leave it out to use every core")
+        n_cores = os.cpu_count() or 1
+        if not 1 <= threads <= n_cores:
+            raise AekitError(
+                f"--threads: {threads} is not between 1 and the {n_cores} cores here; leave it out for all"
+            )
         torch.set_num_threads(threads)
     return torch.get_num_threads()
 

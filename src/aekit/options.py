@@ -95,7 +95,7 @@ Width = Annotated[
 Epochs = Annotated[int, typer.Option("--epochs", rich_help_panel=TRAINING, help="Passes over the training images.")]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", rich_help_panel=TRAINING, help="Images a step.", show_default="100"),
+    typer.Option("--batch-size", rich_help_panel=TRAINING, help="Images a step.", show_default="100, or all if fewer"),
 ]
 LearningRate = Annotated[
     float | None,
@@ -143,8 +143,8 @@ Output = Annotated[
         "-o",
         rich_help_panel=OUTPUT,
         metavar="PATH",
-        help="The main file to write; companions share its stem.",
-        show_default="runs/<made of the options>",
+        help="The checkpoint to write, .safetensors, with .csv and .png beside it; or a folder for it.",
+        show_default="runs/<made of the options>.safetensors",
     ),
 ]
 Device = Annotated[

@@ -99,6 +99,8 @@ def train_run(
         Stopped: A signal asked for it; ``resume`` goes on from there.
     """
     unfinished = resume_path(output)
+    if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
+        raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
     if done := _finished(config, output, overwrite=overwrite, resume=resume):
         return done
     if unfinished.exists() and not (overwrite or resume):
@@ -174,10 +176,12 @@ def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
 
 
 def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
+    if not (overwrite or resume):
+        for path in (output, output.with_suffix(".csv"), output.with_suffix(".png")):
+            if path.exists():
+                raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
     if overwrite or not output.exists():
         return None
-    if not resume:
-        raise AekitError(f"{output}: exists; replace it with --overwrite, or keep a finished run with --resume")
     header = read_header(output)
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
     _refuse_other_run(output, to_dict(_recorded(fill_defaults(config, n_images=n_images))), header)

@@ -117,8 +117,21 @@ def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixe
         suffixes: Suffixes that the main file may have; the first is the default.
 
     Raises:
-        AekitError: One file for several checkpoints, a suffix of another kind, or two results that would share a file.
+        AekitError: One file for several checkpoints, a suffix of another kind, two results that would share a file, or
+            a result that would replace a checkpoint, its history or its curves.
     """
+    targets = _targets(paths, output, name=name, suffixes=suffixes)
+    own = {path.resolve().with_suffix("") for path in paths}
+    for target in targets:
+        if target.resolve().with_suffix("") in own:
+            raise AekitError(
+                f"--output {target}: shares its stem with the checkpoint, whose own files it would replace; "
+                "choose another name"
+            )
+    return targets
+
+
+def _targets(paths: list[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
     if output is not None and output.suffix and not output.is_dir():
         if len(paths) > 1:
             raise AekitError(
@@ -184,7 +197,15 @@ class Images:
             config = replace(config, name=self._data)
         if self._images is None or self._key != (config, split):
             with TrainingProgress(self._console) as progress:
-                self._images = read_images(config, split, data_root=self._root, on_progress=progress.on_data)
+                try:
+                    self._images = read_images(config, split, data_root=self._root, on_progress=progress.on_data)
+                except AekitError as error:
+                    if self._data is not None:
+                        raise
+                    raise AekitError(
+                        f"{trained.path}: cannot find the images it was trained on, {config.name!r} "
+                        f"({str(error).partition(';')[0]}); say where they lie with --data"
+                    ) from error
             self._key = (config, split)
         self._compare(trained, split, self._images)
         return self._images
@@ -194,10 +215,16 @@ class Images:
             there, wanted = ("x".join(map(str, shape)) for shape in (images.image_shape, trained.model.image_shape))
             raise AekitError(f"--data {images.name}: images are {there}, {trained.path} takes {wanted}; use others")
         recorded = trained.header["data"].get("splits", {}).get(split, {}).get("fingerprint")
-        if recorded != images.fingerprint:
-            self._console.message(
-                f"{trained.path}: these {split} images of {images.name} are not those that it was trained with"
+        if recorded == images.fingerprint:
+            return
+        if self._data is None:
+            raise AekitError(
+                f"{trained.path}: the {split} images of {images.name} are not those that it was trained with; "
+                "say which to take with --data"
             )
+        self._console.message(
+            f"{trained.path}: these {split} images of {images.name} are not those that it was trained with"
+        )
 
 
 def data_config(header: dict[str, Any], source: str) -> DataConfig:

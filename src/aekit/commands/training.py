@@ -7,6 +7,7 @@ from pathlib import Path
 from aekit import options
 from aekit.config import RunConfig
 from aekit.console import Console, TrainingProgress, stop_on_signals
+from aekit.errors import AekitError
 
 
 def run_training(
@@ -25,7 +26,9 @@ def run_training(
     from aekit.runs import Machine, Reporting, run_name, train_run
 
     console = Console(quiet=quiet, json=json)
-    path = output or Path("runs") / f"{run_name(config)}.safetensors"
+    if overwrite and resume:
+        raise AekitError("--overwrite, --resume: one starts over, the other goes on; give one of them")
+    path = _checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
     machine = Machine(data_root=options.resolve_data_root(data_root), device=device, threads=threads)
     with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
         reporting = Reporting(
@@ -39,3 +42,12 @@ def run_training(
     console.result(
         finished.path, **finished.header["result"]["test"], parameters=finished.header["result"]["parameters"]
     )
+
+
+def _checkpoint_path(output: Path, name: str) -> Path:
+    """Return the checkpoint to write: ``output`` itself, or ``name`` in it if it is a folder or has no suffix."""
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if output.suffix != ".safetensors":
+        raise AekitError(f"--output {output}: a checkpoint cannot be a {output.suffix} file; end it in .safetensors")
+    return output

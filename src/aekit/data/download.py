@@ -42,6 +42,7 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
         AekitError: There is no network, the folder cannot be written, or what came is damaged.
     """
     try:
+        made = [place for place in (data_root, *data_root.parents) if not place.exists()]
         data_root.mkdir(parents=True, exist_ok=True)
         # Beside its place: an interrupted download leaves nothing that looks like the data set.
         with tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
@@ -50,6 +51,8 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
     except OSError as error:
         raise _refusal(name, data_root, f"its folder cannot be written ({error.strerror or error})") from error
     except _Failed as error:
+        for place in made:
+            place.rmdir()
         raise _refusal(name, data_root, f"the download failed ({error})") from error
 
 

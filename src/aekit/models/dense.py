@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from aekit.config import ModelConfig
+from aekit.errors import AekitError
 from aekit.models.base import ImageShape, Parts
 
 DEFAULT_LAYERS = 1
@@ -18,7 +19,11 @@ def build_dense(config: ModelConfig, image_shape: ImageShape) -> Parts:
     """Return ``--layers`` linear layers with ReLU, the first of ``--width`` units and each later one half as wide."""
     n_pixels = math.prod(image_shape)
     first = config.width or DEFAULT_WIDTH
-    units = [n_pixels, *(max(first >> i, 1) for i in range(config.layers or DEFAULT_LAYERS))]
+    if first >> ((config.layers or DEFAULT_LAYERS) - 1) == 0:
+        raise AekitError(
+            f"--layers: {config.layers} halvings leave nothing of {first} units; use fewer or more --width"
+        )
+    units = [n_pixels, *(first >> i for i in range(config.layers or DEFAULT_LAYERS))]
 
     encoder: list[nn.Module] = [nn.Flatten()]
     for n_in, n_out in pairwise(units):
