@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from aekit.data.catalog import CATALOG
@@ -42,18 +43,28 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
         AekitError: There is no network, the folder cannot be written, or what came is damaged.
     """
     try:
-        made = [place for place in (data_root, *data_root.parents) if not place.exists()]
-        data_root.mkdir(parents=True, exist_ok=True)
         # Beside its place: an interrupted download leaves nothing that looks like the data set.
-        with tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
+        with _made(data_root), tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
             _fetch(name, Path(folder), on_progress)
             _move_into(Path(folder), data_root)
     except OSError as error:
         raise _refusal(name, data_root, f"its folder cannot be written ({error.strerror or error})") from error
     except _Failed as error:
-        for place in made:
-            place.rmdir()
         raise _refusal(name, data_root, f"the download failed ({error})") from error
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and take it away again if what was to go into it does not come."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for place in new:
+                place.rmdir()
+        raise
 
 
 def _fetch(name: str, folder: Path, on_progress: Progress | None) -> None:
