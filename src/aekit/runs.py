@@ -270,7 +270,10 @@ def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header
         history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
     table = pd.DataFrame([asdict(row) for row in history])
     write_csv(output.with_suffix(".csv"), table)
-    write_png(output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss), header)
+    model, data = header["model"], header["data"]
+    beta = f", beta {run.config.beta:g}" if model["kind"] == "vae" else ""
+    title = f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}: {data['name']}"
+    write_png(output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header)
     rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
     header = {**header, "result": {**header["result"], "epoch": epoch, "test": rows[-1], "history": rows}}
     write_checkpoint(output, run.model.state_dict(), header)

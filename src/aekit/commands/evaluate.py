@@ -62,10 +62,10 @@ def evaluate(
 ) -> None:
     """Measure a model on held-out images.
 
-    Writes means with standard errors (.json): reconstruction, KL divergence and total in nats an image with one sample
-    of the posterior, as in training; MSE, PSNR (dB) and SSIM of what the posterior mean decodes to; the number of
-    active units. Beside it a table (.csv) and bars (.png) of the KL divergence and the variance of each latent
-    dimension. Prints the path of the .json file.
+    Writes means with standard errors (.json): reconstruction, KL divergence and total (reconstruction + beta x KL)
+    in nats an image with one sample of the posterior, as in training; MSE, PSNR (dB) and SSIM of what the posterior
+    mean decodes to; the number of active units. Beside it a table (.csv) and bars (.png) of the KL divergence and
+    the variance of each latent dimension. Prints the path of the .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """
