@@ -117,15 +117,7 @@ def train_run(
     model = build_model(config.model, sets["train"].image_shape)
     with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
         run = _build_run(model, config, sets, device, noise, team)
-        header: Header = {
-            **to_dict(_recorded(config)),
-            "ran_on": {"device": device.type, "threads": threads, "precision": run.precision},
-            "result": {"parameters": n_parameters(model)},
-        }
-        header["data"] |= {
-            "shape": list(sets["train"].image_shape),
-            "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
-        }
+        header = _header(config, sets, run, threads)
         state = State()
         if resume and unfinished.exists():
             _refuse_other_run(unfinished, header, read_header(unfinished))
@@ -173,6 +165,20 @@ def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
             lr=train.lr or DEFAULT_LR[config.model.arch],
         ),
     )
+
+
+def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: int) -> Header:
+    """Return what a checkpoint says of its run before there are results."""
+    header: Header = {
+        **to_dict(_recorded(config)),
+        "ran_on": {"device": run.train.device.type, "threads": threads, "precision": run.precision},
+        "result": {"parameters": n_parameters(run.model)},
+    }
+    header["data"] |= {
+        "shape": list(sets["train"].image_shape),
+        "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
+    }
+    return header
 
 
 def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
