@@ -99,7 +99,9 @@ BatchSize = Annotated[
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option("--lr", rich_help_panel=TRAINING, help="Learning rate, or its peak.", show_default="by --arch"),
+    typer.Option(
+        "--lr", rich_help_panel=TRAINING, help="Learning rate, or its peak.", show_default="by --arch and image"
+    ),
 ]
 WeightDecay = Annotated[
     float,

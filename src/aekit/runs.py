@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,13 +30,14 @@ from aekit.device import ThreadTeam, choose_device, choose_precision, seed_every
 from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
-from aekit.models.base import Autoencoder, n_parameters
+from aekit.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 # Peaks of the one-cycle schedule.
 DEFAULT_LR: dict[Arch, float] = {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
+LARGE_IMAGE_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def train_run(
     threads = set_threads(machine.threads)
     device = choose_device(machine.device)
     sets = _read_splits(config, machine.data_root, reporting)
-    config = fill_defaults(config, n_images=len(sets["train"]))
+    config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
     noise = seed_everything(config.train.seed, device)
     model = build_model(config.model, sets["train"].image_shape)
     with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
@@ -144,7 +146,16 @@ def _parts_of_a_batch(model: Autoencoder, config: RunConfig, device: torch.devic
     return threads if device.type == "cpu" and not is_whole else 1
 
 
-def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
+def default_lr(arch: Arch, image_shape: ImageShape) -> float:
+    """Return the default peak of the learning rate for images of shape (channels, height, width).
+
+    The loss is a sum over pixels. The rate that is best for ``conv`` on MNIST diverged within 66 steps on colour faces
+    of 48 x 48, where 1e-3 did better than 2e-3.
+    """
+    return min(DEFAULT_LR[arch], LARGE_IMAGE_LR) if math.prod(image_shape) > 1024 else DEFAULT_LR[arch]
+
+
+def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) -> RunConfig:
     """Return the configuration with the training options that were left open filled in, for ``n_images`` of train.
 
     Raises:
@@ -162,7 +173,7 @@ def fill_defaults(config: RunConfig, *, n_images: int) -> RunConfig:
         train=replace(
             train,
             batch_size=train.batch_size or min(DEFAULT_BATCH_SIZE, n_images, n_samples),
-            lr=train.lr or DEFAULT_LR[config.model.arch],
+            lr=train.lr or default_lr(config.model.arch, image_shape),
         ),
     )
 
@@ -190,7 +201,9 @@ def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool)
         return None
     header = read_header(output)
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
-    _refuse_other_run(output, to_dict(_recorded(fill_defaults(config, n_images=n_images))), header)
+    channels, height, width = header["data"].get("shape", (0, 0, 0))
+    wanted = fill_defaults(config, n_images=n_images, image_shape=(channels, height, width))
+    _refuse_other_run(output, to_dict(_recorded(wanted)), header)
     return Finished(output, header)
 
 

@@ -113,3 +113,11 @@ def test_one_epoch_on_mnist_beats_ten_of_the_notebook(aekit, tmp_path):
     test = read_header(output)["result"]["test"]
     assert test["total"] < 106
     assert test["mse"] < 0.02
+
+
+@pytest.mark.real_data
+def test_the_defaults_train_on_colour_faces_without_diverging(aekit, tmp_path):
+    output = tmp_path / "x.safetensors"
+    options = ["--data", "celeba", "--image-size", 48, "--epochs", 1, "--latent", 32]
+    assert aekit("train-vae", *options, "-o", output, "-q").exit_code == 0
+    assert read_header(output)["result"]["test"]["mse"] < 0.04
