@@ -161,7 +161,7 @@ def test_an_evaluation_repeats_the_figures_of_the_training_with_the_same_seed():
     from aekit.training import evaluate
 
     model, images = _model(), _noise_images(1203)
-    reconstruction, kl, _ = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5)
+    reconstruction, kl, *_ = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5)
     evaluation = evaluate_images(model, images, seed=5)
     assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(reconstruction, rel=1e-6)
     assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(kl, rel=1e-6)

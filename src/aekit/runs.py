@@ -287,7 +287,7 @@ def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header
     history = list(state.history)
     if run.held_out_split == "val":
         history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
-    table = pd.DataFrame([asdict(row) for row in history])
+    table = pd.DataFrame([asdict(row) for row in history]).astype({"active_units": "Int64"})
     write_csv(output.with_suffix(".csv"), table)
     model, data = header["model"], header["data"]
     beta = f", beta {run.config.beta:g}" if model["kind"] == "vae" else ""

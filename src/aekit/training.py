@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aekit.analysis.latent import active_units, live_dimensions
 from aekit.config import Schedule, TrainConfig
 from aekit.data.batches import ImageLoader, epoch_order, split_batches
 from aekit.device import ThreadTeam
@@ -31,7 +34,8 @@ class Row:
     """One line of a history: means over the images of a split, for ``train`` over the epoch as it went.
 
     ``total`` is reconstruction + beta * kl with the final beta, also while beta still warms up, so that epochs
-    compare. ``kl`` is None for a plain autoencoder.
+    compare. ``kl`` is None for a plain autoencoder. ``active_units`` counts the latent dimensions in use (see
+    :func:`aekit.analysis.latent.active_units`); None for ``train``.
     """
 
     epoch: int
@@ -42,6 +46,7 @@ class Row:
     mse: float
     seconds: float
     images_per_second: float
+    active_units: int | None = None
 
 
 @dataclass
@@ -198,9 +203,16 @@ def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
 
 
-def evaluate(
-    model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None
-) -> tuple[float, float, float]:
+class Means(NamedTuple):
+    """What a model reaches on an image set: means over its images, and how many latent dimensions it uses."""
+
+    reconstruction: float
+    kl: float
+    mse: float
+    active_units: int | None = None
+
+
+def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None) -> Means:
     """Return the mean reconstruction, KL and squared error over all images, in fp32, with one posterior sample each.
 
     The noise depends on the seed alone, so that epochs and runs compare on the same draws.
@@ -213,20 +225,26 @@ def evaluate(
             return None
         return torch.randn(len(x), model.config.latent, generator=noise_source, device=x.device)
 
-    def work(block: tuple[Tensor, Tensor | None]) -> Tensor:
+    def work(block: tuple[Tensor, Tensor | None]) -> tuple[Tensor, npt.NDArray[np.float32]]:
         x, noise = block
         with torch.inference_mode():
-            terms = loss_terms(x, *model(x, noise), loss=model.config.loss, log_sigma=model.log_sigma)
-            return torch.stack([term.sum() for term in terms]).cpu().double()
+            output: Output = model(x, noise)
+            terms = loss_terms(x, *output, loss=model.config.loss, log_sigma=model.log_sigma)
+            return torch.stack([term.sum() for term in terms]).cpu().double(), output.mean.float().cpu().numpy()
 
     team = team or ThreadTeam(1)
     blocks = ((x, draw(x)) for x in images.in_order(EVALUATION_BATCH))
     sums = torch.zeros(3, dtype=torch.float64)
+    codes = []
     while some := list(islice(blocks, team.n_threads)):  # few at a time: the images must not all be floats at once
-        for block_sums in team.map(work, some):
+        for block_sums, block_codes in team.map(work, some):
             sums += block_sums
+            codes.append(block_codes)
+    is_active = active_units if model.config.kind == "vae" else live_dimensions
+    with np.errstate(invalid="ignore", over="ignore"):  # codes of a run that diverges
+        n_active = int(is_active(np.concatenate(codes)).sum())
     reconstruction, kl, mse = (sums / len(images)).tolist()
-    return reconstruction, kl, mse
+    return Means(reconstruction, kl, mse, n_active)
 
 
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
@@ -236,17 +254,17 @@ def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row
     return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
 
 
-def _row(run: Run, epoch: int, split: str, means: tuple[float, float, float], seconds: float, n_images: int) -> Row:
-    reconstruction, kl, mse = means
+def _row(run: Run, epoch: int, split: str, means: Means, seconds: float, n_images: int) -> Row:
     return Row(
         epoch=epoch,
         split=split,
-        total=reconstruction + run.config.beta * kl,
-        reconstruction=reconstruction,
-        kl=kl if run.model.config.kind == "vae" else None,
-        mse=mse,
+        total=means.reconstruction + run.config.beta * means.kl,
+        reconstruction=means.reconstruction,
+        kl=means.kl if run.model.config.kind == "vae" else None,
+        mse=means.mse,
         seconds=seconds,
         images_per_second=n_images / seconds,
+        active_units=means.active_units,
     )
 
 
@@ -256,7 +274,7 @@ def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
     reconstruction, kl, mse = (weights @ state.terms.double().cpu()).tolist()
     epoch = state.epoch + 1
     rows = [
-        _row(run, epoch, "train", (reconstruction, kl, mse), state.seconds, int(sizes.sum())),
+        _row(run, epoch, "train", Means(reconstruction, kl, mse), state.seconds, int(sizes.sum())),
         evaluation_row(run, run.held_out_split, run.held_out, epoch),
     ]
     if not math.isfinite(rows[1].total):

@@ -26,6 +26,21 @@ def active_units(means: FloatArray, threshold: float = 0.01) -> npt.NDArray[np.b
     return active
 
 
+def live_dimensions(codes: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which dimensions of a code change from image to image, bool (L,); the others are dead.
+
+    A dead dimension has one value for all images, but for rounding: a standard deviation below a millionth of the
+    widest dimension's, or of the size of the values themselves. A correlation with it is not defined.
+
+    Args:
+        codes: Codes, or posterior means, (N, L).
+    """
+    spread = codes.std(axis=0, dtype=np.float64)
+    size = np.abs(codes).max(axis=0, initial=0.0)
+    live: npt.NDArray[np.bool_] = spread > 1e-6 * np.maximum(size, spread.max(initial=0.0))
+    return live
+
+
 def dimension_order(kl: FloatArray) -> npt.NDArray[np.intp]:
     """Return the latent dimensions, (L,), from the largest KL divergence to the smallest; equal ones stay in order.
 
