@@ -73,6 +73,11 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     return write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def write_html(path: Path, html: str) -> Path:
+    """Return ``path`` with one page of HTML."""
+    return write_atomically(path, lambda file: file.write(html.encode()))
+
+
 def write_json(path: Path, values: dict[str, Any]) -> Path:
     """Return ``path`` with the values as indented JSON."""
     text = json.dumps(values, indent=2) + "\n"

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,37 @@ class Console:
         if not self.quiet:
             say(text)
 
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table on stderr, unless asked to be quiet.
+
+        Args:
+            title: Written above it.
+            columns: Headings; the first column is aligned left, the others right.
+            rows: A cell a column; floats are shown with four significant digits, None as nothing.
+        """
+        if self.quiet:
+            return
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for number, column in enumerate(columns):
+            table.add_column(escape(column), justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*(escape(_cell(value)) for value in row))
+        stderr_console().print(table)
+
     @property
     def is_live(self) -> bool:
         """Whether a bar may move on stderr: a terminal that can, and nobody asked for quiet."""
         return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def say(text: str) -> None:

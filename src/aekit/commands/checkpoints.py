@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from aekit.errors import AekitError
 
 if TYPE_CHECKING:
     from aekit.data.image_set import ImageSet
+    from aekit.inference import Codes
     from aekit.models.base import Autoencoder
 
 Checkpoints = Annotated[
@@ -40,6 +42,17 @@ WhichSplit = Annotated[
     Split, typer.Option("--split", rich_help_panel=options.DATA, help="Images held out, or those of training.")
 ]
 NoiseSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
+FigureOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help="The figure, .png; companions share its stem. Without a suffix it is a folder.",
+        show_default="beside the checkpoint",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -86,6 +99,25 @@ class Trained:
             parameters["images"] = {"name": image_set.name, "n": len(image_set), "fingerprint": image_set.fingerprint}
         return parameters
 
+    def encode(self, image_set: ImageSet) -> Codes:
+        """Return the codes, or posterior means, of images.
+
+        Raises:
+            AekitError: Some of them are not finite, as those of a model whose training diverged.
+        """
+        import numpy as np
+
+        from aekit.inference import encode_images
+
+        codes = encode_images(self.model, image_set)
+        n_bad = int((~np.isfinite(codes.mean)).any(axis=1).sum())
+        if n_bad:
+            raise AekitError(
+                f"{self.path}: the codes of {n_bad:,} of {len(image_set):,} images are not finite; train it again, "
+                "with a lower --lr"
+            )
+        return codes
+
     def label(self) -> str:
         """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
         model, train = self.header["model"], self.header["train"]
@@ -93,8 +125,12 @@ class Trained:
         return f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}"
 
 
-def read_paths(arguments: list[str]) -> list[Path]:
-    """Return the paths that were given; ``-`` stands for those on stdin, one a line.
+def read_paths(arguments: list[str], console: Console | None = None) -> list[Path]:
+    """Return the paths that were given, each once; ``-`` stands for those on stdin, one a line.
+
+    Args:
+        arguments: What stands on the command line.
+        console: Where to say that a path came twice.
 
     Raises:
         AekitError: There is none.
@@ -104,7 +140,78 @@ def read_paths(arguments: list[str]) -> list[Path]:
         texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
     if not texts:
         raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
-    return [Path(text) for text in texts]
+    paths: dict[Path, Path] = {}
+    for path in map(Path, texts):
+        if paths.setdefault(path.resolve(), path) is not path and console is not None:
+            console.message(f"{path}: is named twice; it is taken once")
+    return list(paths.values())
+
+
+def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | None) -> None:
+    """Refuse checkpoints that cannot be compared: images of other shapes, or trained and tested on others.
+
+    Args:
+        paths: Checkpoints.
+        splits: The splits that must be the same for all.
+        data: What ``--data`` says; if anything, all are measured on it and only the shape must be the same.
+
+    Raises:
+        AekitError: One of them differs from the first.
+    """
+    first, *others = [(path, read_header(path)["data"]) for path in paths]
+    for path, found in others:
+        shapes = [tuple(header.get("shape", ())) for header in (first[1], found)]
+        if shapes[0] != shapes[1]:
+            there, wanted = ("x".join(map(str, shape)) for shape in (shapes[1], shapes[0]))
+            raise AekitError(f"{path}: takes images of {there}, {first[0]} of {wanted}; compare them apart")
+        for split in splits if data is None else ():
+            fingerprints = [header.get("splits", {}).get(split) for header in (first[1], found)]
+            if fingerprints[0] != fingerprints[1]:
+                raise AekitError(
+                    f"{path}: has other {split} images ({found.get('name')}) than {first[0]} "
+                    f"({first[1].get('name')}); compare them apart"
+                )
+
+
+def short_labels(paths: Sequence[Path]) -> list[str]:
+    """Return a few words for each checkpoint that tell it from the others: the settings in which they differ.
+
+    One alone, or those that do not differ in any setting, are called by the name of their file.
+    """
+    headers = [read_header(path) for path in paths]
+    texts = [dict[str, str]() for _ in paths]
+    for part in ("model", "train", "data"):
+        keys = [key for key in headers[0].get(part, {}) if key not in ("lr", "splits", "shape", "batch_size")]
+        for key in keys:
+            values = [header.get(part, {}).get(key) for header in headers]
+            if any(value != values[0] for value in values):
+                for text, value in zip(texts, values, strict=True):
+                    plain = part == "model" and key in ("kind", "arch")
+                    shown = f"{value:g}" if isinstance(value, float) else str(value)
+                    text[key] = shown if plain else f"{key.replace('_', ' ')} {shown}"
+    labels = [", ".join(text.values()) for text in texts]
+    return labels if len(set(labels)) == len(labels) and labels[0] else [path.stem for path in paths]
+
+
+def choose_target(paths: list[Path], output: Path | None, *, name: str, suffix: str = ".png") -> Path:
+    """Return the one file to write for all checkpoints together.
+
+    Args:
+        paths: Checkpoints.
+        output: What ``--output`` says: a file, or a folder, which has no suffix or is there already.
+        name: What is made, for the file name: ``x.<name><suffix>`` beside one checkpoint, ``<name><suffix>`` in the
+            folder that several share.
+        suffix: Suffix of the file.
+
+    Raises:
+        AekitError: A suffix of another kind, or a result that would replace a checkpoint, its history or its curves.
+    """
+    if len(paths) == 1:
+        return choose_targets(paths, output, name=name, suffixes=(suffix,))[0]
+    if output is not None and output.suffix and not output.is_dir():
+        return choose_targets([*paths[:1]], output, name=name, suffixes=(suffix,))[0]
+    folder = output or Path(os.path.commonpath([path.parent for path in paths]))
+    return folder / f"{name}{suffix}"
 
 
 def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:

@@ -54,7 +54,7 @@ def encode(
     from aekit.inference import encode_images
 
     console = Console(quiet=quiet, json=json)
-    paths = read_paths(checkpoints)
+    paths = read_paths(checkpoints, console)
     name = "codes" if split == "test" else f"codes-{split}"
     targets = choose_targets(paths, output, name=name, suffixes=_suffixes(file_format, output))
     images = Images(data, data_root, console)

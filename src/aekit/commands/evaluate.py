@@ -72,7 +72,7 @@ def evaluate(
     from aekit.artifacts import write_json, write_png
 
     console = Console(quiet=quiet, json=json)
-    paths = read_paths(checkpoints)
+    paths = read_paths(checkpoints, console)
     name = "evaluate" if split == "test" else f"evaluate-{split}"
     targets = choose_targets(paths, output, name=name, suffixes=(".json",))
     if importance is not None:

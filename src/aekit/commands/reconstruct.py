@@ -52,7 +52,7 @@ def reconstruct(
     from aekit.inference import reconstruct_images
 
     console = Console(quiet=quiet, json=json)
-    paths = read_paths(checkpoints)
+    paths = read_paths(checkpoints, console)
     name = "-".join(["reconstruct", *(["worst"] if worst else []), *([split] if split != "test" else [])])
     targets = choose_targets(paths, output, name=name, suffixes=(".png",))
     images = Images(data, data_root, console)

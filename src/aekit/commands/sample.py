@@ -99,7 +99,7 @@ def sample(
 
     mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
     console = Console(quiet=quiet, json=json)
-    paths = read_paths(checkpoints)
+    paths = read_paths(checkpoints, console)
     targets = choose_targets(paths, output, name=mode, suffixes=(".png",))
     for path in paths:
         latent = read_header(path)["model"].get("latent")

@@ -27,6 +27,13 @@ BLACK = "#000000"
 GREY = "#999999"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
 
+# Petroff 2021, arXiv:2107.02270: ten colours for classes, told apart with every common kind of colour blindness.
+CLASS_COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+# With more classes than colours the colours come again with another marker.
+CLASS_MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
+
 _STYLE = {
     "figure.dpi": DPI,
     "figure.constrained_layout.use": True,
@@ -53,6 +60,12 @@ _STYLE = {
     "legend.frameon": False,
     "legend.fontsize": SMALL_FONT_SIZE,
 }
+
+
+def class_style(number: int) -> tuple[str, str]:
+    """Return the colour and the marker of class ``number``, which no other of the first eighty classes shares."""
+    n_colours = len(CLASS_COLOURS)
+    return CLASS_COLOURS[number % n_colours], CLASS_MARKERS[number // n_colours % len(CLASS_MARKERS)]
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""Confidence intervals of means over few draws or seeds, and of statistics over many images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its confidence interval; both ends are NaN where there is no spread to tell from."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_interval(values: FloatArray, *, confidence: float = 0.95) -> Interval:
+    """Return the mean of independent draws and the interval of Student's t around it; NaN ends for a single draw.
+
+    Args:
+        values: One value a draw or seed, (N,), N >= 1.
+        confidence: Share of such intervals that hold the true mean, in (0, 1).
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, np.nan, np.nan)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half)
+
+
+def bootstrap_interval(
+    statistic: Callable[[npt.NDArray[np.int64]], float],
+    n_rows: int,
+    *,
+    n_resamples: int = 200,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic of all rows and its percentile interval over resamples of the rows with replacement.
+
+    Args:
+        statistic: Takes the rows that are used, (n_rows,) with repetitions, and returns a number.
+        n_rows: Rows there are.
+        n_resamples: Resamples.
+        confidence: Share of such intervals that hold the true value, in (0, 1).
+        seed: Seed of the resamples.
+
+    Source:
+        Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = [statistic(generator.integers(0, n_rows, n_rows)) for _ in range(n_resamples)]
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Interval(statistic(np.arange(n_rows)), float(low), float(high))
