@@ -23,8 +23,9 @@ LAYERS = [
     ["__init__", "__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS, start=1) for name in names}
-# Within a row: the networks' base needs the losses' meaning of a logit, and results of training go into a checkpoint.
-SIDEWAYS = {("models", "losses"), ("checkpoint", "training")}
+# Within a row: the networks' base needs the losses' meaning of a logit, results of training go into a checkpoint, and
+# a grid is made of runs.
+SIDEWAYS = {("models", "losses"), ("checkpoint", "training"), ("grid", "runs")}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

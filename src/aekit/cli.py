@@ -20,6 +20,7 @@ from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
 from aekit.commands.reconstruct import reconstruct
 from aekit.commands.sample import sample
+from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.console import say, terminate
@@ -35,7 +36,7 @@ def _one_line_errors() -> Iterator[None]:
         say(f"aekit: {error}")
         raise typer.Exit(1) from error
     except Stopped as stopped:
-        say(f"aekit: {stopped}; go on with the same command and --resume")
+        say(f"aekit: {stopped}")
         raise typer.Exit(128 + stopped.signal_number) from stopped
     except KeyboardInterrupt as interrupt:
         say("aekit: interrupted")
@@ -99,7 +100,7 @@ def _aekit(
         raise typer.Exit
 
 
-for command in (train_ae, train_vae, reconstruct, sample, encode, evaluate, info, data):
+for command in (train_ae, train_vae, sweep, reconstruct, sample, encode, evaluate, info, data):
     app.command()(command)
 
 

@@ -192,19 +192,29 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
     return header
 
 
-def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
-    if not (overwrite or resume):
-        for path in (output, output.with_suffix(".csv"), output.with_suffix(".png")):
-            if path.exists():
-                raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
-    if overwrite or not output.exists():
+def finished_run(config: RunConfig, output: Path) -> Header | None:
+    """Return what the checkpoint of a finished run says of itself, or None if there is none.
+
+    Raises:
+        AekitError: There is a file that is no checkpoint, or one of other settings.
+    """
+    if not output.exists():
         return None
     header = read_header(output)
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
     channels, height, width = header["data"].get("shape", (0, 0, 0))
     wanted = fill_defaults(config, n_images=n_images, image_shape=(channels, height, width))
     _refuse_other_run(output, to_dict(_recorded(wanted)), header)
-    return Finished(output, header)
+    return header
+
+
+def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
+    if not (overwrite or resume):
+        for path in (output, output.with_suffix(".csv"), output.with_suffix(".png")):
+            if path.exists():
+                raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
+    header = None if overwrite else finished_run(config, output)
+    return Finished(output, header) if header else None
 
 
 def _refuse_other_run(path: Path, wanted: Header, found: Header) -> None:

@@ -134,7 +134,8 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
                 hooks.save(state)
                 saved = time.monotonic()
             if signal_number is not None:
-                raise Stopped(f"stopped in epoch {state.epoch + 1} of {config.epochs}", signal_number)
+                where = f"epoch {state.epoch + 1} of {config.epochs}"
+                raise Stopped(f"stopped in {where}; go on with the same command and --resume", signal_number)
         _refuse_infinite(state, config)
         _end_epoch(run, state, hooks, sizes=torch.tensor([len(batch) for batch in batches]))
         saved = time.monotonic()

@@ -29,12 +29,10 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
         loss: The training loss, for the units.
         title: Written above all panels.
     """
-    third = "mse" if history["kl"].isna().all() else "kl"
     with figure_style():
         figure = build_figure(9.0, 2.9)
-        for axes, column in zip(figure.subplots(1, 3), ("total", "reconstruction", third), strict=True):
-            _plot_panel(axes, history, column)
-            axes.set(title=_TITLES[column], xlabel="epoch", ylabel=_unit(column, loss))
+        for axes, column in zip(figure.subplots(1, 3), history_panels(history), strict=True):
+            draw_history_panel(axes, history, column, loss=loss)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.axes[-1].legend(handles, labels, loc="best")
         if title:
@@ -42,7 +40,30 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
         return lay_out(figure)
 
 
-def _plot_panel(axes: Axes, history: pd.DataFrame, column: str) -> None:
+def history_panels(history: pd.DataFrame) -> tuple[str, str, str]:
+    """Return the columns that the three panels of a history show."""
+    return "total", "reconstruction", "mse" if history["kl"].isna().all() else "kl"
+
+
+def draw_history_panel(
+    axes: Axes,
+    history: pd.DataFrame,
+    column: str,
+    *,
+    loss: Loss = "bernoulli",
+    has_title: bool = True,
+    has_xlabel: bool = True,
+) -> None:
+    """Draw one column of a history against the epoch, a line for train and one for held-out images.
+
+    Args:
+        axes: Where to draw.
+        history: See :func:`plot_history`.
+        column: ``total``, ``reconstruction``, ``kl`` or ``mse``.
+        loss: The training loss, for the unit.
+        has_title: Whether to say above it what it shows.
+        has_xlabel: Whether to write "epoch" below it.
+    """
     held_out = "val" if (history["split"] == "val").any() else "test"
     for split, colour, marker in (("train", BLUE, "o"), (held_out, VERMILION, "s")):
         rows = history[history["split"] == split]
@@ -54,6 +75,8 @@ def _plot_panel(axes: Axes, history: pd.DataFrame, column: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     if history["epoch"].nunique() == 1:
         axes.set_xlim(history["epoch"].iloc[0] - 1, history["epoch"].iloc[0] + 1)
+    axes.set(title=_TITLES[column] if has_title else "", xlabel="epoch" if has_xlabel else "")
+    axes.set_ylabel(_unit(column, loss))
 
 
 def _unit(column: str, loss: Loss) -> str:

@@ -1,0 +1,79 @@
+"""The figures of a grid show the means over seeds, at the right places."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aekit.figures.sweep import plot_cells, plot_sweep
+
+
+def _results(**swept):
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(itertools.product(*swept.values()), columns=list(swept))
+    for measure in ("total", "reconstruction", "kl", "mse"):
+        table[f"val_{measure}"] = generator.uniform(1, 100, len(table))
+    return table
+
+
+def test_over_two_options_the_heat_maps_say_mean_and_spread_of_the_seeds():
+    results = _results(beta=[0.1, 1.0, 4.0], latent=[2, 10], seed=[0, 1, 2])
+    figure = plot_sweep(results, ["beta", "latent"], split="val")
+    assert len(figure.axes) == 4
+    axes = figure.axes[1]
+    assert axes.get_title(loc="left").startswith("Reconstruction")
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    cell = results.query("beta == 4 and latent == 10")["val_reconstruction"]
+    assert texts[(1, 2)] == f"{cell.mean():.4g}\n± {cell.std():.2g}"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "1", "4"]
+
+
+def test_a_cell_that_failed_stays_empty():
+    results = _results(beta=[0.1, 1.0], latent=[2, 10]).drop(index=3)
+    axes = plot_sweep(results, ["beta", "latent"], split="val").axes[0]
+    assert {text.get_position(): text.get_text() for text in axes.texts}[(1, 1)] == "-"
+
+
+def test_over_one_option_a_curve_of_means_lies_in_its_band():
+    results = _results(latent=[2, 5, 10, 100], seed=[0, 1, 2])
+    axes = plot_sweep(results, ["latent"], split="val").axes[0]
+    means = results.groupby("latent")["val_total"].mean()
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), np.column_stack([means.index, means]))
+    assert axes.get_xscale() == "log"
+    band = axes.collections[0].get_paths()[0].get_extents()
+    assert band.y0 < means.min() < means.max() < band.y1
+
+
+@pytest.mark.parametrize(
+    "swept", [{"seed": [0]}, {"arch": ["conv", "dense"]}, {"arch": ["a", "b"], "beta": [1.0, 2.0], "latent": [2, 3, 4]}]
+)
+def test_one_cell_texts_and_three_options_are_drawn_too(swept):
+    over = [name for name in swept if name != "seed"]
+    figure = plot_sweep(_results(**swept), over, split="val")
+    assert len([axes for axes in figure.axes if axes.lines]) == 4
+
+
+def test_an_autoencoder_has_no_panels_of_total_and_kl():
+    results = _results(latent=[2, 3]).assign(val_kl=np.nan)
+    titles = [axes.get_title(loc="left") for axes in plot_sweep(results, ["latent"], split="val").axes]
+    assert [title.split(",")[0] for title in titles if title] == ["Reconstruction", "Squared error"]
+
+
+@pytest.mark.parametrize("n_cells", [1, 3, 20])
+def test_every_cell_has_its_row_of_three_panels(n_cells):
+    history = pd.DataFrame(
+        [
+            {"epoch": e, "split": s, "total": 9.0 / e, "reconstruction": 5.0 / e, "kl": 4.0 / e, "mse": 0.1 / e}
+            for e in (1, 2)
+            for s in ("train", "val")
+        ]
+    )
+    figure = plot_cells([history] * n_cells, [f"cell {i}" for i in range(n_cells)])
+    drawn = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(drawn) == 3 * n_cells
+    assert all(axes.lines for axes in drawn)
+    labels = {text.get_text() for axes in drawn for text in axes.texts}
+    assert labels == {f"cell {i}" for i in range(n_cells)}
