@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from aekit.checkpoint import read_header
-from aekit.commands.checkpoints import choose_targets
+from aekit.commands.checkpoints import choose_target, choose_targets, read_paths, refuse_mixed, short_labels
+from aekit.console import Console
 from aekit.errors import AekitError
 
 COMMANDS = ["reconstruct", "sample", "encode", "evaluate"]
@@ -144,3 +145,45 @@ def test_a_copied_checkpoint_is_as_good_as_the_original(aekit, ae_checkpoint, tm
     copy = Path(shutil.copy(ae_checkpoint, tmp_path / "copy.safetensors"))
     result = aekit("encode", copy)
     assert result.paths == [tmp_path / "copy.codes.safetensors"]
+
+
+def test_a_checkpoint_that_is_named_twice_is_taken_once(tmp_path, capsys):
+    path = tmp_path / "x.safetensors"
+    again = tmp_path / "sub" / ".." / "x.safetensors"
+    (tmp_path / "sub").mkdir()
+    assert read_paths([str(path), "y.safetensors", str(again)], Console()) == [path, Path("y.safetensors")]
+    assert "named twice" in capsys.readouterr().err
+
+
+def test_one_figure_of_several_checkpoints_lies_in_the_folder_that_they_share(tmp_path):
+    paths = [Path("runs/a/x.safetensors"), Path("runs/b/x.safetensors")]
+    assert choose_target(paths, None, name="tsne") == Path("runs/tsne.png")
+    assert choose_target(paths, tmp_path, name="tsne") == tmp_path / "tsne.png"
+    assert choose_target(paths, Path("y.png"), name="tsne") == Path("y.png")
+    assert choose_target(paths[:1], None, name="tsne") == Path("runs/a/x.tsne.png")
+    with pytest.raises(AekitError, match="cannot be written as"):
+        choose_target(paths, Path("y.jpg"), name="tsne")
+    with pytest.raises(AekitError, match="shares its stem"):
+        choose_target(paths, Path("runs/b/x.png"), name="tsne")
+
+
+def test_checkpoints_are_called_by_what_tells_them_apart(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
+    assert short_labels([vae_checkpoint]) == ["vae"]
+    (first, *_), (second, *_) = (label.split(", ") for label in short_labels([vae_checkpoint, ae_checkpoint]))
+    assert (first, second) == ("vae", "ae")
+    assert "latent 3" in short_labels([vae_checkpoint, ae_checkpoint])[1]
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(ae_checkpoint, copy)
+    assert short_labels([ae_checkpoint, copy]) == ["ae", "copy"]
+
+
+def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
+    refuse_mixed([vae_checkpoint, ae_checkpoint], ["test"], data=None)
+    with pytest.raises(AekitError, match="has other train images"):  # one of them set a part aside for validation
+        refuse_mixed([vae_checkpoint, ae_checkpoint], ["train"], data=None)
+    refuse_mixed([vae_checkpoint, ae_checkpoint], ["train"], data="elsewhere")
+    large = tmp_path / "large.safetensors"
+    options = ["--data", "digits", "--image-size", 12, "--limit", 30, "--epochs", 1, "-q"]
+    assert aekit("train-ae", *options, "-o", large).exit_code == 0
+    with pytest.raises(AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them apart"):
+        refuse_mixed([vae_checkpoint, large], [], data="elsewhere")

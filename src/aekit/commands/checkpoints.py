@@ -206,12 +206,14 @@ def choose_target(paths: list[Path], output: Path | None, *, name: str, suffix: 
     Raises:
         AekitError: A suffix of another kind, or a result that would replace a checkpoint, its history or its curves.
     """
-    if len(paths) == 1:
-        return choose_targets(paths, output, name=name, suffixes=(suffix,))[0]
-    if output is not None and output.suffix and not output.is_dir():
-        return choose_targets([*paths[:1]], output, name=name, suffixes=(suffix,))[0]
-    folder = output or Path(os.path.commonpath([path.parent for path in paths]))
-    return folder / f"{name}{suffix}"
+    is_file = output is not None and output.suffix and not output.is_dir()
+    if len(paths) == 1 or is_file:
+        target = _targets(paths[:1], output, name=name, suffixes=(suffix,))[0]
+    else:
+        folder = output or Path(os.path.commonpath([path.parent for path in paths]))
+        target = folder / f"{name}{suffix}"
+    _refuse_own_files(paths, [target])
+    return target
 
 
 def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
@@ -228,6 +230,11 @@ def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixe
             a result that would replace a checkpoint, its history or its curves.
     """
     targets = _targets(paths, output, name=name, suffixes=suffixes)
+    _refuse_own_files(paths, targets)
+    return targets
+
+
+def _refuse_own_files(paths: list[Path], targets: list[Path]) -> None:
     own = {path.resolve().with_suffix("") for path in paths}
     for target in targets:
         if target.resolve().with_suffix("") in own:
@@ -235,7 +242,6 @@ def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixe
                 f"--output {target}: shares its stem with the checkpoint, whose own files it would replace; "
                 "choose another name"
             )
-    return targets
 
 
 def _targets(paths: list[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
