@@ -4,14 +4,13 @@
     AEKIT_DATA=... python benchmarks/foundation.py speed      # on an otherwise idle machine, ten minutes
     AEKIT_DATA=... python benchmarks/foundation.py            # both
 
-Each part is written to runs/bench/ and, from there, all parts into benchmarks/RESULTS.md.
+Each part is written to runs/bench/ and, from there, all parts into benchmarks/RESULTS.md (`report.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,8 +18,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+import report
 
 HERE = Path(__file__).parent
 BENCH = Path("runs/bench")
@@ -172,37 +171,12 @@ def _ratio(result: dict, key: str, wanted: str) -> str:
     return f"{text}; {wanted}" if wanted else text
 
 
-# --- report ---
-
-
-def machine() -> str:
-    import torch
-
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} {platform.machine()} cores ({', '.join(features)}), {memory:.0f} GiB, no GPU; "
-        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}, numpy {np.__version__}"
-    )
-
-
-def write_report() -> None:
-    parts = {path.stem: json.loads(path.read_text()) for path in BENCH.glob("part-*.json")}
-    text = (HERE / "RESULTS.head.md").read_text().replace("MACHINE", machine())
-    if "part-accuracy" in parts:
-        text = text.replace("ACCURACY", accuracy_table(parts["part-accuracy"]))
-    if "part-speed" in parts:
-        text = text.replace("SPEED", speed_table(parts["part-speed"]))
-    (HERE / "RESULTS.md").write_text(text)
-
-
 def main() -> None:
     BENCH.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or ["accuracy", "speed"]:
         result = {"accuracy": accuracy, "speed": speed}[name]()
         (BENCH / f"part-{name}.json").write_text(json.dumps(result, indent=1))
-    write_report()
+    report.write()
 
 
 if __name__ == "__main__":

@@ -158,6 +158,7 @@ def test_a_checkpoint_that_is_named_twice_is_taken_once(tmp_path, capsys):
 def test_one_figure_of_several_checkpoints_lies_in_the_folder_that_they_share(tmp_path):
     paths = [Path("runs/a/x.safetensors"), Path("runs/b/x.safetensors")]
     assert choose_target(paths, None, name="tsne") == Path("runs/tsne.png")
+    assert choose_target([*paths, tmp_path / "z"], None, name="tsne").is_absolute()
     assert choose_target(paths, tmp_path, name="tsne") == tmp_path / "tsne.png"
     assert choose_target(paths, Path("y.png"), name="tsne") == Path("y.png")
     assert choose_target(paths[:1], None, name="tsne") == Path("runs/a/x.tsne.png")

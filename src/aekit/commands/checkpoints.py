@@ -210,7 +210,7 @@ def choose_target(paths: list[Path], output: Path | None, *, name: str, suffix: 
     if len(paths) == 1 or is_file:
         target = _targets(paths[:1], output, name=name, suffixes=(suffix,))[0]
     else:
-        folder = output or Path(os.path.commonpath([path.parent for path in paths]))
+        folder = output or _shared_folder(paths)
         target = folder / f"{name}{suffix}"
     _refuse_own_files(paths, [target])
     return target
@@ -232,6 +232,13 @@ def choose_targets(paths: list[Path], output: Path | None, *, name: str, suffixe
     targets = _targets(paths, output, name=name, suffixes=suffixes)
     _refuse_own_files(paths, targets)
     return targets
+
+
+def _shared_folder(paths: list[Path]) -> Path:
+    folders = [path.parent for path in paths]
+    if len({folder.is_absolute() for folder in folders}) > 1:
+        folders = [folder.absolute() for folder in folders]
+    return Path(os.path.commonpath(folders))
 
 
 def _refuse_own_files(paths: list[Path], targets: list[Path]) -> None:

@@ -102,7 +102,7 @@ def _draw_curves(axes: Axes, results: pd.DataFrame, over: Sequence[str], column:
         grouped = rows.groupby(x_name)[column]
         mean, spread = grouped.mean(), grouped.std().fillna(0.0)
         x = mean.index.to_numpy() if is_numeric else [values.index(value) for value in mean.index]
-        label = ", ".join(f"{_name(name)} {_shown(value)}" for name, value in zip(others, key, strict=True))
+        label = ", ".join(_named(name, value) for name, value in zip(others, key, strict=True))
         axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=label, linestyle="-" if is_numeric else "")
         if grouped.count().max() > 1:
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
@@ -151,6 +151,11 @@ def plot_cells(
 
 def _name(option: str) -> str:
     return option.replace("_", " ")
+
+
+def _named(option: str, value: Any) -> str:
+    is_plain = option in ("model", "arch", "data")  # their values speak for themselves
+    return _shown(value) if is_plain else f"{_name(option)} {_shown(value)}"
 
 
 def _shown(value: Any) -> str:
