@@ -15,9 +15,12 @@ from typer.core import TyperGroup
 
 from aekit import __version__
 from aekit.commands.data import data
+from aekit.commands.decorrelation import decorrelation
 from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
+from aekit.commands.interpolate import interpolate
+from aekit.commands.pca_compare import pca_compare
 from aekit.commands.reconstruct import reconstruct
 from aekit.commands.sample import sample
 from aekit.commands.sweep import sweep
@@ -100,7 +103,20 @@ def _aekit(
         raise typer.Exit
 
 
-for command in (train_ae, train_vae, sweep, reconstruct, sample, encode, evaluate, info, data):
+for command in (
+    train_ae,
+    train_vae,
+    sweep,
+    reconstruct,
+    sample,
+    interpolate,
+    encode,
+    evaluate,
+    decorrelation,
+    pca_compare,
+    info,
+    data,
+):
     app.command()(command)
 
 

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from aekit.errors import AekitError
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
 
-BLOCK = 2048  # images at a time, so that a memory-mapped set is never held whole as floats
+# Images at a time. Pixels less 128 are whole numbers of at most 128, their products at most 2^14, and the sums of 1,024
+# products at most 2^24: up to there float32 holds every whole number, so that its fast products are exact.
+BLOCK = 1024
+# With more values an image, Lanczos' method finds the few components sooner than a decomposition of the whole, to the
+# same 14 digits: 100 of 3,072 in 1.1 s for 2.7 s on one core.
+_MANY_VALUES = 2000
+# Rows of floats that stay in a processor's cache while they are worked on.
+_CACHED_VALUES = 2**16
+
+
+class ImageRows(Protocol):
+    """Images that are read some at a time, as those of an image set, which may be memory-mapped."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (channels, height, width)."""
+
+    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the images at ``indices``, (B, C, H, W)."""
+
+
+Images = Array | ImageRows
 
 
 @dataclass(frozen=True)
@@ -22,7 +49,8 @@ class Pca:
 
     Attributes:
         mean: Mean image, float64 (D,), of pixels in [0, 1].
-        components: Orthonormal rows, the most variance first, float64 (K, D).
+        components: Orthonormal rows, the most variance first, float64 (K, D). Of its two signs each has the one that
+            makes its largest value positive.
         variance: Variance along each of them, float64 (K,).
         total_variance: Sum of the variances of all pixels.
     """
@@ -42,36 +70,177 @@ class Pca:
         return decoded
 
 
+@dataclass(frozen=True)
+class PcaErrors:
+    """How well principal components restore images.
+
+    Attributes:
+        n_components: Numbers of components, (K,), ascending.
+        mse: Mean squared error over images, pixels and channels with so many of them, (K,).
+        clipped_mse: The same with the restored pixels clipped to [0, 1], where those of images lie, (K,).
+        mean_image_mse: The same error without any component: that of the mean image.
+    """
+
+    n_components: npt.NDArray[np.int64]
+    mse: FloatArray
+    clipped_mse: FloatArray
+    mean_image_mse: float
+
+
 def as_rows(images: Array) -> FloatArray:
     """Return images, (N, ...), uint8 or floats in [0, 1], as rows of float64 in [0, 1], (N, D)."""
     rows = images.reshape(len(images), -1).astype(np.float64)
     return rows / 255 if images.dtype == np.uint8 else rows
 
 
-def fit_pca(images: Array, n_components: int) -> Pca:
+def count_values(images: Images) -> int:
+    """Return the number of values of an image, D: its pixels times its channels."""
+    return int(np.prod(images.shape[1:] if isinstance(images, np.ndarray) else images.image_shape))
+
+
+def max_components(images: Images) -> int:
+    """Return how many principal components images can have: N images of D values have min(N - 1, D)."""
+    return min(len(images) - 1, count_values(images))
+
+
+def fit_pca(images: Images, n_components: int, *, on_block: Callable[[int], object] | None = None) -> Pca:
     """Return the first principal components of images: one eigendecomposition of their covariance.
 
+    It takes about N D^2 multiplications and memory for 12 D^2 bytes, or if there are fewer images than values N^2 D
+    and 16 N D: 60,000 images of 28 x 28 half a second on a core, 160,000 of 64 x 64 in colour several minutes.
+
     Args:
-        images: (N, ...) with D values each, uint8 or floats in [0, 1], in memory or memory-mapped.
+        images: N of them with D values each: an array (N, ...), uint8 or floats in [0, 1], or an image set. They are
+            read once, some at a time.
         n_components: Components to keep, at most min(N - 1, D).
+        on_block: Called after each block of images with the number of images in it.
 
     Raises:
         AekitError: There are too few images or pixels for so many components.
     """
-    n_images, n_values = len(images), int(np.prod(images.shape[1:]))
-    if n_components > min(n_images - 1, n_values):
+    most = max_components(images)
+    if n_components > most:
         raise AekitError(
-            f"pca: {n_images:,} images of {n_values:,} values have at most {min(n_images - 1, n_values):,} components, "
+            f"pca: {len(images):,} images of {count_values(images):,} values have at most {max(most, 0):,} components, "
             f"not {n_components}; use more images or fewer latent dimensions"
         )
-    blocks = range(0, n_images, BLOCK)
-    mean = np.sum([as_rows(images[start : start + BLOCK]).sum(axis=0) for start in blocks], axis=0) / n_images
-    covariance = np.zeros((n_values, n_values))
-    for start in blocks:
-        centred = as_rows(images[start : start + BLOCK]) - mean
-        covariance += centred.T @ centred
-    covariance /= n_images - 1
-    total_variance = float(np.trace(covariance))
-    first = n_values - n_components
-    variance, vectors = linalg.eigh(covariance, overwrite_a=True, subset_by_index=(first, n_values - 1))
-    return Pca(mean, np.ascontiguousarray(vectors.T[::-1]), np.maximum(variance[::-1], 0.0), total_variance)
+    fit = _fit_few_images if len(images) < count_values(images) else _fit_many_images
+    pca = fit(images, n_components, on_block or (lambda n: None))
+    largest = np.take_along_axis(pca.components, np.abs(pca.components).argmax(axis=1)[:, None], axis=1)
+    pca.components[:] *= np.where(largest < 0, -1.0, 1.0)
+    return pca
+
+
+def reconstruction_errors(pca: Pca, images: Images, n_components: Sequence[int]) -> PcaErrors:
+    """Return the errors of images restored from their first components, for all numbers of them in one pass.
+
+    Without clipping the error of k components follows from the scores s = C (x - mean) alone, as components are
+    orthonormal: |x - mean|^2 - sum_{i <= k} s_i^2. The images themselves are added up component by component.
+
+    Args:
+        pca: At least as many components as are asked for.
+        images: N of them with D values each: an array (N, ...), uint8 or floats in [0, 1], or an image set.
+        n_components: Numbers of components, each at least 1.
+    """
+    counts = np.unique(np.asarray(n_components, np.int64))
+    if counts[0] < 1 or counts[-1] > len(pca.components):
+        raise ValueError(f"{len(pca.components)} components cannot be counted from {counts[0]} to {counts[-1]}")
+    squares, clipped = np.zeros(len(counts)), np.zeros(len(counts))  # summed over images and values
+    around_mean = 0.0
+    components = pca.components[: counts[-1]]
+    step = max(1, _CACHED_VALUES // len(pca.mean))
+    for block in _blocks(images):
+        centred = as_rows(block) - pca.mean
+        scores = centred @ components.T
+        distance = float(np.vdot(centred, centred))
+        around_mean += distance
+        squares += distance - np.square(scores).sum(axis=0).cumsum()[counts - 1]
+        for start in range(0, len(block), step):
+            part = slice(start, start + step)
+            clipped += _clipped_squares(pca.mean, components, centred[part], scores[part], counts)
+    n_values = len(images) * len(pca.mean)
+    return PcaErrors(counts, np.maximum(squares, 0.0) / n_values, clipped / n_values, around_mean / n_values)
+
+
+def _clipped_squares(
+    mean: FloatArray, components: FloatArray, centred: FloatArray, scores: FloatArray, counts: npt.NDArray[np.int64]
+) -> FloatArray:
+    """Return the squared errors, summed over images and values, of clipped reconstructions, one a count, (K,)."""
+    x_hat = np.zeros_like(centred)  # less the mean, as are the images
+    error = np.empty_like(centred)
+    squares = np.empty(len(counts))
+    for number, (before, now) in enumerate(pairwise([0, *counts])):
+        x_hat += scores[:, before:now] @ components[before:now]
+        np.clip(x_hat, -mean, 1 - mean, out=error)
+        error -= centred
+        squares[number] = np.vdot(error, error)
+    return squares
+
+
+def _fit_many_images(images: Images, n_components: int, on_block: Callable[[int], object]) -> Pca:
+    """Return the components from the covariance of D values, added up block by block."""
+    n_images, n_values = len(images), count_values(images)
+    products, sums = np.zeros((n_values, n_values)), np.zeros(n_values)
+    shift: FloatArray | None = None
+    scale = 1.0
+    for block in _blocks(images):
+        if block.dtype == np.uint8:
+            rows, shift, scale = block.astype(np.float32) - np.float32(128), np.full(n_values, 128.0), 255.0
+        else:
+            # A mean of some images: differences from near the mean lose no digits when they are squared.
+            shift = block.astype(np.float64).mean(axis=0) if shift is None else shift
+            rows = block.astype(np.float64) - shift
+        products += rows.T @ rows
+        sums += rows.sum(axis=0, dtype=np.float64)
+        on_block(len(block))
+    assert shift is not None  # there is at least one component, and so an image
+    for start in range(0, n_values, BLOCK):  # in parts, as the whole may take a gigabyte
+        products[start : start + BLOCK] -= np.outer(sums[start : start + BLOCK] / n_images, sums)
+    products /= (n_images - 1) * scale**2
+    total_variance = float(np.trace(products))
+    variance, vectors = _largest_eigenpairs(products, n_components)
+    mean = (shift + sums / n_images) / scale
+    return Pca(mean, np.ascontiguousarray(vectors.T), variance, total_variance)
+
+
+def _fit_few_images(images: Images, n_components: int, on_block: Callable[[int], object]) -> Pca:
+    """Return the components from the inner products of N images with each other, N < D, which have the same spectrum.
+
+    Source:
+        Turk & Pentland 1991, Eigenfaces for recognition, doi:10.1162/jocn.1991.3.1.71.
+    """
+    parts = []
+    for block in _blocks(images):
+        parts.append(as_rows(block))
+        on_block(len(block))
+    rows = np.concatenate(parts)
+    mean = rows.mean(axis=0)
+    rows -= mean
+    gram = rows @ rows.T / (len(rows) - 1)
+    total_variance = float(np.trace(gram))
+    variance, vectors = _largest_eigenpairs(gram, n_components)
+    # The images of eigenvectors are orthogonal as they are; this gives them length 1, also those of variance zero.
+    components = linalg.qr(rows.T @ vectors, mode="economic")[0]
+    return Pca(mean, np.ascontiguousarray(components.T), variance, total_variance)
+
+
+def _largest_eigenpairs(matrix: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """Return the n largest eigenvalues of a covariance, (n,), descending, and their eigenvectors, (D, n)."""
+    size = len(matrix)
+    if size > _MANY_VALUES and n < size // 8:
+        try:
+            # A start that depends on nothing, so that equal images have equal components.
+            values, vectors = eigsh(matrix, n, v0=np.random.default_rng(0).standard_normal(size), tol=0)
+            return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+        except ArpackNoConvergence:  # as with a spectrum that is flat where it is cut; what follows takes longer
+            pass
+    values, vectors = linalg.eigh(matrix, subset_by_index=(size - n, size - 1))
+    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+
+
+def _blocks(images: Images) -> Iterator[Array]:
+    """Yield all images some at a time, as they are, (B, D)."""
+    for start in range(0, len(images), BLOCK):
+        stop = min(start + BLOCK, len(images))
+        block = images[start:stop] if isinstance(images, np.ndarray) else images.take(np.arange(start, stop))
+        yield block.reshape(len(block), -1)
