@@ -16,6 +16,7 @@ import time
 
 import pandas as pd
 import report
+import tsne as tsne_benchmark
 from foundation import BENCH, aekit
 
 # Study 1a after 8 epochs, validation: beta, latent -> total in nats.
@@ -121,7 +122,123 @@ def encode_table(result: dict) -> str:
     return f"**{rates[1]:,.0f} images/s** ({rates[0]:,.0f}-{rates[-1]:,.0f} in {len(rates)} rounds); at least 10,000."
 
 
-PARTS = {"grid": grid, "jobs": jobs, "encode": encode}
+# --- autoencoders of 2 to 30 dimensions: against PCA, and how correlated their codes are ---
+
+
+def curve() -> dict:
+    """Return error and correlation at each number of latent dimensions, and the seconds of the two commands."""
+    folder = BENCH / "ae-curve"
+    _, cells = timed("sweep", *CURVE, "-o", folder)
+    paths = [cell["path"] for cell in cells]
+    result = {"n": len(paths)}
+    for command, name in (("pca-compare", "pca"), ("decorrelation", "correlation")):
+        result[f"{name}_seconds"] = timed(command, *paths, "-o", BENCH / f"{name}.png")[0]
+        result[name] = pd.read_csv(BENCH / f"{name}.csv").to_dict("records")
+    result["elbows"] = pd.read_csv(BENCH / "pca-elbow.csv").to_dict("records")
+    return result
+
+
+def curve_table(result: dict) -> str:
+    """Return a line for each number of dimensions, and the elbows."""
+    pca, correlation = pd.DataFrame(result["pca"]), pd.DataFrame(result["correlation"])
+    lines = [
+        "| d | MSE | by seed | PCA | PCA clipped | times better | than clipped | mean abs. correlation | axes turned |",
+        "| ---: " * 9 + "|",
+    ]
+    for latent, runs in pca.sort_values("seed").groupby("latent"):
+        same = correlation[correlation["latent"] == latent]
+        mean, pca_mse, clipped = runs["mse"].mean(), runs["pca_mse"].iloc[0], runs["pca_clipped_mse"].iloc[0]
+        by_seed = " ".join(f"{value:.4f}" for value in runs["mse"])
+        lines.append(
+            f"| {latent} | **{mean:.4f}** | {by_seed} | {pca_mse:.4f} | {clipped:.4f} | {pca_mse / mean:.2f} "
+            f"| {clipped / mean:.2f} | {_mean_interval(same['mean_abs'])} | {same['mean_abs_rotated'].mean():.3f} |"
+        )
+    elbows = ", ".join(f"{row['model']} {row['elbow']:g}" for row in result["elbows"])
+    ratio = same["mean_abs"].mean() / same["mean_abs_rotated"].mean()
+    lines += [
+        "",
+        f"Elbows by Kneedle: {elbows}. `pca-compare` of {result['n']} checkpoints took {result['pca_seconds']:.0f} s, "
+        f"`decorrelation` {result['correlation_seconds']:.0f} s. Measured / turned at d = {latent}: {ratio:.2f}.",
+    ]
+    return "\n".join(lines)
+
+
+def _mean_interval(values: pd.Series) -> str:
+    from aekit.analysis.intervals import mean_interval
+
+    mean, low, high = mean_interval(values.to_numpy())
+    return f"{mean:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
+
+
+# --- t-SNE ---
+
+
+def tsne() -> dict:
+    """Return what benchmarks/tsne.py measures."""
+    return tsne_benchmark.tsne()
+
+
+def tsne_table(result: dict) -> str:
+    """Return a line a figure."""
+    seconds = ", ".join(f"{r['aekit_seconds']:.0f} s against {r['sklearn_seconds']:.0f} s" for r in result["rounds"])
+    opened = [statistics.median(result[f"page_open_seconds_{n}"]) for n in (10000, 60000)]
+    rows = [
+        ("t-SNE of 10,000 codes, against scikit-learn's", f"**{result['ratio']:.2f}x** ({seconds})", "at most 0.75x"),
+        ("trustworthiness@5 (scikit-learn's map)", f"{_pair(result, 'trustworthiness')}", "at least 0.98"),
+        ("the whole command, 10,000 codes", _cost(result, 10000), ""),
+        ("the whole command, 60,000 codes", _cost(result, 60000), "under 4 GB"),
+        ("page, 10,000 points", f"{result['page_bytes_10000'] / 1e6:.1f} MB, open in {opened[0]:.1f} s", "8 MB, 3 s"),
+        ("page, 60,000 points", f"{result['page_bytes_60000'] / 1e6:.1f} MB, open in {opened[1]:.1f} s", ""),
+    ]
+    head = "| what | measured | wanted |\n| --- | ---: | --- |\n"
+    return head + "\n".join(f"| {what} | {value} | {wanted} |" for what, value, wanted in rows)
+
+
+def _pair(result: dict, name: str) -> str:
+    return f"**{result[f'{name}_aekit']:.4f}** ({result[f'{name}_sklearn']:.4f})"
+
+
+def _cost(result: dict, n: int) -> str:
+    return f"{result[f'command_seconds_{n}']:.0f} s, {result[f'command_peak_bytes_{n}'] / 1e9:.2f} GB at most"
+
+
+# --- few labels ---
+
+
+def probe() -> dict:
+    """Return the accuracies of every method, with the seconds that the command took, for codes and hidden features."""
+    result = {}
+    for layer in ("code", "hidden"):
+        target = BENCH / f"probe-{layer}.png"
+        result[f"{layer}_seconds"] = timed("probe", AE_20, "--layer", layer, "-o", target)[0]
+        result[layer] = pd.read_csv(target.with_suffix(".csv"))[["method", "labels", "draw", "accuracy"]].to_dict(
+            "list"
+        )
+        differences = pd.read_csv(target.with_name(f"{target.stem}-differences.csv"))
+        result[f"{layer}_differences"] = differences.to_dict("list")
+    return result
+
+
+def probe_table(result: dict) -> str:
+    """Return a table a layer: mean and standard deviation over draws by method and number of labels, in per cent."""
+    parts = []
+    for layer in ("code", "hidden"):
+        table = pd.DataFrame(result[layer])
+        sizes = sorted(table["labels"].unique())
+        lines = [
+            f"`--layer {layer}`, {result[f'{layer}_seconds'] / 60:.1f} minutes:\n",
+            "| method | " + " | ".join(map(str, sizes)) + " |",
+            "| --- |" + " ---: |" * len(sizes),
+        ]
+        for method in dict.fromkeys(table["method"]):
+            groups = [table.query("method == @method and labels == @size")["accuracy"] * 100 for size in sizes]
+            cells = [f"{group.mean():.1f} ± {group.std():.1f}" if len(group) else "" for group in groups]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+PARTS = {"curve": curve, "grid": grid, "jobs": jobs, "encode": encode, "tsne": tsne, "probe": probe}
 
 
 def main() -> None:

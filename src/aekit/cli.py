@@ -26,6 +26,7 @@ from aekit.commands.sample import sample
 from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
+from aekit.commands.tsne import tsne
 from aekit.console import say, terminate
 from aekit.errors import AekitError, Stopped, nearest
 
@@ -114,6 +115,7 @@ for command in (
     evaluate,
     decorrelation,
     pca_compare,
+    tsne,
     info,
     data,
 ):

@@ -24,5 +24,7 @@ class Stopped(Exception):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the choice most like ``word``, or an empty string if none is like it."""
-    matches = get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    # Names of classes and attributes have capitals, which must not count against a word in small letters.
+    spelled = {choice.lower(): choice for choice in choices}
+    matches = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
+    return f"; did you mean '{spelled[matches[0]]}'?" if matches else ""

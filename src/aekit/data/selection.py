@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
 
 from aekit.data.image_set import ImageSet, Indices
-from aekit.errors import AekitError
+from aekit.errors import AekitError, nearest
 
 ANYTHING = "any"
 _MAX_NAMES = 12  # so many are listed in an error
@@ -111,7 +110,7 @@ class Selector:
         if attributes is None:
             other = f"; {self._no_class(name)}" if self.image_set.labels is not None else "; choose other images"
             raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no attributes{other}")
-        advice = _nearest(name, names) or f"; choose one of {', '.join(names)}"
+        advice = nearest(name, names) or f"; choose one of {', '.join(names)}"
         raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no such attribute{advice}")
 
     def _pair(self, text: str) -> tuple[Choice, Choice]:
@@ -168,7 +167,7 @@ class Selector:
             return f"the images of {self.image_set.name} have no classes; name images by their index, as '#12'"
         names = [self.class_name(number) for number in self._numbers()]
         listed = f"; choose one of {', '.join(names)}" if len(names) <= _MAX_NAMES else ""
-        return f"{self.image_set.name} has no class {text!r}{_nearest(text, names)}{listed}"
+        return f"{self.image_set.name} has no class {text!r}{nearest(text, names)}{listed}"
 
 
 def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random.Generator) -> Indices:
@@ -212,10 +211,3 @@ def _find(word: str, names: tuple[str, ...] | list[str]) -> int | None:
 
 def _is_index(text: str) -> bool:
     return text[:1] == "#" and text[1:].isascii() and text[1:].isdecimal()
-
-
-def _nearest(word: str, names: tuple[str, ...] | list[str]) -> str:
-    # Names of classes and attributes have capitals, which must not count against a word in small letters.
-    spelled = {name.lower(): name for name in names}
-    matches = get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
-    return f"; did you mean '{spelled[matches[0]]}'?" if matches else ""

@@ -57,6 +57,7 @@ _STYLE = {
     "xtick.major.size": 3.0,
     "ytick.major.size": 3.0,
     "lines.linewidth": 1.4,
+    "text.parse_math": False,  # the name of a class may hold dollar signs
     "legend.frameon": False,
     "legend.fontsize": SMALL_FONT_SIZE,
 }

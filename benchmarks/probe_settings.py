@@ -1,0 +1,100 @@
+"""Choose the settings of `aekit probe` on validation images: labels from 50,000 MNIST training images, accuracy on the
+other 10,000. No test image is read. One setting at a time differs from those in use.
+
+    AEKIT_DATA=... python benchmarks/probe_settings.py CHECKPOINT code linear    # C, graph, head: a few minutes
+    AEKIT_DATA=... python benchmarks/probe_settings.py CHECKPOINT code networks  # fine-tuning, random weights: an hour
+
+Prints a Markdown table of mean accuracies in per cent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn
+
+from aekit.analysis import few_labels, probe, spreading, transfer
+from aekit.checkpoint import read_model
+from aekit.config import DataConfig
+from aekit.data import read_images
+from aekit.device import ThreadTeam
+from aekit.models import build_model
+
+N_TRAIN = 50_000
+SEED = 100  # another than the command's default
+# Method, module, name of the constant, values to try.
+LINEAR = [
+    ("logistic", probe, "INVERSE_PENALTY", (0.02, 0.05, 0.1, 0.2, 0.5, 2.0)),
+    ("pca", probe, "INVERSE_PENALTY", (0.05, 0.1, 0.2, 0.5)),
+    ("spread", spreading, "N_NEIGHBOURS", (3, 4, 5, 7, 10)),
+    ("spread", spreading, "ALPHA", (0.9, 0.95, 0.98, 0.99, 0.995)),
+    ("spread", spreading, "N_VOTERS", (1, 5, 10, 20)),
+    ("spread", None, "n_unlabelled", (10_000, 20_000, 50_000)),
+    ("frozen", None, "augment", (False, True)),
+    ("frozen", transfer, "N_VARIANTS", (4, 8, 16)),
+    ("frozen", transfer, "NOISE", (0.0, 0.3, 0.5, 0.7, 1.0)),
+    ("frozen", transfer, "HEAD_RATE", (1e-3, 3e-3, 1e-2)),
+    ("frozen", transfer, "HEAD_STEPS", (100, 300, 600, 1000)),
+    ("frozen", transfer, "WIDTH", (64, 256, 512)),
+]
+NETWORKS = [
+    (method, module, name, values)
+    for method, rate, rates in (
+        ("finetune", "TUNED_RATE", (3e-4, 1e-3, 3e-3)),
+        ("scratch", "SCRATCH_RATE", (1e-3, 3e-3, 6e-3)),
+    )
+    for module, name, values in (
+        (transfer, rate, rates),
+        (transfer, "STEPS", (100, 200, 300)),
+        (transfer, "NOISE", (0.0, 0.5)),
+        (None, "augment", (False, True)),
+    )
+]
+
+
+def main(path: str, layer: str, which: str) -> None:
+    torch.set_num_threads(1)
+    model, _ = read_model(Path(path), torch.device("cpu"))
+    sizes, n_draws = ([10, 20, 100, 1000], 10) if which == "linear" else ([20, 100, 1000], 4)
+    task = validation_task(sizes, n_draws)
+    print(f"| {Path(path).stem}, {layer} | setting | " + " | ".join(map(str, sizes)) + " | s |")
+    print("| --- " * (len(sizes) + 3) + "|")
+    for method, module, name, values in LINEAR if which == "linear" else NETWORKS:
+        for value in values:
+            started = time.perf_counter()
+            accuracies = measure(model, layer, task, method, module, name, value)
+            cells = [f"{100 * mean:.1f}" for mean in accuracies.mean(axis=1)]
+            used = getattr(module, name) if module else {"n_unlabelled": 20_000, "augment": True}[name]
+            shown = f"{name} {value:g}" + (" (used)" if value == used else "")
+            print(f"| {method} | {shown} | {' | '.join(cells)} | {time.perf_counter() - started:.0f} |", flush=True)
+
+
+def validation_task(sizes: list[int], n_draws: int) -> few_labels.Task:
+    images = read_images(DataConfig(name="mnist"), "train", data_root=Path(os.environ["AEKIT_DATA"]))
+    train, held_out = (images.subset(rows) for rows in np.split(np.arange(len(images)), [N_TRAIN]))
+    drawn = probe.balanced_draws(train.labels, sizes, n_draws, seed=SEED)
+    return few_labels.Task(train, train.labels, held_out, held_out.labels, drawn, SEED)
+
+
+def measure(model, layer, task, method, module, name, value):
+    def encoder(network):
+        return network.encoder if layer == "hidden" else nn.Sequential(network.encoder, network.mean_head)
+
+    changed = patch.object(module, name, value) if module else patch.dict({})
+    options = {} if module else {name: value}
+    with changed, ThreadTeam(1) as team:
+        if method == "pca":
+            return few_labels.pca_accuracies(task, model.config.latent)
+        build = lambda: encoder(build_model(model.config, model.image_shape))  # noqa: E731
+        measured = few_labels.Probe(task, encoder(model), build, team=team, **options)
+        return getattr(measured, method)()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
