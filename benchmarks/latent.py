@@ -26,6 +26,7 @@ STUDY_1A = {
     (5.0, 20): 167.4, (5.0, 30): 170.4,
 }  # fmt: skip
 CURVE = ["--model", "ae", "--latent", "2-20,24,30", "--epochs", 5, "--seed", "0,1,2"]
+METHODS = "frozen,finetune,scratch,logistic,spread,pixels,pca"
 AE_20 = BENCH / "ae-z20-e10-s0.safetensors"
 
 
@@ -208,9 +209,10 @@ def _cost(result: dict, n: int) -> str:
 def probe() -> dict:
     """Return the accuracies of every method, with the seconds that the command took, for codes and hidden features."""
     result = {}
-    for layer in ("code", "hidden"):
+    for layer, methods in (("code", METHODS), ("hidden", "frozen,logistic,spread")):
         target = BENCH / f"probe-{layer}.png"
-        result[f"{layer}_seconds"] = timed("probe", AE_20, "--layer", layer, "-o", target)[0]
+        options = ["--layer", layer, "--methods", methods, "-o", target]
+        result[f"{layer}_seconds"] = timed("probe", AE_20, *options)[0]
         result[layer] = pd.read_csv(target.with_suffix(".csv"))[["method", "labels", "draw", "accuracy"]].to_dict(
             "list"
         )

@@ -46,7 +46,7 @@ LINEAR = [
 NETWORKS = [
     (method, module, name, values)
     for method, rate, rates in (
-        ("finetune", "TUNED_RATE", (3e-4, 1e-3, 3e-3)),
+        ("finetune", "TUNED_RATE", (1e-4, 3e-4, 1e-3)),
         ("scratch", "SCRATCH_RATE", (1e-3, 3e-3, 6e-3)),
     )
     for module, name, values in (

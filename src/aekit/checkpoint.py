@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aekit.training import Run, State
 
 FORMAT = 1
+RESUME_SUFFIX = ".resume.safetensors"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 Header = dict[str, Any]
 
@@ -154,7 +155,7 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Heade
 
 def resume_path(path: Path) -> Path:
     """Return where the state of an unfinished run is kept: ``x.resume.safetensors`` beside ``x.safetensors``."""
-    return path.with_name(f"{path.stem}.resume.safetensors")
+    return path.with_name(path.stem + RESUME_SUFFIX)
 
 
 def write_state(path: Path, run: Run, state: State, header: Header) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
 from aekit.commands.pca_compare import pca_compare
+from aekit.commands.probe import probe
 from aekit.commands.reconstruct import reconstruct
 from aekit.commands.sample import sample
 from aekit.commands.sweep import sweep
@@ -64,6 +66,11 @@ def _with_nearest(message: str) -> str:
     if match := re.search(r"'([^']*)' is not one of (.*)", text):
         text += nearest(match[1], re.findall(r"'([^']*)'", match[2]))
     return text
+
+
+def _unwrapped(text: str) -> str:
+    """Return a docstring with a line a paragraph, for the terminal to wrap as wide as it is."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
 class Commands(TyperGroup):
@@ -116,10 +123,11 @@ for command in (
     decorrelation,
     pca_compare,
     tsne,
+    probe,
     info,
     data,
 ):
-    app.command()(command)
+    app.command(help=_unwrapped(command.__doc__ or ""))(command)
 
 
 def main() -> None:

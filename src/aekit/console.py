@@ -62,7 +62,7 @@ class Console:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD)
         for number, column in enumerate(columns):
             table.add_column(escape(column), justify="right" if number else "left")
         for row in rows:
@@ -70,6 +70,7 @@ class Console:
         console = stderr_console()
         if not console.is_terminal:
             console.width = LOG_WIDTH
+        console.print(title, style="bold", markup=False, highlight=False)  # a table's own title is as narrow as it
         console.print(table)
 
     @property
@@ -217,8 +218,8 @@ class GridProgress:
             row = next((row for row in reversed(last) if row["split"] == "val"), last[-1])
             kl = "" if row["kl"] is None else f" (reconstruction {row['reconstruction']:.5g}, KL {row['kl']:.4g})"
             end = f"{row['split']} {row['total']:.5g}{kl}, MSE {row['mse']:.4g}"
-            end = f"was there: {end}" if outcome.is_old else end
-        self._say(f"{len(self._ended)}/{self._n_cells}  {outcome.cell.label}: {end}")
+        if not outcome.is_old:
+            self._say(f"{len(self._ended)}/{self._n_cells}  {outcome.cell.label}: {end}")
         self._show()
 
     def _say(self, text: str) -> None:

@@ -129,14 +129,14 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
             signal_number = hooks.stop_signal()
             is_late = time.monotonic() - saved > SAVE_SECONDS
             if signal_number is not None or is_late or (device.type == "cpu" and state.step % CHECK_STEPS == 0):
-                _refuse_infinite(state, config)
+                _refuse_infinite(state, run)
             if signal_number is not None or is_late:
                 hooks.save(state)
                 saved = time.monotonic()
             if signal_number is not None:
                 where = f"epoch {state.epoch + 1} of {config.epochs}"
                 raise Stopped(f"stopped in {where}; go on with the same command and --resume", signal_number)
-        _refuse_infinite(state, config)
+        _refuse_infinite(state, run)
         _end_epoch(run, state, hooks, sizes=torch.tensor([len(batch) for batch in batches]))
         saved = time.monotonic()
     return state
@@ -279,7 +279,7 @@ def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
         evaluation_row(run, run.held_out_split, run.held_out, epoch),
     ]
     if not math.isfinite(rows[1].total):
-        raise AekitError(f"loss: not finite on {run.held_out_split} after epoch {epoch}; {_calmer(run.config)}")
+        raise AekitError(f"loss: not finite on {run.held_out_split} after epoch {epoch}; {_calmer(run)}")
     if run.config.keep == "best" and rows[1].total < state.best_total:
         state.best_total, state.best_epoch = rows[1].total, epoch
         state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
@@ -289,13 +289,16 @@ def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
     hooks.on_epoch(rows)
 
 
-def _refuse_infinite(state: State, config: TrainConfig) -> None:
+def _refuse_infinite(state: State, run: Run) -> None:
     finite = state.terms[: state.step].isfinite().all(1)
     if bool(finite.all()):
         return
     step = int(finite.logical_not().nonzero()[0]) + 1
-    raise AekitError(f"loss: stopped being finite in epoch {state.epoch + 1}, step {step}; {_calmer(config)}")
+    raise AekitError(f"loss: stopped being finite in epoch {state.epoch + 1}, step {step}; {_calmer(run)}")
 
 
-def _calmer(config: TrainConfig) -> str:
-    return f"lower --lr (now {config.lr:g}) or --beta (now {config.beta:g}), or add --beta-warmup 1"
+def _calmer(run: Run) -> str:
+    rate = f"lower --lr (now {run.config.lr:g})"
+    if run.model.config.kind == "ae":
+        return rate
+    return f"{rate} or --beta (now {run.config.beta:g}), or add --beta-warmup 1"

@@ -38,7 +38,7 @@ def _request(**changes):
 
 def _walker(path, request):
     model, header = read_model(path, torch.device("cpu"))
-    trained = Trained(path, model, header, path)
+    trained = Trained(path, model, header, path, path.name)
     image_set = Images(None, None, QUIET).read(trained, "test")
     cloud = build_cloud(trained, image_set, seed=0, console=QUIET)
     return Walker(trained, cloud, image_set, request), choose_groups(request, image_set)

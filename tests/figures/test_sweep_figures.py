@@ -75,5 +75,5 @@ def test_every_cell_has_its_row_of_three_panels(n_cells):
     drawn = [axes for axes in figure.axes if axes.get_visible()]
     assert len(drawn) == 3 * n_cells
     assert all(axes.lines for axes in drawn)
-    labels = {text.get_text() for axes in drawn for text in axes.texts}
-    assert labels == {f"cell {i}" for i in range(n_cells)}
+    headings = [axes.get_title(loc="left").split("\n")[0] for axes in drawn]
+    assert {heading for heading in headings if heading.startswith("cell")} == {f"cell {i}" for i in range(n_cells)}

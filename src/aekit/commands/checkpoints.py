@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aekit import options
-from aekit.checkpoint import read_header
+from aekit.checkpoint import RESUME_SUFFIX, read_header
 from aekit.config import DataConfig, Split, from_dict
 from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError
@@ -76,12 +76,14 @@ class Trained:
         model: The network, on its device.
         header: What the checkpoint says of itself.
         target: The main file to write for it.
+        name: What tables call it: the name of its file, or its path if others of that name are with it.
     """
 
     path: Path
     model: Autoencoder
     header: dict[str, Any]
     target: Path
+    name: str
 
     def parameters(self, command: str, image_set: ImageSet | None = None, **options: Any) -> dict[str, Any]:
         """Return what goes into a result file, so that it says later where it came from."""
@@ -125,12 +127,15 @@ class Trained:
         return f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}"
 
 
-def read_paths(arguments: list[str], console: Console | None = None) -> list[Path]:
+def read_paths(arguments: list[str], console: Console | None = None, *, unfinished: bool = False) -> list[Path]:
     """Return the paths that were given, each once; ``-`` stands for those on stdin, one a line.
+
+    Unfinished runs among others are left out: a pattern as ``runs/*.safetensors`` matches them too.
 
     Args:
         arguments: What stands on the command line.
-        console: Where to say that a path came twice.
+        console: Where to say that a path came twice, or is left out.
+        unfinished: Whether unfinished runs are wanted, too.
 
     Raises:
         AekitError: There is none.
@@ -140,8 +145,14 @@ def read_paths(arguments: list[str], console: Console | None = None) -> list[Pat
         texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
     if not texts:
         raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
+    given = [Path(text) for text in texts]
+    resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
+    if not unfinished and 0 < len(resumes) < len(given):
+        given = [path for path in given if path not in resumes]
+        if console is not None:
+            console.message(f"{resumes[0]}: is an unfinished run; left out, with {len(resumes) - 1} others like it")
     paths: dict[Path, Path] = {}
-    for path in map(Path, texts):
+    for path in given:
         if paths.setdefault(path.resolve(), path) is not path and console is not None:
             console.message(f"{path}: is named twice; it is taken once")
     return list(paths.values())
@@ -167,16 +178,24 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
         for split in splits if data is None else ():
             fingerprints = [header.get("splits", {}).get(split) for header in (first[1], found)]
             if fingerprints[0] != fingerprints[1]:
-                raise AekitError(
-                    f"{path}: has other {split} images ({found.get('name')}) than {first[0]} "
-                    f"({first[1].get('name')}); compare them apart"
-                )
+                how = _differing_data(found, first[1])
+                raise AekitError(f"{path}: has other {split} images than {first[0]} ({how}); compare them apart")
+
+
+def _differing_data(found: dict[str, Any], first: dict[str, Any]) -> str:
+    """Return in which settings of the data two checkpoints differ: ``--val 0.2, not 0``."""
+    for key in [field.name for field in fields(DataConfig)]:
+        if found.get(key) != first.get(key):
+            flag = "--data" if key == "name" else f"--{key.replace('_', '-')}"
+            return f"{flag} {found.get(key)}, not {first.get(key)}"
+    return "the files were others"
 
 
 def short_labels(paths: Sequence[Path]) -> list[str]:
     """Return a few words for each checkpoint that tell it from the others: the settings in which they differ.
 
-    One alone, or those that do not differ in any setting, are called by the name of their file.
+    If the model is none of them, it is said too. One alone, or those that do not differ in any setting, are called by
+    the name of their file.
     """
     headers = [read_header(path) for path in paths]
     texts = [dict[str, str]() for _ in paths]
@@ -185,12 +204,19 @@ def short_labels(paths: Sequence[Path]) -> list[str]:
         for key in keys:
             values = [header.get(part, {}).get(key) for header in headers]
             if any(value != values[0] for value in values):
-                for text, value in zip(texts, values, strict=True):
+                for text, value, header in zip(texts, values, headers, strict=True):
+                    if key.startswith("beta") and header["model"].get("kind") == "ae":
+                        continue
                     plain = part == "model" and key in ("kind", "arch")
                     shown = f"{value:g}" if isinstance(value, float) else str(value)
                     text[key] = shown if plain else f"{key.replace('_', ' ')} {shown}"
     labels = [", ".join(text.values()) for text in texts]
-    return labels if len(set(labels)) == len(labels) and labels[0] else [path.stem for path in paths]
+    if len(paths) == 1 or len(set(labels)) < len(labels):
+        return [path.stem for path in paths]
+    model = headers[0]["model"]
+    if any(key in model for text in texts for key in text):
+        return labels
+    return [f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}, {label}" for label in labels]
 
 
 def choose_target(paths: list[Path], output: Path | None, *, name: str, suffix: str = ".png") -> Path:
@@ -281,9 +307,10 @@ def read_checkpoints(paths: list[Path], targets: list[Path], *, device: str, thr
         refuse_unwritable(target)
     set_threads(threads)
     chosen = choose_device(device)
+    names = [path.name for path in paths]
     for path, target in zip(paths, targets, strict=True):
         model, header = read_model(path, chosen)
-        yield Trained(path, model, header, target)
+        yield Trained(path, model, header, target, path.name if names.count(path.name) == 1 else str(path))
 
 
 class Images:

@@ -217,7 +217,7 @@ def _measure(trained: Trained, image_set: ImageSet, request: Request, group: str
     if n_live < 2:
         console.message(f"{trained.path}: no value, as there is no pair of dimensions to correlate (live: {n_live})")
     row = {
-        "checkpoint": str(trained.path),
+        "checkpoint": trained.name,
         "group": group,
         **{key: model.get(key) for key in ("kind", "arch", "layers", "width", "latent")},
         "beta": train["beta"] if model["kind"] == "vae" else None,
@@ -230,7 +230,7 @@ def _measure(trained: Trained, image_set: ImageSet, request: Request, group: str
         **_activity(found, codes, is_vae=model["kind"] == "vae"),
         **_values(found),
     }
-    return Measured(row, found.matrix, {"checkpoint": trained.path.name, "model": model, "train": train})
+    return Measured(row, found.matrix, {"checkpoint": trained.name, "model": model, "train": train})
 
 
 def _activity(found: Decorrelation, codes: npt.NDArray[np.floating], *, is_vae: bool) -> dict[str, Any]:
@@ -324,6 +324,8 @@ def _curves(table: pd.DataFrame, key: str) -> list[Curve]:
             value, low, high = mean_interval(known[key].to_numpy(float)) if len(known) else (np.nan,) * 3
             if len(known) == 1:
                 low, high = known[[f"{key}_low", f"{key}_high"]].to_numpy(float)[0]
+            elif len(known) == 2:  # Student's t would make 13 standard errors of two, and hide them
+                low = high = value
             elif key in ("mean_abs", "rms"):
                 low, high = np.clip([low, high], 0, 1)
             rows.append((d, value, low, high, len(known), same[f"{key}_rotated"].mean()))

@@ -134,7 +134,7 @@ def _write_dimensions(trained: Trained, evaluation: Evaluation) -> None:
 
     from aekit.artifacts import write_csv
 
-    table = pd.DataFrame({"checkpoint": trained.path.name, "dimension": range(len(evaluation.active))})
+    table = pd.DataFrame({"checkpoint": trained.name, "dimension": range(len(evaluation.active))})
     if evaluation.kl_per_dimension is not None:
         table["kl"] = evaluation.kl_per_dimension
     table["variance"], table["active"] = evaluation.variance, evaluation.active

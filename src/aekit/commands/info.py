@@ -20,7 +20,7 @@ def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.J
     Example: aekit info runs/vae.safetensors
     """
     console = Console(quiet=quiet, json=json)
-    for path in read_paths(checkpoints, console):
+    for path in read_paths(checkpoints, console, unfinished=True):
         header = read_header(path)
         if not json:
             for line in _describe(path, header):

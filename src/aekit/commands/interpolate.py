@@ -267,7 +267,7 @@ def _settings(trained: Trained | None) -> dict[str, Any]:
     model, train = ({}, {}) if trained is None else (trained.header["model"], trained.header["train"])
     beta = train.get("beta") if model.get("kind") == "vae" else None
     settings = {key: model.get(key) for key in ("kind", "arch", "latent")}
-    return {"checkpoint": trained and trained.path.name} | settings | {"beta": beta, "seed": train.get("seed")}
+    return {"checkpoint": trained and trained.name} | settings | {"beta": beta, "seed": train.get("seed")}
 
 
 def _ends(group: Group, number: int) -> dict[str, Any]:
@@ -334,7 +334,8 @@ def _print_table(report: Report, console: Console) -> None:
     shown = zip(MEASURES, titles, strict=True)
     present = [(key, title) for key, title in shown if any(each[key] is not None for each in report.summaries)]
     rows: list[list[object]] = []
-    for each in report.summaries:
+    pairs = list(dict.fromkeys(each["pair"] for each in report.summaries))
+    for each in sorted(report.summaries, key=lambda each: pairs.index(each["pair"])):
         name = each["label"] or (Path(each["checkpoint"]).stem if each["checkpoint"] else "")
         who = f"{name}, pixels" if name and each["space"] == "pixels" else name or "pixels"
         auc = [_interval(each, "auc")] if "auc" in each else []

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 GRID = 12  # images a side of a decoded plane
 MAX_PLANES = 20
+MIN_RUNS = 3  # for a band
 SHARE_OUTSIDE = 0.01  # of the codes at each end of each dimension, which a decoded plane leaves out
 OVER_CODES = f"{1 - 2 * SHARE_OUTSIDE:.0%} of each dimension"
 DECODE = 4096  # codes at a time: of large images not all fit into memory as floats
@@ -247,7 +248,7 @@ def _row(trained: Trained, model: str, mse: float, rival: Rival) -> dict[str, An
         "arch": config["arch"],
         "beta": train["beta"] if config["kind"] == "vae" else None,
         "seed": train["seed"],
-        "checkpoint": trained.path.name,
+        "checkpoint": trained.name,
     }
 
 
@@ -265,8 +266,9 @@ def _means(table: pd.DataFrame) -> pd.DataFrame:
                 "quantity": quantity,
                 "n": len(runs),
                 "mean": mean,
-                "low": low,
-                "high": high,
+                # Of two runs Student's t makes 13 standard errors, which would hide the runs themselves.
+                "low": low if len(runs) >= MIN_RUNS else mean,
+                "high": high if len(runs) >= MIN_RUNS else mean,
             }
             for (model, latent), runs in table.groupby(["model", "latent"])
             for quantity in QUANTITIES
@@ -423,7 +425,10 @@ def _say(found: Comparison, elbows: pd.DataFrame, console: Console) -> None:
     console.table(f"Mean squared error of {found.images}", headings, means.itertuples(index=False))
     rows = elbows[["model", "elbow", "lowest", "highest", "seeds", "points"]].astype(object)
     rows = rows.where(rows.notna(), None)
-    headings = ["curve", "elbow", "lowest", "highest", "of seeds", "points"]
+    if elbows["elbow"].isna().all():
+        console.message(f"no elbow in curves of {elbows['points'].max()} points; more latent dimensions show one")
+        return
+    headings = ["curve", "elbow", "lowest", "highest", "of seeds that have one", "points"]
     console.table(f"Elbow by {elbows['method'][0]}", headings, rows.itertuples(index=False))
 
 

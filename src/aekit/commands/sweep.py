@@ -130,7 +130,8 @@ def sweep(
     done = [outcome for outcome in outcomes if outcome.header]
     if best is not None and done:
         winner = _best(done, swept, best)
-        console.message(f"best {best} on validation images: {winner.cell.label}")
+        of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in swept else ""
+        console.message(f"least {best} on validation images{of_seeds}: {winner.cell.label}")
         done = [_retrain(winner.cell, Machine(*machine), overwrite, console)] if retrain else [winner]
     for outcome in done:
         result = (outcome.header or {})["result"]
@@ -142,7 +143,7 @@ def sweep(
 
 def _check(configs: list[RunConfig], swept: list[str], *, best: Metric | None, retrain: bool, yes: bool) -> None:
     if len(configs) > MANY_CELLS and not yes:
-        raise AekitError(f"--yes: this is a grid of {len(configs):,} cells; add it if you mean them all")
+        raise AekitError(f"sweep: this is a grid of {len(configs):,} cells; add --yes if you mean them all")
     if best is not None and any(config.data.val == 0 for config in configs):
         raise AekitError("--best: needs validation images to choose by, never the test set; add --val 0.2")
     if best == "total" and {"beta", "loss"} & set(swept):
@@ -228,7 +229,7 @@ def _run(
         ended[outcome.cell.path] = outcome
         progress.on_outcome(outcome)
         if not outcome.is_old:
-            write_csv(folder / "results.csv", results_table(_in_order(cells, ended), flat))
+            write_csv(folder / "results.csv", results_table(_in_order(cells, ended), _settings))
 
     started = time.monotonic()
     with ExitStack() as stack:
@@ -242,10 +243,23 @@ def _run(
             stop_signal=stop_signal,
         )
         outcomes = run_grid(cells, machine, jobs=jobs, overwrite=overwrite, hooks=hooks)
-    n_new = sum(not outcome.is_old for outcome in outcomes)
-    console.message(f"{n_new} of {len(cells)} cells trained in {time.monotonic() - started:.1f} s")
-    _write_summary(outcomes, results_table(outcomes, flat), swept, folder, console)
+    n_old, n_failed = (sum(getattr(o, what) not in ("", False) for o in outcomes) for what in ("is_old", "error"))
+    n_new = len(outcomes) - n_old - n_failed
+    console.message(
+        f"{n_new} of {len(cells)} cells trained in {time.monotonic() - started:.1f} s"
+        + (f", {n_old} were there" if n_old else "")
+        + (f", {n_failed} failed" if n_failed else "")
+    )
+    _write_summary(outcomes, results_table(outcomes, _settings), swept, folder, console)
     return outcomes
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """Return the columns of settings of a run; a plain autoencoder has no beta."""
+    settings = flat(config)
+    if config.model.kind == "ae":
+        settings |= dict.fromkeys(grid_options.VAE_ONLY)
+    return settings
 
 
 def _in_order(cells: list[Cell], ended: dict[Path, Outcome]) -> list[Outcome]:
@@ -272,6 +286,7 @@ def _write_summary(
     parameters["cells"] = [str(path) for path in rows["path"].map(lambda path: Path(path).name)]
     over = [field for field in swept if field not in ("seed", "split_seed")]
     title = f"{what}: {split} images, {len(rows)} cells"
+    title += f" ({len(table) - len(rows)} more failed)" if len(rows) < len(table) else ""
     title += ", mean ± standard deviation over seeds" if "seed" in swept and over else ""
     results = rows.assign(**{field: rows[field].map(_plain) for field in over})
     write_png(
@@ -302,7 +317,7 @@ def _print_table(rows: pd.DataFrame, swept: list[str], split: str, console: Cons
         [as_text(v) if isinstance(v, (str, int)) else v for v in row]
         for row in shown.itertuples(index=False, name=None)
     ]
-    console.table(f"{len(rows)} cells", [*headings, "active", "seconds"], cells)
+    console.table(f"{len(rows)} cells, {split} images", [*headings, "active", "seconds"], cells)
 
 
 def _best(done: list[Outcome], swept: list[str], metric: Metric) -> Outcome:

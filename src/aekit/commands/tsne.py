@@ -309,7 +309,7 @@ def _parameters(found: list[Embedded], shown: ImageSet, request: Request) -> dic
         for key in ("checkpoint", "model", "train"):
             del parameters[key]
         parameters["checkpoints"] = {
-            each.trained.path.name: {key: each.trained.header[key] for key in ("model", "train")} for each in found
+            each.trained.name: {key: each.trained.header[key] for key in ("model", "train")} for each in found
         }
     parameters["measures"] = [each.measures for each in found]
     return parameters
@@ -325,7 +325,7 @@ def _table(found: list[Embedded], shown: ImageSet, rows: Indices) -> pd.DataFram
     for each in found:
         model, train = each.trained.header["model"], each.trained.header["train"]
         columns = {
-            "checkpoint": each.trained.path.name,
+            "checkpoint": each.trained.name,
             "index": rows,
             "label": labels,
             "x": each.points[:, 0],
@@ -354,18 +354,25 @@ def _build_page(
 
 
 def _say(found: list[Embedded], shown: ImageSet, rows: Indices, request: Request, console: Console) -> None:
-    columns = ["checkpoint", f"trustworthiness@{request.k}", f"{request.k}-NN in codes", "in the map", "outliers"]
+    columns = [
+        "checkpoint",
+        f"trustworthiness@{request.k}",
+        f"{request.k}-NN in codes",
+        "in the map",
+        "outliers (score 1)",
+    ]
     cells = []
     for each in found:
         names = ("trustworthiness", "knn_accuracy_codes", "knn_accuracy_map")
         values = [_with_error(each.measures[name], each.measures[f"{name}_se"]) for name in names]
         n_outliers = None if each.outlier is None else int((each.outlier == 1).sum())
-        cells.append([each.trained.path.name, *values, n_outliers])
+        cells.append([each.trained.name, *values, n_outliers])
     if shown.labels is None:
         columns, cells = columns[:2], [row[:2] for row in cells]
     console.table(f"Maps of {len(shown):,} codes, +- standard error", columns, cells)
-    if len(found) == 1 and found[0].worst is not None and len(found[0].worst):
-        worst = ", ".join(f"{rows[row]} ({shown.label_text(row)})" for row in found[0].worst)
+    if len(found) == 1 and found[0].worst is not None and found[0].outlier is not None:
+        most = [row for row in found[0].worst if found[0].outlier[row] > 0.5]
+        worst = ", ".join(f"{rows[row]} ({shown.label_text(row)})" for row in most) or "none"
         console.message(f"most surrounded by other classes, index (label): {worst}")
 
 

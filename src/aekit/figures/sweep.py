@@ -138,8 +138,9 @@ def plot_cells(
             for axes, panel in zip(grid[row, 3 * block : 3 * block + 3], history_panels(history), strict=True):
                 is_last = row == n_rows - 1 or number == len(histories) - 1
                 draw_history_panel(axes, history, panel, loss=loss, has_title=row == 0, has_xlabel=is_last)
-            first = grid[row, 3 * block]
-            first.annotate(label, (0.97, 0.93), xycoords="axes fraction", ha="right", va="top", weight="bold")
+            # Above the curves, and in the first row above what the panels show.
+            heading = grid[row, 3 * block].get_title(loc="left")
+            grid[row, 3 * block].set_title(f"{label}\n{heading}" if heading else label, weight="bold")
         for axes in grid.T.reshape(n_blocks, 3, n_rows).transpose(0, 2, 1).reshape(-1, 3)[len(histories) :].ravel():
             axes.set_visible(False)
         handles, names = grid[0, 0].get_legend_handles_labels()
