@@ -7,7 +7,7 @@ DEMO := runs/demo
 .PHONY: help install demo test test-real check bench clean
 
 help:
-	@echo "make demo       train a VAE on bundled digits, reconstruct, sample: runs/demo/"
+	@echo "make demo       train on bundled digits, reconstruct, sample, compare with PCA, map: runs/demo/"
 	@echo "make test       the tests (make test-real: those on the data under AEKIT_DATA)"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on MNIST (three hours): benchmarks/RESULTS.md"
@@ -26,12 +26,14 @@ demo: install
 	$(BIN)/aekit reconstruct $(DEMO)/vae.safetensors --output $(DEMO)/reconstructions.png
 	$(BIN)/aekit sample $(DEMO)/vae.safetensors --output $(DEMO)/samples.png
 	$(BIN)/aekit evaluate $(DEMO)/vae.safetensors --output $(DEMO)/evaluation.json
+	$(BIN)/aekit sweep --data digits --model ae --latent 2,4,8 --epochs 20 --output $(DEMO)/sweep | $(BIN)/aekit pca-compare - --output $(DEMO)/pca.png
+	$(BIN)/aekit tsne $(DEMO)/vae.safetensors --output $(DEMO)/tsne.png
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-real: install
-	$(BIN)/python -m pytest -m real_data
+	$(BIN)/python -m pytest -n auto --dist loadfile -m real_data
 
 check: install
 	$(BIN)/ruff check

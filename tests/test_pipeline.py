@@ -43,6 +43,18 @@ def test_several_checkpoints_come_through_stdin(tmp_path):
     assert all((tmp_path / line).is_file() for line in done.stdout.splitlines())
 
 
+def test_a_sweep_feeds_a_comparison_and_an_interrupted_reader_ends_it_quietly(tmp_path):
+    sweep = f"aekit sweep {QUICK} --model ae --latent 2,3,4 -o grid"
+    done = _shell(f"{sweep} | aekit pca-compare - -o out/pca.png -q | xargs ls", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out/pca.png\n"
+    assert pd.read_csv(tmp_path / "out" / "pca.csv")["latent"].tolist() == [2, 3, 4]
+    assert (tmp_path / "out" / "pca-2d.png").is_file()
+    done = _shell(f"{sweep} | head -1", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_makefile_target_repeats_safely(tmp_path):
     makefile = "vae.safetensors:\n\t$(AEKIT) train-vae $(QUICK) --resume -o $@\n"
     makefile += "codes.csv: vae.safetensors\n\t$(AEKIT) encode $< -o $@ -q\n"

@@ -105,7 +105,7 @@ def test_an_attribute_is_found_in_other_capitals_and_a_class_is_one_too():
         selector.members("xyz")
     with pytest.raises(AekitError, match="have no attributes"):
         _selector().members("Smiling")
-    with pytest.raises(AekitError, match="have no attributes; choose other images"):
+    with pytest.raises(AekitError, match="have no attributes and no classes"):
         _selector(labels=None, class_names=()).members("Smiling")
 
 

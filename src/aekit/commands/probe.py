@@ -171,7 +171,9 @@ def _build_task(train: ImageSet, test: ImageSet, *, request: Request, console: C
     from aekit.analysis.probe import PER_CLASS, balanced_draws, default_labels
 
     if train.labels is None or test.labels is None:
-        raise AekitError(f"--data {train.name}: has no labels to learn from; give images with labels")
+        raise AekitError(
+            f"probe: the images of {train.name} have no labels to learn from; use a model of images that have"
+        )
     sizes = request.labels or default_labels(train.labels)
     if len(sizes) < len(PER_CLASS) and not request.labels:
         console.message(f"{train.name}: its smallest class has training images for {sizes[-1]} labels and no more")

@@ -131,7 +131,8 @@ def sweep(
     if best is not None and done:
         winner = _best(done, swept, best)
         of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in swept else ""
-        console.message(f"least {best} on validation images{of_seeds}: {winner.cell.label}")
+        what = "reconstruction + KL" if best == "elbo" else best
+        console.message(f"least {what} on validation images{of_seeds}: {winner.cell.label}")
         done = [_retrain(winner.cell, Machine(*machine), overwrite, console)] if retrain else [winner]
     for outcome in done:
         result = (outcome.header or {})["result"]

@@ -108,7 +108,11 @@ class Selector:
             of_class: npt.NDArray[np.bool_] = self._labels() == label
             return of_class
         if attributes is None:
-            other = f"; {self._no_class(name)}" if self.image_set.labels is not None else "; choose other images"
+            other = (
+                f"; {self._no_class(name)}"
+                if self.image_set.labels is not None
+                else " and no classes; use --pairs of indices instead"
+            )
             raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no attributes{other}")
         advice = nearest(name, names) or f"; choose one of {', '.join(names)}"
         raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no such attribute{advice}")
