@@ -18,8 +18,8 @@ Indices = npt.NDArray[np.int64]
 MIN_POINTS = 6
 # t-SNE's own phases: the points are first pulled together twelve times as hard, so that groups can pass each other.
 EARLY_STEPS, STEPS = 250, 500
-# Up to so many points Barnes-Hut's forces are faster than interpolated ones, which cost much whatever the number: 10,000
-# codes took 17 s and 25 s on two cores. openTSNE itself would change over at just 10,000.
+# Up to so many points Barnes-Hut's forces are faster than interpolated ones, which cost much whatever the number:
+# 10,000 codes took 17 s and 25 s on two cores. openTSNE itself would change over at just 10,000.
 BARNES_HUT_POINTS = 15_000
 _REPORT_EVERY = 50
 # Distances at a time: 64 MB, so that sixty thousand points never need a matrix of 29 GB.
