@@ -137,7 +137,7 @@ def test_images_without_labels_are_an_error(aekit, tmp_path):
     aekit("train-ae", "--data", tmp_path / "x.npy", "--epochs", 1, "--latent", 2, "-q", "-o", path)
     result = aekit("probe", path, "--data", tmp_path / "x.npy")
     assert result.exit_code == 1
-    assert "has no labels" in result.stderr
+    assert "have no labels" in result.stderr
 
 
 @pytest.mark.parametrize(("fill", "message"), [(0.0, "the same for all images"), (np.nan, "not finite")])
