@@ -233,7 +233,8 @@ def probe_table(result: dict) -> str:
             "| --- |" + " ---: |" * len(sizes),
         ]
         for method in dict.fromkeys(table["method"]):
-            groups = [table.query("method == @method and labels == @size")["accuracy"] * 100 for size in sizes]
+            own = table[table["method"] == method]
+            groups = [own[own["labels"] == size]["accuracy"] * 100 for size in sizes]
             cells = [f"{group.mean():.1f} ± {group.std():.1f}" if len(group) else "" for group in groups]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
