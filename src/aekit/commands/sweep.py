@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +20,7 @@ from aekit.errors import AekitError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aekit.grid import Cell, Outcome
+    from aekit.grid import Cell, GridHooks, Outcome
     from aekit.runs import Machine
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
@@ -222,7 +223,7 @@ def _run(
     import time
 
     from aekit.artifacts import write_csv
-    from aekit.grid import GridHooks, results_table, run_grid
+    from aekit.grid import results_table, run_grid
 
     ended: dict[Path, Outcome] = {}
 
@@ -236,13 +237,7 @@ def _run(
     with ExitStack() as stack:
         stop_signal = stack.enter_context(stop_on_signals())
         progress = stack.enter_context(GridProgress(console, len(cells)))
-        hooks = GridHooks(
-            on_data=progress.on_data,
-            on_progress=progress.on_progress,
-            on_message=progress.on_message,
-            on_outcome=on_outcome,
-            stop_signal=stop_signal,
-        )
+        hooks = _hooks(progress, on_outcome, stop_signal)
         outcomes = run_grid(cells, machine, jobs=jobs, overwrite=overwrite, hooks=hooks)
     n_old, n_failed = (sum(getattr(o, what) not in ("", False) for o in outcomes) for what in ("is_old", "error"))
     n_new = len(outcomes) - n_old - n_failed
@@ -253,6 +248,20 @@ def _run(
     )
     _write_summary(outcomes, results_table(outcomes, _settings), swept, folder, console)
     return outcomes
+
+
+def _hooks(
+    progress: GridProgress, on_outcome: Callable[[Outcome], object], stop_signal: Callable[[], int | None]
+) -> GridHooks:
+    from aekit.grid import GridHooks
+
+    return GridHooks(
+        on_data=progress.on_data,
+        on_progress=progress.on_progress,
+        on_message=progress.on_message,
+        on_outcome=on_outcome,
+        stop_signal=stop_signal,
+    )
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -341,7 +350,7 @@ def _retrain(cell: Cell, machine: Machine, overwrite: bool, console: Console) ->
     """Train the settings of a cell on all of train, beside it."""
     from dataclasses import replace
 
-    from aekit.grid import Cell, GridHooks, run_grid
+    from aekit.grid import Cell, run_grid
     from aekit.runs import run_name
 
     config = replace(
@@ -349,13 +358,7 @@ def _retrain(cell: Cell, machine: Machine, overwrite: bool, console: Console) ->
     )
     whole = Cell(config, cell.path.with_name(f"{run_name(config)}.safetensors"), f"{cell.label}, on all of train")
     with stop_on_signals() as stop_signal, GridProgress(console, 1) as progress:
-        hooks = GridHooks(
-            on_data=progress.on_data,
-            on_progress=progress.on_progress,
-            on_message=progress.on_message,
-            on_outcome=progress.on_outcome,
-            stop_signal=stop_signal,
-        )
+        hooks = _hooks(progress, progress.on_outcome, stop_signal)
         (outcome,) = run_grid([whole], machine, jobs=1, overwrite=overwrite, hooks=hooks)
     if outcome.error:
         raise AekitError(f"--retrain: {outcome.error}")
