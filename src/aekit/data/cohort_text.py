@@ -1,0 +1,213 @@
+"""The text of a table -> its header and rows: encoding, separator, quotes, blank lines, rows of another length."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aekit.data.splits import shown
+from aekit.errors import AekitError
+
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "pipes"}
+N_NAMED = 20  # of many bad items, so many are named in one line
+N_EXAMPLES = 5  # of a repair
+
+_NATURAL = {".tsv": "\t", ".tab": "\t", ".csv": ","}
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_OTHER_FORMATS = {
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or other office file; save it as CSV or TSV",
+    b"PK\x03\x04": "a spreadsheet or an archive; save it as CSV or TSV",
+    b"\x1f\x8b": "compressed; unpack it with gunzip",
+}
+_SAMPLE_LINES = 50  # from which the separator is told
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was put right while a table was read.
+
+    Attributes:
+        what: What was done, as in ``"89+ read as 89"``.
+        n: How often: values, rows or columns.
+        examples: Some participants, lines or names that it was done to.
+    """
+
+    what: str
+    n: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as text.
+
+    Attributes:
+        header: Names of the columns, C of them, as they are written.
+        columns: One list a column, each with a text a row, without blanks around it.
+        lines: Line of the file on which each row ends.
+        ragged: (line, texts) of each row that has not C fields.
+        separator: One of tab, comma, semicolon and pipe.
+        repairs: What was put right.
+    """
+
+    header: tuple[str, ...]
+    columns: list[list[str]]
+    lines: list[int]
+    ragged: list[tuple[int, list[str]]]
+    separator: str
+    repairs: tuple[Repair, ...]
+
+
+def named(items: Iterable[str]) -> str:
+    """Return all items as one text, or the first 20 ``and 980 more``."""
+    every = list(items)
+    more = f" and {len(every) - N_NAMED:,} more" if len(every) > N_NAMED else ""
+    return ", ".join(shown(item) for item in every[:N_NAMED]) + more
+
+
+def read_text_table(path: Path) -> TextTable:
+    """Return the header and the rows of a delimited text file.
+
+    Blank rows, comment rows (``#``), repeats of the header and repeats of a whole row are dropped, and told.
+
+    Args:
+        path: The file; its separator is told from its first lines, whatever its suffix.
+
+    Raises:
+        AekitError: Not there, empty, not text, without a row, or with quotes that do not close.
+    """
+    text, repairs = _decoded(_read_bytes(path), path)
+    separator = _separator(text, path.suffix.lower())
+    if separator != _NATURAL.get(path.suffix.lower(), separator):
+        repairs.append(Repair(f"fields separated by {SEPARATORS[separator]} in a {path.suffix} file", 1, ()))
+    rows, lines, dropped = _rows(text, separator, path)
+    if not rows:
+        raise AekitError(f"{shown(path)}: holds no table, only blank or comment lines; give a participants table")
+    header, width = rows[0], len(rows[0])
+    while width > 1 and not header[width - 1] and not any("".join(row[width - 1 :]) for row in rows):
+        width -= 1
+    if width < len(header):
+        dropped.append(Repair("empty last columns dropped", len(header) - width, ()))
+    kept, kept_lines, ragged, more = _fitted(rows[1:], lines[1:], header[:width])
+    columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in range(width)]
+    return TextTable(tuple(header[:width]), columns, kept_lines, ragged, separator, (*repairs, *dropped, *more))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = "is a folder" if path.is_dir() else f"cannot be read ({error.strerror})"
+        raise AekitError(f"{shown(path)}: {reason}; give the path of a participants table (TSV or CSV)") from error
+    if not data.strip():
+        raise AekitError(f"{shown(path)}: is empty; give a table with a header and a row for each participant")
+    for magic, what in _OTHER_FORMATS.items():
+        if data.startswith(magic):
+            raise AekitError(f"{shown(path)}: is {what}")
+    return data
+
+
+def _decoded(data: bytes, path: Path) -> tuple[str, list[Repair]]:
+    repairs = []
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+        if encoding == "utf-8-sig":
+            repairs.append(Repair("UTF-8 byte-order mark dropped", 1, ()))
+        elif encoding != "utf-8":
+            repairs.append(Repair(f"read as {encoding.upper()}", 1, ()))
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # never fails; what is not text is found below
+        n_other = sum(byte > 127 for byte in data)
+        repairs.append(Repair("not UTF-8: letters other than ASCII read as Latin-1", n_other, ()))
+    n_strange = sum(text.count(chr(code)) for code in (*range(9), *range(14, 32)) if code != 26)
+    if n_strange:
+        what = "NUL bytes" if "\0" in text else "control characters"
+        raise AekitError(f"{shown(path)}: is not a text table, it holds {what} ({n_strange:,}); save it as TSV or CSV")
+    return text.rstrip("\x1a"), repairs  # old DOS programs end a file with it
+
+
+def _separator(text: str, suffix: str) -> str:
+    lines = (line for line in io.StringIO(text, newline="") if line.strip() and not line.startswith("#"))
+    sample = list(itertools.islice(lines, _SAMPLE_LINES))
+
+    def score(separator: str) -> tuple[float, int, bool]:
+        try:
+            widths = [len(row) for row in csv.reader(sample, delimiter=separator)]
+        except csv.Error:
+            return (0.0, 0, False)
+        if not widths or widths[0] < 2:
+            return (0.0, 0, separator == _NATURAL.get(suffix, ","))
+        agreed = sum(width == widths[0] for width in widths) / len(widths)
+        return (agreed, widths[0], separator == _NATURAL.get(suffix))
+
+    return max(SEPARATORS, key=score)
+
+
+def _rows(text: str, separator: str, path: Path) -> tuple[list[list[str]], list[int], list[Repair]]:
+    """Return the rows with something in them, stripped, their lines, and what was dropped."""
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    n_blank, comments, end = 0, [], 0
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for fields in reader:
+            row, end = [field.strip() for field in fields], reader.line_num
+            if not any(row):
+                n_blank += 1
+            elif row[0].startswith("#"):
+                comments.append(f"line {reader.line_num}")
+            elif rows or row[0].lower() not in ("sep=", f"sep={separator}"):  # spreadsheets put it first
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise AekitError(
+            f"{shown(path)}: the row of line {end + 1} cannot be taken apart ({error}); mend its quotes"
+        ) from error
+    repairs = [Repair("blank rows dropped", n_blank, ())] if n_blank else []
+    if comments:
+        repairs.append(Repair("comment rows (#) dropped", len(comments), tuple(comments[:N_EXAMPLES])))
+    return rows, lines, repairs
+
+
+def _fitted(
+    rows: list[list[str]], lines: Sequence[int], header: list[str]
+) -> tuple[list[list[str]], list[int], list[tuple[int, list[str]]], list[Repair]]:
+    """Return the rows as long as the header with their lines, the other rows, and what was dropped or cut."""
+    width = len(header)
+    kept, kept_lines, ragged = [], [], []
+    headers, repeats, longer = [], [], []
+    seen: set[tuple[str, ...]] = set()
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) > width and not any(row[width:]):
+            del row[width:]
+            longer.append(f"line {line}")
+        key = tuple(row)
+        if row == header:
+            headers.append(f"line {line}")
+        elif key in seen:
+            repeats.append(f"line {line}")
+        elif len(row) != width:
+            ragged.append((line, row))
+        else:
+            seen.add(key)
+            kept.append(row)
+            kept_lines.append(line)
+    dropped = {
+        "repeats of the header dropped": headers,
+        "rows that repeat another in every column dropped": repeats,
+        "empty fields beyond the last column dropped": longer,
+    }
+    repairs = [Repair(what, len(found), tuple(found[:N_EXAMPLES])) for what, found in dropped.items() if found]
+    return kept, kept_lines, ragged, repairs
