@@ -16,16 +16,16 @@ LAYERS = [
     ["device"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
     ["training", "checkpoint", "inference"],
-    ["runs", "grid"],
+    ["runs", "grid", "brains"],
     ["options", "console"],
     ["commands"],
     ["cli"],
     ["__init__", "__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS, start=1) for name in names}
-# Within a row: the networks' base needs the losses' meaning of a logit, results of training go into a checkpoint, and
-# a grid is made of runs.
-SIDEWAYS = {("models", "losses"), ("checkpoint", "training"), ("grid", "runs")}
+# Within a row: the networks' base needs the losses' meaning of a logit, results of training go into a checkpoint, a
+# grid is made of runs, and brains are refused like runs where a checkpoint of other settings is in the way.
+SIDEWAYS = {("models", "losses"), ("checkpoint", "training"), ("grid", "runs"), ("brains", "runs")}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -26,6 +26,7 @@ from aekit.errors import AekitError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from aekit.models.base import Autoencoder
     from aekit.training import Run, State
@@ -100,6 +101,8 @@ def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
     if "state" in header:
         finished = path.with_name(path.name.replace(".resume.", "."))
         raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
+    if header["model"].get("kind") == "brain":
+        raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
     shape = header["data"].get("shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
@@ -123,7 +126,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
 
 
-def load_weights(model: Autoencoder, weights: dict[str, torch.Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Copy weights into a model, all of them and nothing else.
 
     Raises:

@@ -21,6 +21,8 @@ from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
+from aekit.commands.mri_phantom import mri_phantom
+from aekit.commands.mri_train import mri_train
 from aekit.commands.pca_compare import pca_compare
 from aekit.commands.probe import probe
 from aekit.commands.reconstruct import reconstruct
@@ -124,6 +126,8 @@ for command in (
     pca_compare,
     tsne,
     probe,
+    mri_train,
+    mri_phantom,
     info,
     data,
 ):

@@ -167,6 +167,126 @@ class RunConfig:
             raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
 
 
+BrainArch = Literal["strided", "base", "deep"]
+Target = Literal["absolute", "proportion"]
+Augmentation = Literal["flip", "shift", "gain", "noise"]
+
+
+@dataclass(frozen=True)
+class CohortConfig:
+    """Which people, on which grid of voxels, and how they are cut into splits.
+
+    Attributes:
+        name: Name of the table of participants.
+        size: Voxels of the grid along right, anterior and superior.
+        spacing_mm: Edge of a voxel of the grid.
+        cv: Folds of the cross-validation; 0 has one split into train, val and test.
+        val: Share of the people that validate, in [0, 1); with ``cv`` there is no need of it.
+        test: Share of the people that are set aside for the test, in [0, 1), or the column of the table that says who
+            is in which split.
+        group: Column of which all people with one value are kept in one split, such as ``site``; None for none.
+        split_seed: Seed of the split; apart from the seed of training, so that trainings compare on the same people.
+        drop_outliers: Leave outliers out of train, by limits from train only.
+    """
+
+    name: str = "participants.tsv"
+    size: tuple[int, int, int] = (48, 48, 48)
+    spacing_mm: float = 4.0
+    cv: int = 0
+    val: float = 0.15
+    test: float | str = 0.2
+    group: str | None = None
+    split_seed: int = 0
+    drop_outliers: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", tuple(self.size))
+        _check_at_least("split-seed", self.split_seed, 0)
+        if self.cv != 0:
+            _check_at_least("cv", self.cv, 2)
+        for option, share in (("val", self.val), ("test-split", self.test)):
+            if not isinstance(share, str) and not 0 <= share < 1:
+                raise AekitError(f"--{option}: {share} is outside [0, 1); give the share of people, as 0.2")
+
+
+@dataclass(frozen=True)
+class BrainModelConfig:
+    """Which networks read a brain.
+
+    Attributes:
+        kind: ``brain``, what tells it from an autoencoder.
+        arch: ``strided`` (stride-2 convolutions), ``base`` (one 5x5x5 convolution and a linear layer) or ``deep`` (five
+            convolutions with pooling and a small MLP).
+        target: Tissue volumes in mL, or their shares of the sum; None is mL if the table has volumes, and otherwise
+            leaves them out, so that only ages are learned.
+        histogram: Feed the intensity histogram of the brain beside the image; None is the architecture's default.
+        direct: Also learn age from the image without volumes in between.
+        log_age: Learn the logarithm of age.
+    """
+
+    kind: Literal["brain"] = "brain"
+    arch: BrainArch = "strided"
+    target: Target | None = None
+    histogram: bool | None = None
+    direct: bool = False
+    log_age: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, Literal["brain"])
+        _check_choice("arch", self.arch, BrainArch)
+        if self.target is not None:
+            _check_choice("target", self.target, Target)
+
+
+@dataclass(frozen=True)
+class BrainTrainConfig:
+    """How brain networks are trained.
+
+    Attributes:
+        epochs: Passes over the train people from image to volumes or to age, the chain takes half as many more; None is
+            the architecture's default.
+        batch_size: Brains a step.
+        lr: Peak of the one-cycle learning rate; None is the architecture's default.
+        weight_decay: Decoupled decay of all weights.
+        augment: What is done to the train images at random, anew in each epoch. There is no zoom: it would change the
+            volumes.
+        seeds: Networks that are trained from different starts; predictions are their mean.
+        seed: First of these seeds.
+        precision: As for autoencoders.
+    """
+
+    epochs: int | None = None
+    batch_size: int = 8
+    lr: float | None = None
+    weight_decay: float = 0.05
+    augment: tuple[Augmentation, ...] = ("flip", "shift", "gain")
+    seeds: int = 1
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", tuple(self.augment))
+        for kind in self.augment:
+            _check_choice("augment", kind, Augmentation)
+        _check_choice("precision", self.precision, Precision)
+        _check_at_least("epochs", self.epochs, 1)
+        _check_at_least("batch-size", self.batch_size, 2)
+        _check_at_least("weight-decay", self.weight_decay, 0)
+        _check_at_least("seeds", self.seeds, 1)
+        _check_at_least("seed", self.seed, 0)
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
+            raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
+
+
+@dataclass(frozen=True)
+class BrainConfig:
+    """One training of brain networks."""
+
+    model: BrainModelConfig = field(default_factory=BrainModelConfig)
+    data: CohortConfig = field(default_factory=CohortConfig)
+    train: BrainTrainConfig = field(default_factory=BrainTrainConfig)
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a configuration as a dictionary of plain values that JSON can hold."""
     return dataclasses.asdict(config)

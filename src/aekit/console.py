@@ -141,6 +141,13 @@ class TrainingProgress:
             return
         self._show(what, done, total, detail=f"{done:,} of {total:,}")
 
+    def say(self, text: str) -> None:
+        """Say something while a bar may be there."""
+        if self._bar is None:
+            self._console.message(text)
+        else:
+            self._bar.console.print(text, highlight=False, markup=False)
+
     def on_step(self, step: Step) -> None:
         """Show epoch, loss, images/s and the time left of the whole run."""
         if self._bar is None or (step.step % 10 and step.step != step.n_steps):
@@ -158,10 +165,7 @@ class TrainingProgress:
         if held_out.kl is not None:
             text += f" (reconstruction {held_out.reconstruction:.5g}, KL {held_out.kl:.4g})"
         text += f", MSE {held_out.mse:.4g}, {train.images_per_second:,.0f} images/s"
-        if self._bar is None:
-            self._console.message(text)
-        else:
-            self._bar.console.print(text, highlight=False)
+        self.say(text)
 
     def _show(self, what: str, done: int, total: int, detail: str) -> None:
         if self._task is None or what != self._what:

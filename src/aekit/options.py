@@ -185,6 +185,19 @@ def parse_image_size(text: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
+def checkpoint_path(output: Path, name: str) -> Path:
+    """Return the checkpoint to write: ``output`` itself, or ``name`` in it if it is a folder or has no suffix.
+
+    Raises:
+        AekitError: It ends like another kind of file.
+    """
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if output.suffix != ".safetensors":
+        raise AekitError(f"--output {output}: a checkpoint cannot be a {output.suffix} file; end it in .safetensors")
+    return output
+
+
 def resolve_data_root(data_root: Path | None) -> Path:
     """Return the folder of the known data sets: the one given, ``$AEKIT_DATA``, or the user's data folder."""
     return data_root or default_data_root()

@@ -122,7 +122,7 @@ def train_run(
         header = _header(config, sets, run, threads)
         state = State()
         if resume and unfinished.exists():
-            _refuse_other_run(unfinished, header, read_header(unfinished))
+            refuse_other_run(unfinished, header, read_header(unfinished))
             state = read_state(unfinished, run)
             reporting.on_message(f"going on after epoch {state.epoch} of {config.train.epochs}")
         hooks = Hooks(
@@ -204,7 +204,7 @@ def finished_run(config: RunConfig, output: Path) -> Header | None:
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
     channels, height, width = header["data"].get("shape", (0, 0, 0))
     wanted = fill_defaults(config, n_images=n_images, image_shape=(channels, height, width))
-    _refuse_other_run(output, to_dict(_recorded(wanted)), header)
+    refuse_other_run(output, to_dict(_recorded(wanted)), header)
     return header
 
 
@@ -217,7 +217,7 @@ def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool)
     return Finished(output, header) if header else None
 
 
-def _refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
+def refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
     """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
     for part in ("model", "data", "train"):
         for key, value in wanted[part].items():

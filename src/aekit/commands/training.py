@@ -28,7 +28,7 @@ def run_training(
     console = Console(quiet=quiet, json=json)
     if overwrite and resume:
         raise AekitError("--overwrite, --resume: one starts over, the other goes on; give one of them")
-    path = _checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
+    path = options.checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
     machine = Machine(data_root=options.resolve_data_root(data_root), device=device, threads=threads)
     with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
         reporting = Reporting(
@@ -42,12 +42,3 @@ def run_training(
     console.result(
         finished.path, **finished.header["result"]["test"], parameters=finished.header["result"]["parameters"]
     )
-
-
-def _checkpoint_path(output: Path, name: str) -> Path:
-    """Return the checkpoint to write: ``output`` itself, or ``name`` in it if it is a folder or has no suffix."""
-    if output.is_dir() or not output.suffix:
-        return output / name
-    if output.suffix != ".safetensors":
-        raise AekitError(f"--output {output}: a checkpoint cannot be a {output.suffix} file; end it in .safetensors")
-    return output

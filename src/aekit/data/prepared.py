@@ -9,32 +9,27 @@ be deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
-import re
-import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from aekit.config import cache_folder
-from aekit.data.files import Job, Survey, check_bad, common_shape, decode_files, readable, report_bad, survey_files
+from aekit.data.files import Job, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
+from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
 
 _FORMAT = "aekit images 1"  # part of every key: raise it when decoding gives other pixels
 _SETTLED_S = 2.0  # a file changed later than this may change again without its time stamp showing it
-_TEMPORARY = ".tmp"
-_STALE_S = 24 * 3600.0  # a temporary file of that age belongs to nobody
 
 
 @dataclass(frozen=True)
@@ -78,8 +73,8 @@ def prepare(
     """
     job = Job(files, source, image_size, grayscale, skip_bad, on_progress)
     folder = cache_folder() / "images"
-    shortcut, newest = _shortcut(job)
-    prepared = _open(folder, _known_key(folder, shortcut))
+    shortcut, newest = shortcut_key(job.files, _options(job))
+    prepared = _open(folder, known_key(folder, shortcut))
     if prepared is None:
         # PIL warns about odd metadata, and about large pictures, which are refused.
         with warnings.catch_warnings():
@@ -88,8 +83,7 @@ def prepare(
             key = hashlib.sha256(b"".join((_options(job), *survey.digests))).hexdigest()
             prepared = _open(folder, key) or _make(job, survey, folder, key)
         if time.time() - newest > _SETTLED_S:
-            with contextlib.suppress(OSError), _written_whole(folder / f"{shortcut}.key") as file:
-                file.write(key.encode())
+            remember_key(folder, shortcut, key=key)
     check_bad(job, prepared.bad)
     report_bad(job, prepared.bad)
     return prepared
@@ -97,28 +91,6 @@ def prepare(
 
 def _options(job: Job) -> bytes:
     return hashlib.sha256(repr((_FORMAT, job.size, job.grayscale, len(job.files))).encode()).digest()
-
-
-def _shortcut(job: Job) -> tuple[str, float]:
-    """Return a key of what the file system knows of the files, and when the newest of them changed."""
-    digest = hashlib.sha256(_options(job))
-    newest = 0.0
-    for file in job.files:
-        with readable(file):
-            stat = file.stat()
-        # Inode and change time catch what keeps size and modification time: cp -p, touch -r, an unpacked archive.
-        known = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_dev} {stat.st_ino}"
-        digest.update(os.fsencode(file.name) + b"/" + known.encode() + b"/")
-        newest = max(newest, stat.st_mtime, stat.st_ctime)
-    return digest.hexdigest(), newest
-
-
-def _known_key(folder: Path, shortcut: str) -> str:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        key = (folder / f"{shortcut}.key").read_text("ascii")
-        if re.fullmatch("[0-9a-f]{64}", key):
-            return key
-    return ""
 
 
 def _open(folder: Path, key: str) -> Prepared | None:
@@ -143,8 +115,8 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
     """Decode into the cache folder, or into memory if that fails."""
     shape = common_shape(job, survey)
     try:
-        _remove_stale(folder)
-        with _written_whole(folder / f"{key}.npy") as file:
+        remove_stale(folder)
+        with written_whole(folder / f"{key}.npy") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             file.flush()
             start, row_bytes = file.tell(), math.prod(shape[1:])
@@ -155,7 +127,7 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
             fingerprint, bad = decode_files(job, survey, shape, write)
-        with _written_whole(folder / f"{key}.json") as file:
+        with written_whole(folder / f"{key}.json") as file:
             file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
         if prepared := _open(folder, key):
             return prepared
@@ -170,27 +142,3 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
 
     fingerprint, bad = decode_files(job, survey, shape, hold)
     return Prepared(store, fingerprint, bad)
-
-
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    # Renamed into place when it is on disk: two processes may prepare the same images, and either may be killed.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _remove_stale(folder: Path) -> None:
-    for path in folder.glob(f"*{_TEMPORARY}"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_S:
-                path.unlink()

@@ -1,0 +1,1 @@
+"""Brain-age regression: people, their scans, networks, what they predict and what that is worth."""

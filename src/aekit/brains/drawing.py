@@ -1,0 +1,120 @@
+"""The figures of a training: learning curves, predictions, agreement, residuals, decades."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aekit.analysis.regression import by_group, decades
+from aekit.artifacts import write_png
+from aekit.brains.people import People
+from aekit.brains.predictions import AGE, NETWORKS, Predictions
+from aekit.brains.scores import judged_split
+from aekit.brains.training import EpochRow
+from aekit.figures.regression import (
+    Predicted,
+    plot_bland_altman,
+    plot_brain_history,
+    plot_decades,
+    plot_predictions,
+    plot_residuals,
+)
+
+_QUANTITIES = {
+    "age_years": ("age", "years"),
+    "gmv_ml": ("grey matter", "mL"),
+    "wmv_ml": ("white matter", "mL"),
+    "csfv_ml": ("cerebrospinal fluid", "mL"),
+    "gmv_fraction": ("grey matter", ""),
+    "wmv_fraction": ("white matter", ""),
+    "csfv_fraction": ("cerebrospinal fluid", ""),
+}
+_STAGES = {
+    ("volumes", True): "true volumes to age",
+    ("volumes", False): "image to volumes",
+    ("chain", True): "image to volumes to age",
+    ("direct", True): "image to age",
+}
+_IN_DECADES = ("mean", "gp", "ridge-histogram", *NETWORKS)
+
+
+def write_figures(
+    output: Path, people: People, predictions: list[Predictions], history: list[EpochRow], parameters: dict[str, Any]
+) -> None:
+    """Write learning curves (.png) and, beside them, .predictions, .bland-altman, .residuals and .decades.png."""
+    title = f"{people.cohort.name}, {parameters['model']['arch']}: {len(people.cohort):,} people"
+    split = judged_split(predictions)
+    panels = _panels(predictions)
+    judged = [_only(panel, split) for panel in panels if split in panel.split]
+    figures = {
+        ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]), title=title),
+        ".predictions.png": plot_predictions(panels, title=title),
+        ".bland-altman.png": plot_bland_altman(judged, title=f"{title}, {split}"),
+        ".residuals.png": _residuals(people, predictions, split, title),
+        ".decades.png": _decades(predictions, split, title),
+    }
+    for suffix, figure in figures.items():
+        write_png(output.with_suffix(suffix), figure, parameters)
+
+
+def _panels(predictions: list[Predictions]) -> list[Predicted]:
+    """Return a panel for each network and target, all splits in it but the dropped, which are in cv already or few."""
+    panels = []
+    keys = dict.fromkeys((part.model, part.target) for part in predictions if part.model in NETWORKS)
+    for model, target in sorted(keys, key=lambda key: (key[1] == AGE, NETWORKS.index(key[0]))):
+        if model == "chain" and target != AGE:
+            continue  # nearly those of the first half
+        parts = [
+            part for part in predictions if (part.model, part.target) == (model, target) and part.split != "dropped"
+        ]
+        quantity, unit = _QUANTITIES[target]
+        stage = _STAGES[model, target == AGE]
+        panels.append(
+            Predicted(
+                name=f"{stage}: {quantity}" if target != AGE else stage,
+                truth=np.concatenate([part.truth for part in parts]),
+                prediction=np.concatenate([part.prediction for part in parts]),
+                split=[part.split for part in parts for _ in part.rows],
+                quantity=quantity,
+                unit=unit,
+            )
+        )
+    return panels
+
+
+def _only(panel: Predicted, split: str) -> Predicted:
+    own = np.array([name == split for name in panel.split])
+    return Predicted(
+        panel.name, panel.truth[own], panel.prediction[own], [split] * int(own.sum()), panel.quantity, panel.unit
+    )
+
+
+def _residuals(people: People, predictions: list[Predictions], split: str, title: str) -> Any:
+    part = next(
+        part
+        for model in ("chain", "direct")
+        for part in predictions
+        if (part.model, part.target, part.split) == (model, AGE, split)
+    )
+    cohort = people.cohort
+    site = None if cohort.site is None else cohort.site[part.rows]
+    return plot_residuals(
+        part.prediction - part.truth,
+        age_years=cohort.age_years[part.rows],
+        sex=cohort.sex[part.rows],
+        site=site,
+        title=f"{title}, {part.model}, {split}",
+    )
+
+
+def _decades(predictions: list[Predictions], split: str, title: str) -> Any:
+    errors = {
+        part.model: by_group(part.truth, part.prediction, decades(part.truth))
+        for part in predictions
+        if part.target == AGE and part.split == split and part.model in _IN_DECADES
+    }
+    return plot_decades(errors, title=f"{title}, {split}")

@@ -1,0 +1,120 @@
+"""Four ways of training on the same split, compared: what proportions, dropped outliers and a deeper network bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aekit.analysis.regression import paired_difference
+from aekit.artifacts import write_csv, write_png
+from aekit.brains.predictions import AGE
+from aekit.brains.runs import FinishedBrains
+from aekit.config import BrainArch, BrainConfig, Target
+from aekit.figures.regression import plot_hypotheses
+
+# Each takes over what the one before it changed.
+HYPOTHESES: dict[str, tuple[BrainArch, Target, bool]] = {
+    "base": ("base", "absolute", False),
+    "H1": ("base", "proportion", False),
+    "H2": ("base", "proportion", True),
+    "H3": ("deep", "proportion", True),
+}
+_NAMES = {
+    "base": "base: volumes in mL",
+    "H1": "H1: proportions",
+    "H2": "H2: proportions, outliers dropped",
+    "H3": "H3: as H2, deeper network",
+}
+_MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
+
+
+def compare_hypotheses(
+    config: BrainConfig, output: Path, train: Callable[[BrainConfig, Path], FinishedBrains]
+) -> list[FinishedBrains]:
+    """Train all four, write their comparison beside them, and return the runs.
+
+    With ``x`` the output's name, the runs are ``x-base`` to ``x-h3``, the comparison is ``x.hypotheses.csv``: a row a
+    hypothesis, model and split, with the MAE of age, its paired difference to ``base`` with the interval over the same
+    people, the MSE of z-scored age, and that of the image's tissue volumes; and ``x.hypotheses.png``.
+
+    Args:
+        config: What they share; architecture, target and outliers are set here.
+        output: Name of the whole.
+        train: Trains one configuration into a path.
+    """
+    runs = {}
+    for name, (arch, target, drop) in HYPOTHESES.items():
+        own = replace(
+            config,
+            model=replace(config.model, arch=arch, target=target),
+            data=replace(config.data, drop_outliers=drop),
+        )
+        runs[name] = train(own, output.with_name(f"{output.stem}-{name.lower()}.safetensors"))
+    table = _compare(runs)
+    write_csv(output.with_suffix(".hypotheses.csv"), table)
+    parameters = {"command": "mri-train --hypotheses", **{name: run.header["train"] for name, run in runs.items()}}
+    write_png(output.with_suffix(".hypotheses.png"), _plot(table, runs), parameters)
+    return list(runs.values())
+
+
+def _compare(runs: dict[str, FinishedBrains]) -> pd.DataFrame:
+    predictions = {name: _read_ages(run.path) for name, run in runs.items()}
+    rows: list[dict[str, Any]] = []
+    for name, run in runs.items():
+        metrics = run.metrics
+        for row in metrics[(metrics["target"] == AGE) & metrics["model"].isin([*_MODELS, "mean", "gp"])].itertuples():
+            tissues = metrics[
+                (metrics["model"] == row.model) & (metrics["split"] == row.split) & (metrics["target"] != AGE)
+            ]
+            rows.append(
+                {
+                    "hypothesis": name,
+                    "model": row.model,
+                    "split": row.split,
+                    "n": row.n,
+                    "mae": row.mae,
+                    "mae_low": row.mae_low,
+                    "mae_high": row.mae_high,
+                    "mse_z": row.mse_z,
+                    "tissue_mse_z": tissues["mse_z"].mean() if len(tissues) else np.nan,
+                    **_against_base(predictions, name, str(row.model), str(row.split)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _read_ages(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path.with_suffix(".predictions.csv"), dtype={"participant_id": str}, keep_default_na=False)
+    ages = table[table["target"] == AGE]
+    return ages.astype({"truth": float, "prediction": float})
+
+
+def _against_base(predictions: dict[str, pd.DataFrame], name: str, model: str, split: str) -> dict[str, float]:
+    """Return the paired difference to base for the people whom both predicted in this split."""
+    own, base = (
+        table[(table["model"] == model) & (table["split"] == split)].set_index("participant_id")
+        for table in (predictions[name], predictions["base"])
+    )
+    shared = own.index.intersection(base.index)
+    if name == "base" or not len(shared):
+        return {"difference": np.nan, "low": np.nan, "high": np.nan}
+    own, base = own.loc[shared], base.loc[shared]
+    found = paired_difference(
+        own["truth"].to_numpy(float), own["prediction"].to_numpy(float), base["prediction"].to_numpy(float)
+    )
+    return {"difference": found.difference, "low": found.low, "high": found.high}
+
+
+def _plot(table: pd.DataFrame, runs: dict[str, FinishedBrains]) -> Any:
+    judged = [split for split in ("val", "test", "cv") if (table["split"] == split).any()]
+    shown = table[table["model"].isin(list(_MODELS)) & table["split"].isin(judged)]
+    shown = shown.assign(hypothesis=shown["hypothesis"].map(_NAMES), model=shown["model"].map(_MODELS))
+    means = table[(table["model"] == "mean") & (table["hypothesis"] == "base")].set_index("split")["mae"]
+    people = next(iter(runs.values())).header["data"]["people"]
+    floor = {split: float(means[split]) for split in judged}
+    return plot_hypotheses(shown, floor=floor, title=f"the same split of {people:,} people, mean absolute error of age")

@@ -1,0 +1,251 @@
+"""Members of an ensemble: trained side by side on threads, kept in one checkpoint, asked together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from aekit.brains.training import (
+    EVALUATION_BATCH,
+    BrainData,
+    EpochRow,
+    Member,
+    Setting,
+    Stage,
+    build_network,
+    stages_of,
+    start_network,
+    start_seed,
+    train_stage,
+)
+from aekit.checkpoint import Header, load_weights, read_header, read_tensors, write_checkpoint
+from aekit.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, from_dict
+from aekit.errors import AekitError
+from aekit.models.brain import Norms
+
+Key = tuple[int, int]  # fold and seed
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Ensemble:
+    """Networks by member and stage, and the history of their training."""
+
+    networks: dict[Key, dict[Stage, nn.Module]] = field(default_factory=dict)
+    history: list[EpochRow] = field(default_factory=list)
+
+    def n_parameters(self) -> int:
+        """Return the number of weights of all networks."""
+        stages = (network for stages in self.networks.values() for network in stages.values())
+        return sum(parameter.numel() for network in stages for parameter in network.parameters())
+
+
+class _Aborted(Exception):
+    """Another member failed, so this one need not go on."""
+
+
+def train_members(
+    members: Sequence[Member],
+    setting: Setting,
+    ensemble: Ensemble,
+    *,
+    threads: int,
+    n_workers: int,
+    save: Callable[[Ensemble], object],
+) -> None:
+    """Train what is missing in ``ensemble``, ``n_workers`` members at a time, and save after each stage.
+
+    Each worker computes with its share of the threads: members side by side keep cores busier than one member whose
+    threads share every operator.
+
+    Raises:
+        AekitError: A loss stopped being finite.
+        Stopped: ``setting.check_stop`` asked for it.
+    """
+    lock, aborted = threading.Lock(), threading.Event()
+
+    def work(member: Member) -> None:
+        own = ensemble.networks.setdefault((member.fold, member.seed), {})
+        for stage in stages_of(setting.config):
+            if stage in own:
+                continue
+            if aborted.is_set():
+                raise _Aborted
+            with lock:  # the weights are drawn by torch's one generator
+                torch.manual_seed(start_seed(stage, member))
+                network = start_network(stage, member, setting, own)
+            try:
+                history = train_stage(network, stage, member, setting)
+            except BaseException:
+                aborted.set()
+                raise
+            with lock:
+                own[stage] = network
+                ensemble.history += history
+                save(ensemble)
+
+    before = torch.get_num_threads()
+    share = max(1, threads // n_workers)
+    # The number of threads of an operator belongs to the thread that calls it.
+    with ThreadPoolExecutor(n_workers, initializer=lambda: torch.set_num_threads(share)) as pool:
+        futures = [pool.submit(work, member) for member in members]
+        try:
+            for future in futures:
+                try:
+                    future.result()
+                except _Aborted:
+                    continue  # the reason is raised by the future that failed
+        except BaseException:
+            aborted.set()
+            for future in futures:
+                future.cancel()
+            raise
+    torch.set_num_threads(before)
+    order = {stage: number for number, stage in enumerate(stages_of(setting.config))}
+    ensemble.history.sort(key=lambda row: (order[row.stage], row.fold, row.seed, row.epoch, row.split != "train"))
+
+
+class MemberSays(NamedTuple):
+    """What one set of networks, or the mean of several, says of n people; None where there is no such network.
+
+    Attributes:
+        tissues: From the image, in mL or as proportions, (n, 3).
+        age_of_truth: Years, from the true volumes, (n,).
+        chain_tissues: What the joined networks pass on as volumes, (n, 3).
+        chain_age: Years, by the joined networks, (n,).
+        direct_age: Years, from the image, (n,).
+    """
+
+    tissues: Floats | None = None
+    age_of_truth: Floats | None = None
+    chain_tissues: Floats | None = None
+    chain_age: Floats | None = None
+    direct_age: Floats | None = None
+
+
+def ask_members(
+    all_networks: Iterable[dict[Stage, nn.Module]],
+    data: BrainData,
+    rows: npt.NDArray[np.int64],
+    *,
+    device: torch.device,
+    mirrored: bool,
+) -> MemberSays:
+    """Return the mean of what several members say of the people in ``rows``.
+
+    Args:
+        all_networks: At least one member's.
+        data: The people; without true volumes (N, 0) none are used.
+        rows: Which of them, (n,).
+        device: Where the networks are.
+        mirrored: Average over the image and its mirror image, which training showed as often.
+    """
+    said = [_ask_member(networks, data, rows, device, mirrored=mirrored) for networks in all_networks]
+    means = [None if values[0] is None else np.mean(values, axis=0) for values in zip(*said, strict=True)]
+    return MemberSays(*means)
+
+
+def _ask_member(
+    networks: dict[Stage, nn.Module],
+    data: BrainData,
+    rows: npt.NDArray[np.int64],
+    device: torch.device,
+    *,
+    mirrored: bool,
+) -> MemberSays:
+    parts: dict[str, list[Tensor]] = {}
+
+    def add(name: str, values: Tensor) -> None:
+        parts.setdefault(name, []).append(values.double().cpu())
+
+    with torch.inference_mode():
+        for block in torch.split(torch.from_numpy(rows), EVALUATION_BATCH):
+            brains = data.take(block, device)
+            views = (brains.images, brains.images.flip(2)) if mirrored else (brains.images,)
+            if "volumes" in networks:
+                add("tissues", _mean([networks["volumes"](view, brains.cumulative_ml) for view in views]))
+            if "age" in networks and brains.tissues.shape[1]:
+                add("age_of_truth", networks["age"](brains.tissues))
+            if "chain" in networks:
+                both = [networks["chain"](view, brains.cumulative_ml) for view in views]
+                add("chain_tissues", _mean([tissues for tissues, _ in both]))
+                add("chain_age", _mean([age for _, age in both]))
+            if "direct" in networks:
+                add("direct_age", _mean([networks["direct"](view, brains.cumulative_ml) for view in views]))
+    return MemberSays(**{name: torch.cat(values).numpy() for name, values in parts.items()})
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).mean(0)
+
+
+def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
+    """Return ``path`` with all networks, named ``fold.seed.stage.weight``, and the header."""
+    tensors = {
+        f"{fold}.{seed}.{stage}.{name}": value
+        for (fold, seed), stages in sorted(ensemble.networks.items())
+        for stage, network in stages.items()
+        for name, value in network.state_dict().items()
+    }
+    members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items())]
+    return write_checkpoint(path, tensors, {**header, "members": members})
+
+
+def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConfig, Header]:
+    """Return the networks of a checkpoint, the configuration that they were trained with, and the header.
+
+    Raises:
+        AekitError: It cannot be read, holds something else, or the weights do not fit the header.
+    """
+    header = read_header(path)
+    config = read_brain_config(path, header)
+    n_bins = header["data"].get("n_bins")
+    if not isinstance(n_bins, int) or not isinstance(header.get("members"), list):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    tensors = read_tensors(path)
+    ensemble = Ensemble()
+    for fold, seed, *stages in header["members"]:
+        own = ensemble.networks.setdefault((fold, seed), {})
+        for stage in stages:
+            prefix = f"{fold}.{seed}.{stage}."
+            network = build_network(stage, config, _empty_norms(config, n_bins), n_bins)
+            weights = {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
+            load_weights(network, weights, path)
+            network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            own[stage] = network.eval()
+    return ensemble, config, header
+
+
+def read_brain_config(path: Path, header: Header) -> BrainConfig:
+    """Return the configuration in the header of a checkpoint of brain networks.
+
+    Raises:
+        AekitError: It is a checkpoint of something else, or damaged.
+    """
+    if header["model"].get("kind") != "brain":
+        raise AekitError(f"{path}: holds an autoencoder, which reads no brains; give a checkpoint of mri-train")
+    known: dict[str, Any] = {
+        key: header["data"][key] for key in CohortConfig.__dataclass_fields__ if key in header["data"]
+    }
+    source = str(path)
+    return BrainConfig(
+        model=from_dict(BrainModelConfig, header["model"], source),
+        data=from_dict(CohortConfig, known, source),
+        train=from_dict(BrainTrainConfig, header["train"], source),
+    )
+
+
+def _empty_norms(config: BrainConfig, n_bins: int) -> Norms:
+    n_tissues = 3 if config.model.target else 0
+    return Norms(
+        torch.ones(n_tissues), torch.ones(n_tissues), torch.ones(()), torch.ones(()), torch.ones(n_bins), torch.ones(())
+    )

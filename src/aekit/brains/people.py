@@ -1,0 +1,230 @@
+"""Who takes part: rows of the table with a scan, an age and volumes; and how they are cut into splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aekit.analysis.outliers import fit_outlier_limits
+from aekit.config import CohortConfig, Target
+from aekit.data.cohort import Cohort
+from aekit.data.cohort_files import match_files
+from aekit.data.cohort_splits import column_split, stratified_folds, stratified_split
+from aekit.data.cohort_text import named
+from aekit.data.splits import Progress
+from aekit.data.volume_cache import Grid, PreparedVolumes, prepare_volumes
+from aekit.errors import AekitError, nearest
+
+Rows = npt.NDArray[np.int64]
+MIN_TRAIN = 10  # below, neither norms nor batch norm mean anything
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where people and scans come from.
+
+    Attributes:
+        table: Table of participants.
+        folder: Folder of volumes.
+        pattern: How a file is named, with ``{id}``; None finds the id in the name.
+        spacing_mm: Voxel size of .npy files; None takes 1 mm.
+        skip_bad: Leave out what cannot be used instead of stopping.
+    """
+
+    table: Path
+    folder: Path
+    pattern: str | None = None
+    spacing_mm: float | None = None
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class People:
+    """Everyone who takes part.
+
+    Attributes:
+        cohort: N people, all with a known age, and with volumes unless only ages are learned.
+        volumes: Their scans on the grid, N rows, in the same order.
+        left_out: participant_id, file, reason: rows of the table and files that do not take part.
+    """
+
+    cohort: Cohort
+    volumes: PreparedVolumes
+    left_out: pd.DataFrame
+
+    def tissues(self, target: Target | None) -> npt.NDArray[np.float64]:
+        """Return volumes in mL or proportions, (N, 3), or (N, 0) if they are not learned."""
+        values = self.cohort.proportions if target == "proportion" else self.cohort.volumes_ml
+        return np.empty((len(self.cohort), 0)) if target is None or values is None else values
+
+
+def gather_people(
+    cohort: Cohort,
+    source: Source,
+    grid: Grid,
+    *,
+    target: Target | None,
+    jobs: int | None = None,
+    on_progress: Progress | None = None,
+) -> People:
+    """Return the people of a table that have a scan, with their scans on the grid.
+
+    Args:
+        cohort: The table, read.
+        source: Where the scans are.
+        grid: What they are averaged to.
+        target: None if tissue volumes are not learned.
+        jobs: Threads that read scans; None takes every core.
+        on_progress: Told how far reading has come.
+
+    Raises:
+        AekitError: A scan cannot be used, table and files do not meet, or the same scan stands under two ids.
+    """
+    matched = match_files(cohort, source.folder, table_path=source.table, pattern=source.pattern)
+    has_file = np.array([path is not None for path in matched.paths])
+    has_age = np.isfinite(cohort.age_years)
+    volumes_ml = cohort.volumes_ml if target else None
+    has_volumes = np.ones(len(cohort), bool) if volumes_ml is None else np.isfinite(volumes_ml).all(axis=1)
+    reasons = np.select(
+        [~has_file, ~has_age, ~has_volumes], ["no volume file", "no age", "a tissue volume is missing"], default=""
+    )
+    ids = cohort.table["participant_id"].to_numpy(object)
+    lines: list[tuple[str, str, str]] = [
+        (str(row.participant_id), "", f"{row.column}: {row.reason}") for row in cohort.left_out.itertuples()
+    ]
+    lines += [(str(who), "", str(reason)) for who, reason in zip(ids, reasons, strict=True) if reason]
+    lines += [("", path.name, "no row in the table") for path in matched.without_row]
+    used = np.flatnonzero(reasons == "")
+    paths = [path for path in (matched.paths[row] for row in used) if path is not None]
+    if not paths:
+        raise AekitError(f"{source.table}: nobody has a scan, an age and volumes; see what its columns hold")
+    cohort = cohort.subset(used)
+    prepared = prepare_volumes(
+        paths, grid, spacing_mm=source.spacing_mm, skip_bad=source.skip_bad, jobs=jobs, on_progress=on_progress
+    )
+    bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
+    lines += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
+    kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
+    left_out = pd.DataFrame(lines, columns=["participant_id", "file", "reason"], dtype=object)
+    return People(cohort.subset(kept), _take(prepared, kept), left_out)
+
+
+def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) -> dict[int, str]:
+    """Return rows that have the same scan as another, or refuse them."""
+    rows_of: dict[str, list[int]] = {}
+    for row, digest in enumerate(prepared.digests):
+        if digest:
+            rows_of.setdefault(digest, []).append(row)
+    groups = [rows for rows in rows_of.values() if len(rows) > 1]
+    if groups and not skip_bad:
+        pairs = named(" and ".join(str(ids[row]) for row in rows) for rows in groups)
+        raise AekitError(f"--volumes: the same scan stands under two ids ({pairs}); mend the table, or add --skip-bad")
+    return {row: "the same scan as another's" for rows in groups for row in rows}
+
+
+def _take(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
+    if len(rows) == len(prepared.images):
+        return prepared
+    numbered = {int(row): number for number, row in enumerate(rows)}
+    return replace(
+        prepared,
+        images=prepared.images[rows],
+        histograms_ml=prepared.histograms_ml[rows],
+        brain_ml=prepared.brain_ml[rows],
+        scale=prepared.scale[rows],
+        spacing_mm=prepared.spacing_mm[rows],
+        shapes=[prepared.shapes[row] for row in rows],
+        warnings={numbered[row]: texts for row, texts in prepared.warnings.items() if row in numbered},
+        digests=[prepared.digests[row] for row in rows],
+        bad={},
+    )
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Who trains a model and who does not.
+
+    Attributes:
+        number: From 0.
+        train: Rows of the train people.
+        dropped: Rows of outliers that would be train people.
+        held_out: Split -> rows of people that the model does not see; ``cv`` for the fold's own people.
+        flagged: Rows of held-out people beyond the limits for outliers, without ``val`` and ``test``.
+    """
+
+    number: int
+    train: Rows
+    dropped: Rows
+    held_out: dict[str, Rows]
+    flagged: Rows
+
+
+def cut_folds(people: People, config: CohortConfig, target: Target | None) -> list[Fold]:
+    """Return the folds of a cross-validation, or the one split of a training without.
+
+    Raises:
+        AekitError: There are too few people, a column is not there, or outliers are to be dropped without volumes.
+    """
+    cohort = people.cohort
+    groups = _groups(cohort, config.group)
+    if isinstance(config.test, str):
+        split = column_split(cohort, config.test)
+    elif config.cv and config.test == 0:
+        split = np.full(len(cohort), "train", dtype=object)
+    else:
+        shares = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
+        if shares["train"] <= 0:
+            raise AekitError(f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train")
+        split = stratified_split(cohort.age_years, cohort.sex, fractions=shares, seed=config.split_seed, groups=groups)
+    rows_of = {name: np.flatnonzero(split == name).astype(np.int64) for name in ("train", "val", "test")}
+    aside = {name: rows_of[name] for name in ("val", "test") if len(rows_of[name])}
+    if not config.cv:
+        return [_fold(people, 0, rows_of["train"], aside, config, target)]
+    pool = rows_of["train"] if isinstance(config.test, (int, float)) else np.flatnonzero(split != "test")
+    aside.pop("val", None)
+    folds = stratified_folds(
+        cohort.age_years[pool],
+        cohort.sex[pool],
+        n_folds=config.cv,
+        seed=config.split_seed,
+        groups=None if groups is None else groups[pool],
+    )
+    return [
+        _fold(people, number, pool[folds != number], {"cv": pool[folds == number], **aside}, config, target)
+        for number in range(config.cv)
+    ]
+
+
+def _fold(
+    people: People, number: int, train: Rows, held_out: dict[str, Rows], config: CohortConfig, target: Target | None
+) -> Fold:
+    nobody = np.empty(0, np.int64)
+    dropped = flagged = nobody
+    if config.drop_outliers:
+        values = people.tissues(target)
+        if not values.shape[1]:
+            raise AekitError("--drop-outliers: outliers are found by tissue volumes, and the table has none")
+        age_years, sex = people.cohort.age_years, people.cohort.sex
+        limits = fit_outlier_limits(values[train], age_years[train], sex[train])
+        is_outlier = limits.flag(values, age_years, sex)
+        train, dropped = train[~is_outlier[train]], train[is_outlier[train]]
+        cv = held_out.get("cv", nobody)
+        flagged = cv[is_outlier[cv]]
+    if len(train) < MIN_TRAIN:
+        raise AekitError(f"{people.cohort.name}: {len(train)} people are left to train on; there must be {MIN_TRAIN}")
+    return Fold(number, train, dropped, held_out, flagged)
+
+
+def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
+    if column is None:
+        return None
+    if column not in cohort.table:
+        seen = ", ".join(map(str, cohort.table.columns))
+        raise AekitError(f"--group: {cohort.name} has no column {column!r}, only {seen}{nearest(column, cohort.table)}")
+    return np.array(cohort.table[column], dtype=object)

@@ -1,0 +1,211 @@
+"""What every model says of every person, baselines included, each fitted on train people alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aekit.analysis.baselines import (
+    fit_gaussian_process,
+    fit_linear,
+    fit_ridge,
+    gram_matrix,
+    predict_mean,
+    predict_median,
+    predict_ridge_voxels,
+    smooth_histogram,
+)
+from aekit.brains.members import Ensemble, MemberSays, ask_members
+from aekit.brains.people import Fold, People
+from aekit.brains.training import BrainData
+from aekit.config import BrainConfig
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+AGE = "age_years"
+TISSUE_TARGETS = {
+    "absolute": ("gmv_ml", "wmv_ml", "csfv_ml"),
+    "proportion": ("gmv_fraction", "wmv_fraction", "csfv_fraction"),
+}
+BASELINES = ("mean", "median", "linear", "gp", "ridge-voxels", "ridge-histogram")
+NETWORKS = ("volumes", "chain", "direct")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model's predictions of one quantity, by people who were not in its train split unless the split is train.
+
+    Attributes:
+        model: One of ``BASELINES`` or ``NETWORKS``.
+        target: ``age_years``, ``gmv_ml`` ...
+        split: ``train``, ``val``, ``test``, ``cv``, or ``dropped`` for outliers that no model was trained on.
+        rows: People, (n,).
+        fold: Fold in which each was held out, (n,); -1 for the mean of all folds.
+        truth: True values, (n,).
+        prediction: Predicted ones, (n,).
+        mean_prediction: Mean of the train people of the model that predicted each person, (n,).
+        sd: Standard deviation of the same, (n,).
+    """
+
+    model: str
+    target: str
+    split: str
+    rows: Rows
+    fold: Rows
+    truth: Floats
+    prediction: Floats
+    mean_prediction: Floats
+    sd: Floats
+
+
+def brain_data(people: People, config: BrainConfig) -> BrainData:
+    """Return the people as tensors; the images stay mapped into memory."""
+    return BrainData(
+        images=people.volumes.images,
+        cumulative_ml=torch.from_numpy(np.cumsum(people.volumes.histograms_ml, axis=1, dtype=np.float32)),
+        tissues=torch.from_numpy(people.tissues(config.model.target).astype(np.float32)),
+        age_years=torch.from_numpy(people.cohort.age_years.astype(np.float32)),
+    )
+
+
+def predict_all(
+    people: People,
+    folds: list[Fold],
+    ensemble: Ensemble,
+    config: BrainConfig,
+    device: torch.device,
+    on_progress: Callable[[str, int, int], object],
+) -> list[Predictions]:
+    """Return the predictions of all models and splits, folds pooled."""
+    data = brain_data(people, config)
+    on_progress("inner products of images", 0, 1)
+    features = _Features(
+        tissues=people.tissues(config.model.target),
+        histogram=smooth_histogram(people.volumes.histograms_ml),
+        gram=gram_matrix(people.volumes.images),
+    )
+    targets = _targets(people, config)
+    found: list[Predictions] = []
+    for number, fold in enumerate(folds):
+        on_progress("baselines and predictions", number, len(folds))
+        splits = _splits(fold, with_train=not config.data.cv)
+        asked = np.unique(np.concatenate(list(splits.values())))
+        own = [networks for (of, _), networks in sorted(ensemble.networks.items()) if of == fold.number]
+        said = ask_members(own, data, asked, device=device, mirrored="flip" in config.train.augment)
+        by_model = {**_baselines(features, targets, fold.train, asked, config), **_networks(said, targets)}
+        for split, rows in splits.items():
+            place = np.searchsorted(asked, rows)
+            for (model, target), values in by_model.items():
+                found.append(_predictions(model, target, split, rows, values[place], targets[target], fold))
+    return _pool(found)
+
+
+def _predictions(
+    model: str, target: str, split: str, rows: Rows, values: Floats, truth: Floats, fold: Fold
+) -> Predictions:
+    train, n = truth[fold.train], len(rows)
+    of_fold = np.full(n, fold.number, np.int64)
+    means, sds = np.full(n, train.mean()), np.full(n, train.std())
+    return Predictions(model, target, split, rows, of_fold, truth[rows], values, means, sds)
+
+
+@dataclass(frozen=True)
+class _Features:
+    tissues: Floats
+    histogram: Floats
+    gram: Floats
+
+
+def _targets(people: People, config: BrainConfig) -> dict[str, Floats]:
+    tissues = people.tissues(config.model.target)
+    names = TISSUE_TARGETS[config.model.target] if config.model.target else ()
+    return {AGE: people.cohort.age_years, **{name: tissues[:, column] for column, name in enumerate(names)}}
+
+
+def _splits(fold: Fold, *, with_train: bool) -> dict[str, Rows]:
+    splits = {"train": fold.train} if with_train else {}
+    dropped = fold.dropped if with_train else fold.flagged
+    splits |= fold.held_out
+    return {split: rows for split, rows in {**splits, "dropped": dropped}.items() if len(rows)}
+
+
+def _baselines(
+    features: _Features, targets: dict[str, Floats], train: Rows, rows: Rows, config: BrainConfig
+) -> dict[tuple[str, str], Floats]:
+    names = list(targets)
+    y = np.column_stack([targets[name] for name in names])
+    all_targets = {
+        "mean": predict_mean(y[train], len(rows)),
+        "median": predict_median(y[train], len(rows)),
+        "ridge-voxels": predict_ridge_voxels(features.gram, y, train, rows),
+        "ridge-histogram": fit_ridge(features.histogram[train], y[train])(features.histogram[rows]),
+    }
+    found = {(model, name): values[:, k] for model, values in all_targets.items() for k, name in enumerate(names)}
+    if features.tissues.shape[1]:
+        x, ages = features.tissues, targets[AGE]
+        found["linear", AGE] = fit_linear(x[train], ages[train])(x[rows])
+        found["gp", AGE] = fit_gaussian_process(x[train], ages[train], seed=config.train.seed)(x[rows])
+    return found
+
+
+def _networks(said: MemberSays, targets: dict[str, Floats]) -> dict[tuple[str, str], Floats]:
+    tissue_names = [name for name in targets if name != AGE]
+    found = {}
+    for model, tissues, age in (
+        ("volumes", said.tissues, said.age_of_truth),
+        ("chain", said.chain_tissues, said.chain_age),
+        ("direct", None, said.direct_age),
+    ):
+        if age is not None:
+            found[model, AGE] = age
+        if tissues is not None:
+            found |= {(model, name): tissues[:, column] for column, name in enumerate(tissue_names)}
+    return found
+
+
+def _pool(found: list[Predictions]) -> list[Predictions]:
+    """Return one of each model, target and split; who was predicted in every fold gets the mean of all."""
+    groups: dict[tuple[str, str, str], list[Predictions]] = {}
+    for part in found:
+        groups.setdefault((part.model, part.target, part.split), []).append(part)
+    order = {name: number for number, name in enumerate((*BASELINES, *NETWORKS))}
+    targets = list(dict.fromkeys(part.target for part in found))
+    splits = [name for name in ("train", "val", "test", "cv", "dropped") if any(part.split == name for part in found)]
+    keys = sorted(groups, key=lambda key: (targets.index(key[1]), splits.index(key[2]), order[key[0]]))
+    return [_joined(groups[key]) for key in keys]
+
+
+def _joined(parts: list[Predictions]) -> Predictions:
+    first = parts[0]
+    rows = np.concatenate([part.rows for part in parts])
+    people, which, counts = np.unique(rows, return_inverse=True, return_counts=True)
+
+    def mean(values: list[Floats]) -> Floats:
+        return np.asarray(np.bincount(which, np.concatenate(values), len(people)) / counts)
+
+    fold = np.full(len(people), -1, np.int64)
+    fold[which] = np.concatenate([part.fold for part in parts])
+    fold[counts > 1] = -1
+    return Predictions(
+        first.model,
+        first.target,
+        first.split,
+        people.astype(np.int64),
+        fold,
+        mean([part.truth for part in parts]),
+        mean([part.prediction for part in parts]),
+        mean([part.mean_prediction for part in parts]),
+        mean([part.sd for part in parts]),
+    )
+
+
+def iter_splits(predictions: list[Predictions]) -> Iterator[tuple[tuple[str, str], list[Predictions]]]:
+    """Yield each (target, split) with the predictions of all models for it."""
+    keys = dict.fromkeys((part.target, part.split) for part in predictions)
+    for key in keys:
+        yield key, [part for part in predictions if (part.target, part.split) == key]

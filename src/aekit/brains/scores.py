@@ -1,0 +1,115 @@
+"""Predictions become tables: metrics with intervals, paired differences, a line a person, and conformal intervals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aekit.analysis.conformal import fit_conformal
+from aekit.analysis.regression import age_corrected_delta, paired_difference, score
+from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
+from aekit.data.cohort import Cohort
+
+# What a baseline knows: the true volumes are no rival to a model of the image, they are its ceiling.
+IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
+METRIC_COLUMNS = ("model", "target", "split", "n", "mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
+
+
+def metrics_table(predictions: list[Predictions]) -> pd.DataFrame:
+    """Return a row a model, target and split; see :func:`aekit.analysis.regression.score`."""
+    rows = []
+    for part in predictions:
+        found = score(part.truth, part.prediction, mean_prediction=part.mean_prediction, sd=part.sd)
+        rows.append({"model": part.model, "target": part.target, "split": part.split, **asdict(found)})
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def differences_table(predictions: list[Predictions]) -> pd.DataFrame:
+    """Return how much larger each network's MAE is than each baseline's for the same people, with paired intervals.
+
+    ``best`` marks the baseline with the smallest MAE of those that see no more than the image does. That it was found
+    on these very people makes the comparison a little severe.
+    """
+    rows = []
+    for (target, split), parts in iter_splits(predictions):
+        baselines = [part for part in parts if part.model in BASELINES]
+        fair = [part for part in baselines if part.model in IMAGE_BASELINES]
+        best = min(fair, key=lambda part: float(np.abs(part.prediction - part.truth).mean()))
+        for network in (part for part in parts if part.model not in BASELINES):
+            for baseline in baselines:
+                found = paired_difference(network.truth, network.prediction, baseline.prediction)
+                names = {"model": network.model, "baseline": baseline.model, "best": baseline is best}
+                rows.append({**names, "target": target, "split": split, **asdict(found)})
+    columns = ["model", "baseline", "best", "target", "split", "n", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.DataFrame:
+    """Return a row a person, model and target.
+
+    ``delta`` is predicted less true age. ``delta_corrected`` is without the line of delta on age, which is fitted on
+    other people: on val for train, test and dropped, on the other folds for cv, on the others for a person of val. It
+    is empty where there are no such people, and never goes into an accuracy.
+    """
+    ids = cohort.table["participant_id"].to_numpy(object)
+    parts = []
+    for part in predictions:
+        frame = pd.DataFrame(
+            {
+                "participant_id": ids[part.rows],
+                "split": part.split,
+                "fold": pd.array(np.where(part.fold < 0, 0, part.fold), dtype="Int64"),
+                "model": part.model,
+                "target": part.target,
+                "truth": part.truth,
+                "prediction": part.prediction,
+            }
+        )
+        frame.loc[part.fold < 0, "fold"] = pd.NA
+        is_age = part.target == AGE
+        frame["delta"] = part.prediction - part.truth if is_age else np.nan
+        frame["delta_corrected"] = _corrected(part, predictions) if is_age else np.nan
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _corrected(part: Predictions, predictions: list[Predictions]) -> npt.NDArray[np.float64]:
+    corrected = np.full(len(part.rows), np.nan)
+    known = {other.split: other for other in predictions if (other.model, other.target) == (part.model, part.target)}
+    if part.split == "val":
+        groups = [(np.arange(len(part.rows)) == place, part) for place in range(len(part.rows))]
+    elif "cv" in known:
+        groups = [(part.fold == number, known["cv"]) for number in np.unique(part.fold)]
+    elif "val" in known:
+        groups = [(np.ones(len(part.rows), bool), known["val"])]
+    else:
+        return corrected
+    for own, fit in groups:
+        others = ~np.isin(fit.rows, part.rows[own]) if fit is part else np.ones(len(fit.rows), bool)
+        if "cv" in known:
+            others &= ~np.isin(fit.fold, part.fold[own])
+        if others.sum() >= 3:
+            corrected[own] = age_corrected_delta(
+                part.truth[own], part.prediction[own], fit_age=fit.truth[others], fit_predicted=fit.prediction[others]
+            )
+    return corrected
+
+
+def conformal_table(predictions: list[Predictions]) -> list[dict[str, Any]]:
+    """Return the conformal intervals of each network's targets, from people that it was not trained on: val, or cv."""
+    found: list[dict[str, Any]] = []
+    for part in predictions:
+        if part.split in ("val", "cv") and part.model not in BASELINES:
+            interval = fit_conformal(part.truth - part.prediction)
+            found.append({"model": part.model, "target": part.target, **asdict(interval)})
+    return found
+
+
+def judged_split(predictions: list[Predictions]) -> str:
+    """Return the split by which models are judged: test, else cv, else val, else train."""
+    splits = {part.split for part in predictions}
+    return next(split for split in ("test", "cv", "val", "train") if split in splits)

@@ -1,0 +1,96 @@
+"""What the stores of the cache folder share: files written whole, and keys of files that have not changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from aekit.data.files import readable
+
+_TEMPORARY = ".tmp"
+_STALE_S = 24 * 3600.0  # a temporary file of that age belongs to nobody
+
+
+def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
+    """Return a key of what the file system knows of some files, and when the newest of them changed.
+
+    Args:
+        files: The files, in the order of the rows.
+        options: What else decides on the content of the store.
+
+    Returns:
+        A SHA-256 as hexadecimal digits, and seconds since the epoch.
+
+    Raises:
+        AekitError: A file is not there, or may not be looked at.
+    """
+    digest = hashlib.sha256(options)
+    newest = 0.0
+    for file in files:
+        with readable(file):
+            stat = file.stat()
+        # Inode and change time catch what keeps size and modification time: cp -p, touch -r, an unpacked archive.
+        known = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_dev} {stat.st_ino}"
+        digest.update(os.fsencode(file.name) + b"/" + known.encode() + b"/")
+        newest = max(newest, stat.st_mtime, stat.st_ctime)
+    return digest.hexdigest(), newest
+
+
+def known_key(folder: Path, shortcut: str) -> str:
+    """Return the key that ``shortcut`` stands for, or an empty string if none is known.
+
+    Args:
+        folder: Folder of the stores.
+        shortcut: From :func:`shortcut_key`.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        key = (folder / f"{shortcut}.key").read_text("ascii")
+        if re.fullmatch("[0-9a-f]{64}", key):
+            return key
+    return ""
+
+
+def remember_key(folder: Path, shortcut: str, *, key: str) -> None:
+    """Write down that ``shortcut`` stands for ``key``; a folder that cannot be written is no reason to fail."""
+    with contextlib.suppress(OSError), written_whole(folder / f"{shortcut}.key") as file:
+        file.write(key.encode())
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes ``path`` when the block ends, and is removed if it fails.
+
+    Args:
+        path: Its folder is made.
+
+    Raises:
+        OSError: The folder cannot be made or written, or the disk is full.
+    """
+    # Renamed into place when it is on disk: two processes may prepare the same images, and either may be killed.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files that a killed process has left in ``folder`` more than a day ago."""
+    for path in folder.glob(f"*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
