@@ -21,7 +21,9 @@ from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
+from aekit.commands.mri_eda import mri_eda
 from aekit.commands.mri_phantom import mri_phantom
+from aekit.commands.mri_predict import mri_predict
 from aekit.commands.mri_train import mri_train
 from aekit.commands.pca_compare import pca_compare
 from aekit.commands.probe import probe
@@ -126,7 +128,9 @@ for command in (
     pca_compare,
     tsne,
     probe,
+    mri_eda,
     mri_train,
+    mri_predict,
     mri_phantom,
     info,
     data,

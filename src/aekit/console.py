@@ -141,6 +141,11 @@ class TrainingProgress:
             return
         self._show(what, done, total, detail=f"{done:,} of {total:,}")
 
+    def on_share(self, what: str, share: float) -> None:
+        """Show how far something long has come, a share in [0, 1]; without a bar, its parts are said as they end."""
+        if self._bar is not None:
+            self._show(what, round(1000 * share), 1000, detail=f"{100 * share:.0f} %")
+
     def say(self, text: str) -> None:
         """Say something while a bar may be there."""
         if self._bar is None:

@@ -53,6 +53,7 @@ class BrainReporting:
     """How a run tells of itself."""
 
     on_data: Callable[[str, int, int], None] = lambda what, done, total: None
+    on_training: Callable[[str, float], object] = lambda what, share: None
     on_message: Callable[[str], object] = lambda text: None
     stop: Callable[[], object] = lambda: None
 
@@ -183,7 +184,8 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
         return None
     header = read_header(output)
     refuse_other_run(output, to_dict(config), header)
-    return FinishedBrains(output, header, pd.DataFrame(header["result"]["metrics"]))
+    numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
+    return FinishedBrains(output, header, pd.DataFrame(header["result"]["metrics"]).astype(numbers))
 
 
 def _seeds(config: BrainConfig) -> range:
@@ -275,7 +277,7 @@ class _Tally:
 
     def on_epoch(self, stage: Stage, member: Member, epoch: int, n_epochs: int, loss: float) -> None:
         self._done += self._share[stage] / n_epochs
-        self._reporting.on_data("training", round(1000 * self._done / self._total), 1000)
+        self._reporting.on_training("training", min(1.0, self._done / self._total))
         if epoch == n_epochs:
             where = f"fold {member.fold + 1}, " if member.held_out_split == "cv" else ""
             split = member.held_out_split or "train"

@@ -127,7 +127,7 @@ class Trained:
         return f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}"
 
 
-def read_paths(arguments: list[str], console: Console | None = None, *, unfinished: bool = False) -> list[Path]:
+def read_paths(arguments: list[str], console: Console | None = None, *, any_kind: bool = False) -> list[Path]:
     """Return the paths that were given, each once; ``-`` stands for those on stdin, one a line.
 
     Unfinished runs among others are left out: a pattern as ``runs/*.safetensors`` matches them too.
@@ -135,10 +135,10 @@ def read_paths(arguments: list[str], console: Console | None = None, *, unfinish
     Args:
         arguments: What stands on the command line.
         console: Where to say that a path came twice, or is left out.
-        unfinished: Whether unfinished runs are wanted, too.
+        any_kind: Whether unfinished runs and networks that read brains are wanted, too.
 
     Raises:
-        AekitError: There is none.
+        AekitError: There is none, or one holds no autoencoder.
     """
     texts: list[str] = []
     for argument in arguments:
@@ -147,7 +147,7 @@ def read_paths(arguments: list[str], console: Console | None = None, *, unfinish
         raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
     given = [Path(text) for text in texts]
     resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
-    if not unfinished and 0 < len(resumes) < len(given):
+    if not any_kind and 0 < len(resumes) < len(given):
         given = [path for path in given if path not in resumes]
         if console is not None:
             console.message(f"{resumes[0]}: is an unfinished run; left out, with {len(resumes) - 1} others like it")
@@ -155,6 +155,9 @@ def read_paths(arguments: list[str], console: Console | None = None, *, unfinish
     for path in given:
         if paths.setdefault(path.resolve(), path) is not path and console is not None:
             console.message(f"{path}: is named twice; it is taken once")
+    for path in () if any_kind else paths.values():
+        if read_header(path)["model"].get("kind") == "brain":
+            raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
     return list(paths.values())
 
 

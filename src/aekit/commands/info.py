@@ -20,7 +20,7 @@ def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.J
     Example: aekit info runs/vae.safetensors
     """
     console = Console(quiet=quiet, json=json)
-    for path in read_paths(checkpoints, console, unfinished=True):
+    for path in read_paths(checkpoints, console, any_kind=True):
         header = read_header(path)
         if not json:
             for line in _describe(path, header):
@@ -39,9 +39,37 @@ def _describe(path: Path, header: dict[str, Any]) -> list[str]:
         "ran on": _settings(header.get("ran_on", {})),
         "result": _result(result),
     }
+    what = "epochs"
+    if header["model"].get("kind") == "brain":
+        what = "stages"
+        sections |= _brain_sections(header, result)
     if "state" in header:
-        sections["state"] = f"unfinished, {header['state'].get('epoch', '?')} epochs done; go on with --resume"
+        sections["state"] = f"unfinished, {header['state'].get('epoch', '?')} {what} done; go on with --resume"
     return [f"{path} ({size})", *(f"  {name:<9} {text}" for name, text in sections.items() if text)]
+
+
+def _brain_sections(header: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
+    """Return what differs for networks that read brains: members, errors with intervals, and what they have seen."""
+    members = header.get("members", [])
+    stages = ", ".join(members[0][2:]) if members else ""
+    judged = result.get("judged", "?")
+    errors = [
+        f"{row['model']} {row['mae']:.3g}{_interval(row)} {'years' if row['target'] == 'age_years' else row['target']}"
+        for row in result.get("metrics", [])
+        if row.get("split") == judged and row.get("model") in ("volumes", "chain", "direct")
+    ]
+    seen = result.get("seen", {})
+    ranges = [(key, *seen[key]) for key in ("age_years", "brain_ml", "spacing_mm") if key in seen]
+    return {
+        "networks": f"{len(members)} x ({stages})" if members else "",
+        "result": f"{judged} MAE: {', '.join(errors)}" if errors else "",
+        "seen": ", ".join(f"{key} {low:.3g} to {high:.4g}" for key, low, high in ranges),
+    }
+
+
+def _interval(row: dict[str, Any]) -> str:
+    ends = (row.get("mae_low"), row.get("mae_high"))
+    return "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
 
 
 def _settings(values: dict[str, Any]) -> str:
@@ -52,7 +80,8 @@ def _settings(values: dict[str, Any]) -> str:
 def _data(data: dict[str, Any]) -> str:
     shape = "x".join(map(str, data.get("shape", [])))
     counts = [f"{split} {part.get('n', 0):,}" for split, part in data.get("splits", {}).items()]
-    plain = {key: value for key, value in data.items() if key not in ("shape", "splits", "name")}
+    known = ("shape", "splits", "name", "size", "n_bins", "fingerprint")
+    plain = {key: value for key, value in data.items() if key not in known}
     return ", ".join(filter(None, [str(data.get("name")), shape, *counts, _settings(plain)]))
 
 

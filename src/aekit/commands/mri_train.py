@@ -224,7 +224,7 @@ def mri_train(
                 threads=threads,
                 overwrite=overwrite,
                 resume=resume,
-                reporting=BrainReporting(progress.on_data, progress.say, _stopper(stop_signal)),
+                reporting=BrainReporting(progress.on_data, progress.on_share, progress.say, _stopper(stop_signal)),
             )
 
         if hypotheses:

@@ -23,6 +23,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.config import cache_folder
 from aekit.data.splits import Progress, shown
@@ -395,10 +396,12 @@ def _fill(job: _Job, digests: Sequence[bytes], write: Callable[[int, Halves], No
     rows: list[_Row] = []
     # A digest of digests: images are hashed as they come, on all cores, and not read again for it.
     fingerprint = hashlib.sha256(repr(job.shape).encode())
-    for row in in_threads(lambda number: _work(job, digests, write, number), range(len(job.paths)), jobs=job.jobs):
-        rows.append(row)
-        fingerprint.update(row.image_digest)
-        job.report("preparing volumes", len(rows))
+    # Each thread has a volume of its own: threads within the matrix products as well take twice the processor time.
+    with threadpool_limits(1, user_api="blas"):
+        for row in in_threads(lambda number: _work(job, digests, write, number), range(len(job.paths)), jobs=job.jobs):
+            rows.append(row)
+            fingerprint.update(row.image_digest)
+            job.report("preparing volumes", len(rows))
     about = {
         "shape": job.shape,
         "shapes": [row.shape for row in rows],
