@@ -10,7 +10,7 @@ help:
 	@echo "make demo       train on bundled digits, reconstruct, sample, compare with PCA, map: runs/demo/"
 	@echo "make test       the tests (make test-real: those on the data under AEKIT_DATA)"
 	@echo "make check      lint, formatting and types"
-	@echo "make bench      measure accuracy and speed on MNIST (three hours): benchmarks/RESULTS.md"
+	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
 	@echo "make clean      remove the virtual environment and caches; runs/ stays"
 
 install: $(VENV)/installed
@@ -43,6 +43,7 @@ check: install
 bench: install
 	$(BIN)/python benchmarks/foundation.py
 	$(BIN)/python benchmarks/latent.py
+	$(BIN)/python benchmarks/brains.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def machine() -> str:
 
 
 def write() -> None:
-    """Fill every measured part into its place; what was not measured on this machine keeps its placeholder."""
+    """Fill every measured part into its place; what was not measured here stays as it stands in RESULTS.md."""
+    import brains
     import foundation
     import latent
 
@@ -35,13 +37,29 @@ def write() -> None:
         "accuracy": foundation.accuracy_table,
         "speed": foundation.speed_table,
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
+        **{name: getattr(brains, f"{name}_table") for name in brains.PARTS},
     }
-    text = (HERE / "RESULTS.head.md").read_text().replace("MACHINE", machine())
+    head = (HERE / "RESULTS.head.md").read_text()
+    results = HERE / "RESULTS.md"
+    before = results.read_text() if results.exists() else ""
+    text = head
     for name, table in tables.items():
         path = BENCH / f"part-{name}.json"
-        if path.exists():
-            text = text.replace(name.upper(), table(json.loads(path.read_text())))
-    (HERE / "RESULTS.md").write_text(text)
+        found = table(json.loads(path.read_text())) if path.exists() else _standing(name.upper(), head, before)
+        text = re.sub(rf"^{name.upper()}$", lambda _, found=found: found or _[0], text, flags=re.MULTILINE)
+    results.write_text(text.replace("MACHINE", machine()))
+
+
+def _standing(place: str, head: str, before: str) -> str:
+    """Return what stands in ``before`` where ``head`` has a placeholder: between the lines around it."""
+    text, after = re.split(rf"^{place}$", head, maxsplit=1, flags=re.MULTILINE)
+    above, below = text.rstrip().splitlines()[-1], after.lstrip().splitlines()
+    start = before.find(f"{above}\n\n")
+    if start < 0:
+        return ""
+    start += len(above) + 2
+    ends = [before.find(f"\n\n{below[0]}\n", start) if below else -1, before.find("\n\n## ", start)]
+    return before[start : min((end for end in ends if end >= 0), default=len(before.rstrip()))]
 
 
 if __name__ == "__main__":
