@@ -7,7 +7,7 @@ DEMO := runs/demo
 .PHONY: help install demo test test-real check bench clean
 
 help:
-	@echo "make demo       train on bundled digits, reconstruct, sample, compare with PCA, map: runs/demo/"
+	@echo "make demo       train on bundled digits and synthetic brains, and look at all of it: runs/demo/"
 	@echo "make test       the tests (make test-real: those on the data under AEKIT_DATA)"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
@@ -28,6 +28,10 @@ demo: install
 	$(BIN)/aekit evaluate $(DEMO)/vae.safetensors --output $(DEMO)/evaluation.json
 	$(BIN)/aekit sweep --data digits --model ae --latent 2,4,8 --epochs 20 --output $(DEMO)/sweep | $(BIN)/aekit pca-compare - --output $(DEMO)/pca.png
 	$(BIN)/aekit tsne $(DEMO)/vae.safetensors --output $(DEMO)/tsne.png
+	$(BIN)/aekit mri-phantom -n 80 --size 48 --overwrite --output $(DEMO)/phantom
+	$(BIN)/aekit mri-eda $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --output $(DEMO)/report
+	$(BIN)/aekit mri-train $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --size 24 --spacing 8 --epochs 10 --overwrite --output $(DEMO)/brain.safetensors
+	$(BIN)/aekit mri-predict $(DEMO)/brain.safetensors $(DEMO)/phantom/volumes --output $(DEMO)/brain.predicted.csv
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile

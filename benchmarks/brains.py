@@ -83,7 +83,7 @@ from aekit.data.volume_cache import Grid, prepare_volumes
 from aekit.data.volumes import list_volumes
 size, spacing = int(sys.argv[2]), float(sys.argv[3])
 started = time.perf_counter()
-prepared = prepare_volumes(list_volumes(Path(sys.argv[1])), Grid((size,) * 3, spacing))
+prepared = prepare_volumes(list_volumes(Path(sys.argv[1])), Grid((size,) * 3, spacing), correct_bias=True)
 opened = time.perf_counter()
 rates = []
 for _ in range(3):

@@ -180,6 +180,7 @@ class CohortConfig:
         name: Name of the table of participants.
         size: Voxels of the grid along right, anterior and superior.
         spacing_mm: Edge of a voxel of the grid.
+        correct_bias: Take the slow drift of intensity out of each volume.
         cv: Folds of the cross-validation; 0 has one split into train, val and test.
         val: Share of the people that validate, in [0, 1); with ``cv`` there is no need of it.
         test: Share of the people that are set aside for the test, in [0, 1), or the column of the table that says who
@@ -192,6 +193,7 @@ class CohortConfig:
     name: str = "participants.tsv"
     size: tuple[int, int, int] = (48, 48, 48)
     spacing_mm: float = 4.0
+    correct_bias: bool = True
     cv: int = 0
     val: float = 0.15
     test: float | str = 0.2

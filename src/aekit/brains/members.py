@@ -209,7 +209,9 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     header = read_header(path)
     config = read_brain_config(path, header)
     n_bins = header["data"].get("n_bins")
-    if not isinstance(n_bins, int) or not isinstance(header.get("members"), list):
+    if not (_is_number(n_bins) and all(map(_is_number, config.data.size)) and len(config.data.size) == 3):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    if not _are_members(header.get("members")):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path)
     ensemble = Ensemble()
@@ -223,6 +225,18 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
             network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             own[stage] = network.eval()
     return ensemble, config, header
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _are_members(value: object) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(
+        isinstance(one, list) and len(one) >= 2 and all(isinstance(key, int) for key in one[:2]) for one in value
+    )
 
 
 def read_brain_config(path: Path, header: Header) -> BrainConfig:

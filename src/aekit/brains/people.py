@@ -67,7 +67,7 @@ class People:
 def gather_people(
     cohort: Cohort,
     source: Source,
-    grid: Grid,
+    config: CohortConfig,
     *,
     target: Target | None,
     jobs: int | None = None,
@@ -78,7 +78,7 @@ def gather_people(
     Args:
         cohort: The table, read.
         source: Where the scans are.
-        grid: What they are averaged to.
+        config: The grid that they are averaged to, and whether drifts of intensity are taken out.
         target: None if tissue volumes are not learned.
         jobs: Threads that read scans; None takes every core.
         on_progress: Told how far reading has come.
@@ -106,7 +106,13 @@ def gather_people(
         raise AekitError(f"{source.table}: nobody has a scan, an age and volumes; see what its columns hold")
     cohort = cohort.subset(used)
     prepared = prepare_volumes(
-        paths, grid, spacing_mm=source.spacing_mm, skip_bad=source.skip_bad, jobs=jobs, on_progress=on_progress
+        paths,
+        Grid(config.size, config.spacing_mm),
+        correct_bias=config.correct_bias,
+        spacing_mm=source.spacing_mm,
+        skip_bad=source.skip_bad,
+        jobs=jobs,
+        on_progress=on_progress,
     )
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
     lines += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
@@ -146,6 +152,18 @@ def _take(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
     )
 
 
+def check_logarithms(cohort: Cohort) -> None:
+    """Refuse ages that have no logarithm.
+
+    Raises:
+        AekitError: Names who is of age 0.
+    """
+    ids = cohort.table["participant_id"].to_numpy(object)
+    without = named(ids[~(cohort.age_years > 0)])
+    if without:
+        raise AekitError(f"--log-age: age 0 has no logarithm: {without}; leave --log-age out, or give ages in decimals")
+
+
 @dataclass(frozen=True)
 class Fold:
     """Who trains a model and who does not.
@@ -180,7 +198,9 @@ def cut_folds(people: People, config: CohortConfig, target: Target | None) -> li
     else:
         shares = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
         if shares["train"] <= 0:
-            raise AekitError(f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train")
+            raise AekitError(
+                f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train; give smaller shares"
+            )
         split = stratified_split(cohort.age_years, cohort.sex, fractions=shares, seed=config.split_seed, groups=groups)
     rows_of = {name: np.flatnonzero(split == name).astype(np.int64) for name in ("train", "val", "test")}
     aside = {name: rows_of[name] for name in ("val", "test") if len(rows_of[name])}
@@ -209,7 +229,9 @@ def _fold(
     if config.drop_outliers:
         values = people.tissues(target)
         if not values.shape[1]:
-            raise AekitError("--drop-outliers: outliers are found by tissue volumes, and the table has none")
+            raise AekitError(
+                "--drop-outliers: outliers are found by tissue volumes, and the table has none; leave it out"
+            )
         age_years, sex = people.cohort.age_years, people.cohort.sex
         limits = fit_outlier_limits(values[train], age_years[train], sex[train])
         is_outlier = limits.flag(values, age_years, sex)
@@ -217,7 +239,9 @@ def _fold(
         cv = held_out.get("cv", nobody)
         flagged = cv[is_outlier[cv]]
     if len(train) < MIN_TRAIN:
-        raise AekitError(f"{people.cohort.name}: {len(train)} people are left to train on; there must be {MIN_TRAIN}")
+        raise AekitError(
+            f"{people.cohort.name}: {len(train)} people are left to train on, of at least {MIN_TRAIN}; use a larger table"
+        )
     return Fold(number, train, dropped, held_out, flagged)
 
 
@@ -226,5 +250,6 @@ def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
         return None
     if column not in cohort.table:
         seen = ", ".join(map(str, cohort.table.columns))
-        raise AekitError(f"--group: {cohort.name} has no column {column!r}, only {seen}{nearest(column, cohort.table)}")
+        hint = nearest(column, cohort.table) or "; give one of them"
+        raise AekitError(f"--group: {cohort.name} has no column {column!r}, only {seen}{hint}")
     return np.array(cohort.table[column], dtype=object)

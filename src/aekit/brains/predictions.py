@@ -101,16 +101,17 @@ def predict_all(
         for split, rows in splits.items():
             place = np.searchsorted(asked, rows)
             for (model, target), values in by_model.items():
-                found.append(_predictions(model, target, split, rows, values[place], targets[target], fold))
+                # The baseline's own means, as a sum in another order would give it a skill of 1e-16.
+                means = by_model["mean", target][place]
+                found.append(_predictions(model, target, split, rows, values[place], means, targets[target], fold))
     return _pool(found)
 
 
 def _predictions(
-    model: str, target: str, split: str, rows: Rows, values: Floats, truth: Floats, fold: Fold
+    model: str, target: str, split: str, rows: Rows, values: Floats, means: Floats, truth: Floats, fold: Fold
 ) -> Predictions:
-    train, n = truth[fold.train], len(rows)
-    of_fold = np.full(n, fold.number, np.int64)
-    means, sds = np.full(n, train.mean()), np.full(n, train.std())
+    of_fold = np.full(len(rows), fold.number, np.int64)
+    sds = np.full(len(rows), truth[fold.train].std())
     return Predictions(model, target, split, rows, of_fold, truth[rows], values, means, sds)
 
 
@@ -145,7 +146,9 @@ def _baselines(
         "ridge-voxels": predict_ridge_voxels(features.gram, y, train, rows),
         "ridge-histogram": fit_ridge(features.histogram[train], y[train])(features.histogram[rows]),
     }
-    found = {(model, name): values[:, k] for model, values in all_targets.items() for k, name in enumerate(names)}
+    # scikit-learn gives back one column for a single target.
+    columns = {model: values.reshape(len(rows), len(names)).T for model, values in all_targets.items()}
+    found = {(model, name): column for model, own in columns.items() for name, column in zip(names, own, strict=True)}
     if features.tissues.shape[1]:
         x, ages = features.tissues, targets[AGE]
         found["linear", AGE] = fit_linear(x[train], ages[train])(x[rows])

@@ -15,7 +15,7 @@ from aekit.artifacts import refuse_unwritable, write_csv
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
-from aekit.brains.people import Fold, People, Source, cut_folds, gather_people
+from aekit.brains.people import Fold, People, Source, check_logarithms, cut_folds, gather_people
 from aekit.brains.predictions import brain_data, predict_all
 from aekit.brains.scores import (
     conformal_table,
@@ -28,7 +28,7 @@ from aekit.brains.training import EpochRow, Member, Setting, Stage, stages_of
 from aekit.checkpoint import Header, read_header, resume_path
 from aekit.config import BrainConfig, Target, to_dict
 from aekit.data.cohort import TISSUES, Cohort, read_cohort
-from aekit.data.volume_cache import N_BINS, Grid
+from aekit.data.volume_cache import N_BINS
 from aekit.device import choose_device, choose_precision, seed_everything, set_threads
 from aekit.errors import AekitError
 from aekit.models.brain import DEFAULT_EPOCHS, DEFAULT_LR, USES_HISTOGRAM
@@ -138,10 +138,11 @@ def train_brains(
         )
     refuse_unwritable(output)
     n_threads, device = set_threads(threads), choose_device(device_name)
-    grid = Grid(config.data.size, config.data.spacing_mm)
     people = gather_people(
-        cohort, source, grid, target=config.model.target, jobs=n_threads, on_progress=reporting.on_data
+        cohort, source, config.data, target=config.model.target, jobs=n_threads, on_progress=reporting.on_data
     )
+    if config.model.log_age:
+        check_logarithms(people.cohort)
     folds = cut_folds(people, config.data, config.model.target)
     _say_people(people, folds, reporting)
     seed_everything(config.train.seed, device)

@@ -129,7 +129,9 @@ def measure_norms(data: BrainData, train: Rows, *, log_age: bool) -> Norms:
     tissues, ages = data.tissues[rows], data.age_years[rows]
     ages = ages.log() if log_age else ages
     cumulative = data.cumulative_ml[rows]
-    tissue_sd, age_sd = tissues.std(0, correction=0), ages.std(correction=0)
+    # Of no volumes at all torch would warn of too few people.
+    tissue_sd = tissues.std(0, correction=0) if tissues.shape[1] else tissues.new_empty(0)
+    age_sd = ages.std(correction=0)
     if not bool((age_sd > 0).all()) or not bool((tissue_sd > 0).all()):
         raise AekitError("train: all people are of one age, or have the same volumes; there is nothing to learn")
     spread = (cumulative - cumulative.mean(0)).square().mean().sqrt()

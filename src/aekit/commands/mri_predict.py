@@ -64,11 +64,14 @@ def mri_predict(
     """
     from aekit.artifacts import refuse_unwritable, write_csv
     from aekit.brains.members import ask_members, read_ensemble
+    from aekit.brains.runs import COMPANIONS
     from aekit.data.volume_cache import Grid, prepare_volumes
     from aekit.device import choose_device, set_threads
 
     console = Console(quiet=quiet, json=json)
     target = choose_target([checkpoint], output, name="predicted", suffix=".csv")
+    if target.resolve() in {checkpoint.with_suffix(suffix).resolve() for suffix in COMPANIONS}:
+        raise AekitError(f"--output {target}: is a file of the training, which it would replace; choose another name")
     paths = _list_paths(volumes)
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
@@ -79,6 +82,7 @@ def mri_predict(
         prepared = prepare_volumes(
             paths,
             Grid(config.data.size, config.data.spacing_mm),
+            correct_bias=config.data.correct_bias,
             spacing_mm=voxel_size,
             skip_bad=skip_bad,
             jobs=n_threads,
@@ -143,6 +147,7 @@ def _unknown_people(prepared: PreparedVolumes) -> Any:
 
 def _table(paths: list[Path], said: MemberSays, header: dict[str, Any]) -> pd.DataFrame:
     """Return a row a scan: age first, by the chain where there is one, then volumes or proportions, with intervals."""
+    import numpy as np
     import pandas as pd
 
     from aekit.brains.predictions import AGE, TISSUE_TARGETS
@@ -153,7 +158,7 @@ def _table(paths: list[Path], said: MemberSays, header: dict[str, Any]) -> pd.Da
         columns[name] = values
         for interval in header["result"].get("conformal", []):
             if (interval["model"], interval["target"]) == (model, target):
-                columns[f"{name}_low"] = values - interval["half_width"]
+                columns[f"{name}_low"] = np.maximum(values - interval["half_width"], 0.0)  # no quantity is below
                 columns[f"{name}_high"] = values + interval["half_width"]
 
     if said.chain_age is not None:

@@ -61,6 +61,14 @@ def mri_train(
     spacing: Annotated[
         float, typer.Option("--spacing", rich_help_panel=options.DATA, metavar="MM", help="Edge of a voxel of it.")
     ] = 4.0,
+    correct_bias: Annotated[
+        bool,
+        typer.Option(
+            "--correct-bias/--no-correct-bias",
+            rich_help_panel=options.DATA,
+            help="Take the slow drift of intensity, a coil's bias field, out of each volume.",
+        ),
+    ] = True,
     voxel_size: VoxelSize = None,
     cv: Annotated[
         int, typer.Option("--cv", rich_help_panel=options.DATA, metavar="K", help="Cross-validate in K folds.")
@@ -193,6 +201,7 @@ def mri_train(
             name=table.name,
             size=_parse_size(size),
             spacing_mm=spacing,
+            correct_bias=correct_bias,
             cv=cv,
             val=0.0 if cv else val,
             test=_parse_split(test_split, cv=cv),

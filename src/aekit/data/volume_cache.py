@@ -26,6 +26,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.config import cache_folder
+from aekit.data.bias_field import fit_bias_field
 from aekit.data.splits import Progress, shown
 from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
 from aekit.data.volumes import (
@@ -145,7 +146,7 @@ class PreparedVolumes:
     bad: dict[int, str]
 
 
-def to_grid(volume: Volume, grid: Grid) -> Gridded:
+def to_grid(volume: Volume, grid: Grid, *, correct_bias: bool = False) -> Gridded:
     """Return a brain averaged over the voxels of a grid that is centred on it, and scaled.
 
     The value of a voxel of the grid is the mean of the file's intensities over its cube, each weighted by the volume
@@ -155,12 +156,15 @@ def to_grid(volume: Volume, grid: Grid) -> Gridded:
     Args:
         volume: From :func:`aekit.data.volumes.read_volume`.
         grid: Where to; its centre lies on the centroid of the brain mask.
+        correct_bias: Take the drift of intensity out first; see :mod:`aekit.data.bias_field`.
 
     Raises:
         BadVolume: There is no brain in it.
     """
     mask = brain_mask(volume.data)
     brain = brain_intensities(volume.data, mask)
+    if correct_bias:
+        brain /= fit_bias_field(brain, mask)
     inside = brain[mask]
     scale = _scale_of(inside)
     inside = np.minimum(inside / np.float32(scale), np.float32(TOP))
@@ -182,6 +186,7 @@ def prepare_volumes(
     paths: Sequence[Path],
     grid: Grid,
     *,
+    correct_bias: bool = False,
     spacing_mm: float | None = None,
     skip_bad: bool = False,
     jobs: int | None = None,
@@ -194,6 +199,7 @@ def prepare_volumes(
     Args:
         paths: The files, at least one, in the order of the rows.
         grid: Voxels that all are averaged to.
+        correct_bias: Take the drift of intensity out of each.
         spacing_mm: Voxel size of .npy files, which have none; None takes 1 mm and warns.
         skip_bad: Leave files that cannot be used as rows of zeros and tell of them in ``bad``.
         jobs: Threads to work with; None takes every core.
@@ -202,7 +208,7 @@ def prepare_volumes(
     Raises:
         AekitError: Files cannot be used, all of them named at once; or with ``skip_bad``, none can.
     """
-    job = _Job(tuple(paths), grid, spacing_mm, jobs, on_progress)
+    job = _Job(tuple(paths), grid, correct_bias, spacing_mm, jobs, on_progress)
     folder = cache_folder() / "volumes"
     shortcut, newest = shortcut_key(job.paths, job.options)
     prepared = _open(folder, known_key(folder, shortcut))
@@ -220,13 +226,21 @@ def prepare_volumes(
 class _Job:
     paths: tuple[Path, ...]
     grid: Grid
+    correct_bias: bool
     spacing_mm: float | None
     jobs: int | None
     on_progress: Progress | None
 
     @property
     def options(self) -> bytes:
-        known = (_FORMAT, self.grid.size, float(self.grid.spacing_mm), self.spacing_mm, len(self.paths))
+        known = (
+            _FORMAT,
+            self.grid.size,
+            float(self.grid.spacing_mm),
+            self.correct_bias,
+            self.spacing_mm,
+            len(self.paths),
+        )
         return hashlib.sha256(repr(known).encode()).digest()
 
     @property
@@ -418,7 +432,7 @@ def _work(job: _Job, digests: Sequence[bytes], write: Callable[[int, Halves], No
     try:
         volume = decode_volume(path, job.spacing_mm)
         check_values(volume.data)
-        gridded = to_grid(volume, job.grid)
+        gridded = to_grid(volume, job.grid, correct_bias=job.correct_bias)
     except BadVolume as error:
         return _Row(np.zeros(_N_NUMBERS), (0, 0, 0), (), "", b"", str(error))
     if _hash_file(path) != digests[number]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.config import BrainArch, BrainModelConfig, Target
+from aekit.errors import AekitError
 
 GridSize = tuple[int, int, int]
 N_TISSUES = 3
@@ -273,14 +274,31 @@ class AgeScale(nn.Module):
         return age.exp() if self.log_age else age
 
 
+class _Conv3d(nn.Conv3d):
+    """A convolution that stays in fp32 where an axis is shorter than its kernel.
+
+    There oneDNN's bf16 gradient of the weights is memory that was never written, or it writes beyond its own (torch
+    2.15 on a processor with AMX): NaN in some weights, other bytes each time, or a crash.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features, (B, n_out, X', Y', Z'), of features (B, n_in, X, Y, Z)."""
+        if min(features.shape[2:]) >= self.kernel_size[0]:
+            return super().forward(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float())
+
+
 def _strided(size: GridSize) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     for n_in, n_out in zip((1, *_STRIDED_CHANNELS), _STRIDED_CHANNELS, strict=False):
-        layers += [nn.Conv3d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.SiLU()]
+        layers += [_Conv3d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.SiLU()]
     return nn.Sequential(*layers, _MeanOverVoxels()), _STRIDED_CHANNELS[-1]
 
 
 def _base(size: GridSize) -> tuple[nn.Module, int]:
+    if min(size) < 6:
+        raise AekitError(f"--size: {min(size)} voxels are too few for --arch base; give 6 or more, or --arch strided")
     pooled = [(side - 4) // 2 for side in size]
     layers = (nn.Conv3d(1, _BASE_CHANNELS, 5), nn.LeakyReLU(_LEAK), nn.AvgPool3d(2), nn.Flatten())
     return nn.Sequential(*layers), _BASE_CHANNELS * pooled[0] * pooled[1] * pooled[2]
@@ -290,7 +308,7 @@ def _deep(size: GridSize) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     sides = list(size)
     for n_in, n_out in zip((1, *_DEEP_CHANNELS), _DEEP_CHANNELS, strict=False):
-        layers += [nn.Conv3d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.LeakyReLU(_LEAK)]
+        layers += [_Conv3d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.LeakyReLU(_LEAK)]
         if min(sides) >= 2:
             layers.append(nn.AvgPool3d(2))
             sides = [side // 2 for side in sides]

@@ -1,0 +1,120 @@
+"""The slow drift of intensity over a brain that the coils of a scanner leave, estimated and taken out.
+
+The same tissue is brighter near a coil. A histogram of intensities then mixes tissues: on 181 IXI brains ridge
+regression on the histogram reads grey matter, white matter and fluid with R^2 .972 .953 .920 from the images as they
+are, and with .994 .990 .967 from images without their drift (5 folds).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Voxels = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+MIN_VOXELS = 1000  # of a brain; with fewer nothing is estimated
+_ORDER = 4
+# Against large coefficients, a voxel. R^2 of the volumes, grey, white and fluid, by ridge on the histogram, 5 folds, on
+# 181 IXI brains and 240 phantoms of 96^3: without correction .972 .953 .920 and .922 .859 .947; at 0.001 .987 .984 .962
+# and .973 .942 .998; at 1 .994 .990 .967 and .976 .954 .999; at 5 .986 .978 .943 and .977 .955 .992.
+_PRIOR = 1.0
+_N_FITTED = 20_000  # voxels of a brain that are looked at, on a regular lattice
+_N_ROUNDS = 25
+_START_AT = (0.06, 0.40, 0.85)  # quantiles near the middles of fluid, grey and white matter
+_SD_RANGE = (0.03, 0.5)  # of log intensity within a tissue
+_LARGEST = np.log(3.0)  # of the logarithm of a field: more is no drift of a coil
+
+
+def fit_bias_field(data: Voxels, mask: Mask) -> Voxels:
+    """Return the factor by which each voxel is brighter than it should be, float32 (X, Y, Z); its mean log is 0.
+
+    Log intensity is modelled as one of three tissues' mean plus a polynomial of order 4 in position plus Gaussian
+    noise, and fitted by expectation maximisation. A brain of fewer than 1,000 voxels is taken as even.
+
+    Args:
+        data: Intensities, (X, Y, Z).
+        mask: The brain.
+
+    Source:
+        Wells, Grimson, Kikinis & Jolesz 1996, doi:10.1109/42.511747; the polynomial: Van Leemput, Maes, Vandermeulen &
+        Suetens 1999, doi:10.1109/42.811268.
+    """
+    even = np.ones(data.shape, np.float32)
+    where = np.flatnonzero(mask)
+    if len(where) < MIN_VOXELS:
+        return even
+    fitted = where[:: max(1, len(where) // _N_FITTED)]
+    values = data.reshape(-1)[fitted].astype(np.float64)
+    top = float(values.max())
+    if top <= 0:
+        return even
+    axes = _positions(mask)
+    places = np.unravel_index(fitted, data.shape)
+    basis = _basis([axis[place] for axis, place in zip(axes, places, strict=True)])
+    middle = basis.mean(axis=0)
+    coefficients = _fit(np.log(np.maximum(values, 1e-3 * top)), basis - middle)
+    field = _evaluate(axes, coefficients) - np.float32(middle @ coefficients)
+    return np.asarray(np.exp(np.clip(field, -_LARGEST, _LARGEST)), np.float32)
+
+
+def _positions(mask: Mask) -> list[Floats]:
+    """Return Legendre polynomials along each axis, (sides, order + 1), over -1 to 1 from end to end of the brain."""
+    polynomials = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        inside = np.flatnonzero(mask.any(axis=others))
+        low, high = inside[0], inside[-1]
+        t = 2.0 * (np.arange(mask.shape[axis]) - low) / max(high - low, 1) - 1.0
+        polynomials.append(np.polynomial.legendre.legvander(np.clip(t, -1.0, 1.0), _ORDER))
+    return polynomials
+
+
+_POWERS = [
+    (i, j, k)
+    for i in range(_ORDER + 1)
+    for j in range(_ORDER + 1 - i)
+    for k in range(_ORDER + 1 - i - j)
+    if i + j + k > 0
+]
+
+
+def _basis(factors: list[Floats]) -> Floats:
+    """Return products of polynomials, (N, 34), from those along each axis, (N, order + 1)."""
+    x, y, z = factors
+    return np.stack([x[:, i] * y[:, j] * z[:, k] for i, j, k in _POWERS], axis=1)
+
+
+def _evaluate(axes: list[Floats], coefficients: Floats) -> Voxels:
+    """Return the polynomial at every voxel, (X, Y, Z)."""
+    cube = np.zeros((_ORDER + 1,) * 3)
+    for power, coefficient in zip(_POWERS, coefficients, strict=True):
+        cube[power] = coefficient
+    x, y, z = (axis.astype(np.float32) for axis in axes)
+    inner = np.einsum("ijk,zk->ijz", cube.astype(np.float32), z)
+    plane = np.einsum("ijz,yj->iyz", inner, y)
+    return np.asarray(np.tensordot(x, plane, axes=(1, 0)), np.float32)
+
+
+def _fit(log_values: Floats, basis: Floats) -> Floats:
+    """Return the coefficients of the drift, (34,), of log intensities (N,) at products of polynomials (N, 34)."""
+    coefficients = np.zeros(basis.shape[1])
+    means = np.quantile(log_values, _START_AT)
+    sds, shares = np.full(3, 0.15), np.full(3, 1 / 3)
+    prior = _PRIOR * len(log_values) * np.eye(basis.shape[1])
+    for _ in range(_N_ROUNDS):
+        even = log_values - basis @ coefficients
+        scores = -0.5 * ((even[:, None] - means) / sds) ** 2 - np.log(sds) + np.log(np.maximum(shares, 1e-12))
+        belonging = np.exp(scores - scores.max(axis=1, keepdims=True))
+        belonging /= belonging.sum(axis=1, keepdims=True)  # (N, 3)
+        counts = np.maximum(belonging.sum(axis=0), 1e-9)
+        means = belonging.T @ even / counts
+        spreads = (belonging * (even[:, None] - means) ** 2).sum(axis=0) / counts
+        sds, shares = np.clip(np.sqrt(spreads), *_SD_RANGE), counts / len(even)
+        weights = belonging / sds**2
+        total = weights.sum(axis=1)
+        residual = log_values - (weights * means).sum(axis=1) / total
+        weighted = basis * total[:, None]
+        coefficients = np.linalg.solve(weighted.T @ basis + prior, weighted.T @ residual)
+    return coefficients

@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+GRID = ("--size", 16, "--spacing", 12)
+
+
+@pytest.fixture(scope="module")
+def brains(aekit, phantom_cohort, tmp_path_factory):
+    """Return a checkpoint with all stages, trained on the phantoms for two epochs."""
+    path = tmp_path_factory.mktemp("brains") / "m.safetensors"
+    options = ("--volumes", phantom_cohort / "volumes", *GRID, "--epochs", 2, "--seeds", 1, "--direct")
+    result = aekit("mri-train", phantom_cohort / "participants.tsv", *options, "-o", path)
+    assert result.exit_code == 0, result.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def scans(phantom_cohort):
+    return sorted((phantom_cohort / "volumes").iterdir())
+
+
+def test_what_is_predicted_is_what_training_said_of_the_same_people(aekit, brains, scans, tmp_path):
+    result = aekit("mri-predict", brains, *scans, "-o", tmp_path / "new.csv", "-q")
+    assert result.exit_code == 0
+    assert result.paths == [tmp_path / "new.csv"]
+    table = pd.read_csv(tmp_path / "new.csv")
+    table["participant_id"] = table["file"].str.extract(r"(sub-\d+)", expand=False)
+    known = pd.read_csv(brains.with_suffix(".predictions.csv"))
+    for column, model, target in (
+        ("age_years", "chain", "age_years"),
+        ("direct_age_years", "direct", "age_years"),
+        ("gmv_ml", "volumes", "gmv_ml"),
+        ("csfv_ml", "volumes", "csfv_ml"),
+    ):
+        own = known[(known["model"] == model) & (known["target"] == target)]
+        both = table.merge(own, on="participant_id")
+        assert len(both) == len(table)
+        np.testing.assert_allclose(both[column], both["prediction"], rtol=1e-4)
+
+
+def test_an_interval_is_as_wide_as_the_validation_residuals_ask_for(aekit, brains, scans, tmp_path):
+    aekit("mri-predict", brains, scans[0], "-o", tmp_path / "new.csv")
+    row = pd.read_csv(tmp_path / "new.csv").iloc[0]
+    known = pd.read_csv(brains.with_suffix(".predictions.csv"))
+    val = known[(known["model"] == "chain") & (known["target"] == "age_years") & (known["split"] == "val")]
+    residuals = np.sort(np.abs(val["truth"] - val["prediction"]))
+    rank = min(int(np.ceil(0.9 * (len(residuals) + 1) - 1e-9)), len(residuals))
+    assert row["age_years_high"] - row["age_years"] == pytest.approx(residuals[rank - 1], rel=1e-4)
+    assert row["age_years"] - row["age_years_low"] == pytest.approx(residuals[rank - 1], rel=1e-4)
+
+
+def test_folders_and_stdin_give_the_same_as_paths(aekit, brains, scans, tmp_path):
+    aekit("mri-predict", brains, *scans, "-o", tmp_path / "paths.csv")
+    aekit("mri-predict", brains, scans[0].parent, "-o", tmp_path / "folder.csv")
+    aekit("mri-predict", brains, "-", "-o", tmp_path / "stdin.csv", stdin="\n".join(map(str, scans)))
+    texts = {(tmp_path / f"{name}.csv").read_text() for name in ("paths", "folder", "stdin")}
+    assert len(texts) == 1
+
+
+def test_scans_of_the_training_are_not_warned_about_and_others_are(aekit, brains, scans, tmp_path):
+    other = aekit("mri-phantom", "-n", 1, "--size", 24, "--seed", 5, "-o", tmp_path / "other").paths[0]
+    new = next((other / "volumes").iterdir())
+    result = aekit("mri-predict", brains, scans[0], scans[1], new, "-o", tmp_path / "new.csv")
+    warnings = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)["warnings"].tolist()
+    assert warnings[:2] == ["", ""]
+    assert "voxels of 8 x 8 x 8 mm, trained on 12 mm" in warnings[2]
+    assert "24x24x24 voxels, trained on 16x16x16" in warnings[2]
+    assert str(new) in result.stderr
+    assert str(scans[0]) not in result.stderr
+
+
+def test_json_gives_the_path_and_counts(aekit, brains, scans, tmp_path):
+    result = aekit("mri-predict", brains, *scans[:3], "-o", tmp_path / "new.csv", "--json")
+    said = json.loads(result.stdout)
+    assert said["path"] == str(tmp_path / "new.csv")
+    assert (said["n"], said["n_warned"]) == (3, 0)
+
+
+def test_the_table_lies_beside_the_checkpoint_by_default(aekit, brains, scans):
+    assert aekit("mri-predict", brains, scans[0]).paths == [brains.with_suffix(".predicted.csv")]
+
+
+def test_the_files_of_training_are_not_replaced(aekit, brains, scans):
+    before = brains.with_suffix(".csv").read_bytes()
+    result = aekit("mri-predict", brains, scans[0], "-o", brains.with_suffix(".csv"))
+    assert result.exit_code == 1
+    assert brains.with_suffix(".csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged", "empty folder", "autoencoder", "unfinished"])
+def test_what_cannot_be_used_is_refused_in_one_line_that_names_it(aekit, brains, scans, vae_checkpoint, tmp_path, kind):
+    checkpoint, scan = brains, scans[0]
+    if kind == "missing":
+        scan = named = tmp_path / "gone.nii.gz"
+    elif kind == "damaged":
+        body = bytearray(scans[0].read_bytes())
+        body[len(body) // 2] ^= 0xFF
+        scan = named = tmp_path / "bad.nii.gz"
+        scan.write_bytes(body)
+    elif kind == "empty folder":
+        scan = named = tmp_path / "none"
+        scan.mkdir()
+    elif kind == "autoencoder":
+        checkpoint = named = vae_checkpoint
+    else:
+        checkpoint = named = tmp_path / "gone.safetensors"
+    result = aekit("mri-predict", checkpoint, scan, "-o", tmp_path / "new.csv")
+    assert result.exit_code == 1
+    assert str(named) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_bad_volumes_are_left_out_when_asked(aekit, brains, scans, tmp_path):
+    (tmp_path / "bad.nii.gz").write_text("<html>")
+    result = aekit("mri-predict", brains, scans[0], tmp_path / "bad.nii.gz", "--skip-bad", "-o", tmp_path / "new.csv")
+    assert result.exit_code == 0
+    assert "bad.nii.gz" in result.stderr
+    assert len(pd.read_csv(tmp_path / "new.csv")) == 1
+
+
+def test_an_autoencoders_command_refuses_networks_that_read_brains(aekit, brains):
+    for command in ("reconstruct", "encode", "tsne", "pca-compare"):
+        result = aekit(command, brains)
+        assert result.exit_code == 1
+        assert "mri-predict takes it" in result.stderr
+
+
+def test_info_tells_what_the_networks_are_worth_and_have_seen(aekit, brains):
+    result = aekit("info", brains)
+    assert result.exit_code == 0
+    assert "chain" in result.stderr
+    assert "test MAE" in result.stderr
+    assert "spacing_mm 12 to 12" in result.stderr
