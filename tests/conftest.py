@@ -66,3 +66,12 @@ def vae_checkpoint(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) 
 def ae_checkpoint(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an autoencoder of three latent dimensions, trained on a few digits of 8 x 8."""
     return _trained(aekit, tmp_path_factory.mktemp("ae"), "train-ae", "--latent", 3)
+
+
+@pytest.fixture(scope="session")
+def phantom_cohort(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with participants.tsv and volumes/ of 40 synthetic people, 16 voxels of 12 mm a side."""
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    result = aekit("mri-phantom", "-n", 40, "--size", 16, "--jobs", 1, "-o", folder)
+    assert result.exit_code == 0, result.stderr
+    return folder

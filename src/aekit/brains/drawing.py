@@ -28,10 +28,10 @@ _QUANTITIES = {
     "age_years": ("age", "years"),
     "gmv_ml": ("grey matter", "mL"),
     "wmv_ml": ("white matter", "mL"),
-    "csfv_ml": ("cerebrospinal fluid", "mL"),
-    "gmv_fraction": ("grey matter", ""),
-    "wmv_fraction": ("white matter", ""),
-    "csfv_fraction": ("cerebrospinal fluid", ""),
+    "csfv_ml": ("CSF", "mL"),
+    "gmv_fraction": ("share of grey matter", ""),
+    "wmv_fraction": ("share of white matter", ""),
+    "csfv_fraction": ("share of fluid", ""),
 }
 _STAGES = {
     ("volumes", True): "true volumes to age",
@@ -39,6 +39,7 @@ _STAGES = {
     ("chain", True): "image to volumes to age",
     ("direct", True): "image to age",
 }
+_LOSSES = {"stage": {"volumes": "volumes", "chain": "chain: sum of age and volumes"}}
 _IN_DECADES = ("mean", "gp", "ridge-histogram", *NETWORKS)
 
 
@@ -51,7 +52,7 @@ def write_figures(
     panels = _panels(predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
     figures = {
-        ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]), title=title),
+        ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]).replace(_LOSSES), title=title),
         ".predictions.png": plot_predictions(panels, title=title),
         ".bland-altman.png": plot_bland_altman(judged, title=f"{title}, {split}"),
         ".residuals.png": _residuals(people, predictions, split, title),

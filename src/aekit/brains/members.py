@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,26 +72,35 @@ def train_members(
         Stopped: ``setting.check_stop`` asked for it.
     """
     lock, aborted = threading.Lock(), threading.Event()
+    for member in members:  # before the threads start: none may change the dictionary while another saves it
+        ensemble.networks.setdefault((member.fold, member.seed), {})
+
+    def check_stop() -> None:
+        if aborted.is_set():
+            raise _Aborted
+        setting.check_stop()
+
+    alert = replace(setting, check_stop=check_stop)
 
     def work(member: Member) -> None:
-        own = ensemble.networks.setdefault((member.fold, member.seed), {})
-        for stage in stages_of(setting.config):
-            if stage in own:
-                continue
-            if aborted.is_set():
-                raise _Aborted
-            with lock:  # the weights are drawn by torch's one generator
-                torch.manual_seed(start_seed(stage, member))
-                network = start_network(stage, member, setting, own)
-            try:
-                history = train_stage(network, stage, member, setting)
-            except BaseException:
-                aborted.set()
-                raise
-            with lock:
-                own[stage] = network
-                ensemble.history += history
-                save(ensemble)
+        own = ensemble.networks[member.fold, member.seed]
+        try:
+            for stage in stages_of(setting.config):
+                if stage in own:
+                    continue
+                if aborted.is_set():
+                    raise _Aborted
+                with lock:  # the weights are drawn by torch's one generator
+                    torch.manual_seed(start_seed(stage, member))
+                    network = start_network(stage, member, alert, own)
+                history = train_stage(network, stage, member, alert)
+                with lock:
+                    own[stage] = network
+                    ensemble.history += history
+                    save(ensemble)
+        except BaseException:
+            aborted.set()
+            raise
 
     before = torch.get_num_threads()
     share = max(1, threads // n_workers)
@@ -196,7 +205,7 @@ def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
         for stage, network in stages.items()
         for name, value in network.state_dict().items()
     }
-    members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items())]
+    members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
     return write_checkpoint(path, tensors, {**header, "members": members})
 
 

@@ -239,9 +239,8 @@ def _fold(
         cv = held_out.get("cv", nobody)
         flagged = cv[is_outlier[cv]]
     if len(train) < MIN_TRAIN:
-        raise AekitError(
-            f"{people.cohort.name}: {len(train)} people are left to train on, of at least {MIN_TRAIN}; use a larger table"
-        )
+        name, n = people.cohort.name, len(train)
+        raise AekitError(f"{name}: {n} people are left to train on, of at least {MIN_TRAIN}; use a larger table")
     return Fold(number, train, dropped, held_out, flagged)
 
 

@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+
+from aekit.brains.domain import describe_seen, tell_unlike
+from aekit.data.volume_cache import N_BINS, PreparedVolumes
+
+N = 20
+
+
+def volumes(n=N, *, seed=0, spacing_mm=(1.0, 1.0, 1.2), shape=(180, 210, 150), brain_ml=(1200, 1600), shift=0.0):
+    """Return scans of one scanner: histograms about three peaks, which ``shift`` moves, in scaled intensity."""
+    random = np.random.default_rng(seed)
+    centres = (np.arange(N_BINS) + 0.5) * 1.28 / N_BINS
+    brain = random.uniform(*brain_ml, n)
+    histograms = np.zeros((n, N_BINS))
+    for peak, share in ((0.35, 0.2), (0.65, 0.45), (0.95, 0.35)):
+        middle = peak + shift + random.normal(0, 0.01, n)
+        bumps = np.exp(-0.5 * ((centres - middle[:, None]) / 0.05) ** 2)
+        histograms += share * brain[:, None] * bumps / bumps.sum(1, keepdims=True)
+    return PreparedVolumes(
+        images=np.zeros((n, 1, 1, 1), np.float16),
+        histograms_ml=histograms.astype(np.float32),
+        brain_ml=brain,
+        scale=np.ones(n),
+        spacing_mm=np.tile(spacing_mm, (n, 1)),
+        shapes=[shape] * n,
+        warnings={},
+        fingerprint="",
+        digests=[""] * n,
+        bad={},
+    )
+
+
+@pytest.fixture
+def seen():
+    """Return what is known of all but the last two of twenty scans, as it comes out of a header."""
+    ages = np.linspace(20, 80, N)
+    return json.loads(json.dumps(describe_seen(volumes(), ages, np.arange(N - 2))))
+
+
+def test_what_was_seen_are_the_ranges_of_the_train_people(seen):
+    of = volumes()
+    assert seen["age_years"] == [20, pytest.approx(20 + 60 * 17 / 19)]
+    assert seen["brain_ml"] == [of.brain_ml[:-2].min(), of.brain_ml[:-2].max()]
+    assert seen["spacing_mm"] == [1.0, 1.2]
+    assert seen["shapes"] == [[180, 210, 150]]
+    cumulative = np.cumsum(of.histograms_ml[:-2].astype(float), 1) / of.histograms_ml[:-2].sum(1, keepdims=True)
+    np.testing.assert_allclose(seen["intensity"], cumulative.mean(0), atol=1e-6)
+    assert seen["intensity"][-1] == pytest.approx(1)
+    assert all(np.diff(seen["intensity"]) >= 0)
+
+
+def test_a_scan_of_train_is_like_all_others(seen):
+    of = volumes()
+    assert [tell_unlike(seen, of, row, [50.0]) for row in range(N - 2)] == [[]] * (N - 2)
+
+
+def test_most_scans_of_the_same_scanner_are_not_complained_of(seen):
+    new = volumes(200, seed=5, brain_ml=(1250, 1550))
+    told = [tell_unlike(seen, new, row, [50.0]) for row in range(200)]
+    assert sum(map(bool, told)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"spacing_mm": (1.0, 1.0, 1.3)}, ["voxels of 1 x 1 x 1.3 mm, trained on 1-1.2 mm"]),
+        ({"spacing_mm": (0.9, 1.0, 1.2)}, ["voxels of 0.9 x 1 x 1.2 mm, trained on 1-1.2 mm"]),
+        ({"spacing_mm": (0.9999, 1.0, 1.2001)}, []),
+        ({"shape": (256, 256, 256)}, ["256x256x256 voxels, trained on 180x210x150"]),
+        ({"brain_ml": (900, 901)}, [r"a brain of 90\d mL, trained on 12\d\d-1[56]\d\d mL"]),
+        ({"brain_ml": (2400, 2401)}, [r"a brain of 240\d mL, trained on"]),
+        ({"shift": 0.15}, [r"intensities \d+\.\d times as far from the mean as the farthest of train"]),
+        ({"shift": -0.15}, ["intensities "]),
+    ],
+)
+def test_a_scan_unlike_those_of_train_is_told_of(seen, change, expected):
+    from re import match
+
+    told = tell_unlike(seen, volumes(3, seed=1, **{"brain_ml": (1350, 1400)} | change), 1, [50.0])
+    assert len(told) == len(expected)
+    for text, pattern in zip(told, expected, strict=True):
+        assert match(pattern, text), text
+
+
+@pytest.mark.parametrize(("ages", "is_told"), [([50.0], 0), ([19.0], 1), ([50.0, 81.0], 1), ([50.0, 73.0], 0), ([], 0)])
+def test_an_age_outside_those_of_train_is_told_of(seen, ages, is_told):
+    told = tell_unlike(seen, volumes(), 3, ages)
+    assert told == ["a predicted age outside the 20-74 years trained on"] * is_told
+
+
+def test_every_difference_is_told_at_once(seen):
+    new = volumes(1, spacing_mm=(2.0, 2.0, 2.0), shape=(91, 109, 91), brain_ml=(300, 301), shift=0.2)
+    assert len(tell_unlike(seen, new, 0, [5.0])) == 5
+
+
+def test_where_many_shapes_were_seen_shapes_say_nothing():
+    of = volumes()
+    of.shapes[:] = [(100 + row, 100, 100) for row in range(N)]
+    ages = np.linspace(20, 80, N)
+    assert len(describe_seen(of, ages, np.arange(8))["shapes"]) == 8
+    seen = describe_seen(of, ages, np.arange(9))
+    assert seen["shapes"] == []
+    assert not [text for text in tell_unlike(seen, volumes(1), 0, []) if "voxels, trained" in text]
+
+
+def test_phantoms_of_another_size_are_told_apart_from_those_of_train(phantom_people, aekit, tmp_path):
+    from aekit.data.volume_cache import Grid, prepare_volumes
+
+    age_years, rows = phantom_people.cohort.age_years, np.arange(40)
+    seen = describe_seen(phantom_people.volumes, age_years, rows)
+    assert tell_unlike(seen, phantom_people.volumes, 7, [30.0]) == []
+    folder = aekit("mri-phantom", "-n", 1, "--size", 24, "--jobs", 1, "-o", tmp_path / "fine").paths[0]
+    finer = prepare_volumes(sorted((folder / "volumes").iterdir()), Grid((16, 16, 16), 12.0), jobs=1)
+    told = tell_unlike(seen, finer, 0, [])
+    assert told[:2] == ["voxels of 8 x 8 x 8 mm, trained on 12 mm", "24x24x24 voxels, trained on 16x16x16"]

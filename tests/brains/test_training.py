@@ -1,0 +1,433 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from aekit.brains.people import Source, gather_people
+from aekit.brains.predictions import brain_data
+from aekit.brains.training import (
+    Augmenter,
+    BrainData,
+    EpochRow,
+    Member,
+    Setting,
+    build_network,
+    measure_norms,
+    stages_of,
+    start_network,
+    start_seed,
+    train_stage,
+)
+from aekit.config import CohortConfig
+from aekit.data.cohort import read_cohort
+from aekit.errors import AekitError, Stopped
+from aekit.models.brain import _penalties as penalties
+
+CPU = torch.device("cpu")
+
+
+def member(n=24, n_held_out=6, *, fold=0, seed=0):
+    return Member(fold, seed, np.arange(n - n_held_out), np.arange(n - n_held_out, n), "val" if n_held_out else "")
+
+
+def trained(who, setting):
+    """Return the networks of all stages and their history."""
+    own, history = {}, []
+    for stage in stages_of(setting.config):
+        torch.manual_seed(start_seed(stage, who))
+        network = start_network(stage, who, setting, own)
+        history += train_stage(network, stage, who, setting)
+        own[stage] = network
+    return own, history
+
+
+def weights(own):
+    return {f"{stage}.{name}": value for stage, net in own.items() for name, value in net.state_dict().items()}
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+# --- norms ---
+
+
+@pytest.mark.parametrize("log_age", [False, True])
+def test_norms_are_means_and_sds_of_the_train_people(toy, log_age):
+    data, train = toy(), np.array([3, 5, 8, 13, 21])
+    found = measure_norms(data, train, log_age=log_age)
+    ages = data.age_years.numpy()[train].astype(float)
+    ages = np.log(ages) if log_age else ages
+    np.testing.assert_allclose([found.age_mean, found.age_sd], [ages.mean(), ages.std()], rtol=1e-5)
+    np.testing.assert_allclose(found.tissue_mean, data.tissues.numpy()[train].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found.tissue_sd, data.tissues.numpy()[train].std(0), rtol=1e-5)
+    cumulative = data.cumulative_ml.numpy()[train]
+    np.testing.assert_allclose(found.cumulative_mean, cumulative.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found.cumulative_sd, np.sqrt(cumulative.var(0).mean()), rtol=1e-5)
+
+
+def test_people_who_are_all_alike_are_refused(toy):
+    data = replace(toy(), age_years=torch.full((24,), 30.0))
+    with pytest.raises(AekitError, match="of one age"):
+        measure_norms(data, np.arange(12), log_age=False)
+    data = toy()
+    data.tissues[:, 1] = 500
+    with pytest.raises(AekitError, match="same volumes"):
+        measure_norms(data, np.arange(12), log_age=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_volumes_there_are_norms_of_age_alone(toy):
+    data = replace(toy(), tissues=torch.empty(24, 0))
+    assert measure_norms(data, np.arange(12), log_age=False).tissue_mean.shape == (0,)
+
+
+# --- the start ---
+
+
+@pytest.mark.parametrize("target", ["absolute", "proportion"])
+@pytest.mark.parametrize("log_age", [False, True])
+def test_networks_start_as_the_ridge_regression_on_the_histogram(toy, brain_config, target, log_age):
+    data = toy(40)
+    if target == "proportion":
+        data = replace(data, tissues=data.tissues / data.tissues.sum(1, keepdim=True))
+    config = brain_config(target=target, log_age=log_age, direct=True)
+    setting, who = Setting(config, data, CPU, "fp32"), member(40, 10)
+    x = data.cumulative_ml.numpy().astype(float)
+    alphas = penalties(torch.from_numpy(np.linalg.svd(x[:30] - x[:30].mean(0), compute_uv=False)))
+    brains = data.take(torch.arange(40), CPU)
+
+    tissues = data.tissues.numpy().astype(float)
+    y = np.log(tissues) if target == "proportion" else tissues
+    said = RidgeCV(alphas, alpha_per_target=True).fit(x[:30], y[:30]).predict(x)
+    if target == "proportion":
+        said = np.exp(said) / np.exp(said).sum(1, keepdims=True)
+    network = start_network("volumes", who, setting, {}).eval()
+    np.testing.assert_allclose(network(*brains[:2]).detach(), said, rtol=2e-4)
+
+    ages = data.age_years.numpy().astype(float)
+    model = RidgeCV(alphas).fit(x[:30], np.log(ages[:30]) if log_age else ages[:30])
+    said = np.exp(model.predict(x)) if log_age else model.predict(x)
+    network = start_network("direct", who, setting, {}).eval()
+    np.testing.assert_allclose(network(*brains[:2]).detach(), said, rtol=2e-4)
+
+
+def test_the_chain_starts_as_its_halves_and_leaves_them_as_they_were(toy, brain_config):
+    setting, who, data = Setting(brain_config(lr=0.01), toy(), CPU, "fp32"), member(), toy()
+    before = {}
+    for stage in ("volumes", "age"):
+        before[stage] = start_network(stage, who, setting, before)
+        train_stage(before[stage], stage, who, setting)
+    kept = {name: value.clone() for name, value in weights(before).items()}
+    chain = start_network("chain", who, setting, before).eval()
+    brains = data.take(torch.arange(24), CPU)
+    tissues, ages = chain(*brains[:2])
+    assert torch.equal(tissues, before["volumes"](*brains[:2]))
+    assert torch.equal(ages, before["age"](tissues))
+    train_stage(chain, "chain", who, setting)
+    assert_same(weights(before), kept)
+    assert not torch.equal(chain(*brains[:2])[0], tissues)
+
+
+def test_every_member_and_stage_starts_from_a_seed_of_its_own():
+    seeds = {
+        start_seed(stage, member(fold=fold, seed=seed))
+        for stage in ("volumes", "age", "chain", "direct")
+        for fold in range(5)
+        for seed in range(5)
+    }
+    assert len(seeds) == 100
+
+
+@pytest.mark.parametrize(
+    ("model", "stages"),
+    [
+        ({"target": "absolute"}, ("volumes", "age", "chain")),
+        ({"target": "proportion", "direct": True}, ("volumes", "age", "chain", "direct")),
+        ({"target": None, "direct": True}, ("direct",)),
+    ],
+)
+def test_what_is_trained_follows_from_the_configuration(brain_config, model, stages):
+    assert stages_of(brain_config(**model)) == stages
+
+
+@pytest.mark.parametrize(
+    ("arch", "histogram", "expected"),
+    [
+        ("strided", None, True),
+        ("base", None, False),
+        ("deep", None, False),
+        ("strided", False, False),
+        ("base", True, True),
+    ],
+)
+def test_the_histogram_is_fed_where_the_architecture_or_the_user_says_so(toy, brain_config, arch, histogram, expected):
+    config = brain_config(arch=arch, histogram=histogram, size=(12, 12, 12))
+    network = build_network("volumes", config, measure_norms(toy(), np.arange(9), log_age=False), 12)
+    assert (network.net.histogram_head is not None) is expected
+
+
+# --- the loop ---
+
+
+def test_what_is_held_out_changes_nothing_in_the_networks(toy, brain_config):
+    data = toy()
+    other = BrainData(data.images.copy(), data.cumulative_ml.clone(), data.tissues.clone(), data.age_years.clone())
+    other.images[18:] *= 0.5
+    other.cumulative_ml[18:] += 100
+    other.tissues[18:] *= 2
+    other.age_years[18:] += 30
+    config = brain_config(direct=True)
+    first, history = trained(member(), Setting(config, data, CPU, "fp32"))
+    second, others = trained(member(), Setting(config, other, CPU, "fp32"))
+    assert_same(weights(first), weights(second))
+    is_train = [row.split == "train" for row in history]
+    assert [row for row in history if row.split == "train"] == [row for row in others if row.split == "train"]
+    assert not all(is_train)
+    assert all(a.loss != b.loss for a, b in zip(history, others, strict=True) if a.split == "val")
+    alone, _ = trained(
+        replace(member(), held_out=np.empty(0, np.int64), held_out_split=""), Setting(config, data, CPU, "fp32")
+    )
+    assert_same(weights(first), weights(alone))
+
+
+def test_a_train_person_does_change_the_networks(toy, brain_config):
+    data = toy()
+    first, _ = trained(member(), Setting(brain_config(), data, CPU, "fp32"))
+    data.age_years[3] += 5
+    second, _ = trained(member(), Setting(brain_config(), data, CPU, "fp32"))
+    changed = {name for name, value in weights(first).items() if not torch.equal(value, weights(second)[name])}
+    assert {name.split(".")[0] for name in changed} == {"age", "chain"}
+
+
+def test_the_history_ends_with_the_loss_that_the_network_has(toy, brain_config):
+    setting, who = Setting(brain_config(epochs=3, arch="base", augment=()), toy(), CPU, "fp32"), member()
+    torch.manual_seed(0)
+    network = start_network("volumes", who, setting, {})
+    history = train_stage(network, "volumes", who, setting)
+    assert [(row.epoch, row.split) for row in history] == [(e, s) for e in (1, 2, 3) for s in ("train", "val")]
+    brains = setting.data.take(torch.from_numpy(who.held_out), CPU)
+    with torch.no_grad():
+        z = (network(*brains[:2]) - brains.tissues) / network.sd
+    assert history[-1].loss == pytest.approx(float((z**2).mean()), rel=1e-5)
+    assert isinstance(history[0], EpochRow)
+    assert not network.training
+
+
+def test_every_train_person_is_shown_once_an_epoch_and_nobody_else(toy, brain_config, monkeypatch):
+    shown = []
+    take = BrainData.take
+
+    def watched(self, rows, device, *, with_images=True):
+        shown.append(rows.tolist())
+        return take(self, rows, device, with_images=with_images)
+
+    who = replace(member(), held_out=np.empty(0, np.int64), train=np.array([1, 2, 4, 7, 9, 11, 12, 15, 16, 20, 23]))
+    setting = Setting(brain_config(epochs=3, batch_size=4), toy(), CPU, "fp32")
+    network = start_network("volumes", who, setting, {})
+    monkeypatch.setattr(BrainData, "take", watched)
+    train_stage(network, "volumes", who, setting)
+    assert [len(rows) for rows in shown] == [6, 5] * 3  # never fewer than a batch, as batch norm needs several
+    epochs = [shown[k] + shown[k + 1] for k in (0, 2, 4)]
+    assert all(sorted(epoch) == who.train.tolist() for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain_config):
+    rates = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    setting, who = Setting(brain_config(epochs=10, lr=0.02, batch_size=9), toy(), CPU, "fp32"), member()
+    own = {}
+    for stage in ("volumes", "age", "chain"):
+        own[stage] = start_network(stage, who, setting, own)
+    try:
+        train_stage(own["volumes"], "volumes", who, setting)
+        train_stage(own["chain"], "chain", who, setting)
+    finally:
+        hook.remove()
+    volumes, chain = rates[:20], rates[20:]  # two batches an epoch
+    assert volumes[0] == pytest.approx(0.01 * 0.02)
+    assert volumes[1] == pytest.approx((0.01 + 0.99 * 0.5) * 0.02)
+    assert volumes[2] == pytest.approx(0.02)
+    assert volumes[11] == pytest.approx(0.01)  # halfway down: (11 / 20 - .1) / .9 = 1 / 2
+    assert all(np.diff(volumes[2:]) < 0)
+    assert volumes[-1] < 0.01 * 0.02
+    assert len(chain) == 10  # half as many epochs, a third of the rate
+    assert max(chain) == pytest.approx(0.02 / 3)
+
+
+def test_the_age_network_never_reads_an_image(toy, brain_config):
+    data = replace(toy(), images=None)
+    setting = Setting(brain_config(), data, CPU, "fp32")
+    network = start_network("age", member(), setting, {})
+    history = train_stage(network, "age", member(), setting)
+    assert history[-1].epoch == 200  # of 18 people: one batch an epoch
+    truth = data.age_years[:18].numpy()
+    said = network(data.tissues[:18]).detach().numpy()
+    assert r2_score(truth, said) > 0.9
+
+
+@pytest.mark.parametrize("stage", ["volumes", "direct"])
+def test_a_loss_that_is_not_a_number_is_an_error_that_names_the_learning_rate(toy, brain_config, stage):
+    data = toy()
+    data.images[5] = np.nan
+    setting = Setting(brain_config(lr=0.25), data, CPU, "fp32")
+    network = start_network(stage, member(), setting, {})
+    with pytest.raises(AekitError, match=rf"^loss: .*epoch 1 of {stage}; lower --lr \(now 0.25\)$"):
+        train_stage(network, stage, member(), setting)
+
+
+def test_a_learning_rate_beyond_reason_is_told_and_not_trained_through(toy, brain_config):
+    setting = Setting(brain_config(lr=1e30, epochs=5, arch="base"), toy(), CPU, "fp32")
+    network = start_network("volumes", member(), setting, {})
+    with pytest.raises(AekitError, match="stopped being finite"):
+        train_stage(network, "volumes", member(), setting)
+
+
+def test_it_stops_within_a_batch(toy, brain_config):
+    calls = []
+
+    def stop():
+        calls.append(1)
+        if len(calls) == 4:
+            raise Stopped("stop", 2)
+
+    setting = Setting(brain_config(epochs=50), toy(), CPU, "fp32", check_stop=stop)
+    network = start_network("volumes", member(), setting, {})
+    with pytest.raises(Stopped):
+        train_stage(network, "volumes", member(), setting)
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_in_either_precision_the_loss_falls_on_people_who_were_not_shown(toy, brain_config, precision):
+    config = brain_config(epochs=15, lr=1e-2, augment=(), histogram=False)
+    setting, who = Setting(config, toy(60), CPU, precision), member(60, 20)
+    torch.manual_seed(0)
+    network = start_network("volumes", who, setting, {})
+    history = [row.loss for row in train_stage(network, "volumes", who, setting) if row.split == "val"]
+    assert history[-1] < 0.95 * history[0]
+    brains = setting.data.take(torch.from_numpy(who.held_out), CPU)
+    grey = network(*brains[:2]).detach().numpy()[:, 0]  # of the three, images of the toy tell grey matter alone
+    assert r2_score(brains.tissues.numpy()[:, 0], grey) > 0.6
+
+
+# --- augmentation ---
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def heads(n=40, size=12):
+    images = torch.zeros(n, 1, size, size, size)
+    images[:, :, 3:-3, 3:-3, 3:-3] = torch.rand(n, 1, size - 6, size - 6, size - 6) + 0.1
+    return images
+
+
+def test_a_flip_mirrors_left_and_right_of_about_half():
+    images = heads()
+    changed = Augmenter(("flip",), 4.0)(images, generator())
+    is_same = [torch.equal(a, b) for a, b in zip(changed, images, strict=True)]
+    is_mirrored = [torch.equal(a, b.flip(1)) for a, b in zip(changed, images, strict=True)]
+    assert all(a != b for a, b in zip(is_same, is_mirrored, strict=True))
+    assert 10 < sum(is_mirrored) < 30
+
+
+@pytest.mark.parametrize(("spacing_mm", "reach"), [(4.0, 1), (2.0, 2), (1.5, 3), (12.0, 1)])
+def test_a_shift_moves_by_whole_voxels_and_no_farther_than_four_millimetres(spacing_mm, reach):
+    images = heads(120)
+    changed = Augmenter(("shift",), spacing_mm)(images, generator())
+    steps = set()
+    for before, after in zip(images[:, 0], changed[:, 0], strict=True):
+        step = tuple(int(a) - 3 for a in torch.nonzero(after).amin(0))
+        steps.add(step)
+        assert torch.equal(torch.roll(before, step, (0, 1, 2)), after)  # nothing reaches the edge, so a roll is a move
+    for axis in range(3):
+        assert {step[axis] for step in steps} == set(range(-reach, reach + 1))
+
+
+def test_what_a_shift_pushes_over_the_edge_does_not_come_in_on_the_other_side():
+    images = torch.ones(60, 1, 5, 5, 5)
+    changed = Augmenter(("shift",), 2.0)(images, generator())
+    kept = {round(float(image.sum())) for image in changed}
+    assert kept <= {a * b * c for a in (3, 4, 5) for b in (3, 4, 5) for c in (3, 4, 5)}
+    assert min(kept) <= 48
+    for image in changed[:, 0]:
+        filled = torch.nonzero(image)
+        box = filled.amax(0) - filled.amin(0) + 1
+        assert int(box.prod()) == len(filled)  # one block: moved, and not wrapped
+
+
+def test_nothing_zooms_the_brain_keeps_its_sum_and_number_of_voxels():
+    images = heads()
+    changed = Augmenter(("flip", "shift"), 2.0)(images, generator())
+    torch.testing.assert_close(changed.sum((1, 2, 3, 4)), images.sum((1, 2, 3, 4)))
+    assert torch.equal((changed > 0).sum((1, 2, 3, 4)), (images > 0).sum((1, 2, 3, 4)))
+
+
+def test_gain_is_one_factor_an_image_of_five_percent():
+    images = heads(400)
+    changed = Augmenter(("gain",), 4.0)(images, generator())
+    inside = images > 0
+    factors = [(a[i] / b[i]) for a, b, i in zip(changed, images, inside, strict=True)]
+    assert all(float(factor.max() - factor.min()) < 1e-5 for factor in factors)
+    means = np.array([float(factor.mean()) for factor in factors])
+    assert means.mean() == pytest.approx(1, abs=4 * 0.05 / math.sqrt(400))
+    assert means.std() == pytest.approx(0.05, rel=0.15)
+    assert not changed[~inside].any()
+
+
+def test_noise_has_its_sd_within_the_brain_and_leaves_the_background_black():
+    images = heads()
+    changed = Augmenter(("noise",), 4.0)(images, generator())
+    inside = images > 0
+    noise = (changed - images)[inside]
+    assert float(noise.std()) == pytest.approx(0.02, rel=0.05)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.001)
+    assert not changed[~inside].any()
+
+
+def test_without_augmentation_images_stay_as_they_are_and_the_seed_decides_the_rest():
+    images = heads(6)
+    assert torch.equal(Augmenter((), 4.0)(images, generator()), images)
+    all_kinds = Augmenter(("flip", "shift", "gain", "noise"), 4.0)
+    assert torch.equal(all_kinds(images, generator(1)), all_kinds(images, generator(1)))
+    assert not torch.equal(all_kinds(images, generator(1)), all_kinds(images, generator(2)))
+    before = images.clone()
+    all_kinds(images, generator())
+    assert torch.equal(images, before)
+
+
+# --- phantoms ---
+
+
+def test_networks_learn_phantoms_that_they_were_not_shown(aekit, tmp_path, brain_config):
+    folder = aekit("mri-phantom", "-n", 60, "--size", 24, "--jobs", 1, "-o", tmp_path / "phantom").paths[0]
+    source = Source(folder / "participants.tsv", folder / "volumes")
+    people = gather_people(
+        read_cohort(source.table), source, CohortConfig(size=(24, 24, 24), spacing_mm=8.0), target="absolute", jobs=1
+    )
+    config = brain_config(direct=True, size=(24, 24, 24), spacing_mm=8.0, epochs=8)
+    data, who = brain_data(people, config), member(60, 20)
+    setting = Setting(config, data, CPU, "fp32")
+    truth = data.take(torch.from_numpy(who.held_out), CPU)
+    start = start_network("volumes", who, setting, {}).eval()
+    own, _ = trained(who, setting)
+    with torch.no_grad():
+        tissues, ages = own["chain"](*truth[:2])
+        for_volumes = [r2_score(truth.tissues, net(*truth[:2])) for net in (start, own["volumes"])]
+        assert for_volumes[1] > max(for_volumes[0], 0.7)  # the image adds to what the histogram says
+        assert min(r2_score(truth.tissues, tissues, multioutput="raw_values")) > 0.5
+        assert r2_score(truth.age_years, own["direct"](*truth[:2])) > 0.4
+        mean = float(data.age_years[who.train].mean())
+        assert (ages - truth.age_years).abs().mean() < 0.8 * (mean - truth.age_years).abs().mean()
