@@ -103,7 +103,19 @@ def _modules_loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split("|"))
 
 
-HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "pandas", "sklearn", "scipy", "PIL", "openTSNE", "bokeh", "nibabel"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "matplotlib",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "PIL",
+    "openTSNE",
+    "bokeh",
+    "nibabel",
+}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train-vae", "--help"], ["--version"]])

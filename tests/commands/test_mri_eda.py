@@ -223,8 +223,8 @@ def test_sites_are_kept_together_on_request_and_an_older_split_is_kept(aekit, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--val", "0.6", "--test", "0.5"], "--val and --test: 0.6 and 0.5 leave nobody for train"),
-        (["--test", "1.5"], "--test: 1.5 is no share"),
+        (["--val", "0.6", "--test-split", "0.5"], "--val and --test-split: 0.6 and 0.5 leave nobody for train"),
+        (["--test-split", "1.5"], "--test-split: 1.5 is no share"),
         (["--group", "sites"], "--group: t.tsv has no column sites (it has participant_id, age, sex, site, gmv"),
         (["--volumes", "nowhere"], "nowhere: "),
         (["--qc", "nowhere.tsv"], "nowhere.tsv: "),

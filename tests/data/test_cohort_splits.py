@@ -151,9 +151,9 @@ def test_people_without_a_site_stay_together():
 @pytest.mark.parametrize(
     ("n", "groups", "message"),
     [
-        (1, None, "--val and --test: 1 person cannot make 3 splits (train, val, test)"),
+        (1, None, "--val and --test-split: 1 person cannot make 3 splits (train, val, test)"),
         (4, None, "--val 0.1: of 4 people none is left for val"),
-        (9, ["A"] * 5 + ["B"] * 4, "--val and --test: 2 groups cannot make 3 splits"),
+        (9, ["A"] * 5 + ["B"] * 4, "--val and --test-split: 2 groups cannot make 3 splits"),
     ],
 )
 def test_too_few_people_for_the_splits_are_refused(n, groups, message):

@@ -191,6 +191,10 @@ def cut_folds(people: People, config: CohortConfig, target: Target | None) -> li
     """
     cohort = people.cohort
     groups = _groups(cohort, config.group)
+    if groups is not None and isinstance(config.test, str) and not config.cv:
+        raise AekitError(
+            f"--group: the column {config.test!r} of --test-split says who is where; leave one of them out"
+        )
     if isinstance(config.test, str):
         split = column_split(cohort, config.test)
     elif config.cv and config.test == 0:

@@ -66,7 +66,7 @@ def mri_eda(
         float, typer.Option("--val", rich_help_panel=options.DATA, help="Share of people for validation.")
     ] = 0.1,
     test: Annotated[
-        float, typer.Option("--test", rich_help_panel=options.DATA, help="Share of people for test.")
+        float, typer.Option("--test-split", rich_help_panel=options.DATA, help="Share of people for test.")
     ] = 0.2,
     split_seed: options.SplitSeed = 0,
     skip_bad: Annotated[
@@ -137,11 +137,11 @@ def mri_eda(
 
 
 def _fractions(val: float, test: float) -> dict[str, float]:
-    for name, share in (("--val", val), ("--test", test)):
+    for name, share in (("--val", val), ("--test-split", test)):
         if not 0 <= share < 1:
             raise AekitError(f"{name}: {share:g} is no share of the people; give a number from 0 up to 1")
     if val + test >= 1:
-        raise AekitError(f"--val and --test: {val:g} and {test:g} leave nobody for train; make them smaller")
+        raise AekitError(f"--val and --test-split: {val:g} and {test:g} leave nobody for train; make them smaller")
     return {"train": 1 - val - test, "val": val, "test": test}
 
 

@@ -270,7 +270,8 @@ def _parse_augment(text: str) -> tuple[Augmentation, ...]:
     known = get_args(Augmentation)
     for name in names:
         if name not in known:
-            raise AekitError(f"--augment: {name!r} is not one of {', '.join(known)}, none{nearest(name, known)}")
+            hint = nearest(name, known) or "; choose of them"
+            raise AekitError(f"--augment: {name!r} is not one of {', '.join(known)}, none{hint}")
     return tuple(name for name in known if name in names)
 
 

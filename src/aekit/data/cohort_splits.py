@@ -56,7 +56,7 @@ def stratified_split(
     if not np.isclose(shares.sum(), 1) or min(fractions.values()) < 0:
         raise ValueError(f"fractions must be positive and add up to one, not {fractions}")
     ages, sexes, keys = _checked(age_years, sex, groups)
-    options = " and ".join(f"--{name}" for name in names if name != "train") or "the table"
+    options = " and ".join(_option(name) for name in names if name != "train") or "the table"
     n_units = len(ages) if keys is None else int(keys.max(initial=-1)) + 1
     if n_units < len(names):
         raise AekitError(
@@ -68,7 +68,7 @@ def stratified_split(
     if not counts.all():
         empty = names[int(np.argmin(counts))]
         raise AekitError(
-            f"--{empty} {fractions[empty]:g}: of {len(ages):,} people none is left for {empty}; "
+            f"{_option(empty)} {fractions[empty]:g}: of {len(ages):,} people none is left for {empty}; "
             "give it more or use a larger table"
         )
     return np.array(names, dtype=object)[places]
@@ -143,6 +143,10 @@ def _checked(
     if len(texts) != len(ages):
         raise ValueError(f"groups must be (N,), not ({len(texts)},) for {len(ages)} people")
     return ages, sexes, np.unique(texts, return_inverse=True)[1].astype(np.int64)
+
+
+def _option(split: str) -> str:
+    return "--test-split" if split == "test" else f"--{split}"
 
 
 def _count(n_units: int, keys: NDArray[np.int64] | None) -> str:

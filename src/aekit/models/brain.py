@@ -25,6 +25,7 @@ _BASE_CHANNELS = 8
 _DEEP_CHANNELS = (8, 16, 32, 64, 64)
 _LEAK = 0.1  # slope of the leaky ReLU below zero
 _AGE_UNITS = 32
+MAX_AGE_YEARS = 120.0
 
 
 class Brains(NamedTuple):
@@ -269,9 +270,10 @@ class AgeScale(nn.Module):
         return ((age_years.log() if self.log_age else age_years) - self.mean) / self.sd
 
     def to_years(self, z: Tensor) -> Tensor:
-        """Return ages in years of z-scores, (B,)."""
+        """Return ages in years of z-scores, (B,), no lower than 0 and no higher than 120, where no person is."""
         age = self.mean + self.sd * z
-        return age.exp() if self.log_age else age
+        # Of few people the networks know little: beyond the ages they saw they may say 500 years.
+        return (age.exp() if self.log_age else age).clamp(0.0, MAX_AGE_YEARS)
 
 
 class _Conv3d(nn.Conv3d):
