@@ -262,7 +262,7 @@ class BrainTrainConfig:
     lr: float | None = None
     weight_decay: float = 0.05
     augment: tuple[Augmentation, ...] = ("flip", "shift", "gain")
-    seeds: int = 1
+    seeds: int = 2
     seed: int = 0
     precision: Precision = "auto"
 

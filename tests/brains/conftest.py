@@ -29,7 +29,7 @@ def brain_config():
 
     def make(**values):
         model = {"target": "absolute", **values}
-        train = {"epochs": 1, "precision": "fp32", **values}
+        train = {"epochs": 1, "precision": "fp32", "seeds": 1, **values}
         data = {"size": (8, 8, 8), "spacing_mm": 12.0, **values}
         parts = ((BrainModelConfig, model), (CohortConfig, data), (BrainTrainConfig, train))
         made = [cls(**{k: v for k, v in part.items() if k in cls.__dataclass_fields__}) for cls, part in parts]

@@ -17,7 +17,8 @@ Labels = npt.NDArray[np.object_] | Sequence[object]
 CONFIDENCE = 0.95
 N_RESAMPLES = 2000
 MISSING = "missing"  # the group of people of whom the group is not known
-_MIN_BOOTSTRAP = 10  # below, many resamples hold the same person several times over and have next to no spread
+_MIN_INTERVAL = 5  # people; of fewer nothing is said of the spread
+_MIN_BOOTSTRAP = 20  # below, resamples with next to no spread make the upper end several times too far
 _MAX_BOOTSTRAP = 5000  # beyond, the bootstrap's quantiles are those of Student's t to a hundredth of the interval
 _MAX_DRAWN = 2**20  # people drawn at a time, for all resamples of a block together: 12 MB
 
@@ -29,7 +30,7 @@ class Score:
     Attributes:
         n: People.
         mae: Mean absolute error in the unit of the truth.
-        mae_low: Lower end of its 95 % interval over people; NaN for a single person.
+        mae_low: Lower end of its 95 % interval over people; NaN for fewer than five people.
         mae_high: Upper end.
         mse_z: Mean squared error of z-scores, of 1 where the SD of these people is predicted by their mean.
         r2: 1 - SSE / sum of squares about the mean of these people; NaN where they are all alike.
@@ -52,7 +53,7 @@ class Difference:
     Attributes:
         n: People.
         difference: MAE of a less MAE of b, in the unit of the truth.
-        low: Lower end of its 95 % interval over people; NaN for a single person.
+        low: Lower end of its 95 % interval over people; NaN for fewer than five people.
         high: Upper end.
     """
 
@@ -70,7 +71,7 @@ class GroupError:
         group: Name of the group.
         n: People.
         mae: Mean absolute error in the unit of the truth.
-        low: Lower end of its 95 % interval over people; NaN for a single person.
+        low: Lower end of its 95 % interval over people; NaN for fewer than five people.
         high: Upper end.
         bias: Mean of prediction less truth.
     """
@@ -159,7 +160,7 @@ def absolute_error_interval(errors: FloatArray, *, n_resamples: int = N_RESAMPLE
 
 
 def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of people's values and its 95 % interval by the studentised bootstrap; NaN ends for one person.
+    """Return the mean of people's values and its 95 % interval by the studentised bootstrap; NaN ends below five.
 
     The errors of few people are skewed, and percentile and BCa intervals of their mean are too short. Of 4,000 samples
     each, with 1,000 resamples, this many 95 % intervals held the true mean (studentised / BCa / percentile), for errors
@@ -170,7 +171,8 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
         exponential  .947 / .919 / .906  .948 / .927 / .919  .951 / .936 / .932  .951 / .941 / .940
         mixture      .885 / .848 / .836  .913 / .889 / .879  .920 / .905 / .897  .951 / .939 / .930
 
-    Below 10 people it is Student's t, which held .92, .90 and .81 at n = 7; beyond 5,000 as well, where both agree.
+    Below 20 people it is Student's t, which held .92, .90 and .81 at n = 7; beyond 5,000 as well, where both agree.
+    Below five there is none.
 
     Args:
         values: One value a person, (N,), N >= 1.
@@ -182,6 +184,8 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
     """
     n = len(values)
     spread = float(np.std(values))
+    if n < _MIN_INTERVAL:
+        return Interval(float(np.mean(values)), np.nan, np.nan)
     if not _MIN_BOOTSTRAP <= n <= _MAX_BOOTSTRAP or spread == 0:
         return mean_interval(values, confidence=CONFIDENCE)
     generator = np.random.default_rng(seed)

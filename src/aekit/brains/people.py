@@ -52,11 +52,13 @@ class People:
         cohort: N people, all with a known age, and with volumes unless only ages are learned.
         volumes: Their scans on the grid, N rows, in the same order.
         left_out: participant_id, file, reason: rows of the table and files that do not take part.
+        n_elsewhere: Scans that lie outside the folder of volumes, where the table's column ``file`` says.
     """
 
     cohort: Cohort
     volumes: PreparedVolumes
     left_out: pd.DataFrame
+    n_elsewhere: int = 0
 
     def tissues(self, target: Target | None) -> npt.NDArray[np.float64]:
         """Return volumes in mL or proportions, (N, 3), or (N, 0) if they are not learned."""
@@ -118,7 +120,9 @@ def gather_people(
     lines += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
     kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
     left_out = pd.DataFrame(lines, columns=["participant_id", "file", "reason"], dtype=object)
-    return People(cohort.subset(kept), _take(prepared, kept), left_out)
+    inside = source.folder.resolve()
+    n_elsewhere = sum(inside not in path.resolve().parents for path in paths)
+    return People(cohort.subset(kept), _take(prepared, kept), left_out, n_elsewhere)
 
 
 def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from aekit.brains.scores import (
 )
 from aekit.brains.training import EpochRow, Member, Setting, Stage, stages_of
 from aekit.checkpoint import Header, read_header, resume_path
-from aekit.config import BrainConfig, Target, to_dict
+from aekit.config import BrainConfig, CohortConfig, Target, to_dict
 from aekit.data.cohort import TISSUES, Cohort, read_cohort
 from aekit.data.volume_cache import N_BINS
 from aekit.device import choose_device, choose_precision, seed_everything, set_threads
@@ -98,7 +99,7 @@ def fill_brain_defaults(config: BrainConfig, cohort: Cohort) -> BrainConfig:
 def brain_run_name(config: BrainConfig) -> str:
     """Return a file name made of what matters, the same for the same options: ``brain-participants-strided-cv5``."""
     model, data, train = config.model, config.data, config.train
-    fresh = BrainConfig()
+    fresh = BrainConfig(data=CohortConfig(val=0.0, test=0.0)) if data.cv else BrainConfig()
     parts = ["brain", Path(data.name).stem, model.arch]
     for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
         for key, value in to_dict(own).items():
@@ -144,7 +145,7 @@ def train_brains(
     if config.model.log_age:
         check_logarithms(people.cohort)
     folds = cut_folds(people, config.data, config.model.target)
-    _say_people(people, folds, reporting)
+    _say_people(people, folds, reporting, drops_outliers=config.data.drop_outliers)
     seed_everything(config.train.seed, device)
     members = [_member(fold, seed, config) for fold in folds for seed in _seeds(config)]
     n_workers = min(n_threads, len(members)) if device.type == "cpu" else 1
@@ -199,29 +200,36 @@ def _member(fold: Fold, seed: int, config: BrainConfig) -> Member:
     return Member(fold.number, seed, fold.train, held_out, split)
 
 
-def _say_people(people: People, folds: list[Fold], reporting: BrainReporting) -> None:
+def _say_people(people: People, folds: list[Fold], reporting: BrainReporting, *, drops_outliers: bool) -> None:
     for repair in people.cohort.repairs:
         reporting.on_message(f"{people.cohort.name}: {repair.what} ({repair.n:,}: {', '.join(repair.examples)})")
     if len(people.left_out):
         counts = people.left_out["reason"].value_counts(sort=False)
         listed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
         reporting.on_message(f"left out: {listed}")
-    for texts, n in _warnings(people).items():
-        reporting.on_message(f"{n:,} of {len(people.cohort):,} volumes: {texts}")
+    if people.n_elsewhere:
+        reporting.on_message(
+            f"{people.n_elsewhere:,} scans are read from where the table's column file says, outside of --volumes; "
+            "--pattern goes by names instead"
+        )
+    for text, n in _warnings(people):
+        reporting.on_message(f"{n:,} of {len(people.cohort):,} volumes: {text}")
     first = folds[0]
     sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
     what = f"{len(people.cohort):,} people, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
     what += f", {len(folds)} folds" if len(folds) > 1 else ""
-    n_dropped = sum(len(fold.dropped) for fold in folds)
-    reporting.on_message(what + (f", {n_dropped} outliers dropped from train" if n_dropped else ""))
+    if drops_outliers:
+        what += f", {sum(len(fold.dropped) for fold in folds)} outliers dropped from train"
+    reporting.on_message(what)
 
 
-def _warnings(people: People) -> dict[str, int]:
-    counts: dict[str, int] = {}
+def _warnings(people: People) -> list[tuple[str, int]]:
+    """Return each warning about volumes once, and how many have it; other numbers do not make it another warning."""
+    found: dict[str, list[str]] = {}
     for texts in people.volumes.warnings.values():
         for text in texts:
-            counts[text] = counts.get(text, 0) + 1
-    return counts
+            found.setdefault(re.sub(r"[\d.,]+", "0", text), []).append(text)
+    return [(texts[0] if len(set(texts)) == 1 else f"{texts[0]}, or the like", len(texts)) for texts in found.values()]
 
 
 def _header(
@@ -297,7 +305,11 @@ def _finish(
 ) -> FinishedBrains:
     # All stages are on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes last:
     # where it is, its companions are.
-    predictions = predict_all(people, folds, ensemble, config, device, reporting.on_data)
+    def on_progress(what: str, done: int, total: int) -> None:
+        reporting.stop()
+        reporting.on_data(what, done, total)
+
+    predictions = predict_all(people, folds, ensemble, config, device, on_progress)
     metrics = metrics_table(predictions)
     write_csv(output.with_suffix(".csv"), pd.DataFrame([asdict(row) for row in ensemble.history]))
     write_csv(output.with_suffix(".predictions.csv"), predictions_table(predictions, people.cohort))

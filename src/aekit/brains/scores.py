@@ -16,6 +16,7 @@ from aekit.data.cohort import Cohort
 
 # What a baseline knows: the true volumes are no rival to a model of the image, they are its ceiling.
 IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
+MIN_FITTED = 10  # people for the line of delta on age
 METRIC_COLUMNS = ("model", "target", "split", "n", "mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
 
 
@@ -52,8 +53,8 @@ def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.Data
     """Return a row a person, model and target.
 
     ``delta`` is predicted less true age. ``delta_corrected`` is without the line of delta on age, which is fitted on
-    other people: on val for train, test and dropped, on the other folds for cv, on the others for a person of val. It
-    is empty where there are no such people, and never goes into an accuracy.
+    other people: on val for test and dropped, on the other folds for cv, on the others for a person of val. It is empty
+    where there are fewer than ten such people, and for train; it never goes into an accuracy.
     """
     ids = cohort.table["participant_id"].to_numpy(object)
     parts = []
@@ -84,7 +85,7 @@ def _corrected(part: Predictions, predictions: list[Predictions]) -> npt.NDArray
         groups = [(np.arange(len(part.rows)) == place, part) for place in range(len(part.rows))]
     elif "cv" in known:
         groups = [(part.fold == number, known["cv"]) for number in np.unique(part.fold)]
-    elif "val" in known:
+    elif "val" in known and part.split != "train":
         groups = [(np.ones(len(part.rows), bool), known["val"])]
     else:
         return corrected
@@ -92,7 +93,7 @@ def _corrected(part: Predictions, predictions: list[Predictions]) -> npt.NDArray
         others = ~np.isin(fit.rows, part.rows[own]) if fit is part else np.ones(len(fit.rows), bool)
         if "cv" in known:
             others &= ~np.isin(fit.fold, part.fold[own])
-        if others.sum() >= 3:
+        if others.sum() >= MIN_FITTED:
             corrected[own] = age_corrected_delta(
                 part.truth[own], part.prediction[own], fit_age=fit.truth[others], fit_predicted=fit.prediction[others]
             )

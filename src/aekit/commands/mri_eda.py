@@ -64,7 +64,7 @@ def mri_eda(
     ] = None,
     val: Annotated[
         float, typer.Option("--val", rich_help_panel=options.DATA, help="Share of people for validation.")
-    ] = 0.1,
+    ] = 0.15,
     test: Annotated[
         float, typer.Option("--test-split", rich_help_panel=options.DATA, help="Share of people for test.")
     ] = 0.2,
@@ -117,6 +117,7 @@ def mri_eda(
                 pattern=pattern,
                 on_progress=progress.on_data,
             )
+        _say_elsewhere(scans, volumes, console)
     parameters: dict[str, Any] = {
         "command": "mri-eda",
         "table": cohort.name,
@@ -134,6 +135,16 @@ def mri_eda(
     report = _write_report(folder, study, reading, scans, failed, parameters)
     _say(study, reading, failed, console)
     console.result(report, **_facts(study, reading, scans, failed))
+
+
+def _say_elsewhere(scans: Scans, folder: Path, console: Console) -> None:
+    inside = folder.resolve()
+    n = sum(path is not None and inside not in path.resolve().parents for path in scans.matched.paths)
+    if n:
+        console.message(
+            f"{n:,} scans are read from where the table's column file says, outside of --volumes; "
+            "--pattern goes by names instead"
+        )
 
 
 def _fractions(val: float, test: float) -> dict[str, float]:

@@ -84,11 +84,15 @@ def mri_train(
         ),
     ] = None,
     val: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--val", rich_help_panel=options.DATA, metavar="SHARE", help="Share that validates; not with --cv."
+            "--val",
+            rich_help_panel=options.DATA,
+            metavar="SHARE",
+            help="Share that validates; not with --cv.",
+            show_default="0.15",
         ),
-    ] = 0.15,
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -203,7 +207,7 @@ def mri_train(
             spacing_mm=spacing,
             correct_bias=correct_bias,
             cv=cv,
-            val=0.0 if cv else val,
+            val=_default_val(val, cv=cv),
             test=_parse_split(test_split, cv=cv),
             group=group,
             split_seed=split_seed,
@@ -252,6 +256,12 @@ def _parse_size(text: str) -> tuple[int, int, int]:
     if len(sides) not in (1, 3) or not all(side.isdecimal() for side in sides):
         raise AekitError(f"--size: {text!r} is no size; give one number or XxYxZ, as 48 or 40x48x40")
     return int(sides[0]), int(sides[len(sides) // 2]), int(sides[-1])
+
+
+def _default_val(val: float | None, *, cv: int) -> float:
+    if cv and val:
+        raise typer.BadParameter("not with --cv, where each fold is held out once", param_hint="--val")
+    return 0.0 if cv else 0.15 if val is None else val
 
 
 def _parse_split(text: str | None, *, cv: int) -> float | str:

@@ -453,7 +453,13 @@ def _check_bad(job: _Job, bad: dict[int, str], *, skip_bad: bool) -> None:
     if not bad or (skip_bad and len(bad) < len(job.paths)):
         return
     first = next(iter(bad))
-    mend = "give other files" if len(bad) == len(job.paths) else "mend them, or leave them out with --skip-bad"
+    mend = (
+        "mend it, or give another"
+        if len(job.paths) == 1
+        else "give other files"
+        if len(bad) == len(job.paths)
+        else "mend them, or leave them out with --skip-bad"
+    )
     if len(bad) == 1:
         raise AekitError(f"{shown(job.paths[first])}: {bad[first]}; {mend.replace('them', 'it')}")
     named = [f"{shown(job.paths[row].name)} ({bad[row]})" for row in list(bad)[:MAX_NAMED]]
