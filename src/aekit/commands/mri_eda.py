@@ -9,6 +9,7 @@ import typer
 
 from aekit import options
 from aekit.commands.cohort_checks import Failed, Reading, find_failed
+from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table
 from aekit.commands.cohort_report import build_sections
 from aekit.commands.cohort_scans import Scans, check_scans, files_table, unmatched_table
 from aekit.commands.cohort_study import Study, add_columns, study_cohort
@@ -29,39 +30,19 @@ _PASS |= {"0": False, "0.0": False, "fail": False, "false": False, "no": False}
 
 
 def mri_eda(
-    table: Annotated[
-        Path,
-        typer.Argument(metavar="TABLE", help="Participants: BIDS participants.tsv, CSV, with participant_id and age."),
-    ],
+    table: Table,
     volumes: Annotated[
         Path | None,
         typer.Option(
             "--volumes", rich_help_panel=options.DATA, help="Folder of the scans (.nii, .nii.gz, .npy), to check."
         ),
     ] = None,
-    pattern: Annotated[
-        str | None,
-        typer.Option(
-            "--pattern",
-            rich_help_panel=options.DATA,
-            help="Which file is whose, as '{id}/anat/*_T1w.nii.gz'.",
-            show_default="column file, or the id in the name",
-        ),
-    ] = None,
+    pattern: Pattern = None,
     qc: Annotated[
         Path | None,
         typer.Option("--qc", rich_help_panel=options.DATA, help="Table of participant_id and qc (1 pass, 0 fail)."),
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            rich_help_panel=options.DATA,
-            metavar="COLUMN",
-            help="Keep people who share this column, as site, in one split.",
-            show_default="none",
-        ),
-    ] = None,
+    group: Group = None,
     val: Annotated[
         float, typer.Option("--val", rich_help_panel=options.DATA, help="Share of people for validation.")
     ] = 0.15,
@@ -69,10 +50,7 @@ def mri_eda(
         float, typer.Option("--test-split", rich_help_panel=options.DATA, help="Share of people for test.")
     ] = 0.2,
     split_seed: options.SplitSeed = 0,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", rich_help_panel=options.DATA, help="Leave out and list rows that cannot be used."),
-    ] = False,
+    skip_bad: SkipBad = False,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from aekit import options
 from aekit.commands.checkpoints import choose_target
-from aekit.commands.mri_train import VoxelSize
+from aekit.commands.cohort_options import SkipBad, VoxelSize
 from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError
 
@@ -34,10 +34,7 @@ def mri_predict(
         ),
     ],
     voxel_size: VoxelSize = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", rich_help_panel=options.DATA, help="Leave out volumes that cannot be used."),
-    ] = False,
+    skip_bad: SkipBad = False,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from aekit import options
+from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table, VoxelSize
 from aekit.config import Augmentation, BrainArch, BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, Target
 from aekit.console import Console, TrainingProgress, stop_on_signals
 from aekit.errors import AekitError, Stopped, nearest
@@ -17,35 +18,10 @@ if TYPE_CHECKING:
 
     from aekit.brains.runs import FinishedBrains
 
-Table = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE", help="Participants: BIDS participants.tsv or CSV with participant_id, age, gmv, wmv, csfv."
-    ),
-]
 Volumes = Annotated[
     Path,
     typer.Option(
         "--volumes", rich_help_panel=options.DATA, help="Folder of skull-stripped T1 volumes: .nii, .nii.gz, .npy."
-    ),
-]
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        "--pattern",
-        rich_help_panel=options.DATA,
-        help="Which file is whose, as '{id}/anat/*_T1w.nii.gz'.",
-        show_default="column file, or the id in the name",
-    ),
-]
-VoxelSize = Annotated[
-    float | None,
-    typer.Option(
-        "--voxel-size",
-        rich_help_panel=options.DATA,
-        metavar="MM",
-        help="Edge of a voxel of .npy files, which do not say.",
-        show_default="1",
     ),
 ]
 
@@ -93,25 +69,13 @@ def mri_train(
             show_default="0.15",
         ),
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            rich_help_panel=options.DATA,
-            metavar="COLUMN",
-            help="Keep people who share this column, as site, in one split.",
-            show_default="none",
-        ),
-    ] = None,
+    group: Group = None,
     split_seed: options.SplitSeed = 0,
     drop_outliers: Annotated[
         bool,
         typer.Option("--drop-outliers", rich_help_panel=options.DATA, help="Leave outliers out of train, only there."),
     ] = False,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", rich_help_panel=options.DATA, help="Leave out and list bad rows and volumes."),
-    ] = False,
+    skip_bad: SkipBad = False,
     arch: Annotated[
         BrainArch,
         typer.Option("--arch", rich_help_panel=options.MODEL, help="Network that reads the image; strided is fastest."),
