@@ -257,10 +257,10 @@ def hypotheses_table(result: dict) -> str:
         difference = ""
         if row["difference"] is not None:
             difference = f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        ends = "" if row["mae_low"] is None else f" [{row['mae_low']:.2f}, {row['mae_high']:.2f}]"
         lines.append(
             f"| {row['hypothesis']} | {row['model']} | {row['split']} | {row['n']} "
-            f"| {row['mae']:.2f} [{row['mae_low']:.2f}, {row['mae_high']:.2f}] | {row['mse_z']:.3f} "
-            f"| {volumes} | {difference} |"
+            f"| {row['mae']:.2f}{ends} | {row['mse_z']:.3f} | {volumes} | {difference} |"
         )
     return "\n".join(lines)
 
