@@ -47,7 +47,7 @@ check: install
 bench: install
 	$(BIN)/python benchmarks/foundation.py
 	$(BIN)/python benchmarks/latent.py
-	$(BIN)/python benchmarks/brains.py
+	$(BIN)/python benchmarks/mri.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -29,15 +29,16 @@ def machine() -> str:
 
 def write() -> None:
     """Fill every measured part into its place; what was not measured here stays as it stands in RESULTS.md."""
-    import brains
+
     import foundation
     import latent
+    import mri
 
     tables = {
         "accuracy": foundation.accuracy_table,
         "speed": foundation.speed_table,
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
-        **{name: getattr(brains, f"{name}_table") for name in brains.PARTS},
+        **{name: getattr(brains, f"{name}_table") for name in mri.PARTS},
     }
     head = (HERE / "RESULTS.head.md").read_text()
     results = HERE / "RESULTS.md"

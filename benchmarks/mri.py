@@ -1,7 +1,7 @@
 """Measure the commands for brains: phantoms, the cache, the report, and how well volumes and ages are read.
 
-    AEKIT_DATA=... python benchmarks/brains.py           # all parts, about an hour on two cores
-    AEKIT_DATA=... python benchmarks/brains.py phantoms ixi
+    AEKIT_DATA=... python benchmarks/mri.py           # all parts, about an hour on two cores
+    AEKIT_DATA=... python benchmarks/mri.py phantoms ixi
 
 The parts: `phantoms` (make 466 brains of 96^3), `caching`, `eda`, `ixi` (181 real brains, five folds, three seeds),
 `heads` (the phantoms, strided), `hypotheses` (study 1b's table on the phantoms). Each part is written to runs/bench/
