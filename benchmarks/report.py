@@ -29,7 +29,6 @@ def machine() -> str:
 
 def write() -> None:
     """Fill every measured part into its place; what was not measured here stays as it stands in RESULTS.md."""
-
     import foundation
     import latent
     import mri
@@ -38,7 +37,7 @@ def write() -> None:
         "accuracy": foundation.accuracy_table,
         "speed": foundation.speed_table,
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
-        **{name: getattr(brains, f"{name}_table") for name in mri.PARTS},
+        **{name: getattr(mri, f"{name}_table") for name in mri.PARTS},
     }
     head = (HERE / "RESULTS.head.md").read_text()
     results = HERE / "RESULTS.md"
