@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help install demo test test-real check bench clean
+.PHONY: help install demo test test-slow test-real check bench clean
 
 help:
 	@echo "make demo       train on bundled digits and synthetic brains, and look at all of it: runs/demo/"
-	@echo "make test       the tests (make test-real: those on the data under AEKIT_DATA)"
+	@echo "make test       the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
 	@echo "make clean      remove the virtual environment and caches; runs/ stays"
@@ -35,6 +35,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-slow: install
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 test-real: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m real_data

@@ -35,6 +35,7 @@ def test_what_one_command_prints_the_next_one_reads(tmp_path):
     assert len(lines) == 61
 
 
+@pytest.mark.slow
 def test_several_checkpoints_come_through_stdin(tmp_path):
     script = f"for d in 2 3; do aekit train-ae {QUICK} --latent $d; done | aekit evaluate - -o out --quiet"
     done = _shell(script, tmp_path)
@@ -43,6 +44,7 @@ def test_several_checkpoints_come_through_stdin(tmp_path):
     assert all((tmp_path / line).is_file() for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_a_sweep_feeds_a_comparison_and_an_interrupted_reader_ends_it_quietly(tmp_path):
     sweep = f"aekit sweep {QUICK} --model ae --latent 2,3,4 -o grid"
     done = _shell(f"{sweep} | aekit pca-compare - -o out/pca.png -q | xargs ls", tmp_path)
@@ -55,6 +57,7 @@ def test_a_sweep_feeds_a_comparison_and_an_interrupted_reader_ends_it_quietly(tm
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_makefile_target_repeats_safely(tmp_path):
     makefile = "vae.safetensors:\n\t$(AEKIT) train-vae $(QUICK) --resume -o $@\n"
     makefile += "codes.csv: vae.safetensors\n\t$(AEKIT) encode $< -o $@ -q\n"

@@ -58,7 +58,12 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kill_with", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+    ("kill_with", "exit_code"),
+    [
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGINT, 130),
+    ],
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, kill_with, exit_code):
     output = tmp_path / "x.safetensors"

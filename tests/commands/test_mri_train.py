@@ -482,6 +482,7 @@ def environment():
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_the_phantom_goes_through_a_pipe(tmp_path):
     fast = "--size 8 --spacing 24 --epochs 1 --seeds 1 --threads 1 --device cpu --quiet"
     line = (
@@ -495,6 +496,7 @@ def test_the_phantom_goes_through_a_pipe(tmp_path):
     assert read_header(tmp_path / "m.safetensors")["data"]["people"] == 30
 
 
+@pytest.mark.slow
 def test_a_signal_stops_it_and_resume_goes_on(phantom_cohort, mri_train, tmp_path):
     command = ["aekit", "mri-train", phantom_cohort / "participants.tsv", "--volumes", phantom_cohort / "volumes"]
     options = [*map(str, FAST), "--epochs", "20", "--precision", "fp32", "--quiet", "-o", "m.safetensors"]

@@ -182,6 +182,7 @@ def test_a_run_that_diverges_is_recorded_and_the_rest_goes_on(aekit, tmp_path):
     assert "finite" in table["error"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
 def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(tmp_path):
     command = [sys.executable, "-m", "aekit", "sweep", "--data", "digits", "--epochs", "5000", "--latent", "2-5"]

@@ -156,7 +156,7 @@ def read_paths(arguments: list[str], console: Console | None = None, *, any_kind
         if paths.setdefault(path.resolve(), path) is not path and console is not None:
             console.message(f"{path}: is named twice; it is taken once")
     for path in () if any_kind else paths.values():
-        if read_header(path)["model"].get("kind") == "brain":
+        if path.is_file() and read_header(path)["model"].get("kind") == "brain":
             raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
     return list(paths.values())
 
