@@ -322,3 +322,10 @@ def cache_folder() -> Path:
     if folder := os.environ.get("AEKIT_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aekit"
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use, which a container or a batch scheduler may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

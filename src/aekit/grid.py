@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ import torch
 
 from aekit.artifacts import refuse_unwritable
 from aekit.checkpoint import Header
-from aekit.config import RunConfig, Split
+from aekit.config import RunConfig, Split, count_cores
 from aekit.data import read_images
 from aekit.data.splits import Progress
 from aekit.device import choose_device
@@ -141,7 +140,7 @@ def _read_all(cells: list[Cell], machine: Machine, on_data: Progress) -> int:
 
 def _share(machine: Machine, n_cells: int, jobs: int | None, image_bytes: int) -> list[Machine]:
     """Return the machine as each of the workers that run at a time sees it."""
-    n_cores = _n_cores()
+    n_cores = count_cores()
     device = choose_device(machine.device)
     devices = [machine.device]
     if device.type == "cuda" and ":" not in machine.device:
@@ -152,11 +151,6 @@ def _share(machine: Machine, n_cells: int, jobs: int | None, image_bytes: int) -
     n_workers = min(jobs, n_cells)
     threads = machine.threads or max(1, n_cores // n_workers)
     return [replace(machine, device=devices[i % len(devices)], threads=threads) for i in range(n_workers)]
-
-
-def _n_cores() -> int:
-    # The cores that this process may use, which a container or a batch scheduler may have made fewer.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _free_bytes() -> float:

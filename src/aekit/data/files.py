@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from aekit.config import count_cores
 from aekit.data.decode import BadImage, Header, decode, read_header
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
@@ -167,19 +167,13 @@ def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int)
     no more processor time than one thread, and processes half a second more to start.
     """
     blocks = [range(row, min(row + n_rows, len(job.files))) for row in range(0, len(job.files), n_rows)]
-    pool = ThreadPoolExecutor(_n_cores())
+    pool = ThreadPoolExecutor(count_cores())
     try:
         for rows, result in zip(blocks, pool.map(work, blocks), strict=True):
             job.report(what, rows.stop)
             yield result
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C the rest is not worth waiting for
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_bad(job: Job, bad: dict[int, str]) -> None:

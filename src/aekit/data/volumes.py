@@ -26,6 +26,7 @@ import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 from scipy import ndimage
 
+from aekit.config import count_cores
 from aekit.data.splits import Progress, shown
 from aekit.errors import AekitError
 
@@ -269,7 +270,7 @@ def check_volume(path: Path) -> VolumeCheck:
 def in_threads(work: Callable[[Any], T], items: Sequence[Any], *, jobs: int | None) -> Iterator[T]:
     """Yield what ``work`` makes of each item, in their order, computed by ``jobs`` threads; None takes every core."""
     # Threads, as unpacking, hashing and matrix products leave the interpreter's lock: no start, no copies between.
-    pool = ThreadPoolExecutor(jobs or _n_cores())
+    pool = ThreadPoolExecutor(jobs or count_cores())
     try:
         yield from pool.map(work, items)
     finally:
@@ -546,12 +547,6 @@ def _largest_filled(mask: Mask) -> Mask:
     outside, _ = ndimage.label(np.pad(~largest, 1, constant_values=True))
     found[box] = outside[1:-1, 1:-1, 1:-1] != outside[0, 0, 0]
     return found
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_hidden(path: Path) -> bool:
