@@ -37,6 +37,10 @@ MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 Header = dict[str, Any]
 
 
+class NotAModelError(AekitError):
+    """A file that is whole, but holds something else than a model, such as codes."""
+
+
 def read_header(path: Path) -> Header:
     """Return what a checkpoint says of itself, after checking that the file is whole.
 
@@ -56,7 +60,7 @@ def read_header(path: Path) -> Header:
         raise _not_a_checkpoint(path) from error
     metadata = head.pop("__metadata__", {}) if isinstance(head, dict) else {}
     if not isinstance(metadata, dict) or "aekit" not in metadata:
-        raise AekitError(f"{path}: was written by another program; give a checkpoint that aekit trained")
+        raise NotAModelError(f"{path}: was written by another program; give a checkpoint that aekit trained")
     header = _parse_metadata(path, metadata["aekit"])
     try:
         end = max((entry["data_offsets"][1] for entry in head.values()), default=0)
@@ -73,7 +77,7 @@ def _parse_metadata(path: Path, text: object) -> Header:
     except (ValueError, RecursionError) as error:
         raise AekitError(f"{path}: its header is damaged; train it again") from error
     if isinstance(header, dict) and "command" in header:
-        raise AekitError(f"{path}: holds what aekit {header['command']} made, not a model; give a checkpoint")
+        raise NotAModelError(f"{path}: holds what aekit {header['command']} made, not a model; give a checkpoint")
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise AekitError(f"{path}: its header is damaged; train it again")
     if header["format"] > FORMAT:

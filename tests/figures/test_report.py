@@ -1,11 +1,27 @@
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
 
 from aekit.artifacts import write_png
-from aekit.figures.report import Bullets, Fact, Facts, Paragraph, Picture, Section, Table, build_report
+from aekit.figures.report import (
+    Bullets,
+    Code,
+    Details,
+    Fact,
+    Facts,
+    Link,
+    Paragraph,
+    Picture,
+    Row,
+    Section,
+    Subsection,
+    Table,
+    build_report,
+)
 from aekit.figures.style import build_figure, figure_style
 
 NASTY = '<script>alert("x")</script> & $a_1$'
@@ -58,7 +74,7 @@ def test_whatever_the_text_it_is_shown_and_never_run(png):
 def test_the_page_needs_nothing_from_outside(png):
     page = build_report([Section("a", [Picture(png, "x")])], title="t", parameters={})
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
-    assert "http" not in page
+    assert "://" not in page
     assert "@import" not in page
 
 
@@ -91,3 +107,35 @@ def test_the_same_report_has_the_same_bytes(png):
         build_report([Section("s", every_block(png, "x"))], title="t", parameters={"b": 1, "a": 2}) for _ in range(2)
     ]
     assert made[0] == made[1]
+
+
+def test_blocks_within_blocks_are_shown_and_never_run():
+    inner = [Code(NASTY), Table([NASTY], [[NASTY]]), Paragraph("half a pair: \ud800")]
+    part = Subsection(NASTY, "_1", [Details(NASTY, inner), Row([inner, [Paragraph(NASTY)]])])
+    link = Table(["to"], [[Link(NASTY, "_1")]])
+    page = build_report([Section("a", [link]), Section("b", [part]), Section("c", [])], title="t", parameters={})
+    read = Reader(page)
+    assert "script" not in {tag for tag, _ in read.tags}
+    assert read.text.count(NASTY) == 11
+    assert [attrs["href"] for tag, attrs in read.tags if tag == "a"] == ["#b", "#_1", "#c", "#_1"]
+    assert page.encode().decode() == page
+
+
+def test_a_table_to_sort_is_aligned_by_what_is_in_its_columns_and_keeps_all_digits():
+    rows = [["a", 0.123456789, "7", True, 12345.678], ["", float("nan"), "", False, 2.5]]
+    page = build_report(
+        [Section("s", [Table(["w", "x", "n", "y", "big"], rows, n_left=None, sortable=True)])], title="t", parameters={}
+    )
+    assert '<td class="left">a</td><td title="0.123456789">0.1235</td><td>7</td><td class="left">yes</td>' in page
+    assert '<td title="12345.678">12,346</td>' in page
+    assert '<td class="left"></td><td></td><td></td><td class="left">no</td><td>2.5</td>' in page
+
+
+def test_only_the_style_and_script_of_the_page_are_allowed():
+    for sortable in (False, True):
+        table = Table(["x"], [[1]], sortable=sortable)
+        page = build_report([Section("s", [table])], title="t", parameters={})
+        allowed = set(re.findall(r"'sha256-([^']*)'", page))
+        own = re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", page, flags=re.DOTALL)
+        assert allowed == {b64encode(sha256(text.encode()).digest()).decode() for text in own}
+        assert len(own) == 1 + sortable

@@ -1,0 +1,243 @@
+"""The page of ``aekit report``: the results of folders as sections, a folder each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from aekit.checkpoint import Header
+from aekit.commands.report_files import PngFile, Results, TableFile, group_files, is_number
+from aekit.commands.report_runs import describe, details, flatten, is_brain, options_of, overview
+from aekit.figures.report import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Fact,
+    Facts,
+    Paragraph,
+    Picture,
+    Row,
+    Section,
+    Subsection,
+    Table,
+)
+
+MAX_JSON_CHARACTERS = 20_000
+N_NAMED = 20
+# These show images, whose pixels must stay sharp.
+_MOSAICS = ("reconstruct", "sample", "interpolate")
+
+
+def build_sections(results: Results, *, title: str, max_rows: int, max_mb: float) -> list[Section]:
+    """Return the sections: what there is, the runs side by side, and the files of each folder.
+
+    Args:
+        results: What was found.
+        title: What the folder that was searched is called.
+        max_rows: Rows of a table that are shown.
+        max_mb: Megabytes of figures that are shown, to say so where some are left out.
+    """
+    names = [*results.figures, *results.tables, *results.values, *results.runs]
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
+    groups = {
+        head: files
+        for folder in sorted(folders)
+        for head, files in group_files(folders[folder], [n for n in folders[folder] if n in results.runs]).items()
+    }
+    # An underscore is in no anchor that is made of a heading.
+    anchors = {head: f"_{number}" for number, head in enumerate(groups, start=1)}
+    sections = [_summary(results, max_mb)]
+    if results.runs:
+        sections.append(_runs(results.runs, {name: anchors[_head(name)] for name in results.runs}))
+    for folder in sorted(folders):
+        own = [head for head in groups if head.rpartition("/")[0] == folder]
+        parts = [_group(head, groups[head], results, anchor=anchors[head], max_rows=max_rows) for head in own]
+        sections.append(Section(folder or title, parts))
+    return sections
+
+
+def _head(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+# --- what there is ---
+
+
+def _summary(results: Results, max_mb: float) -> Section:
+    counts = {
+        "Runs": len(results.runs),
+        "Unfinished runs": len(results.unfinished),
+        "Figures": len(results.figures),
+        "Tables": len(results.tables) + len(results.values),
+        "Files that cannot be read": len(results.unreadable),
+    }
+    always = ("Runs", "Figures", "Tables")
+    facts = Facts([Fact(label, f"{n:,}") for label, n in counts.items() if n or label in always])
+    warnings = [_unfinished(name, header) for name, header in results.unfinished.items()]
+    warnings += _cut([f"{name}: {reason}" for name, reason in results.unreadable.items()], "cannot be read")
+    if results.left_out:
+        first = ", ".join(results.left_out[:N_NAMED]) + (", ..." if len(results.left_out) > N_NAMED else "")
+        warnings.append(
+            f"{len(results.left_out):,} of {len(results.figures):,} figures are left out: all together would be more "
+            f"than {max_mb:g} MB (--max-mb): {first}"
+        )
+    blocks: list[Block] = [facts]
+    if warnings:
+        blocks.append(Bullets(warnings, are_warnings=True))
+    notes = []
+    if results.pages:
+        notes.append("Pages of their own in these folders: " + ", ".join(results.pages[:N_NAMED]) + ".")
+    if results.others:
+        listed = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(results.others.items()))
+        notes.append(f"Other files, not shown: {listed}.")
+    return Section("Summary", [*blocks, *([Bullets(notes)] if notes else [])])
+
+
+def _cut(lines: list[str], what: str) -> list[str]:
+    return lines if len(lines) <= N_NAMED else [*lines[:N_NAMED], f"{len(lines) - N_NAMED:,} more files {what}"]
+
+
+def _unfinished(name: str, header: Header) -> str:
+    state = header.get("state")
+    done = state.get("epoch", "?") if isinstance(state, dict) else "?"
+    what = "stages" if is_brain(header) else f"of {header['train'].get('epochs', '?')} epochs"
+    return f"{name}: unfinished ({describe(header)}), {done} {what} done; its command and --resume go on with it"
+
+
+# --- runs ---
+
+
+def _runs(runs: Mapping[str, Header], anchors: Mapping[str, str]) -> Section:
+    kinds = {"Autoencoders": False, "Brains": True}
+    blocks: list[Block] = []
+    for kind, brain in kinds.items():
+        own = {name: header for name, header in runs.items() if is_brain(header) == brain}
+        if own:
+            blocks.append(Paragraph(_how_to_read(own, brain=brain)))
+            blocks += overview(own, anchors, caption=kind)
+    return Section("Runs", blocks)
+
+
+def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
+    if brain:
+        return (
+            "Mean absolute errors (MAE) of people who were held out, ages in years; less is better. Age is read off "
+            "the image by way of tissue volumes, directly, or off the true volumes; the mean age is the floor."
+        )
+    losses = {str(header["model"].get("loss")) for header in runs.values()}
+    betas = {str(options_of(header)["beta"]) for header in runs.values() if "beta" in options_of(header)}
+    text = "Means an image after the epoch whose weights were kept, KL and likelihoods in nats; less is better."
+    if len(losses) > 1:
+        text += " Likelihoods of different loss do not compare."
+    elif len(betas) > 1:
+        text += " Totals of different beta do not compare."
+    if len({options_of(header)["test images"] for header in runs.values()}) > 1:
+        text += " Figures of different test images do not compare."
+    return text
+
+
+# --- files ---
+
+
+def _group(head: str, names: Sequence[str], results: Results, *, anchor: str, max_rows: int) -> Subsection:
+    """Return what belongs together: a run's options first, then figures, each beside the tables of its name."""
+    blocks: list[Block] = []
+    if (run := f"{head}.safetensors") in results.runs:
+        blocks += [Paragraph(describe(results.runs[run])), details(run, results.runs[run])]
+    stems: dict[str, list[list[Block]]] = {}
+    for name in names:
+        columns = stems.setdefault(_head(name), [[], []])
+        if name in results.figures:
+            columns[0] += _figure(name, results.figures[name])
+        elif name in results.tables:
+            columns[1].append(_table(name, results.tables[name]))
+        elif name in results.values:
+            columns[1] += _values(name, results.values[name], max_rows)
+    blocks += [Row([column for column in columns if column]) for columns in stems.values() if any(columns)]
+    return Subsection(head.rpartition("/")[2], anchor, blocks)
+
+
+def _file(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _figure(name: str, figure: PngFile) -> list[Block]:
+    if figure.png is None:
+        return [Paragraph(f"{_file(name)} is left out for its size.")]
+    command = figure.parameters.get("command")
+    by = f", by aekit {command}" if isinstance(command, str) else ""
+    blocks: list[Block] = [Picture(figure.png, f"{_file(name)}{by}", _file(name), has_pixels=command in _MOSAICS)]
+    return blocks + _made_by(figure.parameters)
+
+
+def _made_by(parameters: dict[str, Any]) -> list[Block]:
+    if not parameters:
+        return []
+    rows = list(flatten(parameters).items())
+    return [Details("What made it", [Table(["parameter", "value"], rows, n_left=2, wrap=["value"])])]
+
+
+def _table(name: str, table: TableFile) -> Block:
+    n_shown = len(table.rows)
+    if not table.rows:
+        return Paragraph(f"{_file(name)}: no rows.")
+    rows = f"{table.n_rows:,} row{'s' * (table.n_rows != 1)}"
+    if n_shown < table.n_rows:
+        rows = f"the first {n_shown:,} of {rows}"
+    if len(table.columns) < table.n_columns:
+        rows += f", the first {len(table.columns)} of {table.n_columns:,} columns"
+    return Table(table.columns, table.rows, caption=f"{_file(name)}: {rows}", n_left=None, sortable=True)
+
+
+def _values(name: str, values: Any, max_rows: int) -> list[Block]:
+    """Return a .json file: numbers with standard errors as a table, lists of objects as others, the rest as text."""
+    if not isinstance(values, dict):
+        values = {"": values}
+    rest = {key: value for key, value in values.items() if key != "parameters"}
+    parameters = values.get("parameters")
+    blocks: list[Block] = []
+    if scalars := _scalars(name, rest):
+        blocks.append(scalars)
+    for key, value in list(rest.items()):
+        if _is_rows(value):
+            blocks.append(_objects(f"{_file(name)} {key}".strip(), rest.pop(key), max_rows))
+        elif not isinstance(value, (dict, list)):
+            del rest[key]
+    if rest or not values:
+        text = json.dumps(rest.get("", rest), indent=1)
+        cut = "\n..." if len(text) > MAX_JSON_CHARACTERS else ""
+        more = "the rest" if blocks else "its text"
+        blocks.append(Details(f"{_file(name)}: {more}", [Code(text[:MAX_JSON_CHARACTERS] + cut)]))
+    return blocks + (_made_by(parameters) if isinstance(parameters, dict) else [])
+
+
+def _scalars(name: str, values: dict[str, Any]) -> Table | None:
+    plain = {key: value for key, value in values.items() if not isinstance(value, (dict, list))}
+    errors = {key for key in plain if key.endswith("_error") and is_number(plain.get(key.removesuffix("_error")))}
+    rows = [[key, value, plain.get(f"{key}_error")] for key, value in plain.items() if key not in errors]
+    if not rows:
+        return None
+    columns = ["measure", "value", "standard error"]
+    if not errors:
+        columns, rows = columns[:2], [row[:2] for row in rows]
+    return Table(columns, rows, caption=_file(name), n_left=None, sortable=True)
+
+
+def _is_rows(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(row, dict) and not any(isinstance(x, (dict, list)) for x in row.values()) for row in value)
+    )
+
+
+def _objects(name: str, objects: list[dict[str, Any]], max_rows: int) -> Table:
+    columns = list(dict.fromkeys(key for row in objects for key in row))
+    rows = [[row.get(column) for column in columns] for row in objects[:max_rows]]
+    n = f"the first {max_rows:,} of {len(objects):,} rows" if len(objects) > max_rows else f"{len(objects):,} rows"
+    return Table(columns, rows, caption=f"{name}: {n}", n_left=None, sortable=True)
