@@ -16,9 +16,9 @@ LAYERS = [
     ["device"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
     ["training", "checkpoint", "inference"],
-    ["runs", "grid", "brains"],
+    ["runs", "grid", "brains", "completion"],
     ["options", "console"],
-    ["commands"],
+    ["commands", "help_page"],
     ["cli"],
     ["__init__", "__main__"],
 ]

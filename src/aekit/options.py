@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from aekit import completion
 from aekit.config import Arch, Keep, Precision, Schedule, default_data_root
 from aekit.errors import AekitError
 
 DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output and machine"
+ANALYSIS, GRID, COHORT = "Analysis", "Grid", "Cohort"
 
 # --- data ---
 
@@ -18,6 +22,7 @@ DataName = Annotated[
     str,
     typer.Option(
         "--data",
+        autocompletion=completion.images,
         rich_help_panel=DATA,
         metavar="NAME|PATH",
         help="mnist, fashion-mnist, kmnist, emnist, cifar10, celeba, digits; or a folder of images (class folders "
@@ -150,7 +155,14 @@ Output = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", rich_help_panel=OUTPUT, metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")
+    str,
+    typer.Option(
+        "--device",
+        autocompletion=completion.one_of(completion.DEVICES),
+        rich_help_panel=OUTPUT,
+        metavar="NAME",
+        help="Where to compute: auto, cpu, cuda, cuda:N or mps; auto takes the fastest there is.",
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -169,6 +181,12 @@ Json = Annotated[
 ]
 
 VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
+
+
+def with_choices(text: str, choices: Sequence[str]) -> str:
+    """Return the help of an option with its choices at the end, unless it names them all."""
+    words = set(re.findall(r"[\w-]+", text))
+    return text if words >= set(choices) else f"{text} One of {', '.join(choices)}."
 
 
 def parse_image_size(text: str | None) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 from aekit.checkpoint import RESUME_SUFFIX, read_header
 from aekit.config import DataConfig, Split, from_dict
 from aekit.console import Console, TrainingProgress
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 Checkpoints = Annotated[
     list[str],
     typer.Argument(
-        metavar="CHECKPOINT...", help="Checkpoints that aekit trained; - reads their paths from stdin, one a line."
+        autocompletion=completion.checkpoints,
+        metavar="CHECKPOINT...",
+        help="Checkpoints that aekit trained; - reads their paths from stdin, one a line.",
     ),
 ]
 OtherData = Annotated[
     str | None,
     typer.Option(
         "--data",
+        autocompletion=completion.images,
         rich_help_panel=options.DATA,
         metavar="NAME|PATH",
         help="Other images than those of the checkpoint, or where these lie now.",
@@ -41,7 +44,9 @@ OtherData = Annotated[
 WhichSplit = Annotated[
     Split, typer.Option("--split", rich_help_panel=options.DATA, help="Images held out, or those of training.")
 ]
-NoiseSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
+NoiseSeed = Annotated[
+    int, typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, help="Seed of everything that is drawn.")
+]
 FigureOutput = Annotated[
     Path | None,
     typer.Option(

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 
 Table = Annotated[
     Path,
     typer.Argument(
+        autocompletion=completion.people,
         metavar="TABLE",
         help="Participants: BIDS participants.tsv or CSV with participant_id, age, sex, gmv, wmv, csfv.",
     ),
@@ -21,7 +22,7 @@ Pattern = Annotated[
     typer.Option(
         "--pattern",
         rich_help_panel=options.DATA,
-        help="Which file is whose, as '{id}/anat/*_T1w.nii.gz'.",
+        help="Which file is whose, as '{id}_T1w.nii.gz'.",
         show_default="column file, or the id in the name",
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 from aekit.config import DataConfig, Split
 from aekit.console import Console, TrainingProgress
 
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 def data(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME|PATH...", help="Known data sets to fetch, or your own images to check."),
+        typer.Argument(
+            autocompletion=completion.images,
+            metavar="NAME|PATH...",
+            help="Known data sets to fetch, or your own images to check.",
+        ),
     ] = None,
-    list_known: Annotated[bool, typer.Option("--list", help="List the known data sets and which are there.")] = False,
+    list_known: Annotated[
+        bool, typer.Option("--list", rich_help_panel=options.DATA, help="List the known data sets and which are there.")
+    ] = False,
     data_root: options.DataRoot = None,
     image_size: options.ImageSize = None,
     grayscale: options.Grayscale = False,
@@ -30,8 +36,9 @@ def data(
 ) -> None:
     """Fetch and check image data, or list the known data sets.
 
-    Reads every image of every set named, downloading a known one first if it is not there. Images that have to be
-    decoded or resized are then ready for training with the same options. Prints the path of each set that is whole.
+    Reads every image of every set named, downloading a known one first if it is not there. Writes images that had to be
+    decoded or resized into the cache folder, ready for training with the same options. Prints the path of each set that
+    is whole.
 
     Example: aekit data mnist fashion-mnist
     """

@@ -80,18 +80,34 @@ class Measured:
 
 def decorrelation(
     checkpoints: Checkpoints,
-    n: Annotated[int, typer.Option("--images", "-n", min=MIN_IMAGES, help="Images whose codes are looked at.")] = 5000,
+    n: Annotated[
+        int,
+        typer.Option(
+            "--images", "-n", rich_help_panel=options.ANALYSIS, min=MIN_IMAGES, help="Images whose codes are looked at."
+        ),
+    ] = 5000,
     measure: Annotated[
         Measure,
         typer.Option(
             "--measure",
+            rich_help_panel=options.ANALYSIS,
             help="What the figure shows: mean absolute or root mean square correlation off the diagonal, or how many "
             "dimensions the correlations leave. The table has all.",
         ),
     ] = "mean-abs",
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=2, help="Resamples of the images, for intervals.")] = 200,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            "--bootstrap", rich_help_panel=options.ANALYSIS, min=2, help="Resamples of the images, for intervals."
+        ),
+    ] = 200,
     pca: Annotated[
-        bool, typer.Option("--pca/--no-pca", help="PCA of the same images as a check: uncorrelated by construction.")
+        bool,
+        typer.Option(
+            "--pca/--no-pca",
+            rich_help_panel=options.ANALYSIS,
+            help="PCA of the same images as a check: uncorrelated by construction.",
+        ),
     ] = True,
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
@@ -105,11 +121,12 @@ def decorrelation(
 ) -> None:
     """Measure how correlated the dimensions of codes are, against how many there are.
 
-    One value a checkpoint, from the Pearson correlations of its codes (a VAE's posterior means), with a 95 % interval
-    over the images; seeds are averaged. Dead dimensions, which are the same for all images, are counted and left out.
-    Beside it stand what the same codes give when their axes are turned at random, and what independent dimensions
-    give. PCA is fitted to the very images that are measured, so that its codes are uncorrelated but for rounding.
-    Writes a figure (.png), the matrices below the curve, and a table (.csv) of all measures. Prints the figure's path.
+    Reads checkpoints and the images that they were trained on (others with --data). One value a checkpoint, from the
+    Pearson correlations of its codes (a VAE's posterior means), with a 95 % interval over the images; seeds are
+    averaged. Dead dimensions, which are the same for all images, are counted and left out. Beside it stand what the
+    same codes give when their axes are turned at random, and what independent dimensions give. PCA is fitted to the
+    very images that are measured, so that its codes are uncorrelated but for rounding. Writes a figure (.png), the
+    matrices below the curve, and a table (.csv) of all measures. Prints the figure's path.
 
     Example: aekit decorrelation runs/ae-mnist-conv-z*.safetensors
     """

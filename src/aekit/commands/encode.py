@@ -32,7 +32,12 @@ def encode(
     checkpoints: Checkpoints,
     file_format: Annotated[
         Format | None,
-        typer.Option("--format", help="Kind of file.", show_default="by the suffix of --output, or safetensors"),
+        typer.Option(
+            "--format",
+            rich_help_panel=options.ANALYSIS,
+            help="Kind of file.",
+            show_default="by the suffix of --output, or safetensors",
+        ),
     ] = None,
     split: WhichSplit = "test",
     data: OtherData = None,
@@ -45,9 +50,9 @@ def encode(
 ) -> None:
     """Write the codes of all images of a split.
 
-    A .safetensors file holds the tensors mean (N, L), for a VAE logvar (N, L), index (N,), and where there are any,
-    label (N,) and attributes (N, A); a .csv file index, label and the codes or posterior means z0, z1, ... Prints its
-    path.
+    Reads checkpoints and the images that they were trained on (others with --data). Writes a file a checkpoint:
+    .safetensors holds the tensors mean (N, L), for a VAE logvar (N, L), index (N,), and where there are any, label (N,)
+    and attributes (N, A); a .csv index, label and the codes or posterior means z0, z1, ... Prints its path.
 
     Example: aekit encode runs/vae.safetensors -o codes.csv
     """

@@ -39,13 +39,19 @@ def evaluate(
     importance: Annotated[
         int | None,
         typer.Option(
-            "--importance", min=1, metavar="K", help="Also bound log p(x) from below with K samples of z an image."
+            "--importance",
+            rich_help_panel=options.ANALYSIS,
+            min=1,
+            metavar="K",
+            help="Also bound log p(x) from below with K samples of z an image.",
+            show_default="no bound",
         ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed",
+            rich_help_panel=options.ANALYSIS,
             min=0,
             help="Seed of the samples of the posterior.",
             show_default="the training's, so figures agree",
@@ -62,10 +68,11 @@ def evaluate(
 ) -> None:
     """Measure a model on held-out images.
 
-    Writes means with standard errors (.json): reconstruction, KL divergence and total (reconstruction + beta x KL)
-    in nats an image with one sample of the posterior, as in training; MSE, PSNR (dB) and SSIM of what the posterior
-    mean decodes to; the number of active units. Beside it a table (.csv) and bars (.png) of the KL divergence and
-    the variance of each latent dimension. Prints the path of the .json file.
+    Reads checkpoints and the images that they were trained on (others with --data). Writes means with standard errors
+    (.json): reconstruction, KL divergence and total (reconstruction + beta x KL) in nats an image with one sample of
+    the posterior, as in training; MSE, PSNR (dB) and SSIM of what the posterior mean decodes to; the number of active
+    units. Beside it a table (.csv) and bars (.png) of the KL divergence and the variance of each latent dimension.
+    Prints the path of the .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """

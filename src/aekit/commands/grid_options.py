@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from aekit import options
-from aekit.config import Arch, DataConfig, Keep, Kind, Loss, ModelConfig, Precision, RunConfig, Schedule, TrainConfig
+from aekit import completion, options
+from aekit.config import Arch, DataConfig, Keep, Loss, ModelConfig, Precision, RunConfig, Schedule, TrainConfig
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 # Only a VAE has these.
@@ -21,24 +21,33 @@ CALLED = {"name": "data", "kind": "model"}
 SETTINGS = {CALLED.get(f.name, f.name): (part, f.name) for part, cls in PARTS.items() for f in fields(cls)}
 
 
-def _several(annotated: Any, metavar: str) -> Any:
+def _several(annotated: Any, metavar: str, choices: Sequence[str] = ()) -> Any:
     """Return the option of a single value, as it is for training, with a metavar that shows that it takes several."""
     option = copy.copy(annotated.__metadata__[0])
-    option.metavar = metavar
+    option.metavar, option.autocompletion = metavar, completion.several_of(choices) if choices else None
     return option
 
 
-def _choices(literal: Any) -> str:
-    return "|".join(get_args(literal)) + ",..."
+def _names(annotated: Any, literal: Any) -> Any:
+    """Return the option of a single choice as one that takes several."""
+    option = _several(annotated, NAMES, get_args(literal))
+    option.help = options.with_choices(option.help, get_args(literal))
+    return option
 
 
-INTS, NUMBERS = "N,N-N,...", "X,X,..."
+INTS, NUMBERS, NAMES = "N,N-N,...", "X,X,...", "NAME,..."
 Kinds = Annotated[
-    str, typer.Option("--model", rich_help_panel=options.MODEL, metavar=_choices(Kind), help="What to train.")
+    str, typer.Option("--model", rich_help_panel=options.MODEL, metavar="ae|vae,...", help="What to train.")
 ]
 Losses = Annotated[
     str,
-    typer.Option("--loss", rich_help_panel=options.MODEL, metavar=_choices(Loss), help="As for train-ae, train-vae."),
+    typer.Option(
+        "--loss",
+        rich_help_panel=options.MODEL,
+        metavar=NAMES,
+        autocompletion=completion.several_of(get_args(Loss)),
+        help=options.with_choices("As for train-ae, train-vae.", get_args(Loss)),
+    ),
 ]
 Betas = Annotated[
     str | None,
@@ -60,23 +69,23 @@ Warmups = Annotated[
         show_default="0",
     ),
 ]
-Names = Annotated[str, _several(options.DataName, "NAME|PATH,...")]
+Names = Annotated[str, _several(options.DataName, "NAME|PATH,...", completion.DATA_SETS)]
 Sizes = Annotated[str | None, _several(options.ImageSize, "N|HxW,...")]
 Limits = Annotated[str | None, _several(options.Limit, INTS)]
 Vals = Annotated[str, _several(options.Val, "FRACTION,...")]
 SplitSeeds = Annotated[str, _several(options.SplitSeed, INTS)]
 Latents = Annotated[str, _several(options.Latent, INTS)]
-Archs = Annotated[str, _several(options.ArchName, _choices(Arch))]
+Archs = Annotated[str, _names(options.ArchName, Arch)]
 Depths = Annotated[str | None, _several(options.Layers, INTS)]
 Widths = Annotated[str | None, _several(options.Width, INTS)]
 EpochNumbers = Annotated[str, _several(options.Epochs, INTS)]
 BatchSizes = Annotated[str | None, _several(options.BatchSize, INTS)]
 Rates = Annotated[str | None, _several(options.LearningRate, NUMBERS)]
 Decays = Annotated[str, _several(options.WeightDecay, NUMBERS)]
-Schedules = Annotated[str, _several(options.ScheduleName, _choices(Schedule))]
+Schedules = Annotated[str, _names(options.ScheduleName, Schedule)]
 SampleNumbers = Annotated[str | None, _several(options.SamplesPerEpoch, INTS)]
-Precisions = Annotated[str, _several(options.PrecisionName, _choices(Precision))]
-Keeps = Annotated[str, _several(options.KeepWhich, _choices(Keep))]
+Precisions = Annotated[str, _names(options.PrecisionName, Precision)]
+Keeps = Annotated[str, _names(options.KeepWhich, Keep)]
 Seeds = Annotated[str, _several(options.Seed, INTS)]
 
 

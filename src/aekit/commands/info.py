@@ -14,8 +14,8 @@ from aekit.console import Console
 def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.Json = False) -> None:
     """Tell what a checkpoint is: model, data, training and result.
 
-    The text goes to stderr and the path to stdout, so that it can stand in the middle of a pipeline; --json prints
-    everything that the header says, history included, as one object on stdout.
+    Reads the header alone. Writes no file: the text goes to stderr. Prints the path on stdout, so that it can stand in
+    the middle of a pipeline; --json prints everything that the header says, history included, as one object on stdout.
 
     Example: aekit info runs/vae.safetensors
     """

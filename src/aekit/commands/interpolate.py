@@ -75,49 +75,80 @@ def interpolate(
         str | None,
         typer.Option(
             "--pairs",
+            rich_help_panel=options.ANALYSIS,
             metavar="PAIRS",
             help="What to join: classes, as 4-7,8-9, by name or number; images by index, as '#12-#55'; or both.",
             show_default="pairs of any images",
         ),
     ] = None,
     prior: Annotated[
-        int | None, typer.Option("--prior", min=1, metavar="N", help="Join N pairs of samples of the prior instead.")
+        int | None,
+        typer.Option(
+            "--prior",
+            rich_help_panel=options.ANALYSIS,
+            min=1,
+            metavar="N",
+            help="Join N pairs of samples of the prior instead.",
+            show_default="pairs of images",
+        ),
     ] = None,
     attribute: Annotated[
         str | None,
         typer.Option(
             "--attribute",
+            rich_help_panel=options.ANALYSIS,
             metavar="NAME",
             help="Walk along the mean code of images with an attribute, or of a class, less that of the others.",
+            show_default="none",
         ),
     ] = None,
     starts: Annotated[
         str | None,
         typer.Option(
             "--from",
+            rich_help_panel=options.ANALYSIS,
             metavar="IMAGES",
             help="Where --attribute starts: '#12,#55', or classes.",
             show_default="any images",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Images along each path.")] = 11,
+    steps: Annotated[
+        int, typer.Option("--steps", rich_help_panel=options.ANALYSIS, min=2, help="Images along each path.")
+    ] = 11,
     limits: Annotated[
         tuple[float, float] | None,
         typer.Option(
             "--range",
+            rich_help_panel=options.ANALYSIS,
             metavar="LO HI",
             help="First and last alpha: 0 is the first of a pair, 1 the second, beyond it lies extrapolation.",
             show_default="0 1, or -2 2 with --attribute",
         ),
     ] = None,
     path: Annotated[
-        PathKind, typer.Option("--path", help="Straight, or on an arc around the prior's mean or the mean code.")
+        PathKind,
+        typer.Option(
+            "--path",
+            rich_help_panel=options.ANALYSIS,
+            help="Straight, or on an arc around the prior's mean or the mean code.",
+        ),
     ] = "linear",
     space: Annotated[
-        Space, typer.Option("--space", help="Between codes, or as a baseline between the images themselves.")
+        Space,
+        typer.Option(
+            "--space",
+            rich_help_panel=options.ANALYSIS,
+            help="Between codes, or as a baseline between the images themselves.",
+        ),
     ] = "latent",
     draws: Annotated[
-        int, typer.Option("--draws", min=1, help="Paths for the measures of what is drawn; one a pair is shown.")
+        int,
+        typer.Option(
+            "--draws",
+            rich_help_panel=options.ANALYSIS,
+            min=1,
+            help="Paths for the measures of what is drawn; one a pair is shown.",
+        ),
     ] = 10,
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
@@ -131,13 +162,13 @@ def interpolate(
 ) -> None:
     """Show and measure the way from one image to another through the latent space.
 
-    Codes are posterior means. Several checkpoints get a row each for each pair; the images themselves stand beside it.
-    Writes a figure (.png) and a table (.csv), one row a step: step_length is the root mean square change of the pixels
-    since the last step (1: black to white), nearest_code the distance from the path to the nearest code of another
-    image, nearest_code_ratio the same over the median such distance between codes (1: as far as codes are from each
-    other; both are empty for blends of pixels), start_error and end_error the MSE of the reconstructions at alpha 0
-    and 1. A walk along an attribute is measured in units of the difference of means, which rests on the training
-    images. Prints the figure's path.
+    Reads checkpoints and the images that they were trained on (others with --data). Codes are posterior means. Several
+    checkpoints get a row each for each pair; the images themselves stand beside it. Writes a figure (.png) and a table
+    (.csv), one row a step: step_length is the root mean square change of the pixels since the last step (1: black to
+    white), nearest_code the distance from the path to the nearest code of another image, nearest_code_ratio the same
+    over the median such distance between codes (1: as far as codes are from each other; both are empty for blends of
+    pixels), start_error and end_error the MSE of the reconstructions at alpha 0 and 1. A walk along an attribute is
+    measured in units of the difference of means, which rests on the training images. Prints the figure's path.
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5
     """
@@ -318,7 +349,9 @@ def _figure(report: Report, request: Request, image_set: ImageSet, trained: Trai
     else:
         what = f"{kind} between {of_images}"
     inside = None if request.attribute is not None else (0.0, 1.0)
-    return plot_paths(list(report.blocks.values()), request.alphas, inside=inside, title=f"{who}: {what}")
+    is_of_images = request.space == "pixels" and request.n_prior is None  # then no model has a part in it
+    title = what[0].upper() + what[1:] if is_of_images else f"{who}: {what}"
+    return plot_paths(list(report.blocks.values()), request.alphas, inside=inside, title=title)
 
 
 def _parameters(report: Report) -> dict[str, Any]:

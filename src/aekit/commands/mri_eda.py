@@ -34,13 +34,21 @@ def mri_eda(
     volumes: Annotated[
         Path | None,
         typer.Option(
-            "--volumes", rich_help_panel=options.DATA, help="Folder of the scans (.nii, .nii.gz, .npy), to check."
+            "--volumes",
+            rich_help_panel=options.DATA,
+            help="Folder of the scans (.nii, .nii.gz, .npy), to check.",
+            show_default="only the table is read",
         ),
     ] = None,
     pattern: Pattern = None,
     qc: Annotated[
         Path | None,
-        typer.Option("--qc", rich_help_panel=options.DATA, help="Table of participant_id and qc (1 pass, 0 fail)."),
+        typer.Option(
+            "--qc",
+            rich_help_panel=options.DATA,
+            help="Table of participant_id and qc (1 pass, 0 fail); who fails is left out.",
+            show_default="none",
+        ),
     ] = None,
     group: Group = None,
     val: Annotated[
@@ -67,9 +75,10 @@ def mri_eda(
 ) -> None:
     """Explain a cohort: a report of its ages, tissue volumes, sexes, sites, outliers and scans, with a split.
 
-    Writes a folder: report.html with everything in it, every figure as PNG and every table as CSV, and
-    participants.tsv, which is the table put right, with outliers and a split that is alike in age and sex as columns:
-    the input of mri-train. Nobody is dropped for being unusual. Prints the report's path.
+    Reads the table, and with --volumes every scan. Writes a folder: report.html with everything in it, every figure as
+    PNG and every table as CSV, and participants.tsv, which is the table put right, with outliers and a split that is
+    alike in age and sex as columns: the input of mri-train. Nobody is dropped for being unusual. Prints the report's
+    path.
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """

@@ -20,13 +20,26 @@ NAME = "Synthetic brain phantoms of aekit"
 
 
 def mri_phantom(
-    n: Annotated[int, typer.Option("-n", "--number", min=1, max=100_000, help="Number of people.")] = 466,
-    size: Annotated[int, typer.Option("--size", help="Voxels along each edge of a volume.")] = 96,
+    n: Annotated[
+        int,
+        typer.Option("-n", "--number", rich_help_panel=options.COHORT, min=1, max=100_000, help="Number of people."),
+    ] = 466,
+    size: Annotated[
+        int, typer.Option("--size", rich_help_panel=options.COHORT, help="Voxels along each edge of a volume.")
+    ] = 96,
     spacing: Annotated[
         float | None,
-        typer.Option("--spacing", metavar="MM", help="Edge of a voxel.", show_default="192 / size, a head's box"),
+        typer.Option(
+            "--spacing",
+            rich_help_panel=options.COHORT,
+            metavar="MM",
+            help="Edge of a voxel.",
+            show_default="192 / size, a head's box",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of people and images.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", rich_help_panel=options.COHORT, min=0, help="Seed of people and images.")
+    ] = 0,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -49,9 +62,9 @@ def mri_phantom(
 ) -> None:
     """Make a synthetic cohort: a table of people and a skull-stripped brain volume of each.
 
-    Age and sex decide on the tissue volumes alone, with as much scatter as people have; the table states the volumes
-    that the images have, to the voxel. Person k is the same for any number of people. An interrupted run goes on.
-    Prints the path of the folder.
+    Reads nothing. Writes a folder: participants.tsv, qc.tsv and volumes/. Age and sex decide on the tissue volumes
+    alone, with as much scatter as people have; the table states the volumes that the images have, to the voxel. Person
+    k is the same for any number of people. An interrupted run goes on. Prints the path of the folder.
 
     Example: aekit mri-phantom -n 60 --size 48 -o runs/phantom
     """

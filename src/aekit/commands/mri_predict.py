@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 from aekit.commands.checkpoints import choose_target
 from aekit.commands.cohort_options import SkipBad, VoxelSize
 from aekit.console import Console, TrainingProgress
@@ -26,11 +26,18 @@ N_SHOWN = 20
 
 
 def mri_predict(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What mri-train wrote, .safetensors.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            autocompletion=completion.checkpoints, metavar="CHECKPOINT", help="What mri-train wrote, .safetensors."
+        ),
+    ],
     volumes: Annotated[
         list[str],
         typer.Argument(
-            metavar="VOLUME...", help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin."
+            autocompletion=completion.volumes,
+            metavar="VOLUME...",
+            help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin.",
         ),
     ],
     voxel_size: VoxelSize = None,
@@ -53,7 +60,8 @@ def mri_predict(
 ) -> None:
     """Read tissue volumes and age off new scans, a row each, as CSV.
 
-    The intervals are split-conformal: they hold the truth for 90 % of people like those on whom the error was measured
+    Reads a checkpoint of mri-train and brain volumes. Writes a table (.csv): a row a scan, in mL and years. The
+    intervals are split-conformal: they hold the truth for 90 % of people like those on whom the error was measured
     (val, or the folds of a cross-validation). For scans unlike those that were trained on - voxels, size, intensities,
     age - they promise nothing; the column warnings says so. Prints the table's path.
 

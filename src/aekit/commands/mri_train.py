@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table, VoxelSize
 from aekit.config import Augmentation, BrainArch, BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, Target
 from aekit.console import Console, TrainingProgress, stop_on_signals
@@ -90,14 +90,13 @@ def mri_train(
         ),
     ] = None,
     histogram: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--histogram/--no-histogram",
             rich_help_panel=options.MODEL,
             help="Feed the intensity histogram beside the image.",
-            show_default="only with strided",
         ),
-    ] = None,
+    ] = True,
     direct: Annotated[
         bool,
         typer.Option("--direct", rich_help_panel=options.MODEL, help="Also learn age from the image without volumes."),
@@ -119,7 +118,7 @@ def mri_train(
             "--epochs",
             rich_help_panel=options.TRAINING,
             help="Passes over the train people.",
-            show_default="40; base and deep 20",
+            show_default="40; base and deep 10",
         ),
     ] = None,
     batch_size: Annotated[
@@ -130,7 +129,11 @@ def mri_train(
     augment: Annotated[
         str,
         typer.Option(
-            "--augment", rich_help_panel=options.TRAINING, metavar="LIST", help="Of flip, shift, gain, noise; or none."
+            "--augment",
+            autocompletion=completion.several_of(get_args(Augmentation)),
+            rich_help_panel=options.TRAINING,
+            metavar="LIST",
+            help="Of flip, shift, gain, noise; or none.",
         ),
     ] = "flip,shift,gain",
     seeds: Annotated[
@@ -149,11 +152,11 @@ def mri_train(
 ) -> None:
     """Learn tissue volumes and age from brain images: image to volumes, volumes to age, and both joined end to end.
 
-    Beside every network stand predictors that need none: mean, median, linear and Gaussian-process regression on the
-    true volumes (what volumes can tell at best), ridge regression on voxels and on the intensity histogram. With x the
-    output's name it writes x.safetensors (the networks), x.csv (history), x.predictions.csv (a row a person),
-    x.metrics.csv (errors with intervals), x.differences.csv (paired, against each baseline), x.left-out.csv, and
-    figures. Prints the path of the checkpoint.
+    Reads the table and a brain volume of every person. Beside every network stand predictors that need none: mean,
+    median, linear and Gaussian-process regression on the true volumes (what volumes can tell at best), ridge regression
+    on voxels and on the intensity histogram. Writes, with x the output's name, x.safetensors (the networks), x.csv
+    (history), x.predictions.csv (a row a person), x.metrics.csv (errors with intervals), x.differences.csv (paired,
+    against each baseline), x.left-out.csv, and figures. Prints the path of the checkpoint.
 
     Example: aekit mri-train participants.tsv --volumes t1 --cv 5 --seeds 3 --direct -o runs/brain.safetensors
     """

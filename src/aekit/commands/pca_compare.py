@@ -95,11 +95,12 @@ def pca_compare(
 ) -> None:
     """Compare models with exact principal component analysis (PCA) of as many dimensions, on the same images.
 
-    PCA is fitted once, on all training images of the checkpoints. Models are measured at the posterior mean. Writes
-    curves of the error, its ratio to PCA's and the explained variance against the latent dimensions (.png), a row
-    a checkpoint (.csv), and the elbow of each curve by the Kneedle method (-elbow.csv). Checkpoints that differ in
-    their seed alone share a curve, with a 95 % band. With two latent dimensions also the codes coloured by class and
-    what is decoded over their plane (-2d.png). Prints the path of the curves.
+    Reads checkpoints and the images that they were trained on (others with --data). PCA is fitted once, on all training
+    images of the checkpoints. Models are measured at the posterior mean. Writes curves of the error, its ratio to PCA's
+    and the explained variance against the latent dimensions (.png), a row a checkpoint (.csv), and the elbow of each
+    curve by the Kneedle method (-elbow.csv). Checkpoints that differ in their seed alone share a curve, with a 95 %
+    band. With two latent dimensions also the codes coloured by class and what is decoded over their plane (-2d.png).
+    Prints the path of the curves.
 
     Example: aekit sweep --model ae --latent 2-20 | aekit pca-compare - -o out/pca.png
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import options
+from aekit import completion, options
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -61,29 +61,54 @@ def probe(
         str | None,
         typer.Option(
             "--labels",
-            metavar="N,N,...",
+            rich_help_panel=options.ANALYSIS,
+            metavar="N,...",
             help="Numbers of labelled images, as many of each class.",
             show_default="1,2,4,8,10,16,50,100 a class",
         ),
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of labelled images of each number.")] = 10,
+    draws: Annotated[
+        int,
+        typer.Option(
+            "--draws", rich_help_panel=options.ANALYSIS, min=1, help="Draws of labelled images of each number."
+        ),
+    ] = 10,
     methods: Annotated[
         str,
         typer.Option(
             "--methods",
-            metavar="NAME,NAME,...",
+            autocompletion=completion.several_of(METHODS),
+            rich_help_panel=options.ANALYSIS,
+            show_default="all",
+            metavar="NAME,...",
             help="Any of frozen, finetune, scratch, logistic, spread, pixels, pca; finetune and scratch take minutes.",
         ),
     ] = ",".join(METHODS),
     layer: Annotated[
-        Layer, typer.Option("--layer", help="The code (a VAE's means), or the encoder's last hidden layer.")
+        Layer,
+        typer.Option(
+            "--layer",
+            rich_help_panel=options.ANALYSIS,
+            help="The code (a VAE's means), or the encoder's last hidden layer.",
+        ),
     ] = "code",
     augment: Annotated[
         bool,
-        typer.Option("--augment/--no-augment", help="Whether frozen, finetune and scratch see the images also warped."),
+        typer.Option(
+            "--augment/--no-augment",
+            rich_help_panel=options.ANALYSIS,
+            help="Whether frozen, finetune and scratch see the images also warped.",
+        ),
     ] = True,
     unlabelled: Annotated[
-        int, typer.Option("--unlabelled", min=0, metavar="N", help="Training images that spread uses at least.")
+        int,
+        typer.Option(
+            "--unlabelled",
+            rich_help_panel=options.ANALYSIS,
+            min=0,
+            metavar="N",
+            help="Training images that spread uses at least.",
+        ),
     ] = 20_000,
     seed: NoiseSeed = 0,
     data: OtherData = None,
@@ -96,12 +121,13 @@ def probe(
 ) -> None:
     """Measure how well few labels do on codes: transfer from an encoder that was trained without labels.
 
-    Labelled images are drawn from train, as many of each class, the same for every method; accuracy is that on all
-    test images. frozen is a small network on the frozen encoder, finetune the same with the encoder trained too,
-    scratch the same from random weights; logistic is logistic regression, spread label spreading over the graph of
-    nearest neighbours, which uses unlabelled images too. Baselines without an encoder: logistic regression on pixels
-    and on as many PCA codes. Writes learning curves (.png), a row a draw (.csv) and the paired differences of the
-    methods with 95 % intervals (-differences.csv). Prints the path of the figure.
+    Reads checkpoints and the images that they were trained on (others with --data). Labelled images are drawn from
+    train, as many of each class, the same for every method; accuracy is that on all test images. frozen is a small
+    network on the frozen encoder, finetune the same with the encoder trained too, scratch the same from random weights;
+    logistic is logistic regression, spread label spreading over the graph of nearest neighbours, which uses unlabelled
+    images too. Baselines without an encoder: logistic regression on pixels and on as many PCA codes. Writes learning
+    curves (.png), a row a draw (.csv) and the paired differences of the methods with 95 % intervals (-differences.csv).
+    Prints the path of the figure.
 
     Example: aekit probe runs/ae-mnist-conv-z20.safetensors --labels 20,100 --methods frozen,logistic,spread
     """

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 def reconstruct(
     checkpoints: Checkpoints,
-    n: Annotated[int, typer.Option("--images", "-n", min=1, help="Images in the figure.")] = 32,
-    worst: Annotated[bool, typer.Option("--worst", help="The worst first, in figure and table.")] = False,
+    n: Annotated[
+        int, typer.Option("--images", "-n", rich_help_panel=options.ANALYSIS, min=1, help="Images in the figure.")
+    ] = 32,
+    worst: Annotated[
+        bool, typer.Option("--worst", rich_help_panel=options.ANALYSIS, help="The worst first, in figure and table.")
+    ] = False,
     split: WhichSplit = "test",
     data: OtherData = None,
     data_root: options.DataRoot = None,
@@ -41,9 +45,9 @@ def reconstruct(
 ) -> None:
     """Show originals over their reconstructions, and measure the error of every image.
 
-    A VAE's images are reconstructed from the posterior mean. Writes a figure (.png) and beside it a table (.csv) of all
-    images of the split: index, label, reconstruction (the training loss, in nats but for mse), mse, psnr (dB) and ssim.
-    Prints the figure's path.
+    Reads checkpoints and the images that they were trained on (others with --data). A VAE's images are reconstructed
+    from the posterior mean. Writes a figure (.png) and beside it a table (.csv) of all images of the split: index,
+    label, reconstruction (the training loss, in nats but for mse), mse, psnr (dB) and ssim. Prints the figure's path.
 
     Example: aekit reconstruct runs/vae.safetensors --worst
     """

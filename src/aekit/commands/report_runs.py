@@ -28,7 +28,7 @@ _AGE_MODELS = {"chain": "by volumes", "direct": "direct", "volumes": "true volum
 
 def is_brain(header: Header) -> bool:
     """Return whether a checkpoint holds networks that read brains."""
-    return header["model"].get("kind") == "brain"
+    return bool(header["model"].get("kind") == "brain")
 
 
 def describe(header: Header) -> str:

@@ -57,25 +57,49 @@ def sample(
     n: Annotated[
         int | None,
         typer.Option(
-            "--images", "-n", min=1, help="Images in all, or a row with --traverse.", show_default="256, a row 11"
+            "--images",
+            "-n",
+            rich_help_panel=options.ANALYSIS,
+            min=1,
+            help="Images in all, or a row with --traverse.",
+            show_default="256, a row 11",
         ),
     ] = None,
     manifold: Annotated[
-        bool, typer.Option("--manifold", help="Decode a grid over a 2-D latent space, at quantiles of the prior.")
+        bool,
+        typer.Option(
+            "--manifold",
+            rich_help_panel=options.ANALYSIS,
+            help="Decode a grid over a 2-D latent space, at quantiles of the prior.",
+        ),
     ] = False,
     traverse: Annotated[
-        bool, typer.Option("--traverse", help="Walk along each latent dimension, those with most KL first.")
+        bool,
+        typer.Option(
+            "--traverse",
+            rich_help_panel=options.ANALYSIS,
+            help="Walk along each latent dimension, those with most KL first.",
+        ),
     ] = False,
     limits: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            "--range", metavar="LO HI", help="Ends of the grid, or of the walk.", show_default="-3 3, or see above"
+            "--range",
+            rich_help_panel=options.ANALYSIS,
+            metavar="LO HI",
+            help="Ends of the grid, or of the walk.",
+            show_default="-3 3, or see above",
         ),
     ] = None,
     around: Annotated[
         int | None,
         typer.Option(
-            "--around", min=0, metavar="INDEX", help="Walk around the code of this test image, not of the mean."
+            "--around",
+            rich_help_panel=options.ANALYSIS,
+            min=0,
+            metavar="INDEX",
+            help="Walk around the code of this test image, not of the mean.",
+            show_default="the mean",
         ),
     ] = None,
     seed: NoiseSeed = 0,
@@ -89,9 +113,10 @@ def sample(
 ) -> None:
     """Show what a model makes of points in its latent space.
 
-    A VAE's points are drawn from the prior. A plain autoencoder has none: there they come from a Gaussian fitted to the
-    codes of its training images, a grid covers the range of these codes, and a walk counts their standard deviations.
-    Writes a figure (.png) and prints its path.
+    Reads checkpoints and the images that they were trained on (others with --data). A VAE's points are drawn from the
+    prior. A plain autoencoder has none: there they come from a Gaussian fitted to the codes of its training images, a
+    grid covers the range of these codes, and a walk counts their standard deviations. Writes a figure (.png).
+    Prints its path.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
@@ -191,7 +216,8 @@ def _plot_traversal(
     latent = len(z)
     decoded = decode_codes(trained.model, z.reshape(-1, latent))
     decoded = decoded.reshape(latent, len(values), *decoded.shape[1:])
-    title = f"{trained.label()}: along each latent dimension, around {start}"
+    step = "latent dimension" if kl is not None else "latent dimension in standard deviations of the codes"
+    title = f"{trained.label()}: along each {step}, around {start}"
     figure = plot_traversal(decoded, values, kl, dimensions=np.arange(latent), title=title)
     return figure, {"values": [float(value) for value in values], "around": start}
 

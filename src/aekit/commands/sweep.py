@@ -69,10 +69,18 @@ def sweep(
     seed: grid_options.Seeds = "0",
     best: Annotated[
         Metric | None,
-        typer.Option("--best", help="Print only the cell with the least of this on validation images (mean of seeds)."),
+        typer.Option(
+            "--best",
+            rich_help_panel=options.GRID,
+            help="Print only the cell with the least of this on validation images (mean of seeds).",
+            show_default="all cells",
+        ),
     ] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train the best on all of train, and print that instead.")
+        bool,
+        typer.Option(
+            "--retrain", rich_help_panel=options.GRID, help="Train the best on all of train, and print that instead."
+        ),
     ] = False,
     jobs: Annotated[
         int | None,
@@ -81,9 +89,16 @@ def sweep(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the training command of each cell instead of running it.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            rich_help_panel=options.GRID,
+            help="Print the training command of each cell instead of running it.",
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help=f"Train more than {MANY_CELLS:,} cells.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", rich_help_panel=options.GRID, help=f"Train more than {MANY_CELLS:,} cells.")
+    ] = False,
     output: Folder = None,
     device: options.Device = "auto",
     threads: Annotated[
@@ -100,8 +115,9 @@ def sweep(
 
     Options of training take several values: 0.1,0.5 or, for whole numbers, ranges 2-20 or 2-30:4. Cells that are done
     are left as they are, so the same command goes on where it stopped; one that fails is recorded and does not end the
-    rest. Writes the checkpoints, results.csv (a row a cell), results.png (heat maps over two options, curves over
-    others, with bands over seeds) and curves.png (the learning curves of every cell). Prints the checkpoints' paths.
+    rest. Reads images (--data). Writes the checkpoints, results.csv (a row a cell), results.png (heat maps over two
+    options, curves over others, with bands over seeds) and curves.png (the learning curves of every cell). Prints the
+    checkpoints' paths.
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
@@ -289,25 +305,25 @@ def _write_summary(
     rows = table[table["status"] == "done"]
     if rows.empty:
         return
-    config = outcomes[0].cell.config
     split = "val" if rows["val_total"].notna().all() else "test"
     what = f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}"
     parameters: dict[str, Any] = {"aekit": __version__, "command": "sweep", "swept": swept}
     parameters["cells"] = [str(path) for path in rows["path"].map(lambda path: Path(path).name)]
     over = [field for field in swept if field not in ("seed", "split_seed")]
-    title = f"{what}: {split} images, {len(rows)} cells"
+    title = f"{what}: {split} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
     title += f" ({len(table) - len(rows)} more failed)" if len(rows) < len(table) else ""
     title += ", mean ± standard deviation over seeds" if "seed" in swept and over else ""
     results = rows.assign(**{field: rows[field].map(_plain) for field in over})
-    write_png(
-        folder / "results.png", plot_sweep(results, over, split=split, loss=config.model.loss, title=title), parameters
-    )
+    losses = [outcome.cell.config.model.loss for outcome in outcomes]
+    loss = losses[0] if len(set(losses)) == 1 else None
+    write_png(folder / "results.png", plot_sweep(results, over, split=split, loss=loss, title=title), parameters)
     shown = [outcome for outcome in outcomes if outcome.header][:MAX_CURVES]
     if len(shown) < len(rows):
         console.message(f"{folder / 'curves.png'}: shows the first {MAX_CURVES} of {len(rows)} cells")
     histories = [pd.DataFrame((outcome.header or {})["result"]["history"]) for outcome in shown]
     labels = [outcome.cell.label for outcome in shown]
-    write_png(folder / "curves.png", plot_cells(histories, labels, loss=config.model.loss, title=what), parameters)
+    losses = [outcome.cell.config.model.loss for outcome in shown]
+    write_png(folder / "curves.png", plot_cells(histories, labels, losses=losses, title=what), parameters)
     _print_table(rows, swept, split, console)
 
 

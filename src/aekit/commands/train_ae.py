@@ -52,8 +52,9 @@ def train_ae(
 ) -> None:
     """Train a plain autoencoder on images.
 
-    Writes the checkpoint (.safetensors) and beside it its history (.csv: losses per image, by epoch and split) and
-    learning curves (.png). Prints the checkpoint's path.
+    Reads images (--data); a known set that is not there is downloaded. Writes the checkpoint (.safetensors) and beside
+    it its history (.csv: losses per image, by epoch and split) and learning curves (.png). Prints the checkpoint's
+    path.
 
     Example: aekit train-ae --data mnist --latent 10 -o runs/ae.safetensors
     """

@@ -60,8 +60,9 @@ def train_vae(
 ) -> None:
     """Train a variational autoencoder (beta-VAE) on images.
 
-    Writes the checkpoint (.safetensors) and beside it its history (.csv: losses in nats per image, by epoch and
-    split) and learning curves (.png). Prints the checkpoint's path.
+    Reads images (--data); a known set that is not there is downloaded. Writes the checkpoint (.safetensors) and beside
+    it its history (.csv: losses in nats per image, by epoch and split) and learning curves (.png). Prints the
+    checkpoint's path.
 
     Example: aekit train-vae --data mnist --beta 1 --latent 10 -o runs/vae.safetensors
     """

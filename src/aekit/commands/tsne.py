@@ -101,14 +101,24 @@ def tsne(
             show_default="all",
         ),
     ] = None,
-    method: Annotated[Method, typer.Option("--method", help="How the plane is made.")] = "tsne",
+    method: Annotated[
+        Method, typer.Option("--method", rich_help_panel=options.ANALYSIS, help="How the plane is made.")
+    ] = "tsne",
     perplexity: Annotated[
-        float, typer.Option("--perplexity", min=1.0, help="Neighbours that count for t-SNE, softly.")
+        float,
+        typer.Option(
+            "--perplexity", rich_help_panel=options.ANALYSIS, min=1.0, help="Neighbours that count for t-SNE, softly."
+        ),
     ] = 30.0,
     neighbours: Annotated[
         int,
         typer.Option(
-            "--neighbours", "-k", min=1, max=500, help="Neighbours of trustworthiness, kNN accuracy, outlier score."
+            "--neighbours",
+            "-k",
+            rich_help_panel=options.ANALYSIS,
+            min=1,
+            max=500,
+            help="Neighbours of trustworthiness, kNN accuracy, outlier score.",
         ),
     ] = 5,
     seed: NoiseSeed = 0,
@@ -123,10 +133,11 @@ def tsne(
 ) -> None:
     """Map codes, or a VAE's posterior means, into the plane by t-SNE or PCA, a panel a checkpoint.
 
-    Writes a figure coloured by class (.png), a table (.csv: checkpoint, index, label, x, y, outlier, and what the
-    checkpoint is) and a page for a browser (.html), which works offline: point at a dot and its image is shown. The
-    outlier score is the share of the k nearest neighbours in code space that have another label. Trustworthiness@k is
-    1 if no neighbour in the map is new, and kNN accuracy leaves out the image itself. Prints the figure's path.
+    Reads checkpoints and the images that they were trained on (others with --data). Writes a figure coloured by class
+    (.png), a table (.csv: checkpoint, index, label, x, y, outlier, and what the checkpoint is) and a page for a browser
+    (.html), which works offline: point at a dot and its image is shown. The outlier score is the share of the k nearest
+    neighbours in code space that have another label. Trustworthiness@k is 1 if no neighbour in the map is new, and kNN
+    accuracy leaves out the image itself. Prints the figure's path.
 
     Example: aekit tsne runs/vae.safetensors --perplexity 50
     """
