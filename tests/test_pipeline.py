@@ -1,9 +1,8 @@
-"""The commands chain in a real shell, and the README lists them all."""
+"""The commands chain in a real shell."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
 QUICK = "--data digits --limit 60 --epochs 1 --quiet"
 
 
@@ -76,20 +74,3 @@ def test_no_progress_is_drawn_where_there_is_no_terminal(tmp_path):
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert [line.split(":")[0] for line in done.stderr.splitlines()][-2:] == ["epoch 1", "epoch 2"]
-
-
-def test_the_readme_lists_every_command():
-    from aekit.cli import app
-
-    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
-    listed = set(re.findall(r"^\| `([a-z-]+)` \|", README.read_text(), flags=re.MULTILINE))
-    assert names <= listed
-
-
-@pytest.mark.parametrize("example", re.findall(r"`(aekit [a-z-]+ [^`]*)`", README.read_text()))
-def test_the_options_of_the_readmes_examples_exist(aekit, example):
-    command, *words = example.split(", `")[0].split()[1:]
-    text = " ".join(aekit(command, "--help").stdout.split())
-    for word in words:
-        if word.startswith("-") and word != "-":
-            assert word in text, f"{example}: {word}"
