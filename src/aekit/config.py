@@ -221,7 +221,7 @@ class BrainModelConfig:
             convolutions with pooling and a small MLP).
         target: Tissue volumes in mL, or their shares of the sum; None is mL if the table has volumes, and otherwise
             leaves them out, so that only ages are learned.
-        histogram: Feed the intensity histogram of the brain beside the image; None is the architecture's default.
+        histogram: Feed the intensity histogram of the brain beside the image, and start as the ridge regression on it.
         direct: Also learn age from the image without volumes in between.
         log_age: Learn the logarithm of age.
     """
@@ -229,7 +229,7 @@ class BrainModelConfig:
     kind: Literal["brain"] = "brain"
     arch: BrainArch = "strided"
     target: Target | None = None
-    histogram: bool | None = None
+    histogram: bool = True
     direct: bool = False
     log_age: bool = False
 

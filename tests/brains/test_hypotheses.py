@@ -19,7 +19,7 @@ def fake(asked, shift=None):
         years = {"base": 4.0, "h1": 3.0, "h2": 2.5, "h3": 6.0}[path.stem.rpartition("-")[2]]
         signs = np.where(np.arange(12) % 2, 1, -1)
         rows, metrics = [], []
-        for model, factor in (("mean", 5.0), ("gp", 0.5), ("volumes", 1.0), ("chain", 2.0)):
+        for model, factor in (("mean", 5.0), ("gp", 0.5), ("ridge-voxels", 3.0), ("volumes", 1.0), ("chain", 2.0)):
             error = years * factor if model in ("volumes", "chain") else factor
             for target in ("age_years", "gmv_ml"):
                 metrics.append(
@@ -70,7 +70,9 @@ def test_each_hypothesis_takes_over_what_the_one_before_it_changed(compared):
 
 def test_the_table_has_paired_differences_to_base(compared):
     _, _, table = compared
-    assert list(table.index) == [(name, m) for name in HYPOTHESES for m in ("mean", "gp", "volumes", "chain")]
+    assert list(table.index) == [
+        (name, m) for name in HYPOTHESES for m in ("mean", "gp", "ridge-voxels", "volumes", "chain")
+    ]
     assert table.loc[("H1", "chain"), "mae"] == 6
     spread = 1 + np.arange(12) / 100
     signs = np.where(np.arange(12) % 2, 1, -1)

@@ -159,17 +159,17 @@ def test_what_is_trained_follows_from_the_configuration(brain_config, model, sta
 
 
 @pytest.mark.parametrize(
-    ("arch", "histogram", "expected"),
+    ("arch", "given", "expected"),
     [
-        ("strided", None, True),
-        ("base", None, False),
-        ("deep", None, False),
-        ("strided", False, False),
-        ("base", True, True),
+        ("strided", {}, True),
+        ("base", {}, True),
+        ("deep", {}, True),
+        ("strided", {"histogram": False}, False),
+        ("base", {"histogram": False}, False),
     ],
 )
-def test_the_histogram_is_fed_where_the_architecture_or_the_user_says_so(toy, brain_config, arch, histogram, expected):
-    config = brain_config(arch=arch, histogram=histogram, size=(12, 12, 12))
+def test_every_architecture_is_fed_the_histogram_unless_the_user_says_no(toy, brain_config, arch, given, expected):
+    config = brain_config(arch=arch, size=(12, 12, 12), **given)
     network = build_network("volumes", config, measure_norms(toy(), np.arange(9), log_age=False), 12)
     assert (network.net.histogram_head is not None) is expected
 

@@ -168,7 +168,7 @@ def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_tra
 @pytest.mark.parametrize(
     ("options", "part", "expected"),
     [
-        (("--arch", "deep", "--histogram"), "model", {"arch": "deep", "histogram": True}),
+        (("--arch", "deep"), "model", {"arch": "deep", "histogram": True}),
         (
             ("--no-histogram", "--target", "proportion", "--log-age"),
             "model",

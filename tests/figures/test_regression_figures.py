@@ -10,10 +10,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from aekit.figures.cohort import GROUPS
 from aekit.figures.regression import (
     Predicted,
     plot_bland_altman,
@@ -231,6 +233,12 @@ def test_every_person_is_a_point_of_the_own_sex_and_site():
             assert (np.abs(points.get_offsets()[:, 0] - place) < 0.5).all()
     labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
     assert labels == ["F\n(30)", "M\n(30)", "missing\n(30)"]
+
+
+def test_the_sexes_have_the_colours_of_the_report_of_a_cohort():
+    axes = _residuals(90, sites=0).axes[1]
+    drawn = [to_hex(points.get_facecolor()[0]).upper() for points in axes.collections]
+    assert drawn == [GROUPS[name].colour for name in ("F", "M", "")]
 
 
 def test_of_many_sites_the_largest_are_shown_and_it_says_so():

@@ -31,7 +31,7 @@ _QUANTITIES = {
     "csfv_ml": ("CSF", "mL"),
     "gmv_fraction": ("share of grey matter", ""),
     "wmv_fraction": ("share of white matter", ""),
-    "csfv_fraction": ("share of fluid", ""),
+    "csfv_fraction": ("share of CSF", ""),
 }
 _STAGES = {
     ("volumes", True): "true volumes to age",
@@ -47,7 +47,7 @@ def write_figures(
     output: Path, people: People, predictions: list[Predictions], history: list[EpochRow], parameters: dict[str, Any]
 ) -> None:
     """Write learning curves (.png) and, beside them, .predictions, .bland-altman, .residuals and .decades.png."""
-    title = f"{people.cohort.name}, {parameters['model']['arch']}: {len(people.cohort):,} people"
+    title = _title(people, parameters)
     split = judged_split(predictions)
     panels = _panels(predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
@@ -60,6 +60,16 @@ def write_figures(
     }
     for suffix, figure in figures.items():
         write_png(output.with_suffix(suffix), figure, parameters)
+
+
+def _title(people: People, parameters: dict[str, Any]) -> str:
+    """Return what tells this training from others of the same people."""
+    model = parameters["model"]
+    parts = [model["arch"]]
+    parts += ["proportions"] if model["target"] == "proportion" else []
+    parts += [] if model["histogram"] else ["no histogram"]
+    parts += ["outliers dropped from train"] if parameters["data"]["drop_outliers"] else []
+    return f"{people.cohort.name}, {', '.join(parts)}: {len(people.cohort):,} people"
 
 
 def _panels(predictions: list[Predictions]) -> list[Predicted]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +34,7 @@ _NAMES = {
     "H3": "H3: as H2, deeper network",
 }
 _MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
+_BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")
 
 
 def compare_hypotheses(
@@ -39,8 +43,9 @@ def compare_hypotheses(
     """Train all four, write their comparison beside them, and return the runs.
 
     With ``x`` the output's name, the runs are ``x-base`` to ``x-h3``, the comparison is ``x.hypotheses.csv``: a row a
-    hypothesis, model and split, with the MAE of age, its paired difference to ``base`` with the interval over the same
-    people, the MSE of z-scored age, and that of the image's tissue volumes; and ``x.hypotheses.png``.
+    hypothesis, model (baselines included) and split, with the MAE of age, its paired difference to ``base`` with the
+    interval over the same people, the MSE of z-scored age, and that of the tissue volumes that the model reads from the
+    image; and ``x.hypotheses.png``.
 
     Args:
         config: What they share; architecture, target and outliers are set here.
@@ -55,6 +60,7 @@ def compare_hypotheses(
             data=replace(config.data, drop_outliers=drop),
         )
         runs[name] = train(own, output.with_name(f"{output.stem}-{name.lower()}.safetensors"))
+        _return_memory()
     table = _compare(runs)
     write_csv(output.with_suffix(".hypotheses.csv"), table)
     parameters = {"command": "mri-train --hypotheses", **{name: run.header["train"] for name, run in runs.items()}}
@@ -62,12 +68,19 @@ def compare_hypotheses(
     return list(runs.values())
 
 
+def _return_memory() -> None:
+    """Give back to the system what a training freed: glibc keeps it for the threads that asked for it, which ended."""
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # not in musl
+        libc.malloc_trim(0)
+
+
 def _compare(runs: dict[str, FinishedBrains]) -> pd.DataFrame:
     predictions = {name: _read_ages(run.path) for name, run in runs.items()}
     rows: list[dict[str, Any]] = []
     for name, run in runs.items():
         metrics = run.metrics
-        for row in metrics[(metrics["target"] == AGE) & metrics["model"].isin([*_MODELS, "mean", "gp"])].itertuples():
+        for row in metrics[(metrics["target"] == AGE) & metrics["model"].isin([*_MODELS, *_BASELINES])].itertuples():
             tissues = metrics[
                 (metrics["model"] == row.model) & (metrics["split"] == row.split) & (metrics["target"] != AGE)
             ]

@@ -32,7 +32,7 @@ from aekit.data.cohort import TISSUES, Cohort, read_cohort
 from aekit.data.volume_cache import N_BINS
 from aekit.device import choose_device, choose_precision, seed_everything, set_threads
 from aekit.errors import AekitError
-from aekit.models.brain import DEFAULT_EPOCHS, DEFAULT_LR, USES_HISTOGRAM
+from aekit.models.brain import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.runs import refuse_other_run
 
 COMPANIONS = (
@@ -81,7 +81,6 @@ def fill_brain_defaults(config: BrainConfig, cohort: Cohort) -> BrainConfig:
         AekitError: The table has no tissue volumes, and ``direct``, which needs none, was not asked for.
     """
     model, train = config.model, config.train
-    histogram = USES_HISTOGRAM[model.arch] if model.histogram is None else model.histogram
     target: Target | None = model.target or (None if cohort.volumes_ml is None else "absolute")
     if target is None and not model.direct:
         seen = ", ".join(map(str, cohort.table.columns))
@@ -91,7 +90,7 @@ def fill_brain_defaults(config: BrainConfig, cohort: Cohort) -> BrainConfig:
     lr, epochs = train.lr or DEFAULT_LR[model.arch], train.epochs or DEFAULT_EPOCHS[model.arch]
     return replace(
         config,
-        model=replace(model, histogram=histogram, target=target),
+        model=replace(model, target=target),
         train=replace(train, lr=lr, epochs=epochs),
     )
 

@@ -18,7 +18,6 @@ from aekit.errors import AekitError
 from aekit.models.brain import (
     DEFAULT_EPOCHS,
     DEFAULT_LR,
-    USES_HISTOGRAM,
     AgeNet,
     Brains,
     Chain,
@@ -146,8 +145,7 @@ def stages_of(config: BrainConfig) -> tuple[Stage, ...]:
 
 def build_network(stage: Stage, config: BrainConfig, norms: Norms, n_bins: int) -> nn.Module:
     """Return the network of a stage with weights drawn by torch's seed."""
-    has_histogram = USES_HISTOGRAM[config.model.arch] if config.model.histogram is None else config.model.histogram
-    n_bins = n_bins if has_histogram else 0
+    n_bins = n_bins if config.model.histogram else 0
     if stage == "age":
         return AgeNet(config.model, norms)
     if stage == "direct":

@@ -44,6 +44,7 @@ _SPLITS = {
     "test": (BLACK, "^"),
     "dropped": (PURPLE, "D"),
 }
+_SEXES = {"F": VERMILION, "M": BLUE}  # as in the figures of a cohort
 _MAX_GROUPS = 12  # strips beside each other; of more sites the largest are shown
 _MAX_COLUMNS = 4
 _MIN_R2 = 10  # people; of fewer it says nothing
@@ -129,7 +130,7 @@ def _draw_predictions(axes: Axes, panel: Predicted) -> None:
     axes.set_ylabel(_label(f"predicted {panel.quantity}", panel.unit))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
-    axes.set_title(fill(panel.name, 34))
+    axes.set_title(fill(panel.name, 39))
     _write_in_corner(axes, "\n".join(lines), panel.truth, panel.prediction)
 
 
@@ -248,7 +249,7 @@ def _draw_strips(axes: Axes, residuals: FloatArray, groups: Labels, shown: Seque
     ticks = []
     for place, name in enumerate(shown):
         own = residuals[names == name]
-        colour, _ = class_style(place)
+        colour = _SEXES.get(name, GREY) if heading == "sex" else class_style(place)[0]
         size = _point_size(len(residuals))
         scatter = generator.uniform(-0.38, -0.05, len(own)) + place
         axes.scatter(scatter, own, s=size, color=colour, linewidths=0, alpha=0.7, rasterized=True)

@@ -324,9 +324,7 @@ class _MeanOverVoxels(nn.Module):
 
 
 ENCODERS = {"strided": _strided, "base": _base, "deep": _deep}
-# The histogram says most of what volumes need; the base and deep networks of the study had none.
-USES_HISTOGRAM: dict[BrainArch, bool] = {"strided": True, "base": False, "deep": False}
-DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 20, "deep": 20}
+DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 10, "deep": 10}
 DEFAULT_LR: dict[BrainArch, float] = {"strided": 3e-3, "base": 1e-3, "deep": 3e-4}
 
 

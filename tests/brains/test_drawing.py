@@ -1,0 +1,24 @@
+from dataclasses import replace
+
+import pytest
+
+from aekit.brains.drawing import _title
+from aekit.brains.hypotheses import HYPOTHESES
+from aekit.config import to_dict
+
+
+@pytest.mark.parametrize("histogram", [True, False])
+def test_the_title_of_each_hypothesis_says_what_it_is(phantom_people, brain_config, histogram):
+    titles = {}
+    for name, (arch, target, drop) in HYPOTHESES.items():
+        config = brain_config(arch=arch, target=target, histogram=histogram)
+        titles[name] = _title(
+            phantom_people, to_dict(replace(config, data=replace(config.data, drop_outliers=drop)))
+        ).removesuffix(f": {len(phantom_people.cohort)} people")
+    without = "" if histogram else ", no histogram"
+    assert titles == {
+        "base": f"participants.tsv, base{without}",
+        "H1": f"participants.tsv, base, proportions{without}",
+        "H2": f"participants.tsv, base, proportions{without}, outliers dropped from train",
+        "H3": f"participants.tsv, deep, proportions{without}, outliers dropped from train",
+    }
