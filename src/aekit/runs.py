@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from aekit.device import ThreadTeam, choose_device, choose_precision, seed_every
 from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
-from aekit.models.base import Autoencoder, ImageShape, n_parameters
+from aekit.models.base import Autoencoder, ImageShape, is_large, n_parameters
 from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
@@ -152,7 +151,7 @@ def default_lr(arch: Arch, image_shape: ImageShape) -> float:
     The loss is a sum over pixels. The rate that is best for ``conv`` on MNIST diverged within 66 steps on colour faces
     of 48 x 48, where 1e-3 did better than 2e-3.
     """
-    return min(DEFAULT_LR[arch], LARGE_IMAGE_LR) if math.prod(image_shape) > 1024 else DEFAULT_LR[arch]
+    return min(DEFAULT_LR[arch], LARGE_IMAGE_LR) if is_large(image_shape) else DEFAULT_LR[arch]
 
 
 def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) -> RunConfig:

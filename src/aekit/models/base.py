@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,12 @@ from aekit.losses import pixel_mean
 from aekit.models.layers import start_weights
 
 ImageShape = tuple[int, int, int]
+LARGE_IMAGE = 1024  # values; MNIST has 784, and what was chosen on it holds up to here
+
+
+def is_large(image_shape: ImageShape) -> bool:
+    """Return whether images have so many values that other defaults are better than those chosen on MNIST."""
+    return math.prod(image_shape) > LARGE_IMAGE
 
 
 class Output(NamedTuple):

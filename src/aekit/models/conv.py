@@ -8,12 +8,17 @@ from itertools import pairwise
 from torch import nn
 
 from aekit.config import ModelConfig
-from aekit.models.base import ImageShape, Parts
+from aekit.models.base import ImageShape, Parts, is_large
 from aekit.models.layers import FlattenPixels, ResidualLinear, UnflattenPixels, halved_sizes, start_weights
 
 DEFAULT_WIDTH = 24
 HIDDEN = 256
 SMALLEST = 4  # pixels a side that the convolutions leave, unless --layers says how many there are
+# Of large images more pixels must be left, and more units see them. CelebA at 54 x 44, latent 100, beta 0.3, three
+# epochs of 7,200 faces, validation loss: 256 units and 4 pixels 3,825 nats, 1,024 units 3,791, and with 8 pixels 3,755,
+# where `blocks` is at 3,748 (381 and 236 images a second).
+LARGE_HIDDEN = 1024
+LARGE_SMALLEST = 8
 WIDEST = 8  # times the first channels is where doubling ends
 # Weights start from N(0, gain^2 / fan_in). With torch's own start, which is narrower, three convolutions lose the
 # signal: one epoch on MNIST ends 2 nats worse, with a latent dimension unused. The first layer makes up for pixels,
@@ -24,15 +29,17 @@ LAST_GAIN = 2 * GAIN
 
 
 def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
-    """Return convolutions of stride 2 until no side exceeds 4 pixels (or ``--layers`` of them), and linear layers.
+    """Return convolutions of stride 2 until no side exceeds a few pixels (or ``--layers`` of them), and linear layers.
 
     The first has ``--width`` channels and each later one twice as many, up to eight times the first. A kernel has 4
     pixels along an even side and 3 along an odd one: with a padding of 1 both leave half the side, rounded up, and
     the transposed convolution with the same kernel gives exactly the side back. On both sides of the code lie a linear
-    and a residual linear layer of 256.
+    and a residual linear layer. Up to 1,024 values an image these have 256 units, and 4 pixels a side are left;
+    beyond, 1,024 units and 8 pixels.
     """
     channels, height, width = image_shape
-    n_layers = config.layers or max(math.ceil(math.log2(max(height, width) / SMALLEST)), 1)
+    hidden, smallest = (LARGE_HIDDEN, LARGE_SMALLEST) if is_large(image_shape) else (HIDDEN, SMALLEST)
+    n_layers = config.layers or max(math.ceil(math.log2(max(height, width) / smallest)), 1)
     sizes = halved_sizes((height, width), n_layers)
     first = config.width or DEFAULT_WIDTH
     stages = [channels, *(first * min(2**i, WIDEST) for i in range(n_layers))]
@@ -46,9 +53,9 @@ def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
         up = nn.ConvTranspose2d(n_out, n_in, kernel, stride=2, padding=1)
         encoder += [start_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
         decoder = [nn.SiLU(), start_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
-    to_hidden = start_weights(nn.Linear(math.prod(shape), HIDDEN), GAIN)
-    encoder += [FlattenPixels(), to_hidden, ResidualLinear(HIDDEN, GAIN), nn.SiLU()]
-    from_code = start_weights(nn.Linear(config.latent, HIDDEN), GAIN)
-    from_hidden = start_weights(nn.Linear(HIDDEN, math.prod(shape)), GAIN)
-    decoder = [from_code, ResidualLinear(HIDDEN, GAIN), nn.SiLU(), from_hidden, UnflattenPixels(shape), *decoder]
-    return Parts(nn.Sequential(*encoder), HIDDEN, nn.Sequential(*decoder), head_gain=GAIN)
+    to_hidden = start_weights(nn.Linear(math.prod(shape), hidden), GAIN)
+    encoder += [FlattenPixels(), to_hidden, ResidualLinear(hidden, GAIN), nn.SiLU()]
+    from_code = start_weights(nn.Linear(config.latent, hidden), GAIN)
+    from_hidden = start_weights(nn.Linear(hidden, math.prod(shape)), GAIN)
+    decoder = [from_code, ResidualLinear(hidden, GAIN), nn.SiLU(), from_hidden, UnflattenPixels(shape), *decoder]
+    return Parts(nn.Sequential(*encoder), hidden, nn.Sequential(*decoder), head_gain=GAIN)
