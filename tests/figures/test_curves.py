@@ -26,10 +26,19 @@ def test_a_vae_has_panels_for_total_reconstruction_and_divergence_in_nats():
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
 
 
-@pytest.mark.parametrize(("loss", "unit"), [("bernoulli", "nats per image"), ("mse", "MSE per pixel")])
-def test_an_autoencoder_shows_its_squared_error_in_place_of_a_divergence(loss, unit):
-    panels = _panels(plot_history(_history(kl=None), loss=loss))
-    assert panels == [("Total loss", unit), ("Reconstruction", unit), ("Squared error", "MSE per pixel")]
+def test_an_autoencoder_has_no_two_panels_of_the_same_curves():
+    error = ("Mean squared error", "MSE per pixel")
+    assert _panels(plot_history(_history(kl=None))) == [("Reconstruction", "nats per image"), error]
+    assert _panels(plot_history(_history(kl=None), loss="mse")) == [error]
+
+
+def test_the_legend_says_that_train_is_a_mean_over_the_epoch():
+    figure = plot_history(_history(held_out="val"))
+    assert [text.get_text() for text in figure.legends[0].texts] == ["train (epoch mean)", "val", "test"]
+
+
+def test_a_single_epoch_is_the_only_tick():
+    assert list(plot_history(_history().query("epoch == 1")).axes[0].get_xticks()) == [1]
 
 
 def test_train_and_held_out_have_a_line_each_and_the_final_test_a_marker():

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from aekit.figures.embedding import EmbeddingPanel, plot_embeddings, point_size, square_range
-from aekit.figures.mosaic import text_size
 from aekit.figures.page import MAX_SIDE, build_page, reduce_images
-from aekit.figures.style import DPI, SMALL_FONT_SIZE
+from aekit.figures.style import DPI, SMALL_FONT_SIZE, text_size
 
 
 def _panels(n_panels=1, n_points=60, seed=0):

@@ -31,11 +31,18 @@ def _enlarged(image: np.ndarray, scale: int) -> np.ndarray:
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+@pytest.mark.parametrize(("n_images", "n_columns"), [(5, 5), (32, 8), (64, 8), (256, 16)])
+def test_few_images_are_large_and_many_stand_sixteen_a_row(n_images, n_columns):
+    pixels = plot_images(np.zeros((n_images, 1, 28, 28), np.uint8)).axes[0].images[0].get_array()
+    layout = build_layout(-(-n_images // n_columns), n_columns, (28, 28))
+    assert pixels.shape[:2] == (layout.height, layout.width)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_pixel_becomes_a_square_of_its_own_colour(shape):
     images = _images(shape, 21)
     layout = build_layout(2, 16, shape[1:])
-    drawn = _drawn(plot_images(images))
+    drawn = _drawn(plot_images(images, columns=16))
     assert drawn.shape == (layout.height, layout.width, 3)
     for number, image in enumerate(images):
         top, left = layout.tops[number // 16], layout.lefts[number % 16]

@@ -62,7 +62,7 @@ def test_a_row_shows_its_start_then_the_path_then_its_end():
     assert len({top for _, top in places}) == 1
     gaps = np.diff(lefts) - 8 * 16
     assert gaps[0] == gaps[-1] > gaps[1] == gaps[2]
-    assert _texts(figure) == ["4 → 7", "start", "end", "0", "0.25", "0.5", "0.75", "1"]
+    assert _texts(figure) == ["4 → 7", "alpha", "start", "end", "0", "0.25", "0.5", "0.75", "1"]
     _assert_texts_fit(figure)
 
 
@@ -70,7 +70,7 @@ def test_a_walk_has_no_end():
     row = _row(end=False)
     row = PathRow("", row.images, row.start)
     figure = plot_paths([PathBlock("#3", [row])], np.linspace(-2, 2, 5), inside=None)
-    assert _texts(figure) == ["#3", "start", "-2", "-1", "0", "1", "2"]
+    assert _texts(figure) == ["#3", "alpha", "start", "-2", "-1", "0", "1", "2"]
     assert not figure.axes[0].lines
 
 

@@ -27,7 +27,7 @@ def test_over_two_options_the_heat_maps_say_mean_and_spread_of_the_seeds():
     assert axes.get_title(loc="left").startswith("Reconstruction")
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     cell = results.query("beta == 4 and latent == 10")["val_reconstruction"]
-    assert texts[(1, 2)] == f"{cell.mean():.4g}\n± {cell.std():.2g}"
+    assert texts[(1, 2)] == f"{cell.mean():.2f}\n± {cell.std():.2f}"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "1", "4"]
 
 
@@ -59,7 +59,32 @@ def test_one_cell_texts_and_three_options_are_drawn_too(swept):
 def test_an_autoencoder_has_no_panels_of_total_and_kl():
     results = _results(latent=[2, 3]).assign(val_kl=np.nan)
     titles = [axes.get_title(loc="left") for axes in plot_sweep(results, ["latent"], split="val").axes]
-    assert [title.split(",")[0] for title in titles if title] == ["Reconstruction", "Squared error"]
+    assert [title for title in titles if title] == ["Reconstruction (nats per image)", "Mean squared error (per pixel)"]
+    (alone,) = plot_sweep(results, ["latent"], split="val", loss="mse").axes
+    assert alone.get_title(loc="left") == "Mean squared error (per pixel)"
+
+
+def test_all_cells_of_a_map_have_the_decimals_that_four_digits_of_the_largest_take():
+    results = _results(beta=[0.1, 1.0], latent=[2, 10])
+    results["val_kl"], results["val_mse"] = [0.0, 0.04069, 14.34, 16.654], [0.0651, 0.03, 0.08, 0.0123]
+    kl, mse = plot_sweep(results, ["beta", "latent"], split="val").axes[2:]
+    assert [text.get_text() for text in kl.texts] == ["0.00", "0.04", "14.34", "16.65"]
+    assert [text.get_text() for text in mse.texts] == ["0.06510", "0.03000", "0.08000", "0.01230"]
+
+
+def test_a_map_of_more_cells_than_have_room_for_numbers_has_a_bar_of_colours():
+    results = _results(beta=[0.1, 1.0], latent=list(range(2, 102)))
+    figure = plot_sweep(results, ["beta", "latent"], split="val")
+    assert not any(axes.texts for axes in figure.axes)
+    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 4
+
+
+def test_losses_that_differ_have_no_common_unit():
+    titles = [
+        axes.get_title(loc="left")
+        for axes in plot_sweep(_results(latent=[2, 3]), ["latent"], split="val", loss=None).axes
+    ]
+    assert "Reconstruction (unit of each loss)" in titles
 
 
 @pytest.mark.parametrize("n_cells", [1, 3, 20])

@@ -7,7 +7,16 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from aekit.figures.style import BLUE, GREY, build_figure, figure_style, lay_out
+from aekit.figures.style import (
+    BLUE,
+    GREY,
+    SMALL_FONT_SIZE,
+    TINY_FONT_SIZE,
+    build_figure,
+    figure_style,
+    lay_out,
+    write_title,
+)
 
 # With more of them the tick labels would touch, and the numbers of only some dimensions are written.
 _MAX_LABELS = 60
@@ -31,12 +40,13 @@ def plot_kl_per_dimension(
     order = np.argsort(-kl, kind="stable")
     n_active = int(active.sum())
     with figure_style():
-        figure = build_figure(float(np.clip(1.5 + 0.16 * len(kl), 4.5, 12.0)), 2.9)
+        width = float(np.clip(1.5 + 0.16 * len(kl), 4.5, 12.0))
+        figure = build_figure(width, 2.9)
         axes = figure.subplots()
         axes.bar(np.arange(len(kl)), kl[order], width=0.8, color=[BLUE if active[i] else GREY for i in order])
         step = -(-len(kl) // _MAX_LABELS)
         positions = np.arange(0, len(kl), step)
-        size = "small" if len(kl) <= 30 else 6.5
+        size = SMALL_FONT_SIZE if len(kl) <= 30 else TINY_FONT_SIZE
         axes.set_xticks(positions, [str(order[position]) for position in positions], fontsize=size)
         axes.tick_params(axis="x", length=0)
         axes.set(xlabel="latent dimension", ylabel=ylabel, xlim=(-0.7, len(kl) - 0.3))
@@ -46,6 +56,5 @@ def plot_kl_per_dimension(
             Patch(color=GREY, label=f"inactive ({len(kl) - n_active})"),
         ]
         axes.legend(handles=keys, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
+        write_title(figure, title, width)
         return lay_out(figure)

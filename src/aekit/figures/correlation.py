@@ -16,13 +16,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from aekit.figures.style import BLACK, COLOURS, GREY, SMALL_FONT_SIZE, build_figure, figure_style, lay_out
+from aekit.figures.style import (
+    BLACK,
+    GREY,
+    SMALL_FONT_SIZE,
+    build_figure,
+    figure_style,
+    lay_out,
+    line_style,
+    text_inches,
+    wrap_text,
+    write_title,
+)
 
 FloatArray = npt.NDArray[np.floating]
 
 WIDTH, CURVE_HEIGHT = 9.0, 3.4  # inches
 MIN_COLUMNS, MAX_COLUMNS = 4, 8
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LEGEND = 2.3  # inches of the text of a legend
 
 
 @dataclass(frozen=True)
@@ -87,16 +98,17 @@ def plot_decorrelation(
         title: Written above it all.
     """
     rows = _arrange(panels)
+    keys = len(curves) + 5 + sum(wrap_text(curve.label, _LEGEND).count("\n") for curve in curves)  # lines of the legend
+    curve_height = max(CURVE_HEIGHT, 0.165 * keys + 0.5)
     n_columns = int(np.clip(max((len(row.panels) for row in rows), default=0), MIN_COLUMNS, MAX_COLUMNS))
-    height = sum(WIDTH / n_columns + 0.15 + (0.2 if row.label else 0) for row in rows)
+    height = sum(WIDTH / n_columns + 0.15 + (text_inches(row.label)[1] + 0.05 if row.label else 0) for row in rows)
     with figure_style():
-        figure = build_figure(WIDTH, CURVE_HEIGHT + height)
-        parts: Any = figure.subfigures(2, 1, height_ratios=[CURVE_HEIGHT, height]) if rows else [figure]
+        figure = build_figure(WIDTH, curve_height + height)
+        parts: Any = figure.subfigures(2, 1, height_ratios=[curve_height, height]) if rows else [figure]
         axes = parts[0].subplots()
         _draw_curves(axes, curves, floor=floor, ideal_is_d=ideal_is_d, pca=pca)
         axes.set(xlabel="latent dimensions d", ylabel=ylabel)
-        if title:
-            parts[0].suptitle(title, x=0.01, ha="left", fontsize="medium")
+        write_title(parts[0], title, WIDTH)
         if rows:
             _draw_panels(parts[1], rows, n_columns)
         return lay_out(figure)
@@ -109,8 +121,9 @@ class _Row(NamedTuple):
 
 def _arrange(panels: Sequence[Panel]) -> list[_Row]:
     blocks = [(label, list(block)) for label, block in groupby(panels, key=lambda panel: panel.label)]
+    several = len(blocks) > 1
     return [
-        _Row(label if start == 0 and len(blocks) > 1 else "", block[start : start + MAX_COLUMNS])
+        _Row(wrap_text(label, WIDTH - 1.3) if start == 0 and several else "", block[start : start + MAX_COLUMNS])
         for label, block in blocks
         for start in range(0, len(block), MAX_COLUMNS)
     ]
@@ -126,11 +139,13 @@ def _draw_curves(
 ) -> None:
     keys: list[Any] = []
     for number, curve in enumerate(curves):
-        colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)]
+        colour, marker = line_style(number)
         _draw_curve(axes, curve, colour, marker)
-        keys.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=curve.label))
+        keys.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=wrap_text(curve.label, _LEGEND)))
     several = np.concatenate([curve.n_seeds > 1 for curve in curves])
     if several.any():
+        keys.append(Line2D([], [], color=GREY, marker=".", markersize=5, linestyle="none", label="single seeds"))
+    if any((curve.high > curve.low)[curve.n_seeds > 1].any() for curve in curves):
         keys.append(Patch(color=GREY, alpha=0.35, linewidth=0, label="mean over seeds, 95 %"))
     if (~several).any():
         keys.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="none", label="over images, 95 %"))
@@ -198,6 +213,16 @@ def _doubled(values: FloatArray) -> FloatArray:
     return values if len(values) > 1 else values.repeat(2)
 
 
+def _write_heading(axes: Axes, heading: str) -> None:
+    """Write the name of a row above the caption of its first panel, and over the others, which keep their places."""
+    above = 2 + 1.3 * SMALL_FONT_SIZE  # the caption
+    for text, makes_room in ((heading, False), ("\n".join(" " for _ in heading.splitlines()), True)):
+        written = axes.annotate(
+            text, (0, 1), (0, above), "axes fraction", "offset points", va="bottom", fontsize=SMALL_FONT_SIZE
+        )
+        written.set_in_layout(makes_room)
+
+
 def _draw_panels(figure: SubFigure, rows: Sequence[_Row], n_columns: int) -> None:
     grid = figure.subplots(len(rows), n_columns, squeeze=False)
     colours = colormaps["RdBu_r"].with_extremes(bad="#bbbbbb")
@@ -206,10 +231,14 @@ def _draw_panels(figure: SubFigure, rows: Sequence[_Row], n_columns: int) -> Non
             image = axes.imshow(panel.matrix, cmap=colours, vmin=-1, vmax=1)
             axes.grid(False)
             axes.set(xticks=[], yticks=[])
-            heading = f"{label}\n" if label and panel is panels[0] else ""
-            axes.set_title(heading + panel.caption, fontsize=SMALL_FONT_SIZE, pad=2)
+            axes.set_title(panel.caption, fontsize=SMALL_FONT_SIZE, pad=2)
+            if label and panel is panels[0]:
+                _write_heading(axes, label)
         for axes in axes_row[len(panels) :]:
-            axes.remove()
+            if len(rows) > 1:
+                axes.set_visible(False)  # its place keeps the bar of colours away from the headings
+            else:
+                axes.remove()
     drawn = [axes for axes_row in grid for axes in axes_row if axes.figure is not None]
     bar = figure.colorbar(
         image, ax=drawn, shrink=min(1.0, 1.6 / len(rows)), aspect=20 / max(1, len(rows) / 2), pad=0.01

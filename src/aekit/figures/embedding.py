@@ -5,31 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from textwrap import wrap
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aekit.figures.mosaic import PAD, text_size
+from aekit.figures.mosaic import PAD
 from aekit.figures.scatter import class_keys, draw_classes
 from aekit.figures.style import (
     CLASS_COLOURS,
     CLASS_MARKERS,
     DPI,
     FONT_SIZE,
+    MARGIN,
     SMALL_FONT_SIZE,
     build_figure,
     figure_style,
     lay_out,
+    text_inches,
+    text_size,
+    wrap_text,
+    write_title,
 )
 
 FloatArray = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
 MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
-_LINE = 1.35  # height of a line of text, in font sizes
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,20 @@ def plot_embeddings(
     side = panel_inches(len(panels))
     with figure_style():
         texts = [_panel_text(panel, side) for panel in panels]
-        text_inches = max(_text_inches(text) for text in texts)
-        title_lines = wrap(title, int(n_columns * side * 72 / (0.55 * FONT_SIZE))) if title else []
-        legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (side + text_inches))
+        above = max(text_inches(text)[1] for text in texts) + 0.1
+        legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (side + above))
         width = n_columns * (side + 0.25) + legend_inches
-        height = n_rows * (side + text_inches + 0.3) + len(title_lines) * _LINE * FONT_SIZE / 72 + 0.15
+        title_inches = (
+            text_inches(wrap_text(title, width - legend_inches - 2 * MARGIN, FONT_SIZE), FONT_SIZE)[1] if title else 0
+        )
+        height = n_rows * (side + above + 0.3) + title_inches + 0.15
         figure = build_figure(width, height)
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for place in axes.flat[len(panels) :]:
             place.set_axis_off()
         for place, panel, text in zip(axes.flat, panels, texts, strict=False):
             _draw_panel(place, panel, labels, text, point_size(len(panel.points), side))
-        if title_lines:
-            figure.suptitle("\n".join(title_lines), x=0.01, ha="left", fontsize=FONT_SIZE)
+        write_title(figure, title, width, room=legend_inches)
         if labels is not None and n_legend_columns:
             keys = class_keys(labels, class_names)
             figure.legend(handles=keys, loc="outside right upper", ncols=n_legend_columns, columnspacing=1.0)
@@ -119,13 +123,7 @@ def _draw_panel(axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: 
 
 
 def _panel_text(panel: EmbeddingPanel, side: float) -> str:
-    n_letters = int(side * 72 / (0.6 * SMALL_FONT_SIZE))
-    lines = [line for part in (panel.title, *panel.measures) if part for line in wrap(part, n_letters)]
-    return "\n".join(lines)
-
-
-def _text_inches(text: str) -> float:
-    return (text.count("\n") + 1) * _LINE * SMALL_FONT_SIZE / 72 + 0.1
+    return "\n".join(wrap_text(part, 0.95 * side) for part in (panel.title, *panel.measures) if part)
 
 
 def _legend_size(labels: Labels | None, class_names: Sequence[str], height: float) -> tuple[float, int]:

@@ -19,20 +19,19 @@ from aekit.figures.mosaic import (
     draw_mosaic,
     label_step,
     overhang,
-    text_size,
 )
-from aekit.figures.style import SMALL_FONT_SIZE, figure_style, lay_out
+from aekit.figures.style import SMALL_FONT_SIZE, figure_style, lay_out, text_size
 
 
-def plot_images(images: Array, *, columns: int = 16, title: str = "") -> Figure:
+def plot_images(images: Array, *, columns: int | None = None, title: str = "") -> Figure:
     """Return the images in a grid, row after row.
 
     Args:
         images: N of them, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
-        columns: Images in a row; hundreds of them get longer rows.
+        columns: Images in a row, by default 8, or 16 of more than 64 images; hundreds of them get longer rows.
         title: Written above the grid.
     """
-    n_columns = _n_columns(len(images), columns)
+    n_columns = _n_columns(len(images), columns or (8 if len(images) <= 64 else 16))
     layout = build_layout(ceil(len(images) / n_columns), n_columns, images.shape[2:])
     with figure_style():
         return draw_mosaic(images, layout, title=title)[0]

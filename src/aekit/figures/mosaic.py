@@ -8,11 +8,9 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
-from aekit.figures.style import DPI, FONT_SIZE, SMALL_FONT_SIZE, build_figure, hide_axes
+from aekit.figures.style import DPI, FONT_SIZE, build_figure, hide_axes, text_inches, text_size, wrap_text
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -24,6 +22,8 @@ _MAX_TILE = 128
 _MAX_ENLARGED = (1400, 2100)
 # Beyond this side, as with hundreds of large photographs, images are reduced instead, by averaging.
 _MAX_SIDE = 5000
+# A title takes more lines before it makes a figure of few images wider than this.
+_TITLE_WIDTH = 750
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,11 @@ def draw_mosaic(
         bottom: Pixels to leave for labels.
         title: Written above it all.
     """
-    title_height = text_size(title, FONT_SIZE)[1] + 2 * PAD if title else 0
-    total_width = max(left + layout.width + right, text_size(title, FONT_SIZE)[0] + 2 * PAD)
+    total_width = left + layout.width + right
+    if title:
+        title = wrap_text(title, (max(total_width, _TITLE_WIDTH) - 2 * PAD) / DPI, FONT_SIZE)
+        total_width = max(total_width, ceil(text_inches(title, FONT_SIZE)[0] * DPI) + 2 * PAD)
+    title_height = ceil(text_inches(title, FONT_SIZE)[1] * DPI) + PAD if title else 0
     total_height = title_height + top + layout.height + bottom
     figure = build_figure(total_width / DPI, total_height / DPI)
     figure.set_layout_engine("none")
@@ -148,14 +151,6 @@ def _resize(image: FloatArray, layout: Layout) -> FloatArray:
         reduced: FloatArray = blocks.mean(axis=(2, 4))
         return reduced
     return image.repeat(layout.scale, axis=1).repeat(layout.scale, axis=2)
-
-
-def text_size(text: str, points: float = SMALL_FONT_SIZE) -> tuple[int, int]:
-    """Return the width and height of a line of text in pixels of the figure."""
-    font = FontProperties(family="DejaVu Sans", size=points)
-    renderer = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
-    width, height, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
-    return ceil(width), ceil(height)
 
 
 def overhang(labels: list[str], pitch: float) -> int:

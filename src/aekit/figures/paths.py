@@ -22,12 +22,12 @@ from aekit.figures.mosaic import (
     draw_mosaic,
     label_step,
     overhang,
-    text_size,
 )
-from aekit.figures.style import GREY, SMALL_FONT_SIZE, VERMILION, figure_style
+from aekit.figures.style import GREY, SMALL_FONT_SIZE, VERMILION, figure_style, text_size
 
 _SIDE_GAP = 3 * PAD  # between the path and what lies at its ends
 _BLOCK_GAP = 5 * PAD  # between blocks side by side
+_ALPHA = "alpha"  # beside the places along the path
 _MAX_ASPECT = 1.6  # height over width of all images together, as far as can be
 
 
@@ -94,13 +94,14 @@ def plot_paths(
     layout = replace(plain, lefts=lefts, tops=_tops(plain.tile_height, shelves))
     with figure_style():
         beyond = overhang([columns[0], columns[-1]], layout.tile_width)
-        left = PAD + max(text_size(label)[0] for label in labels) + PAD + beyond
+        left = PAD + max(text_size(label)[0] for label in [*labels, _ALPHA]) + PAD + beyond
         right = PAD + max(beyond, _heading_overhang(shelves, layout, n_columns))
         top = 2 * PAD + text_size("0")[1]
         figure, axes = draw_mosaic(images, layout, left=left, right=right, top=top, title=title)
         axes.autoscale(False)
         for y, label in zip(layout.centres_y, labels, strict=True):
             axes.text(-PAD - beyond, y, label, ha="right", va="center", fontsize=SMALL_FONT_SIZE)
+        axes.text(-PAD - beyond, -PAD, _ALPHA, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
         for first in range(0, len(layout.lefts), n_columns):
             _write_columns(axes, layout, first, columns, alphas, inside)
         _finish_blocks(axes, layout, shelves, n_columns, cuts)

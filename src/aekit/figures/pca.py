@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from aekit.figures.mosaic import PAD, as_unit_floats, label_step, text_size
+from aekit.figures.mosaic import PAD, as_unit_floats, label_step
 from aekit.figures.scatter import class_keys, draw_classes
 from aekit.figures.style import (
     BLACK,
@@ -29,6 +28,10 @@ from aekit.figures.style import (
     figure_style,
     hide_axes,
     lay_out,
+    text_inches,
+    text_size,
+    wrap_text,
+    write_title,
 )
 
 if TYPE_CHECKING:
@@ -39,9 +42,11 @@ FloatArray = npt.NDArray[np.floating]
 PCA, CLIPPED = "PCA", "PCA clipped to [0, 1]"
 _MARKERS = "osD^vP"
 _MODEL_COLOURS = tuple(colour for colour in COLOURS if colour != BLACK)
+_WIDTH = 10.5  # inches of the figure of curves
 # Panels of planes in a row of the figure, and the side of each in pixels: as near to it as whole pixels come.
 _MAX_COLUMNS = 5
 _SIDE = 400
+_MIN_WIDTH = 750  # pixels, so that a title of one panel has room
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ def plot_against_pca(
     """
     models = {model: _style(number) for number, model in enumerate(dict.fromkeys(runs["model"]))}
     with figure_style():
-        figure = build_figure(10.5, 3.9)
+        keys = _curve_keys(models, elbows, elbow_method)
+        widest = max(text_inches(str(key.get_label()))[0] for key in keys)
+        n_across = max(1, min(5, int((_WIDTH - 0.3) / (widest + 0.55))))
+        figure = build_figure(_WIDTH, 3.7 + 0.165 * ceil(len(keys) / n_across))
         panels = figure.subplots(1, 3, width_ratios=(1.35, 1, 1))
         _draw_pca(panels, pca, elbows)
         for model, style in models.items():
@@ -108,11 +116,8 @@ def plot_against_pca(
         panels[2].set_ylim(1.06 * lowest - 0.06 if lowest < 0 else 0, 1.02)
         for axes in panels[1:]:
             axes.set_xlim(panels[0].get_xlim())
-        keys = _curve_keys(models, elbows, elbow_method)
-        widest = max(text_size(str(key.get_label()))[0] for key in keys)
-        figure.legend(handles=keys, loc="outside lower left", ncols=max(1, min(5, 1500 // (widest + 75))))
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
+        figure.legend(handles=keys, loc="outside lower left", ncols=n_across)
+        write_title(figure, title, _WIDTH)
         return lay_out(figure)
 
 
@@ -129,7 +134,16 @@ def _curve_keys(
         Line2D([], [], color=GREY, linestyle="--", label=_with_elbow(CLIPPED, elbows)),
     ]
     for model, (colour, marker) in models.items():
-        keys.append(Line2D([], [], color=colour, marker=marker, markersize=3.5, label=_with_elbow(model, elbows)))
+        keys.append(
+            Line2D(
+                [],
+                [],
+                color=colour,
+                marker=marker,
+                markersize=3.5,
+                label=wrap_text(_with_elbow(model, elbows), _WIDTH - 1),
+            )
+        )
     if any(elbow is not None for elbow in elbows.values()):
         label = f"elbow: {elbow_method}"
         keys.append(Line2D([], [], color="none", marker="o", markersize=9, markeredgecolor=BLACK, label=label))
@@ -167,7 +181,7 @@ def _with_elbow(name: str, elbows: Mapping[str, float | None]) -> str:
 
 def _label_panels(panels: Sequence[Axes], *, latents: npt.NDArray[np.int64]) -> None:
     texts = [
-        ("Error", "MSE per pixel"),
+        ("Mean squared error", "MSE per pixel"),
         ("Times better than PCA (dashed: clipped)", "MSE of PCA / MSE of the model"),
         ("Explained variance", "share of the variance"),
     ]
@@ -194,18 +208,19 @@ def plot_planes(
     mosaics = [_mosaic(plane.images) for plane in planes]
     height, width = mosaics[0].shape[:2]
     side = max(width, _SIDE * 3 // 4)
-    line = text_size("0", FONT_SIZE)[1]
     small = text_size("0")[1]
     left = text_size("-1.5e-04")[0] + small + 3 * PAD
     gap, below = 3 * PAD, 2 * small + 4 * PAD
-    headings = [wrap(plane.label, max(12, side // 10)) for plane in planes]
-    above = max(map(len, headings)) * (line + 4) + PAD
-    pitch = above + side + below + line + PAD + height + below + PAD
+    headings = [wrap_text(plane.label, side / DPI, FONT_SIZE) for plane in planes]
+    above = max(_pixels_high(heading, FONT_SIZE) for heading in headings) + PAD
+    captions = [wrap_text(f"decoded over {plane.over}", side / DPI) for plane in planes]
+    between = max(_pixels_high(caption, SMALL_FONT_SIZE) for caption in captions) + PAD
+    pitch = above + side + below + between + height + below + PAD
     keys = [] if labels is None else class_keys(labels, class_names)
-    total_width = n_columns * (left + side) + gap
-    total_width = max(total_width, text_size(title, FONT_SIZE)[0] + 2 * PAD)
+    total_width = max(n_columns * (left + side) + gap, _MIN_WIDTH)
+    title = wrap_text(title, (total_width - 2 * PAD) / DPI, FONT_SIZE)
     per_line, legend = _legend_size(keys, total_width)
-    head = line + 3 * PAD if title else PAD
+    head = _pixels_high(title, FONT_SIZE) + 2 * PAD if title else PAD
     total_height = head + n_rows * pitch + legend
     with figure_style():
         figure = build_figure(total_width / DPI, total_height / DPI)
@@ -221,12 +236,16 @@ def plot_planes(
             y = head + number // n_columns * pitch + above
             axes = add_axes(x, y, side, side)
             _draw_codes(axes, plane, labels)
-            axes.set_title("\n".join(headings[number]))
-            axes = add_axes(x, y + side + below + line + PAD, width, height)
-            _draw_decoded(axes, plane, mosaic)
+            axes.set_title(headings[number])
+            axes = add_axes(x, y + side + below + between, width, height)
+            _draw_decoded(axes, plane, mosaic, captions[number])
         if keys:
             figure.legend(handles=keys, loc="lower left", ncols=per_line, handlelength=1, columnspacing=1)
         return lay_out(figure)
+
+
+def _pixels_high(text: str, points: float) -> int:
+    return ceil(text_inches(text, points)[1] * DPI)
 
 
 def _legend_size(keys: Sequence[Line2D], total_width: int) -> tuple[int, int]:
@@ -251,11 +270,11 @@ def _draw_codes(axes: Axes, plane: Plane, labels: npt.NDArray[np.integer] | None
     axes.set_ylabel("z1", fontsize=SMALL_FONT_SIZE, labelpad=1)
 
 
-def _draw_decoded(axes: Axes, plane: Plane, mosaic: npt.NDArray[np.uint8]) -> None:
+def _draw_decoded(axes: Axes, plane: Plane, mosaic: npt.NDArray[np.uint8], caption: str) -> None:
     hide_axes(axes)
     n_rows, n_columns = plane.images.shape[:2]
     axes.imshow(mosaic, interpolation="nearest", extent=(-0.5, n_columns - 0.5, -0.5, n_rows - 0.5), aspect="auto")
-    axes.set_title(f"decoded over {plane.over}", fontsize=SMALL_FONT_SIZE)
+    axes.set_title(caption, fontsize=SMALL_FONT_SIZE)
     for axis, values, pixels, horizontal in (
         (axes.xaxis, plane.z0, mosaic.shape[1], True),
         (axes.yaxis, plane.z1, mosaic.shape[0], False),

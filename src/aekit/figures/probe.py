@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, log
-from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 from matplotlib.axes import Axes
@@ -15,6 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from aekit.figures.style import (
     BLACK,
     BLUE,
+    FONT_SIZE,
     GREEN,
     GREY,
     ORANGE,
@@ -24,6 +24,8 @@ from aekit.figures.style import (
     build_figure,
     figure_style,
     lay_out,
+    wrap_text,
+    write_title,
 )
 
 if TYPE_CHECKING:
@@ -35,13 +37,12 @@ STYLES: dict[str, tuple[str, str, Literal["-", "--"], str]] = {
     "finetune": (VERMILION, "s", "-", "finetune: encoder and head trained"),
     "frozen": (BLUE, "o", "-", "frozen: head on the frozen encoder"),
     "logistic": (SKY, "^", "-", "logistic: regression on the codes"),
-    "scratch": (ORANGE, "s", "--", "scratch: the same from random weights"),
+    "scratch": (ORANGE, "s", "--", "scratch: both from random weights"),
     "pca": (PURPLE, "^", "--", "pca: regression on PCA codes"),
     "pixels": (BLACK, "^", "--", "pixels: regression on pixels"),
 }
 _MAX_COLUMNS = 4
 _LEGEND_WIDTH = 2.7  # inches
-_LETTERS = 13  # of the title in an inch
 _DIGIT, _GAP = 4.8, 4.0  # points of 1/72 inch: the width of a digit of a tick label, and the least room between two
 
 
@@ -65,7 +66,7 @@ def plot_probe(accuracies: pd.DataFrame, *, chance: float, title: str = "") -> F
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw_panel(axes, accuracies[accuracies["panel"] == panel], chance, width_points=0.8 * 72 * width)
             if len(panels) > 1:
-                axes.set_title("\n".join(wrap(str(panel), 44)))
+                axes.set_title(wrap_text(str(panel), 0.85 * width, FONT_SIZE))
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for number, axes in enumerate(grid.flat[: len(panels)]):
@@ -76,11 +77,11 @@ def plot_probe(accuracies: pd.DataFrame, *, chance: float, title: str = "") -> F
             axes.set_ylabel("accuracy on test images")
         low = min(accuracies["accuracy"].min(), chance)
         grid[0, 0].set_ylim(max(0.0, low - 0.04), 1.0)
-        grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        figure.legend(handles=_keys(accuracies), loc="outside right center")
-        if title:
-            lines = wrap(title, int(_LETTERS * figure.get_figwidth()))
-            figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize="medium")
+        grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        # Far from the upper panels, in the middle of many rows, it would have to be looked for.
+        figure.legend(handles=_keys(accuracies), loc="outside right center" if n_rows == 1 else "outside right upper")
+        total_width = float(figure.get_figwidth())
+        write_title(figure, title, total_width, room=0.0 if n_rows == 1 else _LEGEND_WIDTH)
         return lay_out(figure)
 
 

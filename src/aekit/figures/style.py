@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from math import ceil
 
 import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FixedLocator
 
 DPI = 150
 FONT_SIZE = 9.0
 SMALL_FONT_SIZE = 7.5
+TINY_FONT_SIZE = 6.0  # numbers in the cells of a crowded heat map, and nothing that must be read to understand a figure
+LINE_HEIGHT = 1.25  # of a line of text, in font sizes
+MARGIN = 0.06  # inches between text and the edge of the figure
 
 # Okabe & Ito 2008, Color Universal Design: told apart with every common kind of colour blindness.
 BLUE = "#0072B2"
@@ -26,6 +32,7 @@ YELLOW = "#F0E442"
 BLACK = "#000000"
 GREY = "#999999"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
+_LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 # Petroff 2021, arXiv:2107.02270: ten colours for classes, told apart with every common kind of colour blindness.
 CLASS_COLOURS = (
@@ -69,6 +76,15 @@ def class_style(number: int) -> tuple[str, str]:
     return CLASS_COLOURS[number % n_colours], CLASS_MARKERS[number // n_colours % len(CLASS_MARKERS)]
 
 
+def line_style(number: int) -> tuple[str, str]:
+    """Return the colour and the marker of line ``number``, which no other of the first sixty-four lines shares.
+
+    Neighbours differ in both, so that a figure can be read without its colours.
+    """
+    n = len(COLOURS)
+    return COLOURS[number % n], _LINE_MARKERS[(number + number // n) % len(_LINE_MARKERS)]
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Apply aekit's style, and nothing of the user's own matplotlib settings, to what is drawn within."""
@@ -81,6 +97,53 @@ def build_figure(width_inches: float, height_inches: float) -> Figure:
     figure = Figure(figsize=(width_inches, height_inches))
     FigureCanvasAgg(figure)
     return figure
+
+
+@lru_cache(maxsize=4096)
+def text_size(text: str, points: float = SMALL_FONT_SIZE) -> tuple[int, int]:
+    """Return the width and height of a line of text in pixels of the figure."""
+    font = FontProperties(family="DejaVu Sans", size=points)
+    renderer = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+    width, height, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return ceil(width), ceil(height)
+
+
+def wrap_text(text: str, width_inches: float, points: float = SMALL_FONT_SIZE) -> str:
+    """Return the text in lines no wider than so many inches, broken at spaces, and within words that are wider."""
+    room = width_inches * DPI
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".lstrip()
+        if text_size(joined, points)[0] <= room:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and text_size(lines[-1] + letter, points)[0] > room:
+                lines.append("")
+            lines[-1] += letter
+    return "\n".join(lines)
+
+
+def text_inches(text: str, points: float = SMALL_FONT_SIZE) -> tuple[float, float]:
+    """Return the width and height of lines of text in inches."""
+    lines = text.split("\n")
+    return max(text_size(line, points)[0] for line in lines) / DPI, len(lines) * LINE_HEIGHT * points / 72
+
+
+def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, room: float = 0.0) -> None:
+    """Write a title above all that is in a figure, at its left and in as many lines as it needs; none if it is empty.
+
+    Args:
+        figure: Where to write; its layout makes room.
+        title: The text.
+        width_inches: Width of the figure.
+        room: Inches to leave free at the right, as for a legend.
+    """
+    if title:
+        lines = wrap_text(title, width_inches - 2 * MARGIN - room, FONT_SIZE)
+        figure.suptitle(lines, x=MARGIN / width_inches, ha="left", fontsize=FONT_SIZE)
 
 
 def lay_out(figure: Figure) -> Figure:
