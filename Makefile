@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+STUDIES := mnist-vae brain-age faces autoencoders pca
 
-.PHONY: help install demo test test-slow test-real check bench clean
+.PHONY: help install demo examples test test-slow test-real check bench clean
 
 help:
 	@echo "make demo       train on bundled digits and synthetic brains, and look at all of it: runs/demo/"
+	@echo "make examples   the five studies in small, on bundled digits and synthetic brains: examples/*/out/small/"
 	@echo "make test       the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
@@ -32,6 +34,11 @@ demo: install
 	$(BIN)/aekit mri-eda $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --output $(DEMO)/report
 	$(BIN)/aekit mri-train $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --size 24 --spacing 8 --epochs 10 --overwrite --output $(DEMO)/brain.safetensors
 	$(BIN)/aekit mri-predict $(DEMO)/brain.safetensors $(DEMO)/phantom/volumes --output $(DEMO)/brain.predicted.csv
+
+examples: $(STUDIES:%=examples/%/out/small/report.html)
+
+examples/%/out/small/report.html: install
+	$(MAKE) -C examples/$* SMALL=1 AEKIT='$(abspath $(BIN)/aekit)'
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -63,7 +63,7 @@ def probe(
             "--labels",
             rich_help_panel=options.ANALYSIS,
             metavar="N,...",
-            help="Numbers of labelled images, as many of each class.",
+            help="Numbers of labelled images in all, each a multiple of the number of classes.",
             show_default="1,2,4,8,10,16,50,100 a class",
         ),
     ] = None,

@@ -380,7 +380,7 @@ def _say(found: list[Embedded], shown: ImageSet, rows: Indices, request: Request
         cells.append([each.trained.name, *values, n_outliers])
     if shown.labels is None:
         columns, cells = columns[:2], [row[:2] for row in cells]
-    console.table(f"Maps of {len(shown):,} codes, +- standard error", columns, cells)
+    console.table(f"Maps of {len(shown):,} codes, ± standard error", columns, cells)
     if len(found) == 1 and found[0].worst is not None and found[0].outlier is not None:
         most = [row for row in found[0].worst if found[0].outlier[row] > 0.5]
         worst = ", ".join(f"{rows[row]} ({shown.label_text(row)})" for row in most) or "none"
@@ -388,4 +388,4 @@ def _say(found: list[Embedded], shown: ImageSet, rows: Indices, request: Request
 
 
 def _with_error(value: float | None, error: float | None) -> str | None:
-    return None if value is None else f"{value:.4f} +- {error:.4f}"
+    return None if value is None else f"{value:.4f} ± {error:.4f}"

@@ -71,7 +71,7 @@ def plot_embeddings(
         texts = [_panel_text(panel, side) for panel in panels]
         above = max(text_inches(text)[1] for text in texts) + 0.1
         legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (side + above))
-        width = n_columns * (side + 0.25) + legend_inches
+        width = n_columns * (side + 0.4) + legend_inches
         title_inches = (
             text_inches(wrap_text(title, width - legend_inches - 2 * MARGIN, FONT_SIZE), FONT_SIZE)[1] if title else 0
         )

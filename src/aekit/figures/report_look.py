@@ -72,7 +72,7 @@ pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; }
 figure { margin: 14px 0 18px; }
 figure img { display: block; max-width: 100%; height: auto; }
 figure div { overflow-x: auto; }
-figure img.pixels { max-width: none; image-rendering: pixelated; }
+figure img.pixels { image-rendering: pixelated; }
 figcaption { color: var(--soft); font-size: 13.5px; margin-top: 6px; max-width: 84ch; overflow-wrap: anywhere; }
 footer { margin-top: 48px; padding-top: 10px; border-top: 1px solid var(--line); color: var(--soft);
   font-size: 12.5px; }
