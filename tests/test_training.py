@@ -163,6 +163,35 @@ def test_a_signal_stops_after_the_step_and_going_on_ends_at_the_same_weights():
         assert torch.equal(mine, other)
 
 
+def test_mirrored_training_learns_both_sides_and_goes_on_at_the_same_weights():
+    left = np.zeros((20, 1, 8, 8), dtype=np.uint8)
+    left[..., :3] = 255  # every image is bright at the left
+
+    def train(*, mirror: bool, stop_at: int | None = None):
+        run = replace(
+            _run(n=20, kind="ae", epochs=60, lr=1e-2, mirror=mirror), train=ImageLoader(ImageSet(left, "left"), CPU)
+        )
+        steps, saved = [], []
+        signal = {stop_at: 15}
+        hooks = Hooks(on_step=steps.append, save=saved.append, stop_signal=lambda: signal.get(len(steps)))
+        if stop_at is None:
+            fit(run, State(), hooks)
+        else:
+            with pytest.raises(Stopped):
+                fit(run, State(), hooks)
+            fit(run, replace(saved[-1]), Hooks())
+        right = torch.from_numpy(left[..., ::-1].copy()).float() / 255
+        with torch.no_grad():
+            return run.model, run.model(right).x_hat_logits.sigmoid()[..., -3:].mean().item()
+
+    assert train(mirror=False)[1] < 0.3
+    whole, brightness = train(mirror=True)
+    assert brightness > 0.9
+    stopped, _ = train(mirror=True, stop_at=7)
+    for mine, other in zip(stopped.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing():
     run, saved = _run(epochs=2, lr=1e-3), []
     steps = []

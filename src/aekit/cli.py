@@ -61,16 +61,25 @@ def _one_line_errors() -> Iterator[None]:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
             raise
         # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
-        command = getattr(getattr(error, "ctx", None), "command_path", "aekit")
-        say(f"{command}: {_with_nearest(error.format_message())}; see {command} --help")
+        context = getattr(error, "ctx", None)
+        command = getattr(context, "command_path", "aekit")
+        text = _usage_error(error, getattr(context, "command", None))
+        say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
         raise typer.Exit(2) from error
 
 
-def _with_nearest(message: str) -> str:
+def _usage_error(error: Any, command: Any) -> str:
     """Return a usage error as one line that names the choice most like the one that is not there."""
-    text = " ".join(message.replace("Value error, ", "").split()).rstrip(".")
+    text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
     if match := re.search(r"'([^']*)' is not one of (.*)", text):
         text += nearest(match[1], re.findall(r"'([^']*)'", match[2]))
+    elif match := re.match(r"No such option: (\S+)", text):
+        options = [name for option in command.params for name in option.opts] if command else []
+        text = match[0] + nearest(match[1], options)
+    elif match := re.search(r"Input should be a valid (integer|number).*", text):
+        given = getattr(error.__cause__, "errors", lambda: [{}])()[0].get("input")
+        kind = "a whole number" if match[1] == "integer" else "a number"
+        text = text.replace(match[0], f"{given!r} is not {kind}" if given is not None else f"not {kind}")
     return text
 
 

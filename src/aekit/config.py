@@ -115,6 +115,7 @@ class TrainConfig:
         beta: Weight of the KL divergence; 1 is the evidence lower bound.
         beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
         samples_per_epoch: Images drawn for an epoch, without repetition until all were seen; None takes all.
+        mirror: Turn half of an epoch's training images left to right, another half each epoch.
         precision: ``bf16`` runs the network under autocast; ``auto`` takes it where the hardware has it.
         compile: Run the network through ``torch.compile``.
         keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
@@ -129,6 +130,7 @@ class TrainConfig:
     beta: float = 1.0
     beta_warmup: float = 0.0
     samples_per_epoch: int | None = None
+    mirror: bool = False
     precision: Precision = "auto"
     compile: bool = False
     keep: Keep = "last"

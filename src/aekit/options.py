@@ -125,6 +125,14 @@ SamplesPerEpoch = Annotated[
         show_default="all",
     ),
 ]
+Mirror = Annotated[
+    bool,
+    typer.Option(
+        "--mirror",
+        rich_help_panel=TRAINING,
+        help="Turn a random half of the training images left to right: for faces and things, not for digits.",
+    ),
+]
 PrecisionName = Annotated[
     Precision,
     typer.Option("--precision", rich_help_panel=TRAINING, help="auto: bf16 where the hardware multiplies in it."),

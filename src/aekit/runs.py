@@ -220,7 +220,8 @@ def refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
     """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
     for part in ("model", "data", "train"):
         for key, value in wanted[part].items():
-            there = found[part].get(key)
+            # A file that is older than an option was made without it.
+            there = found[part].get(key, False if value is False else None)
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "splits":
                     raise AekitError(f"{path}: was trained on other images; use another --output or --overwrite")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aekit.analysis.latent import active_units, live_dimensions
 from aekit.config import Schedule, TrainConfig
-from aekit.data.batches import ImageLoader, epoch_order, split_batches
+from aekit.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
 from aekit.device import ThreadTeam
 from aekit.errors import AekitError, Stopped
 from aekit.losses import loss_terms
@@ -116,13 +116,17 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
         order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
         batches = split_batches(order, config.batch_size or n_samples)
         n_steps = len(batches)
+        mirrored = epoch_mirrored(n_samples, config.seed, state.epoch).to(device).split([len(each) for each in batches])
         if state.step == 0:
             state.terms = torch.zeros(n_steps, 3, device=device)
         started = time.perf_counter() - state.seconds
         run.model.train()
         for batch in batches[state.step :]:
             done = (state.epoch * n_steps + state.step) / n_steps
-            loss, state.terms[state.step] = train_step(run, forward, run.train.take(batch), epochs_done=done)
+            x = run.train.take(batch)
+            if config.mirror:
+                x = mirror(x, mirrored[state.step])
+            loss, state.terms[state.step] = train_step(run, forward, x, epochs_done=done)
             state.step += 1
             state.seconds = time.perf_counter() - started
             hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aekit.data.batches import ImageLoader, epoch_order, split_batches
+from aekit.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
 from aekit.data.image_set import ImageSet
 
 CPU = torch.device("cpu")
@@ -40,6 +40,22 @@ def test_batches_cover_the_order_and_leave_no_single_image_behind():
     assert [len(batch) for batch in split_batches(torch.arange(22), 10)] == [10, 10, 2]
     assert [len(batch) for batch in split_batches(torch.arange(1), 10)] == [1]
     assert torch.cat(split_batches(torch.arange(21), 10)).tolist() == list(range(21))
+
+
+def test_half_of_an_epoch_is_mirrored_and_another_half_in_the_next():
+    first, second = epoch_mirrored(1000, seed=0, epoch=0), epoch_mirrored(1000, seed=0, epoch=1)
+    assert int(first.sum()) == int(second.sum()) == 500
+    assert 200 < int((first & second).sum()) < 300  # 250 of 1000 if they do not depend on each other
+    assert first.tolist() == epoch_mirrored(1000, seed=0, epoch=0).tolist() != epoch_mirrored(1000, 1, 0).tolist()
+
+
+def test_mirrored_images_have_left_and_right_changed_and_nothing_else():
+    pixels = _images().store
+    turned = mirror(torch.from_numpy(pixels), torch.tensor([True, False, True, False, False, False, True]))
+    for i in (0, 2, 6):
+        np.testing.assert_array_equal(turned[i].numpy(), pixels[i, :, :, ::-1])
+    for i in (1, 3, 4, 5):
+        np.testing.assert_array_equal(turned[i].numpy(), pixels[i])
 
 
 def test_batches_are_pixels_over_255():

@@ -97,3 +97,11 @@ def test_a_decoder_that_starts_at_the_mean_image_decodes_to_about_its_brightness
         model.start_at(torch.full((1, 28, 28), 0.13))
         x_hat = model.decode(torch.zeros(1, 10))
         assert abs(x_hat.mean().item() - 0.13) < 0.1, arch
+
+
+def test_images_and_codes_of_another_shape_are_refused_with_the_shape_that_is_wanted():
+    model = build_model(ModelConfig(kind="ae", arch="dense", latent=3), (1, 8, 8))
+    with pytest.raises(AekitError, match=r"x is \(2, 1, 9, 8\); the network takes \(B, 1, 8, 8\)"):
+        model.encode(torch.zeros(2, 1, 9, 8))
+    with pytest.raises(AekitError, match=r"z is \(2, 4\); the network takes \(B, 3\)"):
+        model.decode(torch.zeros(2, 4))

@@ -90,7 +90,7 @@ def _summary(study: Study, reading: Reading, scans: Scans | None, failed: Sequen
         Fact(
             "Train / validation / test",
             " / ".join(counts),
-            f"people of one {reading.group} kept together" if reading.group else "alike in age and sex",
+            f"people of one {reading.group} kept together" if reading.group else "stratified by age and sex",
         )
     )
     if scans is not None:

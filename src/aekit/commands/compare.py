@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COMPARISON = "Comparison"
 FILE = "file"  # the column that says which table a row of ours is from
 # Rows that differ in one of these are other experiments, not other seeds of the same.
-SETTINGS = {*grid_options.SETTINGS, "epoch", "split", "stage", "target", "hypothesis", "method", "labels", FILE}
+SETTINGS = {*grid_options.SETTINGS, "epoch", "split", "stage", "target", "hypothesis", "method", "labels"}
 REPETITIONS = {"seed", "split_seed"}
 N_NAMED = 8
 
@@ -283,12 +283,18 @@ def _measures(rows: pd.DataFrame, reference: pd.DataFrame, keys: list[str], stud
     if not measures:
         raise AekitError(
             f"{study}: shares no column of figures with our tables besides {', '.join(keys)}; name its figures as "
-            f"they do: {_few([name for name in rows.columns if name not in (*keys, FILE)])}"
+            f"they do: {_few([name for name in rows.columns if _is_figure(rows[name]) and name not in (*keys, FILE)])}"
         )
     for name in lacking:
         near = nearest(name, rows.columns)
         console.message(f"{study}: {name} is left out, our tables have no such column{near}")
     return measures
+
+
+def _is_figure(column: pd.Series) -> bool:
+    from aekit.analysis.comparison import to_number
+
+    return None not in [to_number(text) for text in column]
 
 
 def _refuse_strangers(
@@ -331,6 +337,8 @@ def _warn(
                 f"--by {','.join(keys)}: rows are averaged that differ in {', '.join(other)}; add it to --by, or "
                 "choose one with --where"
             )
+        elif FILE not in keys and differing_columns(rows, keys, [FILE]):
+            console.message(f"rows of {rows[FILE].nunique()} tables are averaged; --by {FILE} keeps them apart")
 
 
 def _write(target: Path, comparison: Comparison, keys: list[str], label: str, footer: str) -> None:

@@ -63,6 +63,7 @@ def sweep(
     weight_decay: grid_options.Decays = "0.1",
     schedule: grid_options.Schedules = "one-cycle",
     samples_per_epoch: grid_options.SampleNumbers = None,
+    mirror: options.Mirror = False,
     precision: grid_options.Precisions = "auto",
     compile_model: options.Compile = False,
     keep: grid_options.Keeps = "last",
@@ -126,7 +127,7 @@ def sweep(
         "split_seed": split_seed, "skip_bad": skip_bad, "arch": arch, "layers": layers, "width": width, "loss": loss,
         "beta": beta, "latent": latent, "beta_warmup": beta_warmup, "epochs": epochs, "batch_size": batch_size,
         "lr": lr, "weight_decay": weight_decay, "schedule": schedule, "samples_per_epoch": samples_per_epoch,
-        "precision": precision, "compile": compile_model, "keep": keep, "seed": seed,
+        "mirror": mirror, "precision": precision, "compile": compile_model, "keep": keep, "seed": seed,
     }  # fmt: skip
     console = Console(quiet=quiet, json=json)
     configs, swept = expand(given)

@@ -83,6 +83,18 @@ def epoch_order(n_images: int, n_samples: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
+def epoch_mirrored(n_samples: int, seed: int, epoch: int) -> Tensor:
+    """Return which images of an epoch's order are turned left to right, (n_samples,), half of them, as booleans."""
+    # The third number keeps this stream apart from those of the shuffles.
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, 1])))
+    return torch.from_numpy(generator.permutation(n_samples) < n_samples // 2)
+
+
+def mirror(images: Tensor, which: Tensor) -> Tensor:
+    """Return images, (B, C, H, W), of which those that are marked in ``which``, (B,), are turned left to right."""
+    return torch.where(which[:, None, None, None], images.flip(3), images)
+
+
 def split_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Return an epoch's order cut into batches; the last may be smaller.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.config import ModelConfig
+from aekit.errors import AekitError
 from aekit.losses import pixel_mean
 from aekit.models.layers import start_weights
 
@@ -98,7 +99,16 @@ class Autoencoder(nn.Module):
         return self.mean_head(features), logvar
 
     def encode(self, x: Tensor) -> Tensor:
-        """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means."""
+        """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means.
+
+        Raises:
+            AekitError: The images have another shape than those that the network was trained on.
+        """
+        if tuple(x.shape[1:]) != self.image_shape:
+            raise AekitError(
+                f"encode: x is {tuple(x.shape)}; the network takes (B, {', '.join(map(str, self.image_shape))}), "
+                "images by channels by height by width in [0, 1]"
+            )
         return self.posterior(x)[0]
 
     def decode_logits(self, z: Tensor) -> Tensor:
@@ -107,7 +117,13 @@ class Autoencoder(nn.Module):
         return logits
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L)."""
+        """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L).
+
+        Raises:
+            AekitError: The codes have another number of dimensions than the network.
+        """
+        if z.ndim != 2 or z.shape[1] != self.config.latent:
+            raise AekitError(f"decode: z is {tuple(z.shape)}; the network takes (B, {self.config.latent})")
         return pixel_mean(self.decode_logits(z), self.config.loss)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Output:
