@@ -77,7 +77,8 @@ def _usage_error(error: Any, command: Any) -> str:
         options = [name for option in command.params for name in option.opts] if command else []
         text = match[0] + nearest(match[1], options)
     elif match := re.search(r"Input should be a valid (integer|number).*", text):
-        given = getattr(error.__cause__, "errors", lambda: [{}])()[0].get("input")
+        cause: Any = error.__cause__  # pydantic's error, if there is one
+        given = cause.errors()[0].get("input") if hasattr(cause, "errors") else None
         kind = "a whole number" if match[1] == "integer" else "a number"
         text = text.replace(match[0], f"{given!r} is not {kind}" if given is not None else f"not {kind}")
     return text

@@ -116,7 +116,8 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
         order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
         batches = split_batches(order, config.batch_size or n_samples)
         n_steps = len(batches)
-        mirrored = epoch_mirrored(n_samples, config.seed, state.epoch).to(device).split([len(each) for each in batches])
+        turned = epoch_mirrored(n_samples, config.seed, state.epoch).to(device)
+        mirrored = torch.split(turned, [len(each) for each in batches])
         if state.step == 0:
             state.terms = torch.zeros(n_steps, 3, device=device)
         started = time.perf_counter() - state.seconds
