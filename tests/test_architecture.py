@@ -13,11 +13,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "aekit"
 LAYERS = [
     ["errors"],
     ["config"],
-    ["device"],
+    ["device", "distributed"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
     ["training", "checkpoint", "inference"],
     ["runs", "grid", "brains", "completion"],
-    ["options", "console"],
+    ["options", "console", "launch"],
     ["commands", "help_page"],
     ["cli"],
     ["__init__", "__main__"],

@@ -5,7 +5,8 @@ The header's metadata has one entry, ``aekit``, a JSON object:
 - ``format``: 1; ``aekit``: the version that wrote it;
 - ``model``, ``data``, ``train``: the run's configuration, every default filled in, and for the data also the shape and
   fingerprint of each split;
-- ``ran_on``: device type, threads and precision, which results may depend on in the last digits;
+- ``ran_on``: device type, threads, precision and number of processes, if there were several, on which the
+  last digits of results may depend;
 - ``result``: the test figures and the history, without timings, so that equal runs make equal bytes;
 - ``state``: only in a ``.resume.safetensors``, where an unfinished run stands.
 

@@ -34,6 +34,7 @@ from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
+from aekit.config import n_processes
 from aekit.console import say, terminate
 from aekit.errors import AekitError, Stopped, nearest
 from aekit.help_page import Command, as_flag, explain
@@ -84,6 +85,9 @@ def _usage_error(error: Any, command: Any) -> str:
     return text
 
 
+SHARED = ("train-ae", "train-vae")  # what several processes can do together
+
+
 class Commands(TyperGroup):
     """The group of all commands, with aekit's manner of failing."""
 
@@ -126,6 +130,11 @@ def _aekit(
     if version:
         print(f"aekit {__version__}")  # noqa: T201
         raise typer.Exit
+    if n_processes() > 1 and ctx.invoked_subcommand not in SHARED:
+        raise AekitError(
+            f"{ctx.invoked_subcommand or 'aekit'}: runs in one process, and WORLD_SIZE says there are {n_processes()}; "
+            f"torchrun is for {' and '.join(SHARED)}"
+        )
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())  # noqa: T201
         raise typer.Exit

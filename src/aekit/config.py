@@ -331,3 +331,26 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+PARENT = "AEKIT_PARENT"  # says to each of several processes on one machine which one launched it
+
+
+def n_processes() -> int:
+    """Return how many processes share this run, as torchrun and ``--gpus`` say in the environment; 1 is alone."""
+    return _count_in("WORLD_SIZE", 1) if "MASTER_ADDR" in os.environ and "RANK" in os.environ else 1
+
+
+def process_rank() -> int:
+    """Return the number of this process among those that share its run, from 0."""
+    return _count_in("RANK", 0) if n_processes() > 1 else 0
+
+
+def local_rank() -> int:
+    """Return the number of this process among those on this machine that share its run, from 0."""
+    return _count_in("LOCAL_RANK", 0) if n_processes() > 1 else 0
+
+
+def _count_in(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else default

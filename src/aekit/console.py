@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aekit.config import process_rank
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
@@ -40,6 +42,8 @@ class Console:
 
     def result(self, path: Path, **values: Any) -> None:
         """Print the path of a main artifact on stdout, or with ``json`` an object of it and the values."""
+        if process_rank() > 0:  # of several processes that share a run, the first one speaks
+            return
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)
         print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
 
@@ -76,7 +80,7 @@ class Console:
     @property
     def is_live(self) -> bool:
         """Whether a bar may move on stderr: a terminal that can, and nobody asked for quiet."""
-        return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return process_rank() == 0 and not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _cell(value: object) -> str:
@@ -86,7 +90,12 @@ def _cell(value: object) -> str:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail."""
+    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail.
+
+    Of several processes that share a run, only the first one speaks.
+    """
+    if process_rank() > 0:
+        return
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     with contextlib.suppress(OSError, ValueError):
         print(shown, file=sys.stderr, flush=True)  # noqa: T201

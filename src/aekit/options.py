@@ -172,6 +172,15 @@ Device = Annotated[
         help="Where to compute: auto, cpu, cuda, cuda:N or mps; auto takes the fastest there is.",
     ),
 ]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        rich_help_panel=OUTPUT,
+        help="Share each batch out among so many GPUs of this machine; several machines: torchrun.",
+        show_default="1",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", rich_help_panel=OUTPUT, help="CPU threads.", show_default="every core"),

@@ -26,6 +26,7 @@ from aekit.data import read_images
 from aekit.data.batches import ImageLoader
 from aekit.data.image_set import ImageSet
 from aekit.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
+from aekit.distributed import Group, joined, own_device, share_batch_norm
 from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
@@ -99,6 +100,23 @@ def train_run(
             the configuration does not fit them, or the loss stopped being finite.
         Stopped: A signal asked for it; ``resume`` goes on from there.
     """
+    with joined(machine.device) as group:
+        if done := group.in_first(lambda: _before(config, output, overwrite=overwrite, resume=resume)):
+            return done
+        device = group.in_all(lambda: choose_device(own_device(machine.device)))
+        threads = set_threads(machine.threads)
+        sets = group.in_all(lambda: _read_splits(config, machine.data_root, reporting))
+        config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
+        noise = seed_everything(config.train.seed, device)
+        model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
+        with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
+            run = _build_run(model, config, sets, device, noise, team, group)
+            header = _header(config, sets, run, threads)
+            return _train(run, output, header, sets["test"], resume=resume, reporting=reporting)
+
+
+def _before(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
+    """Return the run if it is finished already, and refuse what would be lost or could not be written."""
     unfinished = resume_path(output)
     if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
         raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
@@ -109,31 +127,33 @@ def train_run(
             f"{unfinished}: an unfinished run is there; go on with --resume or start over with --overwrite"
         )
     refuse_unwritable(output)
+    return None
 
-    threads = set_threads(machine.threads)
-    device = choose_device(machine.device)
-    sets = _read_splits(config, machine.data_root, reporting)
-    config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
-    noise = seed_everything(config.train.seed, device)
-    model = build_model(config.model, sets["train"].image_shape)
-    with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
-        run = _build_run(model, config, sets, device, noise, team)
-        header = _header(config, sets, run, threads)
-        state = State()
-        if resume and unfinished.exists():
-            refuse_other_run(unfinished, header, read_header(unfinished))
-            state = read_state(unfinished, run)
-            reporting.on_message(f"going on after epoch {state.epoch} of {config.train.epochs}")
-        hooks = Hooks(
-            on_step=reporting.on_step,
-            on_epoch=reporting.on_epoch,
-            save=lambda state: write_state(unfinished, run, state, header),
-            stop_signal=reporting.stop_signal,
-        )
-        state = fit(run, state, hooks)
-        finished = _finish(run, state, sets["test"], output, header)
-    unfinished.unlink(missing_ok=True)
-    return finished
+
+def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bool, reporting: Reporting) -> Finished:
+    """Train from the start, or from where the run stands, and write what comes out; process 0 alone writes."""
+    group, unfinished, state = run.group, resume_path(output), State()
+    headers = group.in_first(lambda: header)
+    group.in_all(lambda: _refuse_other_images(headers, header))
+    if resume and group.in_first(unfinished.exists):
+        with group.file_of_first(unfinished) as path:
+            refuse_other_run(unfinished, header, read_header(path))
+            state = read_state(path, run)
+        reporting.on_message(f"going on after epoch {state.epoch} of {run.config.epochs}")
+    group.copy_from_first(list(run.model.state_dict().values()))
+    hooks = Hooks(
+        on_step=reporting.on_step,
+        on_epoch=reporting.on_epoch,
+        save=lambda state: write_state(unfinished, run, state, header) if group.is_first else None,
+        stop_signal=reporting.stop_signal,
+    )
+    state = fit(run, state, hooks)
+    return _finish(run, state, test, output, header)
+
+
+def _refuse_other_images(first: Header, own: Header) -> None:
+    if first["data"]["splits"] != own["data"]["splits"]:
+        raise AekitError("--data: this process reads other images than process 0; give all machines the same")
 
 
 def _parts_of_a_batch(model: Autoencoder, config: RunConfig, device: torch.device, threads: int) -> int:
@@ -181,7 +201,12 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
     """Return what a checkpoint says of its run before there are results."""
     header: Header = {
         **to_dict(_recorded(config)),
-        "ran_on": {"device": run.train.device.type, "threads": threads, "precision": run.precision},
+        "ran_on": {
+            "device": run.train.device.type,
+            "threads": threads,
+            "precision": run.precision,
+            **({"processes": run.group.size} if run.group.size > 1 else {}),
+        },
         "result": {"parameters": n_parameters(run.model)},
     }
     header["data"] |= {
@@ -257,8 +282,11 @@ def _build_run(
     device: torch.device,
     noise: torch.Generator,
     team: ThreadTeam,
+    group: Group,
 ) -> Run:
     model.start_at(_mean_image(sets["train"]))
+    if group.size > 1:
+        share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -277,6 +305,7 @@ def _build_run(
         config=config.train,
         precision=choose_precision(config.train.precision, device, threads_an_operator=torch.get_num_threads()),
         team=team,
+        group=group,
     )
 
 
@@ -297,13 +326,16 @@ def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header
     history = list(state.history)
     if run.held_out_split == "val":
         history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
+    rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
+    header = {**header, "result": {**header["result"], "epoch": epoch, "test": rows[-1], "history": rows}}
+    if not run.group.is_first:
+        return Finished(output, header)
     table = pd.DataFrame([asdict(row) for row in history]).astype({"active_units": "Int64"})
     write_csv(output.with_suffix(".csv"), table)
     model, data = header["model"], header["data"]
     beta = f", beta {run.config.beta:g}" if model["kind"] == "vae" else ""
     title = f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}: {data['name']}"
     write_png(output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header)
-    rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
-    header = {**header, "result": {**header["result"], "epoch": epoch, "test": rows[-1], "history": rows}}
     write_checkpoint(output, run.model.state_dict(), header)
+    resume_path(output).unlink(missing_ok=True)
     return Finished(output, read_header(output))

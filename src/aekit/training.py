@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from aekit.analysis.latent import active_units, live_dimensions
 from aekit.config import Schedule, TrainConfig
 from aekit.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
 from aekit.device import ThreadTeam
+from aekit.distributed import Group
 from aekit.errors import AekitError, Stopped
 from aekit.losses import loss_terms
 from aekit.models.base import Autoencoder, Output
@@ -26,6 +26,7 @@ WARMUP = 0.1  # share of a one-cycle run in which the learning rate rises
 ADAM_BETAS = (0.9, 0.99)
 EVALUATION_BATCH = 500
 SAVE_SECONDS = 60.0  # a long epoch is saved in between, so often
+GPU_ASK_STEPS = 20  # so often processes on GPUs ask each other whether one was told to stop
 CHECK_STEPS = 50  # on the CPU the loss is looked at so often; elsewhere that would stall the device
 
 
@@ -98,6 +99,7 @@ class Run:
     config: TrainConfig
     precision: Literal["fp32", "bf16"]
     team: ThreadTeam
+    group: Group = field(default_factory=Group)
 
 
 def fit(run: Run, state: State, hooks: Hooks) -> State:
@@ -124,14 +126,15 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
         run.model.train()
         for batch in batches[state.step :]:
             done = (state.epoch * n_steps + state.step) / n_steps
-            x = run.train.take(batch)
+            mine = run.group.part(len(batch))
+            x = run.train.take(batch[mine])
             if config.mirror:
-                x = mirror(x, mirrored[state.step])
-            loss, state.terms[state.step] = train_step(run, forward, x, epochs_done=done)
+                x = mirror(x, mirrored[state.step][mine])
+            loss, state.terms[state.step] = train_step(run, forward, x, epochs_done=done, n_images=len(batch))
             state.step += 1
             state.seconds = time.perf_counter() - started
             hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))
-            signal_number = hooks.stop_signal()
+            signal_number = _signal(run, state, hooks)
             is_late = time.monotonic() - saved > SAVE_SECONDS
             if signal_number is not None or is_late or (device.type == "cpu" and state.step % CHECK_STEPS == 0):
                 _refuse_infinite(state, run)
@@ -147,26 +150,42 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
     return state
 
 
+def _signal(run: Run, state: State, hooks: Hooks) -> int | None:
+    """Return the signal that asks to stop, at the same step in every process."""
+    if run.group.size == 1 or (run.train.device.type != "cpu" and state.step % GPU_ASK_STEPS):
+        return None if run.group.size > 1 else hooks.stop_signal()
+    return run.group.largest(hooks.stop_signal() or 0) or None
+
+
 def train_step(
-    run: Run, forward: Callable[[Tensor, Tensor | None], Output], x: Tensor, *, epochs_done: float
+    run: Run,
+    forward: Callable[[Tensor, Tensor | None], Output],
+    x: Tensor,
+    *,
+    epochs_done: float,
+    n_images: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Take one step of the optimiser against a batch.
 
-    Each thread of the team takes a part of the batch; the gradients of the parts are added in a fixed order.
+    Each process takes a part of the batch, and each thread of its team a part of that; the gradients of the parts are
+    added in a fixed order.
 
     Args:
         run: What is trained.
         forward: The model, or its compiled form.
-        x: Images, (B, C, H, W) in [0, 1].
+        x: Images, (B, C, H, W) in [0, 1]: the part of this process, which may be empty.
         epochs_done: Epochs behind us, with a fraction, on which learning rate and KL weight depend.
+        n_images: Images of the batch in all processes; None is B.
 
     Returns:
         The loss of the batch before the step, a scalar, and the mean of each of its :class:`~aekit.losses.Terms`, (3,).
     """
     config, latent = run.config, run.model.config.latent
+    n_images = n_images or len(x)
     noise = None
     if run.model.config.kind == "vae":
-        noise = torch.randn(len(x), latent, generator=run.noise, device=x.device)
+        # For the whole batch in every process, so that the noise of an image does not depend on who takes it.
+        noise = torch.randn(n_images, latent, generator=run.noise, device=x.device)[run.group.part(n_images)]
     kl_weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
     x_parts = x.chunk(run.team.n_threads)
     noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_threads)
@@ -178,13 +197,15 @@ def train_step(
         with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
             output = forward(x_part, noise_part)
         terms = loss_terms(x_part, *output, loss=run.model.config.loss, log_sigma=run.model.log_sigma)
-        means = torch.stack([term.mean() for term in terms]) * (len(x_part) / len(x))
+        # The mean of no image is not a number; their sum is zero, and so are its gradients.
+        means = torch.stack([term.mean() if len(term) else term.sum() for term in terms]) * (len(x_part) / n_images)
         return torch.autograd.grad(means[0] + kl_weight * means[1], parameters), means.detach()
 
     (gradients, means), *others = run.team.map(work, list(zip(x_parts, noise_parts, strict=True)))
     for more_gradients, more_means in others:
         torch._foreach_add_(gradients, more_gradients)
         means += more_means
+    run.group.add([*gradients, means])
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     for group in run.optimizer.param_groups:
@@ -218,37 +239,48 @@ class Means(NamedTuple):
     active_units: int | None = None
 
 
-def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None) -> Means:
+def evaluate(
+    model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None, group: Group | None = None
+) -> Means:
     """Return the mean reconstruction, KL and squared error over all images, in fp32, with one posterior sample each.
 
-    The noise depends on the seed alone, so that epochs and runs compare on the same draws.
+    The noise depends on the seed alone, so that epochs and runs compare on the same draws. The processes of a group
+    share the images out, and all return the means over all of them.
     """
+    group = group or Group()
     noise_source = torch.Generator(images.device).manual_seed(seed)
     model.eval()
 
-    def draw(x: Tensor) -> Tensor | None:
-        if model.config.kind == "ae":
-            return None
-        return torch.randn(len(x), model.config.latent, generator=noise_source, device=x.device)
+    def blocks() -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        for number, start in enumerate(range(0, len(images), EVALUATION_BATCH)):
+            rows = slice(start, min(start + EVALUATION_BATCH, len(images)))
+            noise = None
+            if model.config.kind == "vae":  # for every block, whoever takes it
+                shape = rows.stop - start, model.config.latent
+                noise = torch.randn(shape, generator=noise_source, device=images.device)
+            if number % group.size == group.rank:
+                yield rows, images.take(torch.arange(start, rows.stop, device=images.device)), noise
 
-    def work(block: tuple[Tensor, Tensor | None]) -> tuple[Tensor, npt.NDArray[np.float32]]:
-        x, noise = block
+    def work(block: tuple[slice, Tensor, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
+        rows, x, noise = block
         with torch.inference_mode():
             output: Output = model(x, noise)
             terms = loss_terms(x, *output, loss=model.config.loss, log_sigma=model.log_sigma)
-            return torch.stack([term.sum() for term in terms]).cpu().double(), output.mean.float().cpu().numpy()
+            return rows, torch.stack([term.sum() for term in terms]).cpu().double(), output.mean.float().cpu()
 
     team = team or ThreadTeam(1)
-    blocks = ((x, draw(x)) for x in images.in_order(EVALUATION_BATCH))
+    todo = blocks()
     sums = torch.zeros(3, dtype=torch.float64)
-    codes = []
-    while some := list(islice(blocks, team.n_threads)):  # few at a time: the images must not all be floats at once
-        for block_sums, block_codes in team.map(work, some):
+    codes = torch.zeros(len(images), model.config.latent)
+    while some := list(islice(todo, team.n_threads)):  # few at a time: the images must not all be floats at once
+        for rows, block_sums, block_codes in team.map(work, some):
             sums += block_sums
-            codes.append(block_codes)
+            codes[rows] = block_codes
+    group.add([sums])
+    group.add([codes])
     is_active = active_units if model.config.kind == "vae" else live_dimensions
     with np.errstate(invalid="ignore", over="ignore"):  # codes of a run that diverges
-        n_active = int(is_active(np.concatenate(codes)).sum())
+        n_active = int(is_active(codes.numpy()).sum())
     reconstruction, kl, mse = (sums / len(images)).tolist()
     return Means(reconstruction, kl, mse, n_active)
 
@@ -256,7 +288,7 @@ def evaluate(model: Autoencoder, images: ImageLoader, *, seed: int, team: Thread
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
     """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
     started = time.perf_counter()
-    means = evaluate(run.model, images, seed=run.config.seed, team=run.team)
+    means = evaluate(run.model, images, seed=run.config.seed, team=run.team, group=run.group)
     return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
 
 

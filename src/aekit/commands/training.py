@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
+import typer
+
 from aekit import options
-from aekit.config import RunConfig
+from aekit.config import RunConfig, n_processes
 from aekit.console import Console, TrainingProgress, stop_on_signals
 from aekit.errors import AekitError
+from aekit.launch import is_orphan, launch
 
 
 def run_training(
@@ -16,6 +21,7 @@ def run_training(
     *,
     data_root: Path | None,
     device: str,
+    gpus: int | None,
     threads: int | None,
     overwrite: bool,
     resume: bool,
@@ -23,11 +29,17 @@ def run_training(
     json: bool,
 ) -> None:
     """Train a model, with progress on stderr, and print the path of its checkpoint on stdout."""
+    if overwrite and resume:
+        raise AekitError("--overwrite, --resume: one starts over, the other goes on; give one of them")
+    if gpus is not None:
+        device = "cuda" if device == "auto" else device
+        if gpus < 1:
+            raise AekitError(f"--gpus: {gpus} must be 1 or more")
+        if gpus > 1 and n_processes() == 1:
+            raise typer.Exit(launch(gpus, sys.argv[1:]))
     from aekit.runs import Machine, Reporting, run_name, train_run
 
     console = Console(quiet=quiet, json=json)
-    if overwrite and resume:
-        raise AekitError("--overwrite, --resume: one starts over, the other goes on; give one of them")
     path = options.checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
     machine = Machine(data_root=options.resolve_data_root(data_root), device=device, threads=threads)
     with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
@@ -36,7 +48,7 @@ def run_training(
             on_step=progress.on_step,
             on_epoch=progress.on_epoch,
             on_message=console.message,
-            stop_signal=stop_signal,
+            stop_signal=lambda: stop_signal() or (signal.SIGTERM if is_orphan() else None),
         )
         finished = train_run(config, path, machine, overwrite=overwrite, resume=resume, reporting=reporting)
     console.result(
