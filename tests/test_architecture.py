@@ -15,7 +15,7 @@ LAYERS = [
     ["config"],
     ["device", "distributed"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
-    ["training", "checkpoint", "inference"],
+    ["training", "steps", "checkpoint", "inference"],
     ["runs", "grid", "brains", "completion"],
     ["options", "console", "launch"],
     ["commands", "help_page"],
@@ -23,9 +23,16 @@ LAYERS = [
     ["__init__", "__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS, start=1) for name in names}
-# Within a row: the networks' base needs the losses' meaning of a logit, results of training go into a checkpoint, a
-# grid is made of runs, and brains are refused like runs where a checkpoint of other settings is in the way.
-SIDEWAYS = {("models", "losses"), ("checkpoint", "training"), ("grid", "runs"), ("brains", "runs")}
+# Within a row: the networks' base needs the losses' meaning of a logit, the loop takes steps, results of training go
+# into a checkpoint, a grid is made of runs, and brains are refused like runs where a checkpoint of other settings is in
+# the way.
+SIDEWAYS = {
+    ("models", "losses"),
+    ("training", "steps"),
+    ("checkpoint", "training"),
+    ("grid", "runs"),
+    ("brains", "runs"),
+}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -8,14 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from aekit.config import ModelConfig, TrainConfig
-from aekit.data.batches import ImageLoader
+from aekit.data.batches import ImageLoader, mirror
 from aekit.data.image_set import ImageSet
 from aekit.device import ThreadTeam
 from aekit.errors import AekitError, Stopped
 from aekit.models import build_model
-from aekit.training import Hooks, Run, State, evaluate, fit, learning_rate, train_step
+from aekit.steps import FixedStep, Run, learning_rate, train_step
+from aekit.training import Hooks, State, evaluate, fit
 
 CPU = torch.device("cpu")
 
@@ -59,6 +61,40 @@ def test_a_step_lowers_the_loss_of_its_batch():
     x = run.train.take(torch.arange(10))
     losses = [train_step(run, run.model, x, epochs_done=0.5)[0].item() for _ in range(30)]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("options", [{"beta_warmup": 2.0}, {"mirror": True, "schedule": "constant"}])
+def test_a_step_from_fixed_places_is_the_step(options):
+    plain, fixed = (_run(epochs=4, batch_size=10, n=40, **options) for _ in range(2))
+    for group in fixed.optimizer.param_groups:
+        group["lr"] = torch.tensor(0.0)
+    step = FixedStep(fixed, fixed.model, n_images=10)
+    places = [step.result.data_ptr(), *(parameter.data_ptr() for parameter in fixed.model.parameters())]
+    for number, batch in enumerate(torch.randperm(40).split(10)):
+        turned = torch.arange(10) % 3 == number if plain.config.mirror else None
+        x = plain.train.take(batch)
+        x = x if turned is None else mirror(x, turned)
+        loss, means = train_step(plain, plain.model, x, epochs_done=number / 4)
+        step.load(batch, turned, number / 4)
+        step.take()
+        assert step.result.tolist() == pytest.approx([loss.item(), *means.tolist()], rel=1e-6)
+    assert places == [step.result.data_ptr(), *(parameter.data_ptr() for parameter in fixed.model.parameters())]
+    for mine, other in zip(fixed.model.parameters(), plain.model.parameters(), strict=True):
+        # The rate is a float32 in the tensor, and a float64 in the number.
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recorded_steps_train_what_steps_one_by_one_do(aekit, tmp_path, monkeypatch, precision):
+    options = ["train-vae", "--data", "digits", "--epochs", 20, "--device", "cuda", "--precision", precision]
+    recorded = aekit(*options, "-o", tmp_path / "recorded.safetensors")
+    assert "recorded" not in recorded.stderr, recorded.stderr
+    monkeypatch.setattr("aekit.steps.RECORDED_STEPS", 10**9)
+    aekit(*options, "-o", tmp_path / "plain.safetensors", "-q")
+    one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("recorded", "plain"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3)
 
 
 def test_the_train_row_is_the_mean_over_images_whatever_the_size_of_the_last_batch():

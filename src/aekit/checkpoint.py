@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from aekit.models.base import Autoencoder
-    from aekit.training import Run, State
+    from aekit.steps import Run
+    from aekit.training import State
 
 FORMAT = 1
 RESUME_SUFFIX = ".resume.safetensors"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 LOG_WIDTH = 240  # characters of a line in a file; a terminal says how wide it is
+SHOWN_S = 0.25  # a bar moves so often
 PATIENCE_S = 10.0  # a download that cannot start fails sooner, and its error is then the only line
 
 
@@ -118,6 +119,7 @@ class TrainingProgress:
         self._what = ""
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
+        self._shown = 0.0
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_live:
@@ -164,8 +166,11 @@ class TrainingProgress:
 
     def on_step(self, step: Step) -> None:
         """Show epoch, loss, images/s and the time left of the whole run."""
-        if self._bar is None or (step.step % 10 and step.step != step.n_steps):
+        # Asking for the loss makes a GPU wait, so it is asked for as often as an eye can follow.
+        now = time.monotonic()
+        if self._bar is None or (now - self._shown < SHOWN_S and step.step != step.n_steps):
             return
+        self._shown = now
         done = step.epoch * step.n_steps + step.step
         what = f"epoch {step.epoch + 1}/{step.n_epochs}"
         speed = self._bar.tasks[self._task].speed if self._task is not None else None

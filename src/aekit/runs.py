@@ -31,7 +31,8 @@ from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
 from aekit.models.base import Autoencoder, ImageShape, is_large, n_parameters
-from aekit.training import ADAM_BETAS, Hooks, Row, Run, State, Step, evaluation_row, fit
+from aekit.steps import ADAM_BETAS, Run
+from aekit.training import Hooks, Row, State, Step, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
@@ -144,6 +145,7 @@ def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bo
     hooks = Hooks(
         on_step=reporting.on_step,
         on_epoch=reporting.on_epoch,
+        on_message=reporting.on_message,
         save=lambda state: write_state(unfinished, run, state, header) if group.is_first else None,
         stop_signal=reporting.stop_signal,
     )
@@ -288,11 +290,14 @@ def _build_run(
     if group.size > 1:
         share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)
+    on_cuda = device.type == "cuda"
     optimizer = torch.optim.AdamW(
         model.parameters(),
+        lr=torch.tensor(0.0, device=device) if on_cuda else 0.0,  # where a recorded step reads it
         betas=ADAM_BETAS,
         weight_decay=config.train.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        fused=on_cuda or device.type == "cpu",
+        capturable=on_cuda,
     )
     held_out: Literal["val", "test"] = "val" if "val" in sets else "test"
     return Run(

@@ -7,23 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aekit.analysis.latent import active_units, live_dimensions
-from aekit.config import Schedule, TrainConfig
-from aekit.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
+from aekit.data.batches import ImageLoader, epoch_mirrored, epoch_order, split_batches
 from aekit.device import ThreadTeam
 from aekit.distributed import Group
 from aekit.errors import AekitError, Stopped
 from aekit.losses import loss_terms
 from aekit.models.base import Autoencoder, Output
+from aekit.steps import Run, Stepper
 
-WARMUP = 0.1  # share of a one-cycle run in which the learning rate rises
-ADAM_BETAS = (0.9, 0.99)
 EVALUATION_BATCH = 500
 SAVE_SECONDS = 60.0  # a long epoch is saved in between, so often
 GPU_ASK_STEPS = 20  # so often processes on GPUs ask each other whether one was told to stop
@@ -82,24 +80,9 @@ class Hooks:
 
     on_step: Callable[[Step], object] = lambda step: None
     on_epoch: Callable[[list[Row]], object] = lambda rows: None
+    on_message: Callable[[str], object] = lambda text: None
     save: Callable[[State], object] = lambda state: None
     stop_signal: Callable[[], int | None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Run:
-    """The parts of a training run: a model, what trains it and on what; every None of ``config`` is filled in."""
-
-    model: Autoencoder
-    optimizer: torch.optim.Optimizer
-    noise: torch.Generator
-    train: ImageLoader
-    held_out: ImageLoader
-    held_out_split: Literal["val", "test"]
-    config: TrainConfig
-    precision: Literal["fp32", "bf16"]
-    team: ThreadTeam
-    group: Group = field(default_factory=Group)
 
 
 def fit(run: Run, state: State, hooks: Hooks) -> State:
@@ -112,25 +95,25 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
     config, device = run.config, run.train.device
     n_samples = config.samples_per_epoch or len(run.train)
     forward = torch.compile(run.model) if config.compile else run.model
+    n_left = (config.epochs - state.epoch) * math.ceil(n_samples / (config.batch_size or n_samples)) - state.step
+    take_step = Stepper(run, forward, n_left, hooks.on_message)
     saved = time.monotonic()
 
     while state.epoch < config.epochs:
         order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
         batches = split_batches(order, config.batch_size or n_samples)
         n_steps = len(batches)
-        turned = epoch_mirrored(n_samples, config.seed, state.epoch).to(device)
-        mirrored = torch.split(turned, [len(each) for each in batches])
+        mirrored = torch.split(
+            epoch_mirrored(n_samples, config.seed, state.epoch).to(device), [len(each) for each in batches]
+        )
         if state.step == 0:
             state.terms = torch.zeros(n_steps, 3, device=device)
         started = time.perf_counter() - state.seconds
         run.model.train()
         for batch in batches[state.step :]:
             done = (state.epoch * n_steps + state.step) / n_steps
-            mine = run.group.part(len(batch))
-            x = run.train.take(batch[mine])
-            if config.mirror:
-                x = mirror(x, mirrored[state.step][mine])
-            loss, state.terms[state.step] = train_step(run, forward, x, epochs_done=done, n_images=len(batch))
+            turned = mirrored[state.step] if config.mirror else None
+            loss, state.terms[state.step] = take_step(batch, turned, done)
             state.step += 1
             state.seconds = time.perf_counter() - started
             hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))
@@ -152,82 +135,11 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
 
 def _signal(run: Run, state: State, hooks: Hooks) -> int | None:
     """Return the signal that asks to stop, at the same step in every process."""
-    if run.group.size == 1 or (run.train.device.type != "cpu" and state.step % GPU_ASK_STEPS):
-        return None if run.group.size > 1 else hooks.stop_signal()
+    if run.group.size == 1:
+        return hooks.stop_signal()
+    if run.train.device.type != "cpu" and state.step % min(GPU_ASK_STEPS, len(state.terms)):
+        return None
     return run.group.largest(hooks.stop_signal() or 0) or None
-
-
-def train_step(
-    run: Run,
-    forward: Callable[[Tensor, Tensor | None], Output],
-    x: Tensor,
-    *,
-    epochs_done: float,
-    n_images: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Take one step of the optimiser against a batch.
-
-    Each process takes a part of the batch, and each thread of its team a part of that; the gradients of the parts are
-    added in a fixed order.
-
-    Args:
-        run: What is trained.
-        forward: The model, or its compiled form.
-        x: Images, (B, C, H, W) in [0, 1]: the part of this process, which may be empty.
-        epochs_done: Epochs behind us, with a fraction, on which learning rate and KL weight depend.
-        n_images: Images of the batch in all processes; None is B.
-
-    Returns:
-        The loss of the batch before the step, a scalar, and the mean of each of its :class:`~aekit.losses.Terms`, (3,).
-    """
-    config, latent = run.config, run.model.config.latent
-    n_images = n_images or len(x)
-    noise = None
-    if run.model.config.kind == "vae":
-        # For the whole batch in every process, so that the noise of an image does not depend on who takes it.
-        noise = torch.randn(n_images, latent, generator=run.noise, device=x.device)[run.group.part(n_images)]
-    kl_weight = config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
-    x_parts = x.chunk(run.team.n_threads)
-    noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_threads)
-    parameters = list(run.model.parameters())
-
-    def work(part: tuple[Tensor, Tensor | None]) -> tuple[tuple[Tensor, ...], Tensor]:
-        x_part, noise_part = part
-        # Every weight is cast once a step, so a cache of casts, which threads would share, saves nothing.
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
-            output = forward(x_part, noise_part)
-        terms = loss_terms(x_part, *output, loss=run.model.config.loss, log_sigma=run.model.log_sigma)
-        # The mean of no image is not a number; their sum is zero, and so are its gradients.
-        means = torch.stack([term.mean() if len(term) else term.sum() for term in terms]) * (len(x_part) / n_images)
-        return torch.autograd.grad(means[0] + kl_weight * means[1], parameters), means.detach()
-
-    (gradients, means), *others = run.team.map(work, list(zip(x_parts, noise_parts, strict=True)))
-    for more_gradients, more_means in others:
-        torch._foreach_add_(gradients, more_gradients)
-        means += more_means
-    run.group.add([*gradients, means])
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(config.lr or 0.0, config.schedule, epochs_done / config.epochs)
-    run.optimizer.step()
-    return means[0] + kl_weight * means[1], means
-
-
-def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
-    """Return the learning rate when a share ``progress`` in [0, 1) of the run is behind us.
-
-    ``one-cycle`` rises linearly from a hundredth of the peak during the first tenth, then falls to zero along half a
-    cosine.
-
-    Source:
-        Smith & Topin 2018, arXiv:1708.07120, with a cosine in place of the second line.
-    """
-    if schedule == "constant":
-        return peak
-    if progress < WARMUP:
-        return peak * (0.01 + 0.99 * progress / WARMUP)
-    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
 
 
 class Means(NamedTuple):

@@ -26,7 +26,7 @@ from aekit.models.brain import (
     TissueNet,
     least_squares_start,
 )
-from aekit.training import ADAM_BETAS, learning_rate
+from aekit.steps import ADAM_BETAS, learning_rate
 
 Stage = Literal["volumes", "age", "chain", "direct"]
 Rows = npt.NDArray[np.int64]
