@@ -32,10 +32,12 @@ def write() -> None:
     import foundation
     import latent
     import mri
+    import rivals
 
     tables = {
         "accuracy": foundation.accuracy_table,
         "speed": foundation.speed_table,
+        **{name: getattr(rivals, f"{name}_table") for name in rivals.PARTS},
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
         **{name: getattr(mri, f"{name}_table") for name in mri.PARTS},
     }

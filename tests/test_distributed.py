@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aekit.distributed import Group
+from aekit.distributed import Group, own_device
+from aekit.errors import AekitError
 from aekit.launch import launch
 
 SHORT = ["--data", "digits", "--latent", "5", "--threads", "1", "--precision", "fp32", "--device", "cpu"]
@@ -73,6 +74,22 @@ def test_numbers_of_gpus_that_cannot_be_are_refused(aekit, arguments, words):
     result = aekit(*arguments, "--data", "digits")
     assert result.exit_code == 1
     assert all(word in result.stderr for word in words)
+
+
+def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch):
+    assert own_device("cuda:1") == "cuda:1"
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert own_device("cpu") == "cpu"
+    with pytest.raises(AekitError, match="one GPU for 4 processes"):
+        own_device("cuda:1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert own_device("cuda") == own_device("auto") == "cuda:1"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(AekitError, match="this machine has 1 GPUs, fewer than processes"):
+        own_device("auto")
 
 
 def test_only_training_is_shared_by_processes(aekit, monkeypatch):

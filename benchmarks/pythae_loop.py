@@ -1,0 +1,101 @@
+"""aekit's default network trained by pythae's trainer, in an environment of its own, to time it beside aekit.
+
+    python benchmarks/pythae_loop.py DATA_ROOT N_IMAGES EPOCHS
+
+Needs pythae and aekit. Same network, same likelihood, same batch of 100; what differs is the loop. Prints a JSON
+object: seconds and images/s of training, evaluation left out, and the mean loss of the test images in nats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from aekit.config import DataConfig, ModelConfig
+from aekit.data import read_images
+from aekit.models import build_model
+
+
+def main() -> None:
+    data_root, n_images, epochs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with contextlib.redirect_stdout(io.StringIO()):
+        from pythae.models import VAE, VAEConfig
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+        from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    logging.disable(logging.CRITICAL)
+
+    class Encoder(BaseEncoder):
+        def __init__(self, network) -> None:
+            super().__init__()
+            self.body, self.mean, self.logvar = network.encoder, network.mean_head, network.logvar_head
+
+        def forward(self, x):
+            h = self.body(x)
+            return ModelOutput(embedding=self.mean(h), log_covariance=self.logvar(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self, network) -> None:
+            super().__init__()
+            self.body = network.decoder
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=torch.sigmoid(self.body(z)))
+
+    torch.manual_seed(0)
+    train, test = (
+        torch.from_numpy(read_images(DataConfig(), split, data_root=data_root).images).float() / 255
+        for split in ("train", "test")
+    )
+    network = build_model(ModelConfig(kind="vae", latent=10), (1, 28, 28))
+    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=10, reconstruction_loss="bce")
+    model = VAE(config, encoder=Encoder(network), decoder=Decoder(network))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        options = BaseTrainerConfig(
+            output_dir=folder,
+            num_epochs=epochs,
+            learning_rate=1e-3,
+            per_device_train_batch_size=100,
+            per_device_eval_batch_size=500,
+            no_cuda=True,
+        )
+        data = model_data(train[:n_images])
+        trainer = BaseTrainer(model=model, train_dataset=data, eval_dataset=None, training_config=options)
+        started = time.perf_counter()
+        with contextlib.redirect_stderr(io.StringIO()):
+            trainer.train()
+        seconds = time.perf_counter() - started
+    model.eval()
+    with torch.no_grad():
+        total = sum(loss_of(model, part).item() for part in test.split(500)) / len(test)
+    found = {"seconds": seconds, "images_per_second": epochs * n_images / seconds, "test": total}
+    print(json.dumps(found), flush=True)
+
+
+def model_data(images: torch.Tensor):
+    """Return images as pythae's trainer takes them."""
+    from pythae.data.datasets import BaseDataset
+
+    return BaseDataset(images, torch.zeros(len(images)))
+
+
+def loss_of(model, x: torch.Tensor) -> torch.Tensor:
+    """Return the sum over images of cross-entropy and KL divergence, with one sample each."""
+    h = model.encoder(x)
+    mean, logvar = h.embedding, h.log_covariance
+    x_hat = model.decoder(mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)).reconstruction
+    kl = -0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
+    return F.binary_cross_entropy(x_hat, x, reduction="sum") + kl
+
+
+if __name__ == "__main__":
+    main()
