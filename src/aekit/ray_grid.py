@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,9 @@ def run_ray_grid(
     def train(todo: list[Cell]) -> Iterator[Outcome]:
         for cell in todo:
             refuse_own_images(cell.config, cell.path)
-        refuse_unwritable(todo[0].path)
         with _connection(cluster.address):
             needs = _needs(machine, cluster)
+            refuse_unwritable(todo[0].path)
             yield from _Driver(needs, _place(todo, machine, needs, hooks), overwrite, hooks).train(todo, jobs)
 
     return run_missing(cells, train, overwrite=overwrite, hooks=hooks)
@@ -492,25 +493,14 @@ class _Line:
         self.teller = Teller(self.send)
         self._board = board
         self._number = number
-        self._answer: Any = None
 
     def send(self, told: tuple[str, Any]) -> None:
-        import ray
-
         kind, value = told
         plain = tuple(vars(value).values()) if isinstance(value, Progressed) else value
-        answer = self._board.tell.remote(self._number, kind, plain)
-        # The first answer is waited for: after a signal, what has not begun does not begin. Later ones are looked at
-        # when the next thing is told. A board that is gone answers nothing.
-        with contextlib.suppress(ray.exceptions.RayError):
-            if kind == "started":
-                self._hear(ray.get(answer))
-            elif self._answer is None:
-                self._answer = answer
-            elif ray.wait([self._answer], timeout=0)[0]:
-                before, self._answer = self._answer, answer
-                self._hear(ray.get(before))
+        # Never ray.get or ray.wait in a task: while it blocks Ray gives its CPU to another cell.
+        self._board.tell.remote(self._number, kind, plain).future().add_done_callback(self._hear)
 
-    def _hear(self, stop_signal: int) -> None:
-        if stop_signal:
+    def _hear(self, answer: Future[int]) -> None:
+        # A board that is gone answers with an error: the run goes on, only unheard.
+        if answer.exception() is None and (stop_signal := answer.result()):
             self.teller.came.append(stop_signal)
