@@ -76,6 +76,25 @@ def test_cells_that_are_all_done_need_no_cluster(aekit, tmp_path, monkeypatch):
     assert again.stdout == first.stdout
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "has_gpu", "wanted"),
+    [
+        ("auto", None, False, (0, "cpu")),
+        ("auto", None, True, (1, "cuda")),
+        ("cpu", None, True, (0, "cpu")),
+        ("cuda", None, True, (1, "cuda")),
+        ("auto", 0.25, True, (0.25, "cuda")),
+        ("auto", 0, True, (0, "cpu")),
+    ],
+)
+def test_a_cell_takes_a_gpu_where_there_is_one_unless_told(monkeypatch, device, gpus, has_gpu, wanted):
+    nodes = [{"Resources": {"CPU": 4.0}}, {"Resources": {"CPU": 4.0} | ({"GPU": 2.0} if has_gpu else {})}]
+    monkeypatch.setattr(ray_grid, "_nodes", lambda: nodes)
+    needs = ray_grid._needs(Machine(NO_ROOT, device), RayCluster("auto", gpus))
+    assert (needs.gpus, needs.device) == wanted
+    assert needs.threads == 1
+
+
 # --- on two nodes ---
 
 
@@ -186,7 +205,7 @@ def test_a_node_that_dies_loses_its_running_cell_which_is_run_again(cluster, tmp
     assert killed
     assert [outcome.error for outcome in outcomes] == [""] * 8
     assert len(messages) == 1
-    assert messages[0].endswith(" died; running it again")
+    assert messages[0].endswith("; running it again")
     lost = messages[0].split(":")[0]
     assert lost not in killed
     assert attempts == Counter(cell.label for cell in cells) + Counter([lost])

@@ -119,13 +119,12 @@ def _connection(address: str) -> Iterator[None]:
     if not ADDRESS.fullmatch(where):
         raise AekitError(f"--ray {where}: is no address of a cluster; give auto or HOST:PORT")
     _refuse_unreachable(where)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.getsignal(signal.SIGTERM)
     # Ray prints on stdout what happens on other nodes, whatever it is told.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             ray.init(address=where, log_to_driver=False, logging_level="CRITICAL")
-            for number, handler in before.items():
-                signal.signal(number, handler)  # ray has put its own in their place
+            signal.signal(signal.SIGTERM, before)  # ray has put its own in its place
             yield
         finally:
             ray.shutdown()
@@ -238,6 +237,10 @@ class _Task:
     number: int
     node: str = ""  # where it runs, once it does
 
+    @property
+    def where(self) -> str:
+        return f"node {self.node}" if self.node else "its node"
+
 
 @dataclass
 class _Driver:
@@ -320,50 +323,54 @@ class _Driver:
         try:
             kind, value = ray.get(reference)
         except errors.TaskCancelledError:
-            return None
+            return self._again(task.cell, "was cancelled")
         except errors.RayTaskError as error:
-            cause = type(error.cause).__name__
             text = " ".join(str(error.cause).split())
-            return Outcome(task.cell, None, error=f"crashed with {cause}: {text}")
-        except errors.RayError as error:
-            return None if self.stopping is not None else self._lost(task, error)
+            if isinstance(error.cause, OSError):  # as of a process whose node is dying around it
+                return self._lost(task, f"broke off ({text})")
+            return Outcome(task.cell, None, error=f"crashed with {type(error.cause).__name__}: {text}")
+        except errors.NodeDiedError:
+            return self._again(task.cell, f"{task.where} died")
+        except errors.OutOfMemoryError:
+            return self._lost(task, "was killed as memory ran out; more --threads let fewer share a node")
+        except errors.RayError:
+            return self._lost(task, "died")
         if kind == "unfit":
             raise AekitError(f"--ray: a node {value}; install aekit[ray] {__version__} on every node")
         if kind == "failed":
             return Outcome(task.cell, None, error=value)
         try:
-            return self._keep(task.cell, kind, value)
+            self._keep(task.cell, kind, value)
         except AekitError as error:
             return Outcome(task.cell, None, error=str(error))
+        if kind == "stopped":  # by us, or by its node, which goes down
+            return self._again(task.cell, f"{task.where} stopped it")
+        return Outcome(task.cell, read_header(task.cell.path))
 
-    def _lost(self, task: _Task, error: Exception) -> Outcome | Cell:
-        """Return the cell of a task that was lost with its node or process, to be run again, or that it failed."""
-        import ray
+    def _again(self, cell: Cell, why: str) -> Cell | None:
+        """Return a cell to be run again, or None after a signal."""
+        if self.stopping is not None:
+            return None
+        self.hooks.on_message(f"{cell.label}: {why}; running it again")
+        return cell
 
-        cell, node = task.cell, f"node {task.node}" if task.node else "its node"
-        if isinstance(error, ray.exceptions.NodeDiedError):
-            self.hooks.on_message(f"{cell.label}: {node} died; running it again")
-            return cell
-        self.crashes[cell.path] = n_crashes = self.crashes.get(cell.path, 0) + 1
-        is_memory = isinstance(error, ray.exceptions.OutOfMemoryError)
-        reason = "was killed as memory ran out" if is_memory else "died"
-        if n_crashes < MAX_CRASHES:
-            self.hooks.on_message(f"{cell.label}: its process on {node} {reason}; running it again")
-            return cell
-        mend = "; give each cell more --threads, so that fewer share a node" if is_memory else ""
-        return Outcome(cell, None, error=f"its process {reason} {n_crashes} times{mend}")
+    def _lost(self, task: _Task, what: str) -> Outcome | Cell | None:
+        """Return the cell of a process that was lost, to be run again, or that it failed if that goes on."""
+        self.crashes[task.cell.path] = n_crashes = self.crashes.get(task.cell.path, 0) + 1
+        if n_crashes < MAX_CRASHES or self.stopping is not None:
+            return self._again(task.cell, f"its process on {task.where} {what}")
+        return Outcome(task.cell, None, error=f"its process was lost {n_crashes} times; the last {what}")
 
-    def _keep(self, cell: Cell, kind: str, files: dict[str, bytes]) -> Outcome | None:
+    def _keep(self, cell: Cell, kind: str, files: dict[str, bytes]) -> None:
         """Write what a task returned where the user wants it."""
         unfinished = resume_path(cell.path)
         if kind == "stopped":
             if state := files["state"]:
                 _write(unfinished, state)
-            return None
+            return
         for suffix in SUFFIXES:
             _write(cell.path.with_suffix(suffix), files[suffix])
         unfinished.unlink(missing_ok=True)
-        return Outcome(cell, read_header(cell.path))
 
     def _look_for_room(self) -> None:
         """Say once that no cell runs, where none has for long: all nodes are taken, or gone."""

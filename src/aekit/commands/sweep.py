@@ -103,6 +103,7 @@ def sweep(
             rich_help_panel=options.OUTPUT,
             metavar="ADDRESS",
             help="Train on a Ray cluster: auto for the one that this machine is part of, or HOST:PORT of its head.",
+            show_default="processes of this machine",
         ),
     ] = None,
     gpus_per_cell: Annotated[
