@@ -16,7 +16,7 @@ LAYERS = [
     ["device", "distributed"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
     ["training", "steps", "checkpoint", "inference"],
-    ["runs", "grid", "brains", "completion"],
+    ["runs", "grid", "ray_grid", "brains", "completion"],
     ["options", "console", "launch"],
     ["commands", "help_page"],
     ["cli"],
@@ -24,13 +24,15 @@ LAYERS = [
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS, start=1) for name in names}
 # Within a row: the networks' base needs the losses' meaning of a logit, the loop takes steps, results of training go
-# into a checkpoint, a grid is made of runs, and brains are refused like runs where a checkpoint of other settings is in
-# the way.
+# into a checkpoint, a grid is made of runs, on Ray as well, and brains are refused like runs where a checkpoint of
+# other settings is in the way.
 SIDEWAYS = {
     ("models", "losses"),
     ("training", "steps"),
     ("checkpoint", "training"),
     ("grid", "runs"),
+    ("ray_grid", "grid"),
+    ("ray_grid", "runs"),
     ("brains", "runs"),
 }
 FILES = sorted(SOURCE.rglob("*.py"))

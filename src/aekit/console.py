@@ -110,10 +110,16 @@ def stderr_console() -> RichConsole:
 
 
 class TrainingProgress:
-    """The progress of a run: a live bar on a terminal, else one line an epoch."""
+    """The progress of a run: a live bar on a terminal, else one line an epoch.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: How the command speaks.
+        lifts_stdout: Show what is printed on stdout above the bar while there is one.
+    """
+
+    def __init__(self, console: Console, *, lifts_stdout: bool = True) -> None:
         self._console = console
+        self._lifts_stdout = lifts_stdout
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
@@ -132,6 +138,7 @@ class TrainingProgress:
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=stderr_console(),
                 transient=True,
+                redirect_stdout=self._lifts_stdout,
             )
             self._bar.start()
         return self
@@ -202,7 +209,8 @@ class GridProgress:
     def __init__(self, console: Console, n_cells: int) -> None:
         self._console = console
         self._n_cells = n_cells
-        self._reading = TrainingProgress(console)
+        # A grid on Ray turns stdout away for its time; a bar or table that put it back would undo that.
+        self._reading = TrainingProgress(console, lifts_stdout=False)
         self._running: dict[str, Progressed] = {}
         self._ended: list[Outcome] = []
         self._started = time.monotonic()
@@ -258,7 +266,7 @@ class GridProgress:
             from rich.live import Live
 
             self._reading.__exit__()
-            self._live = Live(console=stderr_console(), transient=True, auto_refresh=False)
+            self._live = Live(console=stderr_console(), transient=True, auto_refresh=False, redirect_stdout=False)
             self._live.start()
         self._live.update(self._table(), refresh=True)
 

@@ -102,6 +102,26 @@ def run_grid(
         AekitError: The images cannot be read, or a file of another run is in the way.
         Stopped: A signal asked for it; running cells saved their state.
     """
+
+    def train(todo: list[Cell]) -> Iterator[Outcome]:
+        largest = _read_all(todo, machine, hooks.on_data)
+        refuse_unwritable(todo[0].path)
+        # Shared out as for all cells, so that one that is trained later has as many threads, and so the same bytes.
+        workers = _share(machine, len(cells), jobs, largest)
+        return _train(todo, workers, overwrite, hooks)
+
+    return run_missing(cells, train, overwrite=overwrite, hooks=hooks)
+
+
+def run_missing(
+    cells: Sequence[Cell], train: Callable[[list[Cell]], Iterator[Outcome]], *, overwrite: bool, hooks: GridHooks
+) -> list[Outcome]:
+    """Return how each cell ended, in their order, after ``train`` yielded the outcomes of those that are not there.
+
+    Raises:
+        AekitError: A file of another run is in the way.
+        Stopped: A signal asked for it, and cells are missing.
+    """
     outcomes: dict[Path, Outcome] = {}
     todo = []
     for cell in cells:
@@ -112,11 +132,7 @@ def run_grid(
             outcomes[cell.path] = Outcome(cell, header, is_old=True)
             hooks.on_outcome(outcomes[cell.path])
     if todo:
-        largest = _read_all(todo, machine, hooks.on_data)
-        refuse_unwritable(todo[0].path)
-        # Shared out as for all cells, so that one that is trained later has as many threads, and so the same bytes.
-        workers = _share(machine, len(cells), jobs, largest)
-        for outcome in _train(todo, workers, overwrite, hooks):
+        for outcome in train(todo):
             outcomes[outcome.cell.path] = outcome
             hooks.on_outcome(outcome)
     if stop := hooks.stop_signal():
@@ -244,18 +260,12 @@ def _outcome(worker: _Worker, *, is_stopping: bool) -> Outcome | None:
 
 def _work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection) -> None:
     """Train one cell in a process of its own, and tell the parent."""
-    teller = _Teller(connection)
+    teller = Teller(connection.send)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent says what to do
     signal.signal(signal.SIGTERM, lambda number, frame: teller.came.append(number))
-    reporting = Reporting(
-        on_step=teller.on_step,
-        on_epoch=teller.on_epoch,
-        on_message=lambda text: teller.tell("message", text),
-        stop_signal=lambda: teller.came[0] if teller.came else None,
-    )
     try:
         done = train_run(
-            cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, reporting=reporting
+            cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, reporting=teller.reporting()
         )
     except AekitError as error:
         teller.tell("failed", str(error))
@@ -265,22 +275,40 @@ def _work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection)
         teller.tell("done", done.header)
 
 
-class _Teller:
-    """Tells the parent how far a run has come, now and then, and notes signals."""
+class Teller:
+    """Tells how far a run has come, now and then, and stops it after a signal.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        send: Takes what is told, its kind and a value, to whoever runs the grid.
+
+    Attributes:
+        came: The signals that have come.
+    """
+
+    def __init__(self, send: Callable[[tuple[str, Any]], object]) -> None:
         self.came: list[int] = []
-        self._connection = connection
+        self._send = send
         self._told = 0.0
         self._started: tuple[float, int] | None = None
 
+    def reporting(self) -> Reporting:
+        """Return the hooks of a run that is told of."""
+        return Reporting(
+            on_step=self.on_step,
+            on_epoch=self.on_epoch,
+            on_message=lambda text: self.tell("message", text),
+            stop_signal=lambda: self.came[0] if self.came else None,
+        )
+
     def tell(self, kind: str, value: Any) -> None:
+        """Tell, or stop the run if nobody listens any more."""
         try:
-            self._connection.send((kind, value))
+            self._send((kind, value))
         except OSError:  # the parent is gone: save and end
             self.came.append(signal.SIGTERM)
 
     def on_step(self, step: Step) -> None:
+        """Tell of a step, if the last time was long enough ago."""
         now, done = time.monotonic(), step.epoch * step.n_steps + step.step
         if self._started is None:
             self._started = (now, done)
@@ -291,7 +319,8 @@ class _Teller:
             self.tell("progress", Progressed(step.epoch + 1, step.n_epochs, step.loss.item(), left))
 
     def on_epoch(self, rows: list[Row]) -> None:
-        self._told = 0.0  # so that the first step of the next epoch is told
+        """Have the first step of the next epoch told."""
+        self._told = 0.0
 
 
 # --- what came out ---

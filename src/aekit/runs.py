@@ -21,7 +21,7 @@ from aekit.checkpoint import (
     write_checkpoint,
     write_state,
 )
-from aekit.config import Arch, ModelConfig, RunConfig, Split, to_dict
+from aekit.config import Arch, DataConfig, ModelConfig, RunConfig, Split, to_dict
 from aekit.data import read_images
 from aekit.data.batches import ImageLoader
 from aekit.data.image_set import ImageSet
@@ -92,9 +92,25 @@ def run_name(config: RunConfig) -> str:
 
 
 def train_run(
-    config: RunConfig, output: Path, machine: Machine, *, overwrite: bool, resume: bool, reporting: Reporting
+    config: RunConfig,
+    output: Path,
+    machine: Machine,
+    *,
+    overwrite: bool,
+    resume: bool,
+    reporting: Reporting,
+    sets: dict[Split, ImageSet] | None = None,
 ) -> Finished:
     """Train one model, write ``output`` and its companions ``.csv`` (history) and ``.png`` (curves), and return it.
+
+    Args:
+        config: What is trained.
+        output: The checkpoint.
+        machine: Where.
+        overwrite: Start over whatever is there.
+        resume: Go on with an unfinished run; leave a finished one as it is.
+        reporting: How it tells of itself.
+        sets: The images as :func:`read_splits` returns them; None reads them.
 
     Raises:
         AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, the data cannot be read,
@@ -106,7 +122,7 @@ def train_run(
             return done
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
-        sets = group.in_all(lambda: _read_splits(config, machine.data_root, reporting))
+        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, reporting))
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
@@ -119,8 +135,7 @@ def train_run(
 def _before(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
     """Return the run if it is finished already, and refuse what would be lost or could not be written."""
     unfinished = resume_path(output)
-    if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
-        raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
+    refuse_own_images(config, output)
     if done := _finished(config, output, overwrite=overwrite, resume=resume):
         return done
     if unfinished.exists() and not (overwrite or resume):
@@ -156,6 +171,12 @@ def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bo
 def _refuse_other_images(first: Header, own: Header) -> None:
     if first["data"]["splits"] != own["data"]["splits"]:
         raise AekitError("--data: this process reads other images than process 0; give all machines the same")
+
+
+def refuse_own_images(config: RunConfig, output: Path) -> None:
+    """Raise an AekitError if the checkpoint would replace the images that it is trained on."""
+    if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
+        raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
 
 
 def _parts_of_a_batch(model: Autoencoder, config: RunConfig, device: torch.device, threads: int) -> int:
@@ -264,14 +285,17 @@ def _recorded(config: RunConfig) -> RunConfig:
     return replace(config, data=replace(config.data, name=name.name)) if name.is_absolute() else config
 
 
-def _read_splits(config: RunConfig, data_root: Path, reporting: Reporting) -> dict[Split, ImageSet]:
-    splits: tuple[Split, ...] = ("train", "val", "test") if config.data.val else ("train", "test")
-    sets = {
-        split: read_images(config.data, split, data_root=data_root, on_progress=reporting.on_data) for split in splits
-    }
+def read_splits(config: DataConfig, data_root: Path, reporting: Reporting) -> dict[Split, ImageSet]:
+    """Return the images of a run by split: train, test, and val if there is one.
+
+    Raises:
+        AekitError: The data cannot be read, or a split is empty.
+    """
+    splits: tuple[Split, ...] = ("train", "val", "test") if config.val else ("train", "test")
+    sets = {split: read_images(config, split, data_root=data_root, on_progress=reporting.on_data) for split in splits}
     for split, images in sets.items():
         if len(images) == 0:
-            raise AekitError(f"--data {config.data.name}: the {split} split is empty; use more images or another --val")
+            raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
     if skipped := sum(images.n_skipped for images in sets.values()):
         reporting.on_message(f"{skipped} images could not be decoded and were left out")
     return sets

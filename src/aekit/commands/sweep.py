@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from aekit.grid import Cell, GridHooks, Outcome
     from aekit.runs import Machine
 
+Train = Callable[..., "list[Outcome]"]  # takes cells, jobs and hooks
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
 MANY_CELLS = 1000
 MAX_CURVES = 120  # cells whose learning curves one figure can show
@@ -86,7 +88,32 @@ def sweep(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, rich_help_panel=options.OUTPUT, help="Runs at a time.", show_default="one a core"
+            "--jobs",
+            "-j",
+            min=1,
+            rich_help_panel=options.OUTPUT,
+            help="Runs at a time.",
+            show_default="one a core; with --ray as many as have room",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            rich_help_panel=options.OUTPUT,
+            metavar="ADDRESS",
+            help="Train on a Ray cluster: auto for the one that this machine is part of, or HOST:PORT of its head.",
+            show_default="processes of this machine",
+        ),
+    ] = None,
+    gpus_per_cell: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-cell",
+            rich_help_panel=options.OUTPUT,
+            metavar="X",
+            help="With --ray: GPUs of each run, 0.25 to have four share one.",
+            show_default="1 with --device cuda, or auto where a node has one; else 0",
         ),
     ] = None,
     dry_run: Annotated[
@@ -105,7 +132,10 @@ def sweep(
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads", rich_help_panel=options.OUTPUT, help="CPU threads of each run.", show_default="cores / jobs"
+            "--threads",
+            rich_help_panel=options.OUTPUT,
+            help="CPU threads of each run.",
+            show_default="cores / jobs; with --ray 1",
         ),
     ] = None,
     overwrite: options.Overwrite = False,
@@ -132,7 +162,10 @@ def sweep(
     console = Console(quiet=quiet, json=json)
     configs, swept = expand(given)
     _check(configs, swept, best=best, retrain=retrain, yes=yes or dry_run)
+    if gpus_per_cell is not None and ray is None:
+        raise typer.BadParameter("needs --ray, which hands out GPUs", param_hint="--gpus-per-cell")
     folder = _folder(output, configs, swept)
+    threads = threads if ray is None or threads is not None else 1
     machine = (options.resolve_data_root(data_root), device, threads)
     if dry_run:
         for words in _commands(configs, folder, data_root, device, threads):
@@ -144,14 +177,15 @@ def sweep(
     cells = [Cell(config, folder / f"{run_name(config)}.safetensors", _label(config, swept)) for config in configs]
     if len({cell.path for cell in cells}) < len(cells):
         raise AekitError("--data: two image sets of the same name would share files; sweep over them apart")
-    outcomes = _run(cells, swept, Machine(*machine), jobs, overwrite, folder, console)
+    train = _trainer(Machine(*machine), ray, gpus_per_cell, overwrite)
+    outcomes = _run(cells, swept, train, jobs, folder, console)
     done = [outcome for outcome in outcomes if outcome.header]
     if best is not None and done:
         winner = _best(done, swept, best)
         of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in swept else ""
         what = "reconstruction + KL" if best == "elbo" else best
         console.message(f"least {what} on validation images{of_seeds}: {winner.cell.label}")
-        done = [_retrain(winner.cell, Machine(*machine), overwrite, console)] if retrain else [winner]
+        done = [_retrain(winner.cell, train, console)] if retrain else [winner]
     for outcome in done:
         result = (outcome.header or {})["result"]
         console.result(outcome.cell.path, **result["test"], parameters=result["parameters"])
@@ -227,20 +261,25 @@ def _label(config: RunConfig, swept: list[str]) -> str:
     return ", ".join(texts) or f"{config.model.kind} {config.model.arch}, latent {config.model.latent}"
 
 
+def _trainer(machine: Machine, ray: str | None, gpus_per_cell: float | None, overwrite: bool) -> Train:
+    """Return what trains cells: processes of this machine, or a Ray cluster."""
+    if ray is None:
+        from aekit.grid import run_grid
+
+        return functools.partial(run_grid, machine=machine, overwrite=overwrite)
+    from aekit.ray_grid import RayCluster, run_ray_grid
+
+    return functools.partial(run_ray_grid, machine=machine, cluster=RayCluster(ray, gpus_per_cell), overwrite=overwrite)
+
+
 def _run(
-    cells: list[Cell],
-    swept: list[str],
-    machine: Machine,
-    jobs: int | None,
-    overwrite: bool,
-    folder: Path,
-    console: Console,
+    cells: list[Cell], swept: list[str], train: Train, jobs: int | None, folder: Path, console: Console
 ) -> list[Outcome]:
     """Train the cells; what ended is in results.csv at any time."""
     import time
 
     from aekit.artifacts import write_csv
-    from aekit.grid import results_table, run_grid
+    from aekit.grid import results_table
 
     ended: dict[Path, Outcome] = {}
 
@@ -255,7 +294,7 @@ def _run(
         stop_signal = stack.enter_context(stop_on_signals())
         progress = stack.enter_context(GridProgress(console, len(cells)))
         hooks = _hooks(progress, on_outcome, stop_signal)
-        outcomes = run_grid(cells, machine, jobs=jobs, overwrite=overwrite, hooks=hooks)
+        outcomes = train(cells, jobs=jobs, hooks=hooks)
     n_old, n_failed = (sum(getattr(o, what) not in ("", False) for o in outcomes) for what in ("is_old", "error"))
     n_new = len(outcomes) - n_old - n_failed
     console.message(
@@ -363,11 +402,11 @@ def _best(done: list[Outcome], swept: list[str], metric: Metric) -> Outcome:
     return done[int(among.idxmin())]
 
 
-def _retrain(cell: Cell, machine: Machine, overwrite: bool, console: Console) -> Outcome:
+def _retrain(cell: Cell, train: Train, console: Console) -> Outcome:
     """Train the settings of a cell on all of train, beside it."""
     from dataclasses import replace
 
-    from aekit.grid import Cell, run_grid
+    from aekit.grid import Cell
     from aekit.runs import run_name
 
     config = replace(
@@ -376,7 +415,7 @@ def _retrain(cell: Cell, machine: Machine, overwrite: bool, console: Console) ->
     whole = Cell(config, cell.path.with_name(f"{run_name(config)}.safetensors"), f"{cell.label}, on all of train")
     with stop_on_signals() as stop_signal, GridProgress(console, 1) as progress:
         hooks = _hooks(progress, progress.on_outcome, stop_signal)
-        (outcome,) = run_grid([whole], machine, jobs=1, overwrite=overwrite, hooks=hooks)
+        (outcome,) = train([whole], jobs=1, hooks=hooks)
     if outcome.error:
         raise AekitError(f"--retrain: {outcome.error}")
     return outcome
