@@ -277,20 +277,24 @@ def test_after_a_signal_running_cells_send_their_state_and_the_next_time_go_on(c
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_with_its_exit_code_and_leaves_no_task_behind(cluster, tmp_path):
-    import ray
-
     command = [sys.executable, "-m", "aekit", "sweep", "--data", "digits", "--epochs", "5000", "--latent", "2-4"]
     words = [*command, "--ray", cluster.address, "-o", str(tmp_path)]
     sweep = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(15)
+    _wait_for_free_cpus(cluster, 0)
     sweep.send_signal(signal.SIGINT)
     stdout, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == 130, stderr
     assert stdout == ""
     assert stderr.splitlines()[-1].endswith("stopped with 0 of 3 cells done; go on with the same command")
+    _wait_for_free_cpus(cluster, 2)
+
+
+def _wait_for_free_cpus(cluster, n_cpus: int) -> None:
+    import ray
+
     with ray_grid._connection(cluster.address):
-        deadline = time.monotonic() + 20
-        while ray.available_resources().get("CPU") != 2:
+        deadline = time.monotonic() + 60
+        while ray.available_resources().get("CPU", 0) != n_cpus:
             assert time.monotonic() < deadline
             time.sleep(0.2)
 

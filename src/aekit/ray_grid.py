@@ -265,9 +265,10 @@ class _Driver:
         waiting = list(cells)
         try:
             while self.running or (waiting and self.stopping is None):
+                self._stop_if_asked(board)
                 while waiting and self.stopping is None and len(self.running) < (jobs or len(cells)):
                     self._submit(waiting.pop(0), board, work)
-                ready, _ = ray.wait(list(self.running), timeout=LOOK_SECONDS)
+                ready, _ = ray.wait(list(self.running), timeout=LOOK_SECONDS) if self.running else ([], [])
                 self._listen(board)
                 for reference in ready:
                     ended = self._end(reference)
@@ -276,9 +277,8 @@ class _Driver:
                     elif ended is not None:
                         yield ended
                 self._look_for_room()
-                self._stop_if_asked(board)
         finally:
-            self._cancel(lambda task: True)
+            self._abandon()
 
     def _submit(self, cell: Cell, board: Any, work: Any) -> None:
         unfinished = resume_path(cell.path)
@@ -386,6 +386,16 @@ class _Driver:
             board.end.remote(number)  # which has running cells save their state and return it
             self._cancel(lambda task: not task.node)
         elif self.stopping is not None and time.monotonic() - self.stopping > SAVE_SECONDS:
+            self._cancel(lambda task: True)
+
+    def _abandon(self) -> None:
+        """End whatever still runs; asked first, as a process that is killed leaves its folder behind."""
+        import ray
+
+        if left := list(self.running):
+            for reference in left:
+                ray.cancel(reference, force=False)
+            ray.wait(left, num_returns=len(left), timeout=ANSWER_SECONDS)
             self._cancel(lambda task: True)
 
     def _cancel(self, is_meant: Callable[[_Task], bool]) -> None:
