@@ -73,7 +73,8 @@ def _region(height: int, width: int, size: tuple[int, int]) -> tuple[float, floa
     # (left, top, right, bottom) of the largest centred region with the wanted aspect: to scale just that is covering
     # and cropping in one step, without rounding in between.
     scale = min(width / size[1], height / size[0])
-    region_width, region_height = size[1] * scale, size[0] * scale
+    # 54 * (55 / 54) is more than 55, and PIL refuses a region that is larger than the image by its last bit.
+    region_width, region_height = min(size[1] * scale, width), min(size[0] * scale, height)
     left, top = (width - region_width) / 2, (height - region_height) / 2
     return left, top, left + region_width, top + region_height
 
