@@ -28,7 +28,7 @@ from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
 from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
 
-_FORMAT = "aekit images 1"  # part of every key: raise it when decoding gives other pixels
+_FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
 _SETTLED_S = 2.0  # a file changed later than this may change again without its time stamp showing it
 
 
