@@ -113,7 +113,7 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
     saved = time.monotonic()
 
     while state.epoch < config.epochs:
-        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
+        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch, blocks=run.train.blocks).to(device)
         batches = split_batches(order, config.batch_size or n_samples)
         n_steps = len(batches)
         turned = epoch_mirrored(n_samples, config.seed, state.epoch).to(device)
@@ -122,9 +122,8 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
             state.terms = torch.zeros(n_steps, 3, device=device)
         started = time.perf_counter() - state.seconds
         run.model.train()
-        for batch in batches[state.step :]:
+        for x in run.train.batches(batches[state.step :]):
             done = (state.epoch * n_steps + state.step) / n_steps
-            x = run.train.take(batch)
             if config.mirror:
                 x = mirror(x, mirrored[state.step])
             loss, state.terms[state.step] = train_step(run, forward, x, epochs_done=done)

@@ -137,7 +137,7 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the image files and the folders in a folder, sorted by name, without hidden ones."""
     with readable(folder):
         # The kinds of the entries come with their names: 200,000 files need not be asked for one by one.
-        with os.scandir(folder) as entries:
-            entries = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
         images = [e.name for e in entries if e.name.lower().endswith(tuple(SUFFIXES)) and e.is_file()]
         return [folder / name for name in images], [folder / e.name for e in entries if e.is_dir()]
