@@ -274,6 +274,19 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(cache, many, decode
     assert contents(cache) == undisturbed(many, tmp_path, monkeypatch)
 
 
+@pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(cache, many, signal_number, exit_code):
+    command = SLOWLY.partition("prepared =")[0] + "from aekit.cli import main\nsys.exit(main())"
+    process = subprocess.Popen([sys.executable, "-c", command, "data", str(many[0].parent)], stderr=subprocess.PIPE)
+    wait_until_begun(cache, process)
+    process.send_signal(signal_number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == exit_code, err
+    assert b"Traceback" not in err
+    assert 10 <= rows_done(cache) < 60
+    assert [path.suffix for path in cache.iterdir()] == [".partial"]
+
+
 def leave_partial(cache, files, monkeypatch, n_blocks=6, **options):
     """Stop a preparation in blocks of five images when some of them are recorded."""
 
