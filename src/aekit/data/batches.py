@@ -123,9 +123,10 @@ class ImageLoader:
     def _uploaded(self) -> Tensor:
         # In pieces: the machine may have less memory to spare than its GPU.
         pixels = torch.empty((len(self), *self.image_set.image_shape), dtype=torch.uint8, device=self.device)
-        pieces = torch.split(torch.arange(len(self), device=self.device), rows_a_block(self.image_set.store))
-        for piece, values in zip(pieces, self._read_ahead(pieces), strict=True):
-            pixels[piece] = values
+        start = 0
+        for piece in self._read_ahead(torch.split(torch.arange(len(self)), rows_a_block(self.image_set.store))):
+            pixels[start : start + len(piece)] = piece
+            start += len(piece)
         return pixels
 
 
