@@ -132,7 +132,7 @@ def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, 
     monkeypatch.setattr("aekit.data.pages.BLOCK_BYTES", 7 * 64)
     assert aekit(*options, tmp_path / "x.safetensors").exit_code == 0
     splits = read_header(tmp_path / "x.safetensors")["data"]["splits"]
-    assert splits["train"]["shuffled_blocks"] == [7, 256]
+    assert splits["train"]["shuffled_blocks"] == [7, 1024]
     assert set(splits["test"]) == {"n", "fingerprint"}
 
     monkeypatch.setattr("aekit.runs._finish", stop)

@@ -23,7 +23,10 @@ MAX_COPY_BYTES = 2 * 2**30
 # Sets of more pixels are shuffled in blocks (:func:`epoch_order`). A property of the set, not of the memory that is
 # free: the order is part of a result, and a run must go on in it later or on another machine.
 MAX_EXACT_BYTES = 4 * 2**30
-GROUP_BLOCKS = 256  # are shuffled as one: with blocks of 4 MiB, 1 GiB at a time is in use
+# So many blocks are shuffled as one; with blocks of 1 MiB, 1 GiB at a time is in use. Images of a block may be alike,
+# so their number keeps a shuffle good. MNIST sorted by class, one epoch, validation nats: exact 105.40, 1,024 blocks of
+# 9 images 105.28, 256 of 36 105.96, 32 of 36 106.33; over three seeds: exact 105.49, 1,024 of 9 105.49.
+GROUP_BLOCKS = 1024
 _DEPTH = 3  # batches that are made ahead
 
 

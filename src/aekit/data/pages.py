@@ -17,7 +17,7 @@ import numpy.typing as npt
 from aekit.data.image_set import Indices
 from aekit.data.pixels import Pixels
 
-BLOCK_BYTES = 4 << 20  # of consecutive rows that are read at a time: a disk then takes longer to read than to seek
+BLOCK_BYTES = 1 << 20  # of consecutive rows that are read at a time: a disk then reads about as long as it seeks
 # Linux reads no more than one request of the disk ahead for one piece of advice. Cold 2 GiB in blocks of 4 MiB at
 # random: 1.2 GB/s so, 0.5 to 0.75 by read(); in memory already: 65 GB/s, and 4.
 _ADVICE_BYTES = 256 << 10
