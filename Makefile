@@ -58,6 +58,7 @@ bench: install
 	$(BIN)/python benchmarks/foundation.py
 	$(BIN)/python benchmarks/latent.py
 	$(BIN)/python benchmarks/mri.py
+	$(BIN)/python benchmarks/large.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

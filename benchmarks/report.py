@@ -30,6 +30,7 @@ def machine() -> str:
 def write() -> None:
     """Fill every measured part into its place; what was not measured here stays as it stands in RESULTS.md."""
     import foundation
+    import large
     import latent
     import mri
 
@@ -38,6 +39,7 @@ def write() -> None:
         "speed": foundation.speed_table,
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
         **{name: getattr(mri, f"{name}_table") for name in mri.PARTS},
+        **{name: getattr(large, f"{name}_table") for name in large.PARTS},
     }
     head = (HERE / "RESULTS.head.md").read_text()
     results = HERE / "RESULTS.md"
