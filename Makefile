@@ -59,6 +59,7 @@ bench: install
 	$(BIN)/python benchmarks/rivals.py
 	$(BIN)/python benchmarks/latent.py
 	$(BIN)/python benchmarks/mri.py
+	$(BIN)/python benchmarks/large.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -30,6 +30,7 @@ def machine() -> str:
 def write() -> None:
     """Fill every measured part into its place; what was not measured here stays as it stands in RESULTS.md."""
     import foundation
+    import large
     import latent
     import mri
     import rivals
@@ -40,6 +41,7 @@ def write() -> None:
         **{name: getattr(rivals, f"{name}_table") for name in rivals.PARTS},
         **{name: getattr(latent, f"{name}_table") for name in latent.PARTS},
         **{name: getattr(mri, f"{name}_table") for name in mri.PARTS},
+        **{name: getattr(large, f"{name}_table") for name in large.PARTS},
     }
     head = (HERE / "RESULTS.head.md").read_text()
     results = HERE / "RESULTS.md"

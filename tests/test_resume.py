@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aekit.checkpoint import read_header, resume_path
+from aekit.errors import AekitError
 
 OPTIONS = [
     "train-vae",
@@ -123,3 +124,24 @@ def test_a_damaged_state_is_refused_in_one_line(aekit, tmp_path):
     result = aekit(*OPTIONS, "-o", output, "--resume")
     assert result.exit_code == 1
     assert "x.resume.safetensors" in result.stderr
+
+
+def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, monkeypatch):
+    options = ["train-ae", "--data", "digits", "--epochs", "1", "-q", "-o"]
+    monkeypatch.setattr("aekit.data.batches.MAX_EXACT_BYTES", 0)
+    monkeypatch.setattr("aekit.data.pages.BLOCK_BYTES", 7 * 64)
+    assert aekit(*options, tmp_path / "x.safetensors").exit_code == 0
+    splits = read_header(tmp_path / "x.safetensors")["data"]["splits"]
+    assert splits["train"]["shuffled_blocks"] == [7, 1024]
+    assert set(splits["test"]) == {"n", "fingerprint"}
+
+    monkeypatch.setattr("aekit.runs._finish", stop)
+    assert aekit(*options, tmp_path / "y.safetensors").exit_code == 1
+    monkeypatch.undo()
+    refused = aekit(*options, tmp_path / "y.safetensors", "--resume")
+    assert refused.exit_code == 1
+    assert "was trained on other images" in refused.stderr
+
+
+def stop(*_):
+    raise AekitError("stopped: before the end; go on")

@@ -199,6 +199,34 @@ def test_a_signal_stops_after_the_step_and_going_on_ends_at_the_same_weights():
         assert torch.equal(mine, other)
 
 
+@pytest.mark.parametrize("options", [{}, {"samples_per_epoch": 37, "mirror": True}])
+def test_a_set_that_is_read_ahead_trains_to_the_weights_of_one_in_memory_also_after_a_stop(
+    tmp_path, monkeypatch, options
+):
+    np.save(tmp_path / "x.npy", _images(60).store)
+    store = np.load(tmp_path / "x.npy", mmap_mode="r").view(np.ndarray)
+    images = ImageSet(store, "noise", rows=np.flatnonzero(np.arange(60) % 5))
+    monkeypatch.setattr("aekit.data.pages.BLOCK_BYTES", 3 * 64)
+    monkeypatch.setattr("aekit.data.batches.GROUP_BLOCKS", 4)
+    monkeypatch.setattr("aekit.data.batches.MAX_EXACT_BYTES", 0)
+    in_memory = replace(_run(epochs=3, **options), train=ImageLoader(images, CPU))
+    monkeypatch.setattr("aekit.data.batches.MAX_COPY_BYTES", 0)
+    read, stopped = (replace(_run(epochs=3, **options), train=ImageLoader(images, CPU)) for _ in range(2))
+    assert (in_memory.train.resident is None, read.train.resident is None) == (False, True)
+    histories = [[row.total for row in fit(run, State(), Hooks()).history] for run in (in_memory, read)]
+    assert histories[0] == histories[1]
+
+    steps, saved = [], []
+    hooks = Hooks(on_step=steps.append, save=saved.append, stop_signal=lambda: 2 if len(steps) == 6 else None)
+    with pytest.raises(Stopped):
+        fit(stopped, State(), hooks)
+    assert saved[-1].step > 0  # in the middle of an epoch
+    fit(stopped, replace(saved[-1]), Hooks())
+    for run in (read, stopped):
+        for mine, other in zip(run.model.parameters(), in_memory.model.parameters(), strict=True):
+            assert torch.equal(mine, other)
+
+
 def test_mirrored_training_learns_both_sides_and_goes_on_at_the_same_weights():
     left = np.zeros((20, 1, 8, 8), dtype=np.uint8)
     left[..., :3] = 255  # every image is bright at the left

@@ -152,7 +152,7 @@ class TrainingProgress:
         """Show how far reading has come; without a bar, only what takes long, and what must not be missed."""
         if self._bar is None:
             since = self._since.setdefault(what, time.monotonic())
-            is_notice = what.startswith(("left out", "decoding into memory"))
+            is_notice = what.startswith(("left out", "decoding into memory", "going on", "waiting for"))
             if what not in self._said and (is_notice or time.monotonic() - since > PATIENCE_S):
                 self._said.add(what)
                 self._console.message(what)

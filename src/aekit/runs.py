@@ -23,8 +23,9 @@ from aekit.checkpoint import (
 )
 from aekit.config import Arch, DataConfig, ModelConfig, RunConfig, Split, to_dict
 from aekit.data import read_images
-from aekit.data.batches import ImageLoader
+from aekit.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.data.image_set import ImageSet
+from aekit.data.pages import rows_a_block
 from aekit.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
 from aekit.distributed import Group, joined, own_device, share_batch_norm
 from aekit.errors import AekitError
@@ -236,6 +237,8 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         "shape": list(sets["train"].image_shape),
         "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
     }
+    if run.train.blocks is not None:  # a run goes on in the order in which it began, or not at all
+        header["data"]["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
     return header
 
 

@@ -174,20 +174,24 @@ class Stepper:
         is_recorded = run.train.device.type == "cuda" and pays and not run.config.compile
         self._fixed = FixedStep(run, forward, self._n_images) if is_recorded else None
 
-    def __call__(self, batch: Tensor, mirrored: Tensor | None, epochs_done: float) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, batch: Tensor, x: Tensor | None, mirrored: Tensor | None, epochs_done: float
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss and the mean terms of a batch, as :func:`train_step` does.
 
         Args:
             batch: Rows of the training images, (B,).
+            x: This process's part of these images, if they were read ahead; None takes them from the device.
             mirrored: Which of them are turned left to right, (B,); None for none.
             epochs_done: Epochs behind us, with a fraction.
         """
-        if self._fixed is not None and len(batch) == self._n_images:
+        if self._fixed is not None and x is None and len(batch) == self._n_images:
             self._fixed.load(batch, mirrored, epochs_done)
             self._replay(self._fixed)
             return self._fixed.result[0], self._fixed.result[1:]
         mine = self._run.group.part(len(batch))
-        x = self._run.train.take(batch[mine])
+        if x is None:
+            x = self._run.train.take(batch[mine])
         if mirrored is not None:
             x = mirror(x, mirrored[mine])
         return train_step(self._run, self._forward, x, epochs_done=epochs_done, n_images=len(batch))

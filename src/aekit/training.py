@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
     saved = time.monotonic()
 
     while state.epoch < config.epochs:
-        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch).to(device)
+        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch, blocks=run.train.blocks).to(device)
         batches = split_batches(order, config.batch_size or n_samples)
         n_steps = len(batches)
         mirrored = torch.split(
@@ -110,10 +110,14 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
             state.terms = torch.zeros(n_steps, 3, device=device)
         started = time.perf_counter() - state.seconds
         run.model.train()
-        for batch in batches[state.step :]:
+        todo = batches[state.step :]
+        own = [batch[run.group.part(len(batch))] for batch in todo]
+        # Of a set that lies on the device a step takes its images itself, since then it can be recorded.
+        images = repeat(None) if run.train.resident is not None else run.train.batches(own)
+        for batch, x in zip(todo, images, strict=False):
             done = (state.epoch * n_steps + state.step) / n_steps
             turned = mirrored[state.step] if config.mirror else None
-            loss, state.terms[state.step] = take_step(batch, turned, done)
+            loss, state.terms[state.step] = take_step(batch, x, turned, done)
             state.step += 1
             state.seconds = time.perf_counter() - started
             hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))
@@ -164,14 +168,16 @@ def evaluate(
     model.eval()
 
     def blocks() -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        for number, start in enumerate(range(0, len(images), EVALUATION_BATCH)):
-            rows = slice(start, min(start + EVALUATION_BATCH, len(images)))
+        spans = torch.split(torch.arange(len(images), device=images.device), EVALUATION_BATCH)
+        own = images.batches(spans[group.rank :: group.size])
+        for number, span in enumerate(spans):
             noise = None
             if model.config.kind == "vae":  # for every block, whoever takes it
-                shape = rows.stop - start, model.config.latent
+                shape = len(span), model.config.latent
                 noise = torch.randn(shape, generator=noise_source, device=images.device)
             if number % group.size == group.rank:
-                yield rows, images.take(torch.arange(start, rows.stop, device=images.device)), noise
+                start = number * EVALUATION_BATCH
+                yield slice(start, start + len(span)), next(own), noise
 
     def work(block: tuple[slice, Tensor, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
         rows, x, noise = block

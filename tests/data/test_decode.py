@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from aekit.data.decode import BadImage, decode, read_header
 
@@ -73,6 +73,36 @@ def test_exif_orientation_is_applied():
     assert (header.height, header.width) == (48, 40)
     upright = np.rot90(np.tile(GRAY, (4, 4)), -1)
     np.testing.assert_allclose(pixels(data, 1)[0], upright, atol=4)
+
+
+def face_like(height, width):
+    """Return smooth shapes with edges and some noise, as a photograph has them."""
+    y, x = np.mgrid[:height, :width] / 40
+    planes = [
+        120 + 60 * np.sin(x + k) + 40 * np.cos(2 * y - k) + 30 * (np.hypot(x - 1, y - 2) < 1 + k) for k in range(3)
+    ]
+    noise = np.random.default_rng(0).normal(0, 3, (height, width, 3))
+    return Image.fromarray(np.clip(np.stack(planes, axis=2) + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_size", [(219, 177), (436, 356), (223, 465)])
+@pytest.mark.parametrize("size", [(54, 44), (27, 22), (48, 48), (109, 89)])
+def test_a_jpeg_that_is_reduced_while_it_is_decoded_shows_the_same(orientation, image_size, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = packed(face_like(*image_size), "JPEG", exif=exif, quality=95)
+    whole = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    expected = pixels(packed(whole), 3, size).astype(float)
+    error = np.mean((pixels(data, 3, size) - expected) ** 2)
+    assert 10 * np.log10(255**2 / max(error, 1e-9)) > 38  # decibels; a shift by half a pixel would be 31
+
+
+def test_an_orientation_that_does_not_exist_is_no_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    assert pixels(packed(face_like(40, 60), "JPEG", exif=exif), 3, None).shape == (3, 40, 60)
+    assert read_header(packed(face_like(40, 60), "JPEG", exif=exif)).height == 40
 
 
 def test_the_shortcut_for_large_jpegs_changes_little():

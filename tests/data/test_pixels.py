@@ -35,6 +35,13 @@ def test_the_longer_side_is_cropped_in_the_centre():
     np.testing.assert_array_equal(fit(Image.fromarray(picture.T), (20, 20)), np.full((20, 20), 255))
 
 
+def test_every_size_can_be_fitted_into_every_other():
+    for height in range(8, 120):
+        for size in [(54, 44), (64, 64), (32, 32), (109, 89), (9, 8)]:
+            for width in (29, 45, height):
+                assert fit(Image.new("L", (width, height)), size).size == size[::-1]
+
+
 @pytest.mark.parametrize("size", [(64, 64), (16, 40), (218, 178), (9, 8)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_many_at_once_give_the_same_bytes_as_one_by_one(size, channels):

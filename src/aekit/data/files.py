@@ -66,6 +66,26 @@ class Survey:
     bad: dict[int, str]
 
 
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows that are decoded.
+
+    Attributes:
+        start: The first of them.
+        digests: SHA-256 of the pixels of each, one after the other.
+        bad: Row of each file that could not be decoded -> why.
+    """
+
+    start: int
+    digests: bytes
+    bad: dict[int, str]
+
+    @property
+    def stop(self) -> int:
+        """Return the row behind the last."""
+        return self.start + len(self.digests) // hashlib.sha256().digest_size
+
+
 def survey_files(job: Job) -> Survey:
     """Return what one reading of every file tells, without decoding.
 
@@ -119,7 +139,13 @@ def common_shape(job: Job, survey: Survey) -> Shape:
 
 
 def decode_files(
-    job: Job, survey: Survey, shape: Shape, write: Callable[[int, Pixels], None]
+    job: Job,
+    survey: Survey,
+    shape: Shape,
+    write: Callable[[int, Pixels], None],
+    *,
+    done: Sequence[Block] = (),
+    on_block: Callable[[Block], object] = lambda block: None,
 ) -> tuple[str, dict[int, str]]:
     """Return a SHA-256 over shape and pixels, and the bad rows with the reason, after ``write`` was given all pixels.
 
@@ -128,12 +154,14 @@ def decode_files(
         survey: What the first reading told; a file that has changed since is refused.
         shape: (N, C, H, W) of all images.
         write: Called from many threads with a first row and the pixels from there on; bad rows are zero.
+        done: Blocks from row 0 on, without a gap, that need not be decoded again.
+        on_block: Called with each other block, in order, when it was written.
 
     Raises:
         AekitError: A file cannot be read or decoded.
     """
 
-    def work(rows: range) -> tuple[bytes, dict[int, str]]:
+    def work(rows: range) -> Block:
         block = np.zeros((len(rows), *shape[1:]), np.uint8)
         bad: dict[int, str] = {}
         for pixels, row in zip(block, rows, strict=True):
@@ -148,25 +176,31 @@ def decode_files(
                 bad[row] = str(error)
                 check_bad(job, bad)
         write(rows.start, block)
-        return b"".join(hashlib.sha256(pixels.data).digest() for pixels in block), bad
+        return Block(rows.start, b"".join(hashlib.sha256(pixels.data).digest() for pixels in block), bad)
 
     # A digest of digests: images are hashed as they come, on all cores, and not read again for it.
     digest = hashlib.sha256(repr(shape).encode())
     bad = dict(survey.bad)
+    for block in done:
+        digest.update(block.digests)
+        bad.update(block.bad)
+    check_bad(job, bad)
+    start = done[-1].stop if done else 0
     n_rows = max(1, min(64, _BLOCK_BYTES // math.prod(shape[1:])))
-    for row_digests, block_bad in _in_threads(job, "decoding", work, n_rows=n_rows):
-        digest.update(row_digests)
-        bad.update(block_bad)
+    for block in _in_threads(job, "decoding", work, n_rows=n_rows, start=start):
+        digest.update(block.digests)
+        bad.update(block.bad)
+        on_block(block)
     return digest.hexdigest(), bad
 
 
-def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int) -> Iterator[T]:
-    """Yield what ``work`` makes of each block of rows, in order, computed on all cores.
+def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int, start: int = 0) -> Iterator[T]:
+    """Yield what ``work`` makes of each block of rows from ``start`` on, in order, computed on all cores.
 
     Threads, as PIL decodes and resizes without the interpreter's lock: for 10,000 faces of 89x109 pixels they take
     no more processor time than one thread, and processes half a second more to start.
     """
-    blocks = [range(row, min(row + n_rows, len(job.files))) for row in range(0, len(job.files), n_rows)]
+    blocks = [range(row, min(row + n_rows, len(job.files))) for row in range(start, len(job.files), n_rows)]
     pool = ThreadPoolExecutor(count_cores())
     try:
         for rows, result in zip(blocks, pool.map(work, blocks), strict=True):

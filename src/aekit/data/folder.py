@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,8 @@ _SUPPORTED = "give a folder of images, or of one folder of images for each class
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the image files and the folders in a folder, sorted by name, without hidden ones."""
     with readable(folder):
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-        return images, [path for path in paths if path.is_dir()]
+        # The kinds of the entries come with their names: 200,000 files need not be asked for one by one.
+        with os.scandir(folder) as found:
+            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+        images = [e.name for e in entries if e.name.lower().endswith(tuple(SUFFIXES)) and e.is_file()]
+        return [folder / name for name in images], [folder / e.name for e in entries if e.is_dir()]

@@ -20,16 +20,18 @@ _FILTER = Image.Resampling.LANCZOS
 _BLOCK_VALUES = 1 << 18  # that are converted at a time; more than the cache of a core holds is slower
 
 
-def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def fit(image: Image.Image, size: tuple[int, int], extent: tuple[float, float] | None = None) -> Image.Image:
     """Return the image resized so that it covers the size, aspect kept, and cropped to its centre.
 
     Args:
         image: Mode ``L`` or ``RGB``.
         size: (height, width) in pixels.
+        extent: (height, width) of what it shows, where a reduced JPEG ends within its last row or column; None is all.
     """
     if (image.height, image.width) == size:
         return image
-    return image.resize(size[::-1], _FILTER, box=_region(image.height, image.width, size))
+    height, width = extent or (image.height, image.width)
+    return image.resize(size[::-1], _FILTER, box=_region(height, width, size))
 
 
 def fit_array(images: Pixels, size: tuple[int, int] | None, *, grayscale: bool) -> Pixels:
@@ -69,11 +71,12 @@ def _fit_block(images: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(wide).reshape(size[0], n * channels, size[1]).swapaxes(0, 1).reshape(n, channels, *size)
 
 
-def _region(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _region(height: float, width: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
     # (left, top, right, bottom) of the largest centred region with the wanted aspect: to scale just that is covering
     # and cropping in one step, without rounding in between.
     scale = min(width / size[1], height / size[0])
-    region_width, region_height = size[1] * scale, size[0] * scale
+    # 54 * (55 / 54) is more than 55, and PIL refuses a region that is larger than the image by its last bit.
+    region_width, region_height = min(size[1] * scale, width), min(size[0] * scale, height)
     left, top = (width - region_width) / 2, (height - region_height) / 2
     return left, top, left + region_width, top + region_height
 

@@ -3,32 +3,36 @@
 A store is two files in the cache folder, ``<key>.npy`` with the pixels and ``<key>.json`` with their shape, fingerprint
 and the files that could not be decoded. The key is a SHA-256 over the bytes of the image files and the options, so a
 copied or touched folder is not decoded again. ``<shortcut>.key`` remembers the key of files that have not changed since
-by the account of the file system, so that their bytes need not be read either. Nothing is ever removed; the folder may
-be deleted at any time.
+by the account of the file system, so that their bytes need not be read either. Nothing that is whole is ever removed;
+the folder may be deleted at any time. While a store is made it is ``<key>.partial``, and an interrupted preparation of
+the same files goes on with it.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import io
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aekit.config import cache_folder
-from aekit.data.files import Job, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
+from aekit.data.files import Block, Job, Shape, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
+from aekit.data.partial import open_partial
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
-from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
+from aekit.data.store import PARTIAL, known_key, remember_key, remove_stale, shortcut_key, written_whole
+from aekit.errors import AekitError
 
-_FORMAT = "aekit images 1"  # part of every key: raise it when decoding gives other pixels
+_FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
+_MAX_MEMORY_BYTES = 4 * 2**30  # of pixels are held in memory if the cache folder cannot be written
 _SETTLED_S = 2.0  # a file changed later than this may change again without its time stamp showing it
 
 
@@ -58,7 +62,8 @@ def prepare(
 ) -> Prepared:
     """Return the images of some files, decoded, from the cache folder or into it.
 
-    If the cache folder cannot be written, the pixels are held in memory, and ``on_progress`` is told why.
+    If the cache folder cannot be written, a set of up to 4 GiB is held in memory, and ``on_progress`` is told why.
+    After an interrupted process the next one goes on where it stopped; of several at once one works, the others wait.
 
     Args:
         files: The image files, at least one, in the order of the rows.
@@ -69,7 +74,7 @@ def prepare(
         on_progress: Called with what is done, the number of files done, and of all files.
 
     Raises:
-        AekitError: A file cannot be read or decoded, sizes differ, or no image is left.
+        AekitError: A file cannot be read or decoded, sizes differ, no image is left, or a large set has no place.
     """
     job = Job(files, source, image_size, grayscale, skip_bad, on_progress)
     folder = cache_folder() / "images"
@@ -112,28 +117,19 @@ def _open(folder: Path, key: str) -> Prepared | None:
 
 
 def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
-    """Decode into the cache folder, or into memory if that fails."""
+    """Decode into the cache folder, or into memory if that fails and they are not too many for it."""
     shape = common_shape(job, survey)
     try:
-        remove_stale(folder)
-        with written_whole(folder / f"{key}.npy") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            file.flush()
-            start, row_bytes = file.tell(), math.prod(shape[1:])
-            file.truncate(start + shape[0] * row_bytes)
-
-            def write(row: int, block: Pixels) -> None:
-                if os.pwrite(file.fileno(), block.data, start + row * row_bytes) < block.nbytes:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-            fingerprint, bad = decode_files(job, survey, shape, write)
-        with written_whole(folder / f"{key}.json") as file:
-            file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
-        if prepared := _open(folder, key):
+        if prepared := _decode_onto_disk(job, survey, shape, folder / key):
             return prepared
         reason = "it was changed meanwhile"
     except OSError as error:  # of writing: what cannot be read is an AekitError
         reason = error.strerror or str(error)
+    if math.prod(shape) > _MAX_MEMORY_BYTES:
+        raise AekitError(
+            f"{shown(folder)}: the decoded images, {math.prod(shape) / 1e9:.1f} GB, cannot be kept there ({reason}); "
+            "make room, or name another folder in AEKIT_CACHE"
+        )
     job.report(f"decoding into memory, not {shown(folder)} ({reason})", 0)
     store = np.zeros(shape, np.uint8)
 
@@ -142,3 +138,52 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
 
     fingerprint, bad = decode_files(job, survey, shape, hold)
     return Prepared(store, fingerprint, bad)
+
+
+def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Prepared | None:
+    """Return the store of these files, made in ``<path>.npy``, or by another process that was at it already."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    head, row_bytes = buffer.getvalue(), math.prod(shape[1:])
+    name = str(path)
+    with open_partial(
+        Path(name + PARTIAL),
+        len(head) + shape[0] * row_bytes,
+        on_wait=lambda: job.report("waiting for another process, which prepares the same images", 0),
+    ) as partial:
+        remove_stale(path.parent)
+        if prepared := _open(path.parent, path.name):
+            return prepared
+        done = _blocks(partial.entries, shape[0])
+        if done:
+            job.report(f"going on after {done[-1].stop:,} images that are prepared already", done[-1].stop)
+
+        def write(row: int, block: Pixels) -> None:
+            partial.write(block.data, len(head) + row * row_bytes)
+
+        def record(block: Block) -> None:
+            partial.record({"start": block.start, "digests": block.digests.hex(), "bad": block.bad})
+
+        try:
+            partial.write(head, 0)
+            fingerprint, bad = decode_files(job, survey, shape, write, done=done, on_block=record)
+            with written_whole(Path(name + ".json")) as file:
+                file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
+            partial.finish(Path(name + ".npy"))
+        except OSError:
+            if math.prod(shape) <= _MAX_MEMORY_BYTES:
+                partial.discard()  # they will be decoded into memory
+            raise
+        return _open(path.parent, path.name)
+
+
+def _blocks(entries: Sequence[dict[str, Any]], n_rows: int) -> list[Block]:
+    """Return the blocks that a record tells of, as far as they follow each other."""
+    blocks: list[Block] = []
+    for entry in entries:
+        bad = {int(row): str(reason) for row, reason in entry["bad"].items()}
+        block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad)
+        if block.start != (blocks[-1].stop if blocks else 0) or block.stop > n_rows:
+            break
+        blocks.append(block)
+    return blocks

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 from aekit.data.files import readable
 
+PARTIAL = ".partial"
 _TEMPORARY = ".tmp"
-_STALE_S = 24 * 3600.0  # a temporary file of that age belongs to nobody
+_STALE_S = {_TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
 
 
 def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
@@ -89,8 +90,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove temporary files that a killed process has left in ``folder`` more than a day ago."""
-    for path in folder.glob(f"*{_TEMPORARY}"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_S:
-                path.unlink()
+    """Remove what killed or interrupted processes have left in ``folder`` and nobody has taken up for long."""
+    for suffix, stale_s in _STALE_S.items():
+        for path in folder.glob(f"*{suffix}"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > stale_s:
+                    path.unlink()
