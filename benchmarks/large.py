@@ -180,8 +180,8 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
             pass
         seconds = time.perf_counter() - started
     else:
-        model = build_model(ModelConfig(kind="vae", latent=100), train.image_shape)
         noise = seed_everything(0, cpu)
+        model = build_model(ModelConfig(kind="vae", latent=100), train.image_shape)
         model.to(memory_format=torch.channels_last)
         with ThreadTeam(torch.get_num_threads()) as team:
             run = Run(
