@@ -64,6 +64,10 @@ class Pca:
         """Return the codes, float64 (N, n_components), of images, (N, ...) with D values each."""
         return (as_rows(images) - self.mean) @ self.components[:n_components].T
 
+    def encode_all(self, images: Images, n_components: int) -> FloatArray:
+        """Return the codes, float64 (N, n_components), of images that are read some at a time."""
+        return np.concatenate([self.encode(block, n_components) for block in _blocks(images)])
+
     def decode(self, codes: FloatArray) -> FloatArray:
         """Return the images, float64 (N, D), of codes, (N, k); nothing keeps them within [0, 1]."""
         decoded: FloatArray = codes @ self.components[: codes.shape[1]] + self.mean
