@@ -150,7 +150,7 @@ def tsne(
     Of more than 60,000 images so many are drawn with --seed and optimised; the others are placed beside their nearest
     neighbours among those. Outlier scores then look at neighbours among the drawn, measures rest on 5,000 images and
     all their neighbours, and the page shows as many as open quickly, 60,000 at most. A million images of 8 x 8 take
-    324 s of processor time and 1.7 GB of memory.
+    332 s of processor time and 2.0 GB of memory.
 
     Example: aekit tsne runs/vae.safetensors --perplexity 50
     """
