@@ -203,6 +203,48 @@ def _cost(result: dict, n: int) -> str:
     return f"{result[f'command_seconds_{n}']:.0f} s, {result[f'command_peak_bytes_{n}'] / 1e9:.2f} GB at most"
 
 
+# --- t-SNE by number ---
+
+
+def scale() -> dict:
+    """Return what benchmarks/tsne.py measures at 10,000, 60,000 and 1,000,000 codes."""
+    return tsne_benchmark.scale()
+
+
+def scale_table(result: dict) -> str:
+    """Return a line a part of the command, a column a number of codes."""
+    runs = result["runs"]
+    lines = ["| | " + " | ".join(f"{run['n']:,} codes" for run in runs) + " |", "| --- " + "| ---: " * len(runs) + "|"]
+    parts = ["encoding", "neighbours", "optimisation", "placing", "measures", "figure", "table", "page", "whole"]
+    for part in parts:
+        cells = [run["spent"][part] for run in runs]
+        name = "**the whole command**" if part == "whole" else part
+        lines.append(f"| {name} | " + " | ".join(f"{wall:.1f} s, {cpu:.1f} s" for wall, cpu in cells) + " |")
+    rows = {
+        "optimised, placed": [f"{run['optimised']:,}, {run['placed']:,}" for run in runs],
+        "memory at most": [f"{run['peak_bytes'] / 1e9:.2f} GB" for run in runs],
+        "trustworthiness@5": [_measured(run, "trustworthiness") for run in runs],
+        "5-NN accuracy in codes": [_measured(run, "knn_accuracy_codes") for run in runs],
+        "5-NN accuracy in the map": [_measured(run, "knn_accuracy_map") for run in runs],
+        "figure, table": [f"{run['bytes']['.png'] / 1e6:.1f} MB, {run['bytes']['.csv'] / 1e6:.0f} MB" for run in runs],
+        "page": [_page(run) for run in runs],
+        "other work (load of the machine)": [f"{run['load']:.1f}" for run in runs],
+    }
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()]
+    return "\n".join(lines)
+
+
+def _measured(run: dict, name: str) -> str:
+    values = run["checkpoints"][0]
+    return f"{values[name]:.4f} ± {values[f'{name}_se']:.4f}"
+
+
+def _page(run: dict) -> str:
+    opened = run["page_open_seconds"]
+    seconds = f", open in {statistics.median(opened):.1f} s" if opened else ""
+    return f"{run['on_page']:,} points, {run['bytes']['.html'] / 1e6:.1f} MB{seconds}"
+
+
 # --- few labels ---
 
 
@@ -241,7 +283,7 @@ def probe_table(result: dict) -> str:
     return "\n\n".join(parts)
 
 
-PARTS = {"curve": curve, "grid": grid, "jobs": jobs, "encode": encode, "tsne": tsne, "probe": probe}
+PARTS = {"curve": curve, "grid": grid, "jobs": jobs, "encode": encode, "tsne": tsne, "scale": scale, "probe": probe}
 
 
 def main() -> None:

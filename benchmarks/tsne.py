@@ -2,6 +2,7 @@
 
     AEKIT_DATA=... python benchmarks/tsne.py                      # on an otherwise idle machine, ten minutes
     AEKIT_DATA=... python benchmarks/tsne.py CHECKPOINT ROUNDS
+    python benchmarks/tsne.py scale                               # 10,000, 60,000 and 1,000,000 codes, by part
 
 Prints one JSON object: seconds of both in the same run, with all cores, trustworthiness@5 and kNN accuracies on 10,000
 test codes, seconds and peak memory of the whole command on 60,000 train codes, bytes and seconds to open of the page.
@@ -18,11 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CHECKPOINT = Path("runs/bench/vae-z10-e10-s0.safetensors")
 K = 5
+SIZES = (10_000, 60_000, 1_000_000)
 
 
 def tsne(checkpoint: Path = CHECKPOINT, rounds: int = 3) -> dict:
@@ -50,6 +53,95 @@ def tsne(checkpoint: Path = CHECKPOINT, rounds: int = 3) -> dict:
             "trustworthiness_sklearn": float(trustworthiness(codes, sklearn_points, n_neighbors=K)),
         }
     return result | commands
+
+
+def scale(sizes: Sequence[int] = SIZES) -> dict:
+    """Return seconds, seconds of CPU by part, and peak memory of the command on many digits of 8 x 8 with noise."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "vae.safetensors"
+        trained = ("train-vae", "--data", "digits", "--latent", 8, "--epochs", 20, "-o", checkpoint)
+        subprocess.run(_aekit(*trained), check=True, capture_output=True)
+        runs = []
+        for n in sizes:
+            images = Path(folder) / f"{n}.npz"
+            subprocess.run([sys.executable, __file__, "--images", images, str(n)], check=True)
+            command = [sys.executable, __file__, "--parts", checkpoint, images]
+            done = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            said = json.loads(done.stdout.read())
+            _, status, usage = os.wait4(done.pid, 0)
+            assert status == 0
+            page = _open(images.with_suffix(".html"))
+            runs.append({**said, "peak_bytes": usage.ru_maxrss * 1024, "page_open_seconds": page})
+            print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
+    return {"cores": os.cpu_count(), "runs": runs}
+
+
+def _write_images(path: Path, n: int) -> None:
+    """Write so many of scikit-learn's digits, drawn again and again, with noise, and their labels."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    digits, rng = load_digits(), np.random.default_rng(0)
+    rows = rng.integers(0, len(digits.target), n)
+    images = np.empty((n, 8, 8), np.uint8)
+    for start in range(0, n, 50_000):
+        block = digits.images[rows[start : start + 50_000]] * (255 / 16)
+        images[start : start + 50_000] = np.clip(block + rng.normal(0, 20, block.shape), 0, 255)
+    labels = digits.target[rows]
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])
+
+
+def _parts(checkpoint: Path, images: Path) -> dict:
+    """Return what the command says, with the seconds of wall and CPU that each of its parts took."""
+    import contextlib
+    import io
+    from functools import wraps
+
+    import openTSNE  # noqa: F401 - the time to import it is none of t-SNE
+
+    from aekit import artifacts, inference
+    from aekit.analysis import embedding
+    from aekit.cli import app
+    from aekit.commands import tsne as command
+    from aekit.figures import embedding as figures
+
+    spent = {}
+
+    def timed(module, name: str, part: str) -> None:
+        function = getattr(module, name)
+
+        @wraps(function)
+        def call(*arguments, **options):
+            start = time.perf_counter(), time.process_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                wall, cpu = spent.get(part, (0.0, 0.0))
+                spent[part] = (wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1])
+
+        setattr(module, name, call)
+
+    timed(inference, "encode_images", "encoding")
+    timed(command, "_measure", "measures")
+    timed(command, "_place_others", "placing")
+    timed(embedding, "embed_tsne", "optimisation")
+    timed(command, "_build_page", "page")
+    timed(figures, "plot_embeddings", "figure")
+    timed(artifacts, "write_png", "figure")
+    timed(command, "_table", "table")
+    timed(artifacts, "write_csv", "table")
+    timed(command, "_embed", "all of a map")
+    start = time.perf_counter(), time.process_time()
+    target, stdout = images.with_suffix(".png"), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.suppress(SystemExit):
+        app(["tsne", str(checkpoint), "--data", str(images), "--split", "train", "-o", str(target), "--json", "-q"])
+    spent["whole"] = time.perf_counter() - start[0], time.process_time() - start[1]
+    inner = ("encoding", "measures", "placing", "optimisation")
+    spent["neighbours"] = tuple(
+        spent["all of a map"][clock] - sum(spent[part][clock] for part in inner) for clock in (0, 1)
+    )
+    sizes = {suffix: target.with_suffix(suffix).stat().st_size for suffix in (".png", ".csv", ".html")}
+    return {**json.loads(stdout.getvalue()), "spent": spent, "bytes": sizes, "load": os.getloadavg()[0]}
 
 
 def _codes(checkpoint: Path, folder: Path):
@@ -121,5 +213,14 @@ def _open(page: Path) -> list[float] | None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--images"]:
+        _write_images(Path(arguments[1]), int(arguments[2]))
+        sys.exit()
+    if arguments[:1] == ["--parts"]:
+        print(json.dumps(_parts(Path(arguments[1]), Path(arguments[2]))))
+        sys.exit()
+    if arguments[:1] == ["scale"]:
+        print(json.dumps(scale([int(n) for n in arguments[1:]] or SIZES), indent=1))
+        sys.exit()
     rounds = int(arguments[1]) if len(arguments) > 1 else 3
     print(json.dumps(tsne(Path(arguments[0]) if arguments else CHECKPOINT, rounds), indent=1))

@@ -69,8 +69,12 @@ def write_png(path: Path, figure: Figure, parameters: dict[str, Any]) -> Path:
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
     """Return ``path`` with the table as CSV: header line, no index column, floats to nine significant digits."""
-    text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    return write_atomically(path, lambda file: file.write(text.encode()))
+
+    def write(file: BinaryIO) -> None:
+        # Through the file, not as one text, which would be a hundred bytes a row twice.
+        table.to_csv(file, mode="wb", index=False, float_format="%.9g", lineterminator="\n", encoding="utf-8")
+
+    return write_atomically(path, write)
 
 
 def write_html(path: Path, html: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,47 @@ def test_an_image_set_is_read_once_and_in_blocks(tmp_path):
     assert np.array_equal(found.components, expected.components)
     errors, wanted = (reconstruction_errors(expected, x, [2, 5]) for x in (subset, images[::2]))
     assert np.array_equal(errors.clipped_mse, wanted.clipped_mse)
+
+
+def _peak_bytes(images: ImageSet) -> int:
+    """Return the most memory that fitting components and their errors held, without that of the images' pages."""
+    tracemalloc.start()
+    try:
+        reconstruction_errors(fit_pca(images, 6), images, [2, 6])
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    peaks = []
+    for n in (8_000, 32_000):
+        file = np.lib.format.open_memmap(tmp_path / f"{n}.npy", "w+", np.uint8, (n, 1, 16, 16))
+        file[:] = np.random.default_rng(0).integers(0, 256, (n, 1, 16, 16), np.uint8)
+        file.flush()
+        subset = ImageSet(np.load(file.filename, mmap_mode="r"), "x", rows=np.arange(1, n))
+        peaks.append(_peak_bytes(subset))
+    small, large = peaks
+    assert large < 12e6  # some blocks of 2 MB as float64; as a whole they would be 65 MB, and as bytes 8 MB
+    assert large == pytest.approx(small, rel=0.05)
+
+
+@pytest.mark.parametrize("offset", [1e6, -3e4])
+def test_values_far_from_zero_lose_no_digits(offset):
+    # Sums of squares less the square of the sum would keep four digits of a variance of 1 beside 10^12.
+    rows = np.random.default_rng(3).standard_normal((5000, 8)) * np.arange(1, 9) + offset
+    found = fit_pca(rows, 8)
+    expected = np.linalg.eigvalsh(np.cov(rows - offset, rowvar=False))[::-1]
+    np.testing.assert_allclose(found.variance, expected, rtol=1e-9)
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-12)
+
+
+def test_codes_of_an_image_set_are_those_of_its_images():
+    images = _images(2100)
+    pca = fit_pca(images, 4)
+    found = pca.encode_all(ImageSet(images, "x", rows=np.arange(2100)[::-1].astype(np.int64)), 3)
+    expected = PCA(4, svd_solver="full").fit(as_rows(images)).transform(as_rows(images[::-1]))[:, :3]
+    _same_components(found.T, expected.T, atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [30, 1200])

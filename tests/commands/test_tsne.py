@@ -14,6 +14,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from aekit.analysis import embedding
+from aekit.commands import tsne as command
 
 FILES = (".png", ".csv", ".html")
 
@@ -132,6 +136,76 @@ def test_principal_components_do_without_t_sne(aekit, ae_checkpoint, tmp_path, m
     table = pd.read_csv(tmp_path / "x.csv")
     assert np.linalg.norm(table["x"]) == pytest.approx(singular[0], rel=1e-4)
     assert np.linalg.norm(table["y"]) == pytest.approx(singular[1], rel=1e-4)
+
+
+def test_of_too_many_images_some_are_optimised_and_the_others_placed_among_them(
+    aekit, ae_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(embedding, "MAX_OPTIMISED", 200)
+    monkeypatch.setattr(embedding, "MAX_JUDGED", 150)
+    options = ["--split", "test", "--perplexity", 15, "--json", "--seed", 1]
+    for name in "ab":
+        result = aekit("tsne", ae_checkpoint, *options, "-o", tmp_path / f"{name}.png")
+        assert result.exit_code == 0, result.stderr
+    assert "t-SNE: 200 of 300 codes, drawn with seed 1, were optimised" in result.stderr
+    assert "measures rest on 150 points" in result.stderr
+    for suffix in FILES:
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes(), suffix
+    said = json.loads(result.stdout)
+    assert {key: said[key] for key in ("n", "optimised", "placed", "among", "judged", "on_page")} == {
+        "n": 300, "optimised": 200, "placed": 100, "among": 200, "judged": 150, "on_page": 300,
+    }  # fmt: skip
+    assert _parameters(tmp_path / "a.png")["placed"] == 100
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table["placed"].sum() == 100
+    assert table[["x", "y", "outlier"]].notna().all(axis=None)
+    # Whoever is placed gets its label from those optimised nearly as often in the map as by the codes.
+    aekit("encode", ae_checkpoint, "-o", tmp_path / "codes.csv")
+    codes, placed = pd.read_csv(tmp_path / "codes.csv"), table["placed"].to_numpy()
+    accuracy = []
+    for places in (codes[["z0", "z1", "z2"]].to_numpy(), table[["x", "y"]].to_numpy()):
+        classifier = KNeighborsClassifier(5).fit(places[~placed], table["label"][~placed])
+        accuracy.append(classifier.score(places[placed], table["label"][placed]))
+    assert accuracy[1] > accuracy[0] - 0.1
+    distance = np.linalg.norm(
+        codes[["z0", "z1", "z2"]].to_numpy()[:, None] - codes[["z0", "z1", "z2"]].to_numpy(), axis=2
+    )
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.flatnonzero(~placed)[np.argsort(distance[:, ~placed], axis=1)[:, :5]]
+    labels = table["label"].to_numpy()
+    expected = (labels[nearest] != labels[:, None]).mean(axis=1)
+    assert (np.abs(table["outlier"] - expected) < 1e-9).mean() > 0.99  # codes are rounded in the file
+
+
+def test_principal_components_place_nothing_but_look_for_neighbours_among_some(
+    aekit, ae_checkpoint, tmp_path, monkeypatch
+):
+    every = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "a.png", "--json")
+    monkeypatch.setattr(embedding, "MAX_OPTIMISED", 100)
+    monkeypatch.setattr(embedding, "MAX_JUDGED", 299)
+    some = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "b.png", "--json")
+    tables = [pd.read_csv(tmp_path / f"{name}.csv") for name in "ab"]
+    assert tables[0][["x", "y"]].equals(tables[1][["x", "y"]])
+    assert not tables[1]["placed"].any()
+    (one,), (other,) = (json.loads(result.stdout)["checkpoints"] for result in (every, some))
+    assert one["trustworthiness"] == pytest.approx(other["trustworthiness"], abs=0.002)
+    assert "placed" not in json.loads(some.stdout)
+
+
+def test_a_page_that_would_be_slow_to_open_shows_a_draw_and_says_so(aekit, ae_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "MAX_PAGE_POINTS", 120)
+    result = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "x.png", "--json")
+    assert json.loads(result.stdout)["on_page"] == 120
+    assert "x.html: shows 120 of 300 points, to open quickly" in result.stderr
+    page = (tmp_path / "x.html").read_text()
+    assert "<p>120 of 300 points, drawn with seed 0. Point at a dot" in page
+    index = json.loads(re.search(r'id="facts">(.*?)</script>', page)[1])["index"]
+    assert len(set(index)) == 120
+    # One that is too large for a browser gets as many as it may have.
+    monkeypatch.setattr(command, "BLOCK", 10)
+    monkeypatch.setattr(command, "LARGE_PAGE", len(page) - 4000)
+    result = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "x.png", "--json")
+    assert 10 <= json.loads(result.stdout)["on_page"] < 120
 
 
 def test_without_labels_there_is_still_a_map(aekit, ae_checkpoint, tmp_path):

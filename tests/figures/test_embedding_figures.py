@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aekit.figures.embedding import EmbeddingPanel, plot_embeddings, point_size, square_range
+from aekit.figures.embedding import MAX_DOTS, EmbeddingPanel, plot_embeddings, point_size, square_range
 from aekit.figures.page import MAX_SIDE, build_page, reduce_images
 from aekit.figures.style import DPI, SMALL_FONT_SIZE, text_size
 
@@ -116,6 +116,20 @@ def test_distances_mean_the_same_along_both_axes():
 
 def test_points_are_smaller_the_more_there_are():
     assert point_size(100, 6.0) > point_size(10_000, 6.0) > point_size(60_000, 6.0) >= 1.0
+
+
+def test_more_points_than_a_panel_holds_are_drawn_as_density_in_a_small_file(tmp_path):
+    places = np.random.default_rng(0).normal(size=(MAX_DOTS + 1, 2))
+    labels = (places[:, 0] > 0).astype(np.int64)
+    panel = EmbeddingPanel("", ("trustworthiness@5 0.99",), places, ("t-SNE 1", "t-SNE 2"))
+    figure = plot_embeddings([panel], labels, ["left", "right"])
+    figure.savefig(tmp_path / "x.png")
+    assert not figure.axes[0].collections
+    assert (tmp_path / "x.png").stat().st_size < 1e6
+    pixels = np.asarray(Image.open(tmp_path / "x.png").convert("RGB")).astype(int)
+    row = pixels[len(pixels) // 2]
+    assert (row[:100].sum(axis=1) > 600).mean() > 0.5  # light at the edge, where points are few
+    assert row[350:450].sum(axis=1).min() < 500
 
 
 # --- the page ---

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from aekit.figures.scatter import class_keys, draw_classes
+from aekit.figures.scatter import class_keys, draw_classes, draw_density
 from aekit.figures.style import CLASS_COLOURS, build_figure, class_style
 
 # Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113, severity 1: linear RGB as it is seen.
@@ -54,6 +54,24 @@ def test_every_point_is_drawn_in_the_style_of_its_class():
     assert len(drawn) == 300
     for place, label in zip(points, labels, strict=True):
         assert drawn[tuple(np.round(place, 9))] == tuple(np.round(to_rgb(class_style(label)[0]), 6))
+
+
+def test_density_counts_points_in_cells_and_mixes_the_colours_of_their_classes():
+    # Cell (0, 0) holds one point, (1, 0) a hundred of the same class, (1, 1) one of each class, (0, 1) none.
+    points = np.array([[0.1, 0.1], *[[0.9, 0.2]] * 100, [0.9, 0.9], [0.8, 0.8]])
+    labels = np.array([0] * 101 + [0, 1])
+    axes = build_figure(3, 3).subplots()
+    draw_density(axes, points, labels, x_range=(0.0, 1.0), y_range=(0.0, 1.0), n_cells=2)
+    (image,) = axes.images
+    cells = np.asarray(image.get_array())  # (rows from below, columns, RGBA)
+    first, second = (np.array(to_rgb(class_style(kind)[0])) for kind in (0, 1))
+    np.testing.assert_allclose(cells[0, 0, :3], first)
+    np.testing.assert_allclose(cells[0, 1, :3], first)
+    np.testing.assert_allclose(cells[1, 1, :3], (first + second) / 2)
+    assert cells[1, 0, 3] == 0
+    assert 0.2 < cells[0, 0, 3] < cells[1, 1, 3] < cells[0, 1, 3] <= 1
+    assert image.get_extent() == [0.0, 1.0, 0.0, 1.0]
+    assert image.origin == "lower"
 
 
 def test_the_legend_names_the_classes_that_occur():

@@ -292,7 +292,7 @@ def _with_pca(measured: list[Measured], image_set: ImageSet, console: Console) -
     if wanted[-1] > most:
         console.message(f"pca: these images have at most {most} components; there is no check above")
     n_components = min(most, wanted[-1])
-    codes = fit_pca(image_set.images, n_components).encode(image_set.images, n_components)
+    codes = fit_pca(image_set, n_components).encode_all(image_set, n_components)
     values = {d: measure_matrix(correlation_matrix(codes[:, :d])) for d in wanted if d <= most}
     for name in LABELS:
         table[f"{_column(name)}_pca"] = [values.get(d, {}).get(name, np.nan) for d in table["latent"]]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aekit.figures.mosaic import PAD
-from aekit.figures.scatter import class_keys, draw_classes
+from aekit.figures.scatter import class_keys, draw_classes, draw_density
 from aekit.figures.style import (
     CLASS_COLOURS,
     CLASS_MARKERS,
@@ -33,6 +33,9 @@ FloatArray = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
 MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
+# More points than these cover each other even as the smallest dots: 60,000 of a pixel's size fill a quarter of a panel.
+MAX_DOTS = 100_000
+_CELL_INCHES = 0.01  # one and a half pixels
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class EmbeddingPanel:
 def plot_embeddings(
     panels: Sequence[EmbeddingPanel], labels: Labels | None, class_names: Sequence[str] = (), *, title: str = ""
 ) -> Figure:
-    """Return the maps side by side, with one legend beside them all.
+    """Return the maps side by side, with one legend beside them all: dots, or of too many points their density.
 
     Args:
         panels: At least one; all show the same images.
@@ -81,7 +84,7 @@ def plot_embeddings(
         for place in axes.flat[len(panels) :]:
             place.set_axis_off()
         for place, panel, text in zip(axes.flat, panels, texts, strict=False):
-            _draw_panel(place, panel, labels, text, point_size(len(panel.points), side))
+            _draw_panel(place, panel, labels, text, side)
         write_title(figure, title, width, room=legend_inches)
         if labels is not None and n_legend_columns:
             keys = class_keys(labels, class_names)
@@ -112,9 +115,13 @@ def square_range(points: FloatArray) -> tuple[tuple[float, float], tuple[float, 
     return x, y
 
 
-def _draw_panel(axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: str, size: float) -> None:
-    draw_classes(axes, panel.points, labels, size=size)
+def _draw_panel(axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: str, side: float) -> None:
     x_range, y_range = square_range(panel.points)
+    if len(panel.points) <= MAX_DOTS:
+        draw_classes(axes, panel.points, labels, size=point_size(len(panel.points), side))
+    else:
+        n_cells = round(side / _CELL_INCHES)
+        draw_density(axes, panel.points, labels, x_range=x_range, y_range=y_range, n_cells=n_cells)
     axes.set(xlim=x_range, ylim=y_range, xticks=[], yticks=[])
     axes.set_box_aspect(1)
     axes.set_xlabel(panel.axis_names[0], fontsize=SMALL_FONT_SIZE)

@@ -120,6 +120,7 @@ def build_page(
     *,
     title: str,
     parameters: dict[str, Any],
+    note: str = "",
 ) -> str:
     """Return the maps as one page of HTML with everything inside: it opens without a network.
 
@@ -135,6 +136,7 @@ def build_page(
             legend.
         title: Heading of the page.
         parameters: What made it, for a meta tag named aekit.
+        note: A sentence that stands under the heading, as that these are not all points.
     """
     from bokeh.resources import Resources
 
@@ -172,7 +174,7 @@ def build_page(
             "</head>",
             "<body>",
             f"<h1>{escape(title)}</h1>",
-            f"<p>{hint}</p>",
+            f"<p>{escape(note)}{hint}</p>",
             '<div id="plots-here"></div>',
             '<div id="tip"><div id="tip-image"></div><div id="tip-text"></div></div>',
             f'<script type="application/json" id="facts">{_json(facts)}</script>',
