@@ -153,6 +153,7 @@ def test_help_is_shown_without_a_command_and_with_either_flag(aekit):
         assert "train-vae" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_quietly(tmp_path):
     script = (
         f"{sys.executable} -m aekit train-vae --data digits --epochs 1 --limit 20 -q -o {tmp_path}/x.safetensors | true"
@@ -161,6 +162,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); import signal; "
     limited += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from aekit.cli import main; main()"

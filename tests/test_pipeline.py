@@ -68,6 +68,7 @@ def test_a_makefile_target_repeats_safely(tmp_path):
     assert len(pd.read_csv(tmp_path / "codes.csv")) == 60
 
 
+@pytest.mark.slow
 def test_no_progress_is_drawn_where_there_is_no_terminal(tmp_path):
     done = _shell("aekit train-vae --data digits --limit 60 --epochs 2 -o x.safetensors", tmp_path, FORCE_COLOR="")
     assert done.stdout == "x.safetensors\n"

@@ -67,6 +67,7 @@ def test_gpus_are_handed_out_by_ray_alone(aekit):
     assert "needs --ray" in result.stderr
 
 
+@pytest.mark.slow
 def test_cells_that_are_all_done_need_no_cluster(aekit, tmp_path, monkeypatch):
     options = [*QUICK, "--latent", "2", "--threads", 1, "-o", tmp_path]
     first = aekit("sweep", *options)

@@ -58,13 +58,9 @@ def undisturbed(tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kill_with", "exit_code"),
-    [
-        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        (signal.SIGINT, 130),
-    ],
+    ("kill_with", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, kill_with, exit_code):
     output = tmp_path / "x.safetensors"
@@ -87,6 +83,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, k
     ]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_by_resume(aekit, undisturbed):
     before = undisturbed.stat().st_mtime_ns
     result = aekit(*OPTIONS, "-o", undisturbed, "--resume")
@@ -94,12 +91,14 @@ def test_a_finished_run_is_left_alone_by_resume(aekit, undisturbed):
     assert undisturbed.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_other_options_is_not_passed_off_as_this_one(aekit, undisturbed):
     result = aekit(*OPTIONS, "--beta", 2, "-o", undisturbed, "--resume")
     assert result.exit_code == 1
     assert "beta 1.0, not 2.0" in result.stderr
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(aekit, undisturbed, tmp_path):
     output = tmp_path / "x.safetensors"
     process = _start(output)
