@@ -3,11 +3,11 @@
     AEKIT_DATA=... python benchmarks/rivals.py             # all parts, about 40 minutes on an otherwise idle machine
     AEKIT_DATA=... python benchmarks/rivals.py rivals peak
 
-The parts: `rivals` (the loops of a notebook, of PyTorch's example and of pythae, in turn with aekit), `peak` (images/s
-by network, batch and precision, and their share of what matrix products reach), `precision` (bf16 against fp32 over
-seeds), `scaling` (against the number of images and of latent dimensions, and two processes). pythae gets an environment
-of its own under runs/bench/. Each part is written to runs/bench/ and, from there, into
-benchmarks/RESULTS.md (`report.py`).
+The parts: `rivals` (the loops of a notebook, of PyTorch's example and of pythae, in turn with aekit), `peak`
+(images/s by network, batch and precision, and their share of what matrix products reach), `precision` (bf16 against
+fp32 over seeds), `scaling` (against the number of images and of latent dimensions, and two processes), `fits` (PCA
+and label spreading against scikit-learn). pythae gets an environment of its own under runs/bench/. Each part is
+written to runs/bench/ and, from there, into benchmarks/RESULTS.md (`report.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import report
 from foundation import BENCH, HERE, aekit
 
+T = TypeVar("T")
 ROUNDS = 3
 PYTHAE = BENCH / "pythae-venv"
 SOME = 20_000  # images that tell a rate
@@ -116,7 +119,7 @@ def rivals_table(result: dict) -> str:
     lines += ["| | network | after | seconds | test loss, nats |", "| --- | --- | --- | ---: | ---: |"]
     for epoch in (1, 3, 10):
         row = result["example"][epoch - 1]
-        lines.append(f"| PyTorch's example | 784-400-20 | {epoch} epochs | {row['seconds']:.0f} | {row['test']:.1f} |")
+        lines.append(f"| PyTorch's example | 784-400-20 | {epoch} epoch{'s' if epoch > 1 else ''} | {row['seconds']:.0f} | {row['test']:.1f} |")
     row = result["pythae"][-1]
     lines.append(f"| pythae | aekit's `conv` | 1 epoch | {row['seconds']:.0f} | {row['test']:.1f} |")
     for row in result["aekit"]:
@@ -299,7 +302,85 @@ def scaling_table(result: dict) -> str:
     )
 
 
-PARTS = {"rivals": rivals, "peak": peak, "precision": precision, "scaling": scaling}
+# --- fits, against scikit-learn ---
+
+
+def fits() -> dict:
+    """Return seconds of fits in turn with scikit-learn's, by rounds, and that both find the same."""
+    from sklearn.decomposition import PCA
+    from sklearn.semi_supervised import LabelSpreading
+
+    from aekit.analysis.pca import fit_pca
+    from aekit.analysis.spreading import ALPHA, N_NEIGHBOURS, Spreading
+    from aekit.config import DataConfig
+    from aekit.data import read_images
+
+    root = Path(os.environ["AEKIT_DATA"])
+    train, test = (read_images(DataConfig(), split, data_root=root) for split in ("train", "test"))
+    pixels = train.images.reshape(len(train), -1) / 255
+    pca, spreading = [], []
+    for _ in range(ROUNDS):
+        ours, took = _timed(lambda: fit_pca(train, 50))
+        theirs, their_seconds = _timed(lambda: PCA(50, svd_solver="covariance_eigh").fit(pixels))
+        randomised, random_seconds = _timed(lambda: PCA(50, random_state=0).fit(pixels))
+        pca.append(
+            {
+                "aekit": took,
+                "exact": their_seconds,
+                "default": random_seconds,
+                "off_exact": float(np.abs(ours.variance / theirs.explained_variance_ - 1).max()),
+                "off_default": float(np.abs(randomised.explained_variance_ / theirs.explained_variance_ - 1).max()),
+            }
+        )
+    codes = fit_pca(train, 20).encode(train.images[:10_000], 20)
+    test_codes = fit_pca(train, 20).encode(test.images, 20)
+    draws = np.stack([np.random.default_rng(draw).permutation(10_000)[:100] for draw in range(10)])
+    targets = train.labels[draws]
+    for _ in range(ROUNDS):
+        ours, took = _timed(lambda: Spreading(codes, test_codes).predict(draws, targets))
+        known = []
+        started = time.perf_counter()
+        for draw, labels in zip(draws, targets, strict=True):
+            given = np.full(10_000, -1)
+            given[draw] = labels
+            model = LabelSpreading(kernel="knn", n_neighbors=N_NEIGHBOURS, alpha=ALPHA, max_iter=1000)
+            known.append(model.fit(codes, given).predict(test_codes))
+        theirs = time.perf_counter() - started
+        right = [float((found == test.labels).mean()) for found in (ours, np.stack(known))]
+        spreading.append({"aekit": took, "sklearn": theirs, "accuracy": right})
+        print(pca[len(spreading) - 1], spreading[-1], file=sys.stderr, flush=True)
+    return {"pca": pca, "spreading": spreading}
+
+
+def _timed(function: Callable[[], T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    return function(), time.perf_counter() - started
+
+
+def fits_table(result: dict) -> str:
+    def row(what: str, rounds: list[dict], other: str, note: str) -> str:
+        ours, theirs = (statistics.median(r[name] for r in rounds) for name in ("aekit", other))
+        ratios = [r[other] / r["aekit"] for r in rounds]
+        spread = f"**{statistics.median(ratios):.1f}** ({min(ratios):.1f}-{max(ratios):.1f})"
+        return f"| {what} | {ours:.2f} | {theirs:.2f} | {spread} | {note} |"
+
+    pca, spreading = result["pca"], result["spreading"]
+    accuracy = " and ".join(f"{100 * value:.1f} %" for value in spreading[0]["accuracy"])
+    return "\n".join(
+        [
+            "| fit | aekit, s | scikit-learn, s | times faster | result |",
+            "| --- | ---: | ---: | ---: | --- |",
+            row("PCA of 60,000 MNIST images, 50 components: `covariance_eigh`", pca, "exact",
+                f"variances the same to {max(r['off_exact'] for r in pca):.0e}"),
+            row("the same: scikit-learn's default, randomised", pca, "default",
+                f"its variances are off by up to {max(r['off_default'] for r in pca):.0e}"),
+            row("label spreading over 10,000 codes, ten draws of 100 labels", spreading, "sklearn",
+                f"accuracy on 10,000 test images {accuracy}"),
+        ]
+    )  # fmt: skip
+
+
+PARTS = {"rivals": rivals, "peak": peak, "precision": precision, "scaling": scaling, "fits": fits}
 
 
 def main() -> None:
