@@ -25,6 +25,7 @@ def _shell(script: str, folder: Path, **environment: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_what_one_command_prints_the_next_one_reads(tmp_path):
     done = _shell(f"aekit train-vae {QUICK} --latent 2 | aekit encode - -o codes.csv | xargs cat", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -147,6 +147,7 @@ def test_the_best_has_the_least_mean_over_seeds_on_validation_images(aekit, grid
     assert result.paths == [Path(among.loc[among["elbo"].idxmin(), "path"])]
 
 
+@pytest.mark.slow
 def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     folder, options, _ = grid
     result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "mse", "--retrain", "--json")

@@ -192,6 +192,7 @@ def test_principal_components_place_nothing_but_look_for_neighbours_among_some(
     assert "placed" not in json.loads(some.stdout)
 
 
+@pytest.mark.slow
 def test_a_page_that_would_be_slow_to_open_shows_a_draw_and_says_so(aekit, ae_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "MAX_PAGE_POINTS", 120)
     result = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "x.png", "--json")

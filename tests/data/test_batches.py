@@ -235,6 +235,7 @@ def _mapped_bytes(path) -> int:
     return sum(1024 * int(entry.partition("\nRss:")[2].split()[0]) for entry in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux only")
 def test_memory_in_use_does_not_grow_with_the_set(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", np.ones((2000, 3, 128, 128), np.uint8))  # 94 MiB

@@ -195,6 +195,7 @@ def test_no_overlap_shows_an_id_and_a_file(match):
         match(["sub-1"], [], file=["b.nii"])
 
 
+@pytest.mark.slow
 def test_ten_thousand_people_and_files_are_matched_in_seconds(tmp_path):
     n = 10_000
     for number in range(n):
