@@ -46,6 +46,18 @@ def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SI
     return subprocess.CompletedProcess(process.args, process.returncode, out, said + err)
 
 
+def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
+    """Return the launcher of two processes that are in their third epoch or later, and the numbers of the two."""
+    command = _aekit("train-ae", "--epochs", 9999, *SHORT, "--gpus", 2, "-o", path)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 2"):
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    return process, children
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 100, 101])
 def test_the_parts_of_a_batch_are_all_of_it_and_differ_by_one_at_most(size, n):
@@ -166,13 +178,7 @@ def test_a_run_that_was_stopped_goes_on_with_another_number_of_processes(tmp_pat
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
     path = tmp_path / "x.safetensors"
-    command = _aekit("train-ae", "--epochs", 9999, *SHORT, "--gpus", 2, "-o", path)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("epoch 2"):
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2
+    process, children = _two_that_train(path)
     os.kill(int(children[1]), signal.SIGKILL)
     started = time.monotonic()
     _, said = process.communicate(timeout=60)
@@ -187,12 +193,7 @@ def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
 @pytest.mark.slow
 def test_processes_whose_launcher_is_killed_save_and_end(tmp_path):
     path = tmp_path / "x.safetensors"
-    command = _aekit("train-ae", "--epochs", 9999, *SHORT, "--gpus", 2, "-o", path)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("epoch 2"):
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process, children = _two_that_train(path)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 30
