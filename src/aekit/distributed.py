@@ -195,22 +195,24 @@ def _outcome(function: Callable[[], Result]) -> tuple[Result | None, str | None]
         return None, str(error)
 
 
+def _summed(values: Tensor) -> Tensor:
+    # A copy: what autograd hands over may belong to others, too.
+    total = values.clone(memory_format=torch.contiguous_format)
+    with _together():
+        dist.all_reduce(total)
+    return total
+
+
 class _Sum(torch.autograd.Function):
     """The sum over the processes, through which gradients flow back to all of them."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
-        total = values.clone()
-        with _together():
-            dist.all_reduce(total)
-        return total
+        return _summed(values)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous()
-        with _together():
-            dist.all_reduce(total)
-        return total
+        return _summed(gradient)
 
 
 class SharedBatchNorm2d(torch.nn.BatchNorm2d):

@@ -68,6 +68,10 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
                 process.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
+    if codes[0] == 0:
+        # The first process ends well only after all have done their part and the files are written: what libraries of
+        # another do while it ends changes nothing.
+        return 0
     for rank, code in enumerate(codes):
         if code < 0:
             why = ", as when memory runs out" if code == -signal.SIGKILL else ""
@@ -75,7 +79,7 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
                 f"--gpus: process {rank} of {n_processes} was killed by signal {-code}{why}; go on with the same "
                 "command and --resume"
             )
-    return codes[0] or max(codes)
+    return codes[0]
 
 
 def is_orphan() -> bool:

@@ -61,13 +61,17 @@ def train_step(
     Returns:
         The loss of the batch before the step, a scalar, and the mean of each of its :class:`~aekit.losses.Terms`, (3,).
     """
+    _set_learning_rate(run, epochs_done)
+    return _descend(run, forward, x, kl_weight=kl_weight(run.config, epochs_done), n_images=n_images or len(x))
+
+
+def _set_learning_rate(run: Run, epochs_done: float) -> None:
+    rate = learning_rate(run.config.lr or 0.0, run.config.schedule, epochs_done / run.config.epochs)
     for group in run.optimizer.param_groups:
-        rate = learning_rate(run.config.lr or 0.0, run.config.schedule, epochs_done / run.config.epochs)
         if isinstance(group["lr"], Tensor):  # on a GPU, where a recorded step reads it
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-    return _descend(run, forward, x, kl_weight=kl_weight(run.config, epochs_done), n_images=n_images or len(x))
 
 
 def kl_weight(config: TrainConfig, epochs_done: float) -> float:
@@ -133,13 +137,11 @@ class FixedStep:
 
     def load(self, batch: Tensor, mirrored: Tensor | None, epochs_done: float) -> None:
         """Say what the next step is: which images, which of them mirrored, and when."""
-        config = self._run.config
         self._batch.copy_(batch)
         if mirrored is not None:
             self._mirrored.copy_(mirrored)
-        self._kl_weight.fill_(kl_weight(config, epochs_done))
-        for group in self._run.optimizer.param_groups:
-            group["lr"].fill_(learning_rate(config.lr or 0.0, config.schedule, epochs_done / config.epochs))
+        self._kl_weight.fill_(kl_weight(self._run.config, epochs_done))
+        _set_learning_rate(self._run, epochs_done)
 
     def take(self) -> None:
         """Take the step."""
