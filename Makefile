@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 STUDIES := mnist-vae brain-age faces autoencoders pca
 
-.PHONY: help install demo examples test test-slow test-real check bench clean
+.PHONY: help install demo examples test test-slow test-real faults check bench clean
 
 help:
 	@echo "make demo       train on bundled digits and synthetic brains, and look at all of it: runs/demo/"
 	@echo "make examples   the five studies in small, on bundled digits and synthetic brains: examples/*/out/small/"
 	@echo "make test       the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
+	@echo "make faults     kill, starve and feed garbage to every command, at length: runs/faults/"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
 	@echo "make clean      remove the virtual environment and caches; runs/ stays"
@@ -48,6 +49,9 @@ test-slow: install
 
 test-real: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m real_data
+
+faults: install
+	$(BIN)/python -m pytest -n auto --dist loadfile -m faults tests/faults
 
 check: install
 	$(BIN)/ruff check

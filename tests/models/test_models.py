@@ -9,6 +9,7 @@ from aekit.config import ModelConfig
 from aekit.errors import AekitError
 from aekit.models import MODELS, build_model
 from aekit.models.base import n_parameters
+from aekit.models.layers import UpToGrey
 
 ANY_SIZE = ("conv", "dense", "blocks")
 SHAPES = [(1, 8, 8), (3, 9, 13), (1, 28, 28), (4, 31, 17), (3, 33, 8)]
@@ -105,3 +106,16 @@ def test_images_and_codes_of_another_shape_are_refused_with_the_shape_that_is_wa
         model.encode(torch.zeros(2, 1, 9, 8))
     with pytest.raises(AekitError, match=r"z is \(2, 4\); the network takes \(B, 3\)"):
         model.decode(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize(("kernel", "size"), [((4, 4), (14, 14)), ((3, 4), (13, 9))])
+def test_a_step_up_to_grey_is_torchs_transposed_convolution_with_its_gradients(kernel, size):
+    layer = UpToGrey(5, 1, kernel, stride=2, padding=1)
+    x = torch.randn(3, 5, *size).to(memory_format=torch.channels_last).requires_grad_()
+    expected = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1)
+    weight = torch.randn_like(expected)
+    inputs = (x, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((layer(x) * weight).sum(), inputs), torch.autograd.grad((expected * weight).sum(), inputs)
+    )

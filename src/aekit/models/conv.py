@@ -9,7 +9,7 @@ from torch import nn
 
 from aekit.config import ModelConfig
 from aekit.models.base import ImageShape, Parts, is_large
-from aekit.models.layers import FlattenPixels, ResidualLinear, UnflattenPixels, halved_sizes, start_weights
+from aekit.models.layers import FlattenPixels, ResidualLinear, UnflattenPixels, UpToGrey, halved_sizes, start_weights
 
 DEFAULT_WIDTH = 24
 HIDDEN = 256
@@ -50,7 +50,7 @@ def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
     for i, (n_in, n_out) in enumerate(pairwise(stages)):
         kernel = (4 - sizes[i][0] % 2, 4 - sizes[i][1] % 2)
         down = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=1)
-        up = nn.ConvTranspose2d(n_out, n_in, kernel, stride=2, padding=1)
+        up = (UpToGrey if n_in == 1 else nn.ConvTranspose2d)(n_out, n_in, kernel, stride=2, padding=1)
         encoder += [start_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
         decoder = [nn.SiLU(), start_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
     to_hidden = start_weights(nn.Linear(math.prod(shape), hidden), GAIN)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aekit.errors import AekitError
 
@@ -62,6 +63,27 @@ class UnflattenPixels(nn.Module):
         """Return pixels (B, C, H, W)."""
         channels, height, width = self.shape
         return features.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+class UpToGrey(nn.ConvTranspose2d):
+    """A transposed convolution to one channel, on a CPU as one matrix product.
+
+    oneDNN has no fast way to a single channel: forward and backward of 50 images took 2.7 ms of a step of 24 in fp32,
+    and 2.0 of 19 in bf16, on one core; this takes 1.2 and 1.0.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return (B, 1, H', W') for x (B, C, H, W); on a CPU always in fp32, as the overlapping parts are added."""
+        if x.device.type != "cpu" or self.out_channels != 1 or output_size is not None:
+            return super().forward(x, output_size)
+        n_images, _, height, width = x.shape
+        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        # What each pixel adds to each of those that its kernel reaches, (kernel, B * H * W).
+        added = self.weight.flatten(1).t() @ x.permute(0, 2, 3, 1).flatten(0, 2).t()
+        added = added.float().unflatten(1, (n_images, height * width)).transpose(0, 1)
+        size = [(n - 1) * stride[i] - 2 * int(padding[i]) + kernel[i] for i, n in enumerate((height, width))]
+        image = functional.fold(added, size, kernel, stride=stride, padding=padding)
+        return image if self.bias is None else image + self.bias.float()
 
 
 class UpConv(nn.ConvTranspose2d):
