@@ -114,6 +114,7 @@ def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
         raise AekitError(f"{path}: its header gives no image shape; train it again")
     model = build_model(from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2]))
     load_weights(model, read_tensors(path), path)
+    model.name = str(path)
     return model.to(device).eval(), header
 
 
@@ -136,7 +137,7 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path)
     """Copy weights into a model, all of them and nothing else.
 
     Raises:
-        AekitError: They are not the model's.
+        AekitError: They are not the model's, or not finite.
     """
     own = model.state_dict()
     wrong = sorted(
@@ -147,6 +148,9 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path)
     if wrong:
         names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise AekitError(f"{path}: its weights do not fit its header ({names}); train it again")
+    infinite = [name for name, value in weights.items() if not value.isfinite().all()]
+    if infinite:
+        raise AekitError(f"{path}: its weights are not finite ({infinite[0]}); train it again, with a lower --lr")
     model.load_state_dict(weights)
 
 

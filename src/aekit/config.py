@@ -46,7 +46,7 @@ class DataConfig:
         limit: At most so many images of each split, drawn with ``split_seed``; None takes all.
         val: Fraction of the training images that is set aside for validation, in [0, 1).
         split_seed: Seed of every random split. Apart from the run's seed, so that seeds compare on the same images.
-        skip_bad: Leave out images that cannot be decoded instead of stopping.
+        skip_bad: Leave out images that cannot be decoded, or have values that are not finite, instead of stopping.
     """
 
     name: str = "mnist"

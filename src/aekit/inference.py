@@ -16,6 +16,7 @@ from aekit.analysis.latent import active_units
 from aekit.analysis.quality import psnr, ssim
 from aekit.data.batches import ImageLoader
 from aekit.data.image_set import ImageSet
+from aekit.errors import AekitError
 from aekit.losses import kl_per_dimension, pixel_mean, reconstruction_loss
 from aekit.models.base import Autoencoder
 
@@ -86,6 +87,9 @@ def encode_images(
         image_set: N images.
         batch_size: Images at a time.
         on_batch: Called after each batch with the number of images in it.
+
+    Raises:
+        AekitError: Some of them are not finite, as those of a model whose training diverged.
     """
     means, logvars = [], []
     with _inference(model) as device:
@@ -96,7 +100,9 @@ def encode_images(
                 logvars.append(_to_numpy(logvar))
             if on_batch is not None:
                 on_batch(len(x))
-    return Codes(np.concatenate(means), np.concatenate(logvars) if logvars else None)
+    codes = Codes(np.concatenate(means), np.concatenate(logvars) if logvars else None)
+    _refuse_infinite(model, "codes", codes.mean, codes.logvar)
+    return codes
 
 
 def decode_codes(model: Autoencoder, z: npt.NDArray[np.floating], *, batch_size: int = BATCH_SIZE) -> FloatArray:
@@ -106,11 +112,16 @@ def decode_codes(model: Autoencoder, z: npt.NDArray[np.floating], *, batch_size:
         model: A network with L latent dimensions.
         z: Codes.
         batch_size: Codes at a time.
+
+    Raises:
+        AekitError: Some of them are not finite, as those of a model whose training diverged.
     """
     with _inference(model) as device:
         rows = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         batches = torch.split(rows, batch_size)
-        return np.concatenate([_to_numpy(model.decode(batch.to(device))) for batch in batches])
+        images = np.concatenate([_to_numpy(model.decode(batch.to(device))) for batch in batches])
+    _refuse_infinite(model, "decoded images", images)
+    return images
 
 
 def reconstruct_images(
@@ -123,6 +134,9 @@ def reconstruct_images(
         image_set: N images.
         batch_size: Images at a time.
         on_batch: Called after each batch with the number of images in it.
+
+    Raises:
+        AekitError: Some of them are not finite, as those of a model whose training diverged.
     """
     x_hat = []
     with _inference(model) as device:
@@ -130,7 +144,9 @@ def reconstruct_images(
             x_hat.append(_to_numpy(model.decode(model.encode(x))))
             if on_batch is not None:
                 on_batch(len(x))
-    return np.concatenate(x_hat)
+    images = np.concatenate(x_hat)
+    _refuse_infinite(model, "reconstructions", images)
+    return images
 
 
 def evaluate_images(
@@ -152,6 +168,9 @@ def evaluate_images(
             mean there as well.
         batch_size: Images at a time.
         on_batch: Called after each batch with the number of images in it.
+
+    Raises:
+        AekitError: Some of them are not finite, as those of a model whose training diverged.
     """
     columns: dict[str, list[FloatArray]] = {name: [] for name in ("reconstruction", "mse", "psnr", "ssim", "mean")}
     kl_rows: list[FloatArray] = []
@@ -167,7 +186,11 @@ def evaluate_images(
             start += len(x)
             if on_batch is not None:
                 on_batch(len(x))
-    return _evaluation({name: np.concatenate(values) for name, values in columns.items()}, kl_rows, beta)
+    measured = {name: np.concatenate(values) for name, values in columns.items()}
+    for name, column in measured.items():
+        _refuse_infinite(model, "codes" if name == "mean" else f"{name} values", column)
+    _refuse_infinite(model, "KL divergences", *kl_rows)
+    return _evaluation(measured, kl_rows, beta)
 
 
 def _evaluate_batch(model: Autoencoder, x: Tensor, noise: Tensor | None) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -231,6 +254,9 @@ def importance_bound(
         max_rows: Samples that are decoded at a time, over all images of a batch.
         on_batch: Called after each batch with the number of images in it.
 
+    Raises:
+        AekitError: Some of them are not finite.
+
     Source:
         Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 3.
     """
@@ -244,7 +270,9 @@ def importance_bound(
             bounds.append(torch.logsumexp(log_weights, dim=1) - math.log(n_samples))
             if on_batch is not None:
                 on_batch(len(x))
-    return torch.cat(bounds).numpy()
+    bound: npt.NDArray[np.float64] = torch.cat(bounds).numpy()
+    _refuse_infinite(model, "bounds", bound)
+    return bound
 
 
 def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, max_rows: int) -> Tensor:
@@ -282,6 +310,21 @@ def _noise(device: torch.device, seed: int, n_images: int, latent: int) -> Tenso
     generator = torch.Generator(device).manual_seed(seed)
     sizes = [min(NOISE_BLOCK, n_images - start) for start in range(0, n_images, NOISE_BLOCK)]
     return torch.cat([torch.randn(size, latent, generator=generator, device=device) for size in sizes])
+
+
+def _refuse_infinite(model: Autoencoder, what: str, *arrays: npt.NDArray[np.floating] | None) -> None:
+    """Refuse results, one or several values an image, of a network that overflows: a training that went wrong.
+
+    Raises:
+        AekitError: Says of how many images they are not finite.
+    """
+    for array in arrays:
+        if array is not None and not np.isfinite(array).all():
+            n_bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
+            raise AekitError(
+                f"{model.name}: its {what} are not finite for {n_bad:,} of {len(array):,} images; train it again, with "
+                "a lower --lr"
+            )
 
 
 def _to_numpy(tensor: Tensor) -> FloatArray:

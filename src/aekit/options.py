@@ -65,7 +65,11 @@ SplitSeed = Annotated[
 ]
 SkipBad = Annotated[
     bool,
-    typer.Option("--skip-bad", rich_help_panel=DATA, help="Leave out and count images that cannot be decoded."),
+    typer.Option(
+        "--skip-bad",
+        rich_help_panel=DATA,
+        help="Leave out images that cannot be decoded or are not finite; count and name them.",
+    ),
 ]
 
 # --- model ---

@@ -185,7 +185,7 @@ def test_bad_input_is_one_line(aekit, sweep, ae_checkpoint, vae_checkpoint, tmp_
         ("-",): "no path came on stdin",
         (sweep[0], "--split", "val"): "trained without validation images",
         (sweep[0], "-o", tmp_path / "x.pdf"): "use .png",
-        (nan, "-o", tmp_path / "x.png"): "codes of 70 of 70 images are not finite",
+        (nan, "-o", tmp_path / "x.png"): "its weights are not finite (mean_head.weight)",
         (tmp_path / "none.safetensors",): "cannot be read",
     }
     for arguments, message in cases.items():

@@ -1,4 +1,5 @@
 import contextlib
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -233,3 +234,36 @@ def test_bfloat16_is_refused_with_what_to_store(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(2560))
     with pytest.raises(AekitError, match="bfloat16, which numpy lacks: store float16"):
         read(tmp_path / "x.safetensors")
+
+
+def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
+    images = np.arange(60)[:, None, None] / 255 * np.ones((8, 8))  # each says which it is
+    images[7, 2, 3], images[31] = np.nan, np.inf
+    path = tmp_path / "a.npz"
+    np.savez(path, images=images, labels=np.arange(60) % 3)
+    said: list[str] = []
+    seen: list[int] = []
+    n_skipped = 0
+    for split in ("train", "test"):
+        found = read_images(
+            DataConfig(name=str(path), skip_bad=True),
+            split,
+            data_root=tmp_path,
+            on_progress=lambda what, *_: said.append(what),
+        )
+        which = found.images[:, 0, 0, 0]
+        np.testing.assert_array_equal(found.labels, which % 3)
+        n_skipped += found.n_skipped
+        seen += which.tolist()
+    assert sorted(seen) == [row for row in range(60) if row not in (7, 31)]
+    assert n_skipped == 2
+    for row in (7, 31):
+        assert any(re.search(rf"left out .*[ ,:]{row}[,)]", text) for text in said), said
+    with pytest.raises(AekitError, match=r"counted from 0: .*; .* --skip-bad"):
+        _ = [read(path, split) for split in ("train", "test")]
+
+
+def test_images_of_which_none_is_finite_are_refused_also_on_request(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((20, 8, 8), np.nan))
+    with pytest.raises(AekitError, match="16 of 16 images"):
+        read_images(DataConfig(name=str(tmp_path / "a.npy"), skip_bad=True), "train", data_root=tmp_path)

@@ -111,7 +111,8 @@ def test_images_and_codes_of_another_shape_are_refused_with_the_shape_that_is_wa
 @pytest.mark.parametrize(("kernel", "size"), [((4, 4), (14, 14)), ((3, 4), (13, 9))])
 def test_a_step_up_to_grey_is_torchs_transposed_convolution_with_its_gradients(kernel, size):
     layer = UpToGrey(5, 1, kernel, stride=2, padding=1)
-    x = torch.randn(3, 5, *size).to(memory_format=torch.channels_last).requires_grad_()
+    layer = layer.double()
+    x = torch.randn(3, 5, *size, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
     expected = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1)
     weight = torch.randn_like(expected)
     inputs = (x, layer.weight, layer.bias)

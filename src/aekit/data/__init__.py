@@ -80,7 +80,7 @@ def _read_path(config: DataConfig, split: Split, on_progress: Progress | None) -
     if path.is_dir():
         return read_folder(config, split, on_progress=on_progress)
     if path.suffix.lower() in SUFFIXES and path.exists():
-        return read_arrays(config, split)
+        return read_arrays(config, split, on_progress=on_progress)
     if path.exists():
         raise AekitError(f"{shown(path)}: is no {', '.join(SUFFIXES)} file and no folder of images; give one of these")
     if path.suffix or os.sep in config.name:

@@ -20,7 +20,7 @@ from aekit.data.files import readable
 from aekit.data.idx import MAX_DEFLATE_RATIO
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.pixels import Pixels, fit_array
-from aekit.data.splits import check_not_empty, official_rows, shown, train_val_test
+from aekit.data.splits import Progress, check_not_empty, official_rows, shown, train_val_test
 from aekit.errors import AekitError
 
 Array = npt.NDArray[Any]
@@ -48,7 +48,7 @@ class _Source:
     is_official: bool
 
 
-def read_arrays(config: DataConfig, split: Split) -> ImageSet:
+def read_arrays(config: DataConfig, split: Split, *, on_progress: Progress | None = None) -> ImageSet:
     """Return a split of the images in the array file ``config.name``.
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3; bytes or other integers from 0 to 255, bool, or
@@ -56,9 +56,13 @@ def read_arrays(config: DataConfig, split: Split) -> ImageSet:
     the optional labels, integers (N,), ``labels`` or ``y``; or ``x_train``, ``y_train``, ``x_test``, ``y_test``; or
     ``train_images``, ``train_labels``, ``test_images``, ``test_labels``. Without test images a fifth is set aside.
 
+    Images with a value that is not finite are left out with ``config.skip_bad``; splits are drawn before, so that they
+    do not shift them.
+
     Args:
         config: Which images.
         split: ``train``, ``val`` or ``test``.
+        on_progress: Told which images are left out.
 
     Raises:
         AekitError: The file is damaged or holds something else, or values are outside these ranges.
@@ -70,6 +74,9 @@ def read_arrays(config: DataConfig, split: Split) -> ImageSet:
     rows = official_rows(n_images, split, config) if source.is_official else train_val_test(n_images, config)[split]
     check_not_empty(len(rows), split, config)
     labels, class_names = _labels(path, source, n_images)
+    is_finite = _finite(array, rows)
+    _tell_infinite(path, rows[~is_finite], len(rows), config, on_progress)
+    rows = rows[is_finite]
     store, store_rows = _pixels(path, array, rows)
     if config.image_size is not None or config.grayscale:
         chosen = store if store_rows is None else store[store_rows]
@@ -80,6 +87,7 @@ def read_arrays(config: DataConfig, split: Split) -> ImageSet:
         labels=None if labels is None else labels[rows],
         class_names=class_names,
         rows=store_rows,
+        n_skipped=int((~is_finite).sum()),
     )
 
 
@@ -203,6 +211,29 @@ def _channels_first(path: Path, array: Array) -> Array:
     return array
 
 
+def _finite(array: Array, rows: Indices) -> npt.NDArray[np.bool_]:
+    """Return which of some rows of an array have nothing but finite values, (len(rows),)."""
+    if array.dtype.kind != "f":
+        return np.ones(len(rows), bool)
+    n_block = max(1, _BLOCK_VALUES // math.prod(array.shape[1:]))
+    blocks = [rows[start : start + n_block] for start in range(0, len(rows), n_block)]
+    return np.concatenate([np.isfinite(array[block]).all(axis=(1, 2, 3)) for block in blocks])
+
+
+def _tell_infinite(path: Path, bad: Indices, n_images: int, config: DataConfig, on_progress: Progress | None) -> None:
+    """Refuse images that are not finite, or say that they are left out."""
+    if not len(bad):
+        return
+    some = ", ".join(map(str, bad[:3])) + (", ..." if len(bad) > 3 else "")
+    text = f"{len(bad):,} of {n_images:,} images have values that are not finite (counted from 0: {some})"
+    if not config.skip_bad:
+        raise AekitError(f"{shown(path)}: {text}; replace them by numbers in [0, 1], or leave them out with --skip-bad")
+    if len(bad) == n_images:
+        raise AekitError(f"{shown(path)}: {text}; there is nothing to learn from")
+    if on_progress is not None:
+        on_progress(f"{shown(path)}: left out {text}", n_images, n_images)
+
+
 def _pixels(path: Path, array: Array, rows: Indices) -> tuple[Pixels, Indices | None]:
     """Return a store of bytes and the rows of it that are meant; None if all are."""
     is_as_it_lies = array.dtype == np.uint8 and array.flags.c_contiguous
@@ -211,8 +242,6 @@ def _pixels(path: Path, array: Array, rows: Indices) -> tuple[Pixels, Indices | 
     n_block = max(1, _BLOCK_VALUES // math.prod(array.shape[1:]))
     for start in range(0, len(rows), n_block):
         block = array[rows[start : start + n_block]]
-        if not np.isfinite(block).all():
-            raise AekitError(f"{shown(path)}: holds values that are not finite; replace them by numbers in [0, 1]")
         low, high = min(low, float(block.min())), max(high, float(block.max()))
         if not is_as_it_lies:
             scaled = np.round(block.astype(np.float64) * 255) if array.dtype.kind in "bf" else block

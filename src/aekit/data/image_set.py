@@ -26,7 +26,7 @@ class ImageSet:
         attribute_names: One name an attribute.
         rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
         fingerprint: SHA-256 over shape, pixels, labels and attributes; worked out from them if left empty.
-        n_skipped: Images that could not be decoded and were left out on request.
+        n_skipped: Images that could not be decoded, or were not finite, and were left out on request.
     """
 
     store: npt.NDArray[np.uint8]

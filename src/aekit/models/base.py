@@ -62,7 +62,10 @@ class Autoencoder(nn.Module):
 
     Attributes:
         log_sigma: Logarithm of the pixel noise of the ``gaussian`` likelihood, one number, learned; None for others.
+        name: What messages call it: the path of its checkpoint, if it has one.
     """
+
+    name = "the model"
 
     def __init__(self, config: ModelConfig, image_shape: ImageShape, parts: Parts) -> None:
         super().__init__()

@@ -73,17 +73,21 @@ class UpToGrey(nn.ConvTranspose2d):
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return (B, 1, H', W') for x (B, C, H, W); on a CPU always in fp32, as the overlapping parts are added."""
+        """Return (B, 1, H', W') for x (B, C, H, W); on a CPU in fp32 also under bf16, as parts are added."""
         if x.device.type != "cpu" or self.out_channels != 1 or output_size is not None:
             return super().forward(x, output_size)
         n_images, _, height, width = x.shape
-        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        padding = int(self.padding[0]), int(self.padding[1])
+        size = (
+            (height - 1) * self.stride[0] - 2 * padding[0] + self.kernel_size[0],
+            (width - 1) * self.stride[1] - 2 * padding[1] + self.kernel_size[1],
+        )
         # What each pixel adds to each of those that its kernel reaches, (kernel, B * H * W).
         added = self.weight.flatten(1).t() @ x.permute(0, 2, 3, 1).flatten(0, 2).t()
-        added = added.float().unflatten(1, (n_images, height * width)).transpose(0, 1)
-        size = [(n - 1) * stride[i] - 2 * int(padding[i]) + kernel[i] for i, n in enumerate((height, width))]
-        image = functional.fold(added, size, kernel, stride=stride, padding=padding)
-        return image if self.bias is None else image + self.bias.float()
+        added = added.to(torch.promote_types(added.dtype, torch.float32))
+        added = added.reshape(-1, n_images, height * width).transpose(0, 1)
+        image = functional.fold(added, size, self.kernel_size, stride=self.stride, padding=padding)
+        return image if self.bias is None else image + self.bias
 
 
 class UpConv(nn.ConvTranspose2d):
