@@ -20,6 +20,7 @@ from aekit.commands.checkpoints import (
     Trained,
     WhichSplit,
     choose_target,
+    differing_keys,
     read_checkpoints,
     read_paths,
     refuse_mixed,
@@ -166,13 +167,14 @@ def _groups(paths: list[Path]) -> list[str]:
         header = read_header(path)
         parts = [header.get(part, {}) for part in ("model", "train", "data")]
         settings.append({key: value for part in parts for key, value in part.items() if key not in _NOT_IN_GROUPS})
+    networks = [f"{own.get('kind')} {own.get('arch')}" for own in settings]
+    differing = differing_keys(settings, networks)
     labels = []
-    for own in settings:
-        alike = [other for other in settings if all(other.get(key) == own.get(key) for key in ("kind", "arch"))]
-        words = [f"{own.get('kind')} {own.get('arch')}"]
+    for own, network in zip(settings, networks, strict=True):
+        words = [network]
         for key, value in own.items():
             named = key == "beta" and own.get("kind") == "vae"
-            differs = key != "beta" and any(other.get(key) != value for other in alike)
+            differs = key != "beta" and key in differing[network]
             if key not in ("kind", "arch") and value is not None and (named or differs):
                 text = f"{value:g}" if isinstance(value, float) else str(value)
                 words.append(f"{text} layers" if key == "layers" else f"{key.replace('_', ' ')} {text}")

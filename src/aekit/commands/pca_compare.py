@@ -17,6 +17,7 @@ from aekit.commands.checkpoints import (
     Trained,
     WhichSplit,
     choose_target,
+    differing_keys,
     read_checkpoints,
     read_paths,
     refuse_mixed,
@@ -68,11 +69,12 @@ class Rival:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured: PCA, a row a checkpoint, planes of two dimensions, on which images, and what made it."""
+    """What was measured: PCA, a row a checkpoint, some of the planes of two dimensions, on what, and what made it."""
 
     rival: Rival
     table: pd.DataFrame
     planes: list[Plane]
+    n_planes: int
     image_set: ImageSet
     parameters: dict[str, Any]
 
@@ -138,6 +140,7 @@ def _compare(
     latents = [int(header["model"]["latent"]) for header in headers]
     rows: list[dict[str, Any]] = []
     planes: list[Plane] = []
+    n_planes = 0
     rival, parameters = None, dict[str, Any]()
     with TrainingProgress(console) as progress:
         all_trained = read_checkpoints(paths, [target] * len(paths), device=device, threads=threads)
@@ -151,27 +154,34 @@ def _compare(
             codes = trained.encode(image_set).mean
             rows.append(_row(trained, model, _mse(trained, image_set, codes), rival))
             if codes.shape[1] == 2:
-                planes.append(_plane(trained, model, codes, console))
+                n_planes += 1
+                if len(planes) < MAX_PLANES:
+                    planes.append(_plane(trained, model, codes, console))
             progress.on_data(f"measuring {len(paths)} checkpoints", len(rows), len(paths))
     assert rival is not None  # there is at least one checkpoint
     order = ["kind", "arch", "beta", "model", "latent", "seed", "checkpoint"]
     table = pd.DataFrame(rows).sort_values(order, kind="stable", ignore_index=True)
-    return Comparison(rival, table, planes, image_set, parameters)
+    return Comparison(rival, table, planes, n_planes, image_set, parameters)
 
 
 def _model_names(headers: list[Header]) -> list[str]:
     """Return kind and architecture of each checkpoint, and what else differs among those of the same, but the seed."""
+    settings = [{key: header[key[0]].get(key[1]) for key in _setting_keys(header)} for header in headers]
+    plain_names = [_plain_name(header) for header in headers]
+    differing = differing_keys(settings, plain_names)
     names = []
-    for header in headers:
-        alike = [other for other in headers if _plain_name(other) == _plain_name(header)]
-        differing = [
-            f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
-            for part in ("model", "train")
-            for key, value in header[part].items()
-            if key not in ("latent", "seed") and any(other[part].get(key) != value for other in alike)
+    for own, plain_name in zip(settings, plain_names, strict=True):
+        words = [
+            f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+            for (part, name), value in own.items()
+            if (part, name) in differing[plain_name]
         ]
-        names.append(", ".join([_plain_name(header), *differing]))
+        names.append(", ".join([plain_name, *words]))
     return names
+
+
+def _setting_keys(header: Header) -> list[tuple[str, str]]:
+    return [(part, key) for part in ("model", "train") for key in header[part] if key not in ("latent", "seed")]
 
 
 def _plain_name(header: Header) -> str:
@@ -400,10 +410,10 @@ def _write_planes(target: Path, found: Comparison, console: Console) -> None:
     planes, image_set = found.planes, found.image_set
     if not planes:
         return
-    if len(planes) > MAX_PLANES:
-        console.message(f"{len(planes) - 1} checkpoints have two dimensions; the first {MAX_PLANES - 1} are drawn")
+    if found.n_planes >= MAX_PLANES:
+        console.message(f"{found.n_planes} checkpoints have two dimensions; the first {MAX_PLANES - 1} are drawn")
     title = f"{found.images}: codes, and what is decoded over the box"
-    figure = plot_planes(planes[:MAX_PLANES], image_set.labels, image_set.class_names, title=title)
+    figure = plot_planes(planes, image_set.labels, image_set.class_names, title=title)
     path = write_png(target.with_name(f"{target.stem}-2d.png"), figure, {**found.parameters, "grid": GRID})
     console.message(f"two dimensions: {path}")
 
