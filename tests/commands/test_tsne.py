@@ -239,7 +239,7 @@ def test_codes_that_are_not_finite_or_all_the_same_are_refused(aekit, ae_checkpo
     broken = _damaged(ae_checkpoint, tmp_path / "nan.safetensors", lambda name, tensor: tensor * np.float32("nan"))
     result = aekit("tsne", broken)
     assert result.exit_code == 1
-    assert "the codes of 300 of 300 images are not finite; train it again" in result.stderr
+    assert "its weights are not finite (decoder.0.bias); train it again" in result.stderr
     dead = _damaged(ae_checkpoint, tmp_path / "dead.safetensors", lambda name, tensor: tensor * np.float32(0))
     result = aekit("tsne", dead)
     assert result.exit_code == 1
