@@ -461,7 +461,7 @@ def fuzz(target: Target, folder: Path, n: int, *, derandomize: bool = True) -> C
     """Return what came of ``n`` damaged inputs; those that failed are in ``runs/faults/failed``, too."""
     path = folder / target.file
     counts = Counts()
-    most = FREE_BYTES + 2 * max(map(len, target.honest))
+    most = FREE_BYTES + 2 * max(map(len, target.honest), default=0)
 
     @settings(
         max_examples=n,
