@@ -365,7 +365,7 @@ class Watch:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            problem = f"{type(error).__name__} at {_where(error)}: {str(error)[:100]!r}"
+            problem = f"{type(error).__name__} at {_where(error)}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         seconds = min(time.perf_counter() - wall, time.process_time() - busy)

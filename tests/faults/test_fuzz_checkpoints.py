@@ -74,11 +74,14 @@ def _half() -> bytes:
     return resume_path(_folder() / "half.safetensors").read_bytes()
 
 
+BRAIN = BrainConfig(
+    BrainModelConfig(arch="base", target="absolute"), CohortConfig(size=(6, 6, 6)), BrainTrainConfig(epochs=1, lr=1e-3)
+)
+
+
 @functools.cache
 def _brain() -> bytes:
-    config = BrainConfig(
-        BrainModelConfig(arch="base", target="absolute"), CohortConfig(size=(6, 6, 6)), BrainTrainConfig(epochs=1, lr=1e-3)
-    )
+    config = BRAIN
     torch.manual_seed(0)
     stages = ("volumes", "age", "chain")
     networks = {stage: build_network(stage, config, _empty_norms(config, 4), 4) for stage in stages}
@@ -136,9 +139,9 @@ def _resume(path: Path) -> None:
 
 
 def _read_brain(path: Path) -> None:
-    ensemble, _, header = read_ensemble(path, CPU)
+    _, _, header = read_ensemble(path, CPU)
     _ = _describe(path, header)
-    finished_brains(BrainConfig(), path, overwrite=False, resume=True)
+    finished_brains(BRAIN, path, overwrite=False, resume=True)
 
 
 def _target(name: str, honest: Callable[[], bytes], read: Callable[[Path], object], n_long: int) -> Target:
