@@ -67,7 +67,7 @@ _PARTS: dict[str, Any] = {
         "test": {"split": str, "*": _MAYBE},
         "history": [(_ROW, {"*": _MAYBE})],
         "judged": str,
-        "metrics": [(_METRIC, {"*": object})],
+        "metrics": [(_METRIC, {"mae_low": _MAYBE, "mae_high": _MAYBE, "*": object})],
         "conformal": [(_INTERVAL, {"*": object})],
         "seen": {
             **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aekit.artifacts import refuse_line_break
 from aekit.config import process_rank
 from aekit.errors import AekitError, shown
 
@@ -46,8 +47,7 @@ class Console:
         """Print the path of a main artifact on stdout, or with ``json`` an object of it and the values."""
         if process_rank() > 0:  # of several processes that share a run, the first one speaks
             return
-        if len(str(path).splitlines()) > 1:
-            raise AekitError(f"{path}: has a line break in its name, and paths are printed one a line; rename it")
+        refuse_line_break(path)
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)
         if sys.stdout.isatty():  # for the next command paths are bytes; a terminal would obey them, as ls knows
             line = shown(line)
@@ -122,7 +122,8 @@ def with_stdin(arguments: list[str]) -> list[str]:
         except (FileNotFoundError, NotADirectoryError):
             continue  # which is said by those who need it
         except (OSError, ValueError) as error:
-            raise AekitError(f"{text}: is no path that can be read ({error}); give one path a line") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
     return texts
 
 

@@ -48,13 +48,16 @@ Damage = Callable[[Draw], bytes]
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 HOSTILE = "\x1b[31m\x07\n\u202e<script>alert(1)</script>'\""
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 3, 1.5, 1e308, -1e308, 2**31, 2**63, 10**30, 10**400, float("nan"), float("inf"), "", "0",
-    "-1", "x", "vae", "brain", "blocks", "conv", HOSTILE, "\0", "\ud800", "x" * 3000, "../../../etc/passwd", [], {}, [[]], [None],
+    None, True, False, 0, -1, 1, 2, 3, 1.5, 1e308, -1e308, 2**31, 2**63, 10**30, 10**400, float("nan"), float("inf"),
+    "", "0",
+    "-1", "x", "vae", "brain", "blocks", "conv", HOSTILE, "\0", "\ud800", "x" * 3000, "../../../etc/passwd", [], {},
+    [[]], [None],
     [0], [1, 2, 3], ["x"], [{}], {"": {}}, {"x": 1}, [10**12] * 3, [1, 65536, 65536],
 )  # fmt: skip
 CELLS = (
     "", " ", "0", "-1", "1e999", "-inf", "nan", "NaN", "n/a", "1" * 400, "9" * 5000, "1,5", "1.234.567,8", "0x10", "١٢",
-    '"', '""', '"a', "a\tb", "\0", "\x1b[31m", "\u202e", "\ufeff", "=1+1", "../../etc/passwd", "/etc/passwd", "<script>",
+    '"', '""', '"a', "a\tb", "\0", "\x1b[31m", "\u202e", "\ufeff", "=1+1", "../../etc/passwd", "/etc/passwd",
+    "<script>",
     "x" * 70000, "\ud800", "M", "F", "2", "²", "1_000", "True", "34y", ">89", "sub-01", "#",
 )  # fmt: skip
 
@@ -213,8 +216,10 @@ def npy_header(data: bytes) -> Damage:
     text, body = data[10 : 10 + n_head].decode(), data[10 + n_head :]
     words = [match.span() for match in re.finditer(r"\d+|'[^']*'|True|False|[(){},:]", text)]
     others = (
-        "0", "-1", "1", "99999999999", str(2**63), str(2**64), "9" * 5000, "1.5", "'|O'", "'<f8'", "'|u1'", "'<f2'", "'|S0'",
-        "'<U9999999'", "'|V9'", "[('a','|O')]", "'<M8[s]'", "''", "None", "(" * 300, "()", "(,)", "True", "[]", "'\x1b'", "()()",
+        "0", "-1", "1", "99999999999", str(2**63), str(2**64), "9" * 5000, "1.5", "'|O'", "'<f8'", "'|u1'", "'<f2'",
+        "'|S0'",
+        "'<U9999999'", "'|V9'", "[('a','|O')]", "'<M8[s]'", "''", "None", "(" * 300, "()", "(,)", "True", "[]",
+        "'\x1b'", "()()",
     )  # fmt: skip
 
     def damage(draw: Draw) -> bytes:
@@ -401,7 +406,7 @@ def _hang(*_: object) -> None:
 
 
 def _status(name: str) -> int:
-    with open("/proc/self/status") as file:
+    with Path("/proc/self/status").open() as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith(name))
 
 

@@ -87,20 +87,30 @@ def _brain() -> bytes:
     networks = {stage: build_network(stage, config, _empty_norms(config, 4), 4) for stage in stages}
     header = json.loads(json.dumps(to_dict(config)))
     header["data"] |= {
-        "shape": [6, 6, 6], "n_bins": 4, "people": 20, "fingerprint": "f" * 64, "splits": {"train": {"n": 16}, "test": {"n": 4}},
-    }  # fmt: skip
+        "shape": [6, 6, 6],
+        "n_bins": 4,
+        "people": 20,
+        "fingerprint": "f" * 64,
+        "splits": {"train": {"n": 16}, "test": {"n": 4}},
+    }
     numbers = {"mae": 5.5, "mae_low": 4.0, "mae_high": None, "mse_z": 1.0, "r2": 0.5, "skill": 0.5}
     header["ran_on"] = {"device": "cpu", "threads": 1, "precision": "fp32"}
     header["result"] = {
         "parameters": 10,
         "judged": "test",
         "metrics": [{"target": "age_years", "model": "chain", "split": "test", "n": 4, **numbers}],
-        "conformal": [{"model": "chain", "target": "age_years", "half_width": 9.0, "coverage": 0.9, "wanted": 0.9, "n": 4}],
+        "conformal": [
+            {"model": "chain", "target": "age_years", "half_width": 9.0, "coverage": 0.9, "wanted": 0.9, "n": 4}
+        ],
         "seen": {
-            "age_years": [20.0, 80.0], "brain_ml": [1000.0, 1500.0], "spacing_mm": [1.0, 1.2], "shapes": [[6, 6, 6]],
-            "intensity": [0.25, 0.5, 0.75, 1.0], "intensity_distance": 0.1,
+            "age_years": [20.0, 80.0],
+            "brain_ml": [1000.0, 1500.0],
+            "spacing_mm": [1.0, 1.2],
+            "shapes": [[6, 6, 6]],
+            "intensity": [0.25, 0.5, 0.75, 1.0],
+            "intensity_distance": 0.1,
         },
-    }  # fmt: skip
+    }
     path = _folder() / "brain.safetensors"
     return write_ensemble(path, Ensemble({(0, 0): networks}), header).read_bytes()
 
@@ -108,7 +118,12 @@ def _brain() -> bytes:
 def _ask(path: Path) -> None:
     """Do with a header what commands do that load no weights."""
     header = read_header(path)
-    _ = _describe(path, header), json.dumps(header), short_labels([path, path]), refuse_mixed([path, path], ["test"], data=None)
+    _ = (
+        _describe(path, header),
+        json.dumps(header),
+        short_labels([path, path]),
+        refuse_mixed([path, path], ["test"], data=None),
+    )
     data_config(header, str(path))
     if header["model"].get("kind") != "brain":
         finished_run(CONFIG, path)
@@ -135,7 +150,10 @@ def _resume(path: Path) -> None:
     run, header = _run()
     runs.refuse_other_run(path, header, read_header(path))
     state = read_state(path, run)
-    fit(run, state, Hooks())
+    try:
+        fit(run, state, Hooks())
+    except AekitError as error:  # of weights that are no numbers, which a training may come to by itself
+        raise AekitError(f"{path}: {error}") from error
 
 
 def _read_brain(path: Path) -> None:
@@ -146,7 +164,9 @@ def _read_brain(path: Path) -> None:
 
 def _target(name: str, honest: Callable[[], bytes], read: Callable[[Path], object], n_long: int) -> Target:
     data = honest()
-    return Target(name, "x.safetensors", [data], [raw(data), safetensors_header(data), safetensors_header(data)], read, n_long)
+    return Target(
+        name, "x.safetensors", [data], [raw(data), safetensors_header(data), safetensors_header(data)], read, n_long
+    )
 
 
 TARGETS = {

@@ -101,7 +101,9 @@ def _arrays(suffix: str) -> Target:
                 archive.writestr(name, data)
         return Target("npz", "x.npz", [file.getvalue()], [raw(file.getvalue()), zipped(members)], _read_array)
     data = save(ARRAYS)
-    return Target("arrays", "x.safetensors", [data], [raw(data), safetensors_header(save(ARRAYS, {"a": "b"}))], _read_array)
+    return Target(
+        "arrays", "x.safetensors", [data], [raw(data), safetensors_header(save(ARRAYS, {"a": "b"}))], _read_array
+    )
 
 
 def _idx() -> Target:
@@ -144,19 +146,39 @@ def _celeba(what: str) -> Target:
 
 TARGETS = {
     "png": lambda: _pictures(
-        "png", "PNG",
-        {"RGB": {}, "L": {"exif": _rotated()}, "P": {"transparency": 3}, "LA": {}, "1": {}, "I;16": {}, "RGBA": {"icc_profile": b"x" * 200}},
+        "png",
+        "PNG",
+        {
+            "RGB": {},
+            "L": {"exif": _rotated()},
+            "P": {"transparency": 3},
+            "LA": {},
+            "1": {},
+            "I;16": {},
+            "RGBA": {"icc_profile": b"x" * 200},
+        },
         8000,
     ),
     "jpeg": lambda: _pictures(
-        "jpeg", "JPEG", {"RGB": {"exif": _rotated()}, "L": {"progressive": True}, "CMYK": {}, "RGB 2": {"progressive": True}}, 8000
+        "jpeg",
+        "JPEG",
+        {"RGB": {"exif": _rotated()}, "L": {"progressive": True}, "CMYK": {}, "RGB 2": {"progressive": True}},
+        8000,
     ),
     "gif": lambda: _pictures("gif", "GIF", {"P": {}, "L": {"transparency": 1}, "RGB": {"comment": b"x"}}, 4000),
     "tiff": lambda: _pictures(
-        "tiff", "TIFF",
+        "tiff",
+        "TIFF",
         {
-            "RGB": {}, "L": {"compression": "tiff_lzw"}, "RGB 2": {"compression": "tiff_deflate"}, "RGB 3": {"compression": "jpeg"},
-            "1": {"compression": "group4"}, "I;16": {}, "P": {"compression": "packbits"}, "CMYK": {}, "RGB 4": {"big_tiff": True},
+            "RGB": {},
+            "L": {"compression": "tiff_lzw"},
+            "RGB 2": {"compression": "tiff_deflate"},
+            "RGB 3": {"compression": "jpeg"},
+            "1": {"compression": "group4"},
+            "I;16": {},
+            "P": {"compression": "packbits"},
+            "CMYK": {},
+            "RGB 4": {"big_tiff": True},
         },
         8000,
     ),
@@ -170,7 +192,7 @@ TARGETS = {
     "cifar-pickle": lambda: _cifar(False),
     "celeba-attributes": lambda: _celeba("attributes"),
     "celeba-partition": lambda: _celeba("partition"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)

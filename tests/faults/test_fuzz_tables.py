@@ -10,7 +10,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fuzzing import CELLS, Target, bent, expect_clean, fuzz, json_text, png_chunks, raw, record_counts, replay, table_cells
+from fuzzing import (
+    CELLS,
+    Target,
+    bent,
+    expect_clean,
+    fuzz,
+    json_text,
+    png_chunks,
+    raw,
+    record_counts,
+    replay,
+    table_cells,
+)
 
 from aekit.brains.hypotheses import _read_ages
 from aekit.commands.checkpoints import read_paths
@@ -33,9 +45,22 @@ sub-03\t89+\tm\tn/a\t510\t299\tA\t../x.nii\t1
 TABLE = "beta,latent,seed,test_total,test_mse\n0.1,2,0,101.5,0.02\n0.1,2,1,102.5,0.03\n1,2,0,110.25,0.05\n"
 STUDY = "beta,latent,test_total\n0.1,2,100\n1,2,111\n"
 HISTORY = "epoch,split,total,seconds\n1,train,3.5,0.25\n1,test,3.25,0.125\n"
-PREDICTIONS = "participant_id,split,model,target,truth,prediction\n01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
-PHANTOM = {"Name": "aekit mri-phantom", "GeneratedBy": [{"Name": "aekit", "Parameters": {"n": 40, "size": 16, "seed": 0}}]}
-VALUES = {"n": 3, "mse": 0.25, "mse_error": 0.5, "parameters": {"a": {"b": [1, 2]}}, "rows": [{"x": 1, "y": "b"}, {"x": 2.5}], "z": [[1]]}
+PREDICTIONS = (
+    "participant_id,split,model,target,truth,prediction\n"
+    "01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
+)
+PHANTOM = {
+    "Name": "aekit mri-phantom",
+    "GeneratedBy": [{"Name": "aekit", "Parameters": {"n": 40, "size": 16, "seed": 0}}],
+}
+VALUES = {
+    "n": 3,
+    "mse": 0.25,
+    "mse_error": 0.5,
+    "parameters": {"a": {"b": [1, 2]}},
+    "rows": [{"x": 1, "y": "b"}, {"x": 2.5}],
+    "z": [[1]],
+}
 
 
 def _cohort(path: Path) -> None:
@@ -138,9 +163,26 @@ TARGETS = {
     "report-json": lambda: _json_target("report-json", "x.json", VALUES, _report, 4000),
     "report-png": lambda: Target("report-png", "x.png", [_png()], [raw(_png()), png_chunks(_png())], _report, 4000),
     "history": lambda: _text_target("history", "x.csv", HISTORY, ",", _history, 2000),
-    "predictions": lambda: _text_target("predictions", "x.predictions.csv", PREDICTIONS, ",", lambda path: _read_ages(path.with_name("x.safetensors")), 2000),
+    "predictions": lambda: _text_target(
+        "predictions",
+        "x.predictions.csv",
+        PREDICTIONS,
+        ",",
+        lambda path: _read_ages(path.with_name("x.safetensors")),
+        2000,
+    ),
     "phantom": lambda: _json_target("phantom", ABOUT, PHANTOM, _about, 3000),
-    "stdin": lambda: Target("stdin", "list", [], [raw(b"a.safetensors\nruns/b c.safetensors\n./a.safetensors\n"), lambda draw: b"a\n" + bent(draw, "\n".join(CELLS).encode(errors="surrogatepass"))], _stdin, 4000),
+    "stdin": lambda: Target(
+        "stdin",
+        "list",
+        [],
+        [
+            raw(b"a.safetensors\nruns/b c.safetensors\n./a.safetensors\n"),
+            lambda draw: b"a\n" + bent(draw, "\n".join(CELLS).encode(errors="surrogatepass")),
+        ],
+        _stdin,
+        4000,
+    ),
 }
 
 

@@ -28,7 +28,9 @@ nib: Any = nibabel
 def _brain(dtype: type) -> np.ndarray:
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 12)] * 3, indexing="ij"))
     radius = np.sqrt((grid**2).sum(0))
-    return np.where(radius < 0.8, 100 + 50 * radius + 10 * np.random.default_rng(0).random(radius.shape), 0).astype(dtype)
+    return np.where(radius < 0.8, 100 + 50 * radius + 10 * np.random.default_rng(0).random(radius.shape), 0).astype(
+        dtype
+    )
 
 
 def _nifti(dtype: type, *, two: bool = False, slope: float | None = None, order: str = "<") -> bytes:
@@ -64,7 +66,9 @@ def _nii() -> Target:
 def _nii_gz() -> Target:
     plain = [_nifti(np.int16), _nifti(np.float32, two=True)]
     honest = [gzip.compress(data, 1, mtime=0) for data in plain]
-    return Target("nii-gz", "x.nii.gz", honest, [*map(raw, honest), *(gzipped(raw(data)) for data in plain)], _read, 6000)
+    return Target(
+        "nii-gz", "x.nii.gz", honest, [*map(raw, honest), *(gzipped(raw(data)) for data in plain)], _read, 6000
+    )
 
 
 def _volume_npy() -> Target:
@@ -183,9 +187,11 @@ TARGETS = {
         2000,
         lambda data: [
             lambda draw: data[:-300] + raw(data[-300:])(draw),
-            lambda draw: data[: data.index(b'{"start"')]
-            + json_text({"start": 0, "digests": "ab" * 32, "bad": {"1": "x"}})(draw)
-            + b"\n",
+            lambda draw: (
+                data[: data.index(b'{"start"')]
+                + json_text({"start": 0, "digests": "ab" * 32, "bad": {"1": "x"}})(draw)
+                + b"\n"
+            ),
         ],
     ),
     "cache-volumes": lambda: _cached_volumes("cache-volumes", ".npy", 2000, _as_npy),

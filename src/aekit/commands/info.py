@@ -51,7 +51,7 @@ def _describe(path: Path, header: dict[str, Any]) -> list[str]:
 def _brain_sections(header: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
     """Return what differs for networks that read brains: members, errors with intervals, and what they have seen."""
     members = header.get("members", [])
-    stages = ", ".join(members[0][2:]) if members else ""
+    stages = ", ".join(map(str, members[0][2:])) if members else ""
     judged = result.get("judged", "?")
     errors = [
         f"{row['model']} {row['mae']:.3g}{_interval(row)} {'years' if row['target'] == 'age_years' else row['target']}"
