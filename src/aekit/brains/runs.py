@@ -188,7 +188,7 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
     try:
         metrics = pd.DataFrame(header["result"]["metrics"]).astype(numbers)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AekitError(f"{output}: its header is damaged; train it again with --overwrite") from error
     return FinishedBrains(output, header, metrics)
 

@@ -23,7 +23,7 @@ def is_bomb(n_unpacked: int, n_packed: int) -> bool:
     """Return whether a header claims more than an honest file of its size holds: to be asked before memory is taken.
 
     Args:
-        n_unpacked: Bytes, or pixels, that a header claims.
+        n_unpacked: Bytes that a header claims.
         n_packed: Bytes that the file has.
     """
     return n_unpacked > max(FREE_BYTES, MAX_RATIO * n_packed)

@@ -34,7 +34,7 @@ _LEFT_OVER = 2
 # What PIL's plugins raise on damaged files, besides its own classes, which derive from OSError.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error,
-    Image.DecompressionBombError,
+    Image.DecompressionBombError, AssertionError,
 )  # fmt: skip
 
 # PIL logs what it also raises; without a handler that would go to stderr.
@@ -110,7 +110,7 @@ def _open(data: bytes) -> Image.Image:
     # PIL only warns up to twice its limit; a data set has no business there.
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise BadImage(f"{image.width}x{image.height} pixels are more than is safe to decode")
-    if is_bomb(image.width * image.height, len(data)):
+    if is_bomb(image.width * image.height * len(image.getbands()), len(data)):
         raise BadImage(f"{image.width}x{image.height} pixels are more than a file of {len(data):,} bytes holds")
     return image
 
