@@ -36,7 +36,8 @@ from aekit.errors import AekitError
 
 SECONDS = 2.0
 # What a reader may take beside twice its honest file: a packed file may hold 16 MiB whatever its size
-# (aekit.data.damage), of which there are up to six copies where transparency is laid on white, or voxels become float32.
+# (aekit.data.damage), of which there are up to six copies where transparency is laid on white, or voxels become
+# float32.
 FREE_BYTES = 96 << 20
 MOST_ADDRESSES = 1 << 30  # beyond those in use: what asks for more fails at once
 FAILED = Path(__file__).resolve().parents[2] / "runs" / "faults" / "failed"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.config import DataConfig, Split
-from aekit.data.damage import NPY_DAMAGE, is_bomb
+from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.data.files import readable
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.pixels import Pixels, fit_array
@@ -96,7 +96,7 @@ def _open(path: Path) -> Mapping[str, Load]:
     with readable(path):
         path.open("rb").close()
     if path.suffix == ".npy":
-        return {"images": lambda: np.lib.format.open_memmap(path, mode="r")}
+        return {"images": lambda: map_npy(path)}
     if path.suffix == ".npz":
         return _open_npz(path)
     return _open_safetensors(path)

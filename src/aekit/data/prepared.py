@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aekit.config import cache_folder
-from aekit.data.damage import NPY_DAMAGE
+from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.files import Block, Job, Shape, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
 from aekit.data.partial import open_partial
 from aekit.data.pixels import Pixels
@@ -106,7 +106,7 @@ def _open(folder: Path, key: str) -> Prepared | None:
     pixels = folder / f"{key}.npy"
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
-        store = np.load(pixels, mmap_mode="r", allow_pickle=False)
+        store = map_npy(pixels)
         if store.dtype != np.uint8 or list(store.shape) != about["shape"] or not store.flags.c_contiguous:
             return None
         if pixels.stat().st_size != store.offset + store.nbytes:

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.config import cache_folder
 from aekit.data.bias_field import fit_bias_field
-from aekit.data.damage import NPY_DAMAGE
+from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.splits import Progress, shown
 from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
 from aekit.data.volumes import (
@@ -349,8 +349,8 @@ def _open(folder: Path, key: str) -> PreparedVolumes | None:
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
         # Mapped, as all claims of a header: numpy would take memory for them before it looks whether they are there.
-        numbers = np.load(folder / f"{key}.rows.npy", mmap_mode="r", allow_pickle=False)
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        numbers = map_npy(folder / f"{key}.rows.npy")
+        images = map_npy(path)
         shape = tuple(about["shape"])
         if images.dtype != np.float16 or images.shape != shape or not images.flags.c_contiguous:
             return None

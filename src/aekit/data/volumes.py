@@ -27,7 +27,7 @@ from nibabel.spatialimages import HeaderDataError
 from scipy import ndimage
 
 from aekit.config import count_cores
-from aekit.data.damage import NPY_DAMAGE, is_bomb
+from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.data.splits import Progress, shown
 from aekit.errors import AekitError
 
@@ -504,7 +504,7 @@ def _decode_npy(path: Path, spacing_mm: float | None) -> Volume:
         raise BadVolume(_not_known(start, "it is no .npy file"))
     try:
         # Mapped, so that a header that promises more than there is cannot reserve memory.
-        voxels = np.asarray(np.lib.format.open_memmap(path, mode="r"))
+        voxels = np.asarray(map_npy(path))
     except NPY_DAMAGE as error:
         what = "it holds Python objects" if "object" in str(error) else "it is cut short or damaged"
         raise BadVolume(what) from error
