@@ -86,9 +86,7 @@ def test_a_damaged_history_leaves_a_grid_without_a_time(tmp_path, text):
     assert _row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})["seconds"] is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "target\nage_years\n", 'a\n"', EMPTY]
-)
+@pytest.mark.parametrize("text", ["", "target\nage_years\n", 'a\n"', EMPTY])
 def test_damaged_predictions_are_refused_unless_they_are_only_empty(tmp_path, text):
     (tmp_path / "x.predictions.csv").write_text(text)
     if text.endswith("prediction\n"):
@@ -109,6 +107,7 @@ def test_what_stands_in_the_cache_as_a_digest_is_one():
     assert not any(map(is_digest, ("0" * 63, "\ud800" * 64, "0" * 64 + "\n", 0, None)))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of PIL, which aekit.data.prepared turns off for the whole reading
 @pytest.mark.parametrize("compression", ["group4", "jpeg", "tiff_lzw"])
 def test_a_damaged_tiff_is_refused_and_libtiff_prints_nothing(compression, capfd):
     file = io.BytesIO()
@@ -140,9 +139,7 @@ def test_a_header_of_four_gigabytes_takes_no_memory(tmp_path):
         map_npy(path)
 
 
-@pytest.mark.parametrize(
-    "text", ["(", "{'descr': (", "(" * 500, OBJECTS]
-)
+@pytest.mark.parametrize("text", ["(", "{'descr': (", "(" * 500, OBJECTS])
 def test_a_volume_whose_header_is_no_header_is_refused(tmp_path, text):
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(100))
