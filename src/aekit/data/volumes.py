@@ -456,6 +456,7 @@ def _voxels(header: Any, body: bytes, shape: Triple, warnings: list[str]) -> npt
         return voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # voxels of 1e30 mm, which are refused by name
 def _affine(header: Any, warnings: list[str]) -> Affine:
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     try:
