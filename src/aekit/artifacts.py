@@ -46,12 +46,23 @@ def refuse_unwritable(path: Path) -> None:
     """Make the folder of ``path`` and try to write there, so that a long computation does not fail at its end.
 
     Raises:
-        AekitError: The folder cannot be made or written.
+        AekitError: The folder cannot be made or written, or the path could not be printed as one line.
     """
+    refuse_line_break(path)
     with _readable_errors(path):
         _make_folder(path)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+
+
+def refuse_line_break(path: Path) -> None:
+    """Refuse a path that would be two paths to the next command, as paths are printed one a line.
+
+    Raises:
+        AekitError: There is a line break in it.
+    """
+    if {"\n", "\r"} & set(str(path)):
+        raise AekitError(f"{path}: has a line break in its name, and paths are printed one a line; choose another name")
 
 
 def _make_folder(path: Path) -> None:

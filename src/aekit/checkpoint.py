@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aekit.artifacts import write_atomically
 from aekit.config import ModelConfig, from_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 if TYPE_CHECKING:
     import torch
@@ -33,10 +34,58 @@ if TYPE_CHECKING:
     from aekit.steps import Run
     from aekit.training import State
 
+Network = TypeVar("Network", bound="nn.Module")
+
 FORMAT = 1
 RESUME_SUFFIX = ".resume.safetensors"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 Header = dict[str, Any]
+
+
+# What a header is made of, for those who read it: {name: what}, "*" for all other names, [what] for lists, and [a, b]
+# for lists of two. An older aekit left some out, and a list of names says which may not be missing.
+_COUNT, _NUMBER, _MAYBE = int, (int, float), (int, float, type(None))
+_ROW = {"epoch": _COUNT, "split": str, **dict.fromkeys(("total", "reconstruction", "kl", "mse"), _MAYBE)}
+_METRIC = {"target": str, "model": str, "split": str, "mae": _MAYBE}
+_INTERVAL = {"model": str, "target": str, "half_width": _NUMBER, "coverage": _NUMBER}
+_PARTS: dict[str, Any] = {
+    "aekit": str,
+    "model": {"kind": str, "*": object},
+    "data": {
+        "name": str,
+        "shape": [_COUNT],
+        "splits": {"*": {"n": _COUNT, "fingerprint": str, "*": object}},
+        "people": _COUNT,
+        "n_bins": _COUNT,
+        "*": object,
+    },
+    "train": {"*": object},
+    "ran_on": {"*": (str, int)},
+    "result": {
+        "parameters": _COUNT,
+        "epoch": _COUNT,
+        "test": {"split": str, "*": _MAYBE},
+        "history": [(_ROW, {"*": _MAYBE})],
+        "judged": str,
+        "metrics": [(_METRIC, {"mae_low": _MAYBE, "mae_high": _MAYBE, "*": object})],
+        "conformal": [(_INTERVAL, {"*": object})],
+        "seen": {
+            **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},
+            "shapes": [[_COUNT]],
+            "intensity": [_NUMBER],
+            "intensity_distance": _NUMBER,
+        },
+        "*": object,
+    },
+    "members": [[(str, int)]],
+    "state": {
+        **dict.fromkeys(("epoch", "step", "best_epoch"), _COUNT),
+        "seconds": _NUMBER,
+        "best_total": _MAYBE,
+        "*": object,
+    },
+    "*": object,
+}
 
 
 class NotAModelError(AekitError):
@@ -86,9 +135,25 @@ def _parse_metadata(path: Path, text: object) -> Header:
         raise AekitError(
             f"{path}: has format {header['format']}, newer than {FORMAT}, which this aekit reads; install a newer aekit"
         )
-    if not all(isinstance(header.get(part), dict) for part in ("model", "data", "train")):
+    if not all(part in header for part in ("model", "data", "train")) or not _is_made_of(header, _PARTS):
         raise AekitError(f"{path}: its header is damaged; train it again")
     return header
+
+
+def _is_made_of(value: object, what: Any) -> bool:
+    """Return whether a value is made of what it should be, as ``_PARTS`` says it."""
+    if isinstance(what, dict):
+        others = what.get("*", object)
+        return isinstance(value, dict) and all(_is_made_of(one, what.get(key, others)) for key, one in value.items())
+    if isinstance(what, list):
+        whats = what if len(what) > 1 else what * len(value) if isinstance(value, list) else []
+        return isinstance(value, list) and len(value) == len(whats) and all(map(_is_made_of, value, whats))
+    if isinstance(what, tuple) and isinstance(what[0], dict):
+        needed, others = what
+        return isinstance(value, dict) and needed.keys() <= value.keys() and _is_made_of(value, {**others, **needed})
+    if isinstance(value, int) and what is not object:  # JSON's are of any length
+        return not isinstance(value, bool) and abs(value) < 2**63 and isinstance(value, what)
+    return isinstance(value, what)
 
 
 def _not_a_checkpoint(path: Path) -> AekitError:
@@ -112,10 +177,34 @@ def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
     shape = header["data"].get("shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
-    model = build_model(from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2]))
-    load_weights(model, read_tensors(path), path)
+    config, image_shape = from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2])
+    model = build_checked(lambda: build_model(config, image_shape), read_tensors(path), path)
     model.name = str(path)
     return model.to(device).eval(), header
+
+
+def build_checked(build: Callable[[], Network], weights: dict[str, torch.Tensor], path: Path) -> Network:
+    """Return a network with its weights in it.
+
+    It is built without memory first: a header may ask for a network of any size, a file has only the weights it has.
+
+    Raises:
+        AekitError: It cannot be built, or the weights are not the network's.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            _check_weights(build(), weights, path)
+    except AekitError as error:
+        if str(error).startswith(shown(path)):
+            raise
+        raise AekitError(f"{path}: its header is damaged ({error}); train it again") from error
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:  # torch's, of sizes that no tensor has
+        raise AekitError(f"{path}: its header is damaged; train it again") from error
+    model = build()
+    model.load_state_dict(weights)
+    return model
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -139,6 +228,11 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path)
     Raises:
         AekitError: They are not the model's, or not finite.
     """
+    _check_weights(model, weights, path)
+    model.load_state_dict(weights)
+
+
+def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
     own = model.state_dict()
     wrong = sorted(
         name
@@ -151,7 +245,6 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path)
     infinite = [name for name, value in weights.items() if not value.isfinite().all()]
     if infinite:
         raise AekitError(f"{path}: its weights are not finite ({infinite[0]}); train it again, with a lower --lr")
-    model.load_state_dict(weights)
 
 
 def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Header) -> Path:
@@ -219,6 +312,9 @@ def read_state(path: Path, run: Run) -> State:
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         run.noise.set_state(tensors["noise"])
+        terms = tensors["terms"]
+        if terms.ndim != 2 or terms.shape[1] != 3 or not 0 <= where["step"] <= len(terms) or where["epoch"] < 0:
+            raise ValueError("its losses do not fit its step")
         return State(
             epoch=where["epoch"],
             step=where["step"],

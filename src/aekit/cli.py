@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -169,4 +170,7 @@ def main() -> None:
     """Run the command line."""
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
+    for stream in (sys.stdin, sys.stdout):  # paths are bytes, of which not all are text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     app()

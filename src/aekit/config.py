@@ -10,7 +10,8 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aekit.errors import AekitError
 
@@ -306,10 +307,34 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str = "configuration
     unknown = sorted(set(values) - known)
     if unknown:
         raise AekitError(f"{source}: unknown setting {', '.join(unknown)}; it was written by another version of aekit")
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        if not _is_a(value, hints[name]):
+            raise AekitError(f"{source}: its header is damaged ({name} {value!r}); train it again")
     try:
         return cls(**values)
-    except (TypeError, AekitError) as error:
+    except AekitError as error:
         raise AekitError(f"{source}: {error}") from error
+    except TypeError as error:
+        raise AekitError(f"{source}: its header is damaged ({error}); train it again") from error
+
+
+def _is_a(value: object, hint: Any) -> bool:
+    """Return whether a value that was read from JSON is of a field's type; choices are checked by the field's class."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_is_a(value, one) for one in inner)
+    if kind is Literal:
+        return isinstance(value, str)
+    if kind is tuple:
+        hints = inner if inner[-1] is not ... else inner[:1] * len(value) if isinstance(value, (list, tuple)) else ()
+        is_row = isinstance(value, (list, tuple)) and len(value) == len(hints)
+        return is_row and all(map(_is_a, value, hints))  # type: ignore[call-overload]
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    if isinstance(value, int):  # JSON has whole numbers of any length, which no tensor has
+        return hint in (int, float) and abs(value) < 2**63
+    return isinstance(value, hint)
 
 
 def default_data_root() -> Path:

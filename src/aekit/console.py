@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aekit.artifacts import refuse_line_break
 from aekit.config import process_rank
+from aekit.errors import AekitError, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +47,10 @@ class Console:
         """Print the path of a main artifact on stdout, or with ``json`` an object of it and the values."""
         if process_rank() > 0:  # of several processes that share a run, the first one speaks
             return
+        refuse_line_break(path)
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)
+        if sys.stdout.isatty():  # for the next command paths are bytes; a terminal would obey them, as ls knows
+            line = shown(line)
         print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
 
     def message(self, text: str) -> None:
@@ -69,13 +74,14 @@ class Console:
 
         table = Table(box=box.SIMPLE_HEAD)
         for number, column in enumerate(columns):
-            table.add_column(escape(column), justify="right" if number else "left")
+            table.add_column(escape(shown(column)), justify="right" if number else "left")
         for row in rows:
-            table.add_row(*(escape(_cell(value)) for value in row))
+            table.add_row(*(escape(shown(_cell(value))) for value in row))
         console = stderr_console()
         if not console.is_terminal:
             console.width = LOG_WIDTH
-        console.print(title, style="bold", markup=False, highlight=False)  # a table's own title is as narrow as it
+        # A table's own title is as narrow as it.
+        console.print(shown(title), style="bold", markup=False, highlight=False)
         console.print(table)
 
     @property
@@ -97,9 +103,28 @@ def say(text: str) -> None:
     """
     if process_rank() > 0:
         return
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     with contextlib.suppress(OSError, ValueError):
-        print(shown, file=sys.stderr, flush=True)  # noqa: T201
+        print(shown(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def with_stdin(arguments: list[str]) -> list[str]:
+    """Return the paths that were given, with those on stdin, one a line, for each ``-``.
+
+    Raises:
+        AekitError: One of them is no path that there could be: too long, or with a NUL byte, as in a file of bytes.
+    """
+    texts: list[str] = []
+    for argument in arguments:
+        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    for text in texts:
+        try:
+            os.lstat(text)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # which is said by those who need it
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
+    return texts
 
 
 def stderr_console() -> RichConsole:
@@ -132,9 +157,9 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=stderr_console(),
                 transient=True,
@@ -169,7 +194,7 @@ class TrainingProgress:
         if self._bar is None:
             self._console.message(text)
         else:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(shown(text), highlight=False, markup=False)
 
     def on_step(self, step: Step) -> None:
         """Show epoch, loss, images/s and the time left of the whole run."""
@@ -194,6 +219,7 @@ class TrainingProgress:
         self.say(text)
 
     def _show(self, what: str, done: int, total: int, detail: str) -> None:
+        what = shown(what)
         if self._task is None or what != self._what:
             if self._task is not None:
                 self._bar.remove_task(self._task)
@@ -257,7 +283,7 @@ class GridProgress:
         if self._live is None:
             self._console.message(text)
         else:
-            self._live.console.print(text, highlight=False, markup=False)
+            self._live.console.print(shown(text), highlight=False, markup=False)
 
     def _show(self) -> None:
         if not self._console.is_live:
@@ -272,6 +298,7 @@ class GridProgress:
 
     def _table(self) -> Any:
         from rich import box
+        from rich.markup import escape
         from rich.table import Table
 
         n_failed = sum(bool(outcome.error) for outcome in self._ended)
@@ -286,7 +313,8 @@ class GridProgress:
         for column, side in (("cell", "left"), ("epoch", "right"), ("loss", "right"), ("time left", "right")):
             table.add_column(column, justify=side)  # type: ignore[arg-type]
         for label, at in self._running.items():
-            table.add_row(label, f"{at.epoch}/{at.n_epochs}", f"{at.loss:.5g}", f"{at.seconds_left:.0f} s")
+            cells = f"{at.epoch}/{at.n_epochs}", f"{at.loss:.5g}", f"{at.seconds_left:.0f} s"
+            table.add_row(escape(shown(label)), *cells)
         return table
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_MESSAGE = 4000  # characters: a damaged table may have a heading of megabytes
+
 
 class AekitError(Exception):
     """A failure that the user can mend, said in one line.
 
     The message reads ``"<path or option>: <what is wrong>; <what to do>"``. The command line prints it on stderr and
     ends with exit code 1; anything else that escapes is a bug and shows its traceback.
+
+    Whatever of a file's content or name stands in the message, it is one line that a terminal can show: control
+    characters are escaped, and the middle of a message that is too long is left out.
     """
+
+    def __init__(self, message: str) -> None:
+        text = shown(message)
+        if len(text) > MAX_MESSAGE:
+            text = f"{text[: MAX_MESSAGE // 2]} ... {text[-MAX_MESSAGE // 4 :]}"
+        super().__init__(text)
 
 
 class Stopped(Exception):
@@ -28,3 +39,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     spelled = {choice.lower(): choice for choice in choices}
     matches = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
     return f"; did you mean '{spelled[matches[0]]}'?" if matches else ""
+
+
+def shown(text: object) -> str:
+    """Return a name or path as it can be printed: control and undecodable characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

@@ -352,6 +352,14 @@ def _row(outcome: Outcome, settings: dict[str, Any]) -> dict[str, Any]:
     row["active_units"] = kept.get("val", kept.get("test", {})).get("active_units")
     history = outcome.cell.path.with_suffix(".csv")
     is_there = outcome.header is not None and history.exists()
-    row["seconds"] = float(pd.read_csv(history)["seconds"].sum()) if is_there else None
+    row["seconds"] = _seconds(history) if is_there else None
     row["path"] = str(outcome.cell.path) if outcome.header else None
     return row
+
+
+def _seconds(history: Path) -> float | None:
+    """Return how long a run took, or None if its history is damaged: no reason to lose a grid's results."""
+    try:
+        return float(pd.to_numeric(pd.read_csv(history)["seconds"]).sum())
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
+        return None

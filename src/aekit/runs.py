@@ -252,8 +252,11 @@ def finished_run(config: RunConfig, output: Path) -> Header | None:
         return None
     header = read_header(output)
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
-    channels, height, width = header["data"].get("shape", (0, 0, 0))
-    wanted = fill_defaults(config, n_images=n_images, image_shape=(channels, height, width))
+    shape = header["data"].get("shape", (0, 0, 0))
+    needed = {"test", "history", "epoch", "parameters"} if header["model"].get("kind") != "brain" else set()
+    if n_images < 1 or len(shape) != 3 or not needed <= header.get("result", {}).keys():
+        raise AekitError(f"{output}: its header is damaged; train it again with --overwrite")
+    wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
     refuse_other_run(output, to_dict(_recorded(wanted)), header)
     return header
 

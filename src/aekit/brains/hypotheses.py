@@ -18,6 +18,7 @@ from aekit.artifacts import write_csv, write_png
 from aekit.brains.predictions import AGE
 from aekit.brains.runs import FinishedBrains
 from aekit.config import BrainArch, BrainConfig, Target
+from aekit.errors import AekitError
 from aekit.figures.regression import plot_hypotheses
 
 # Each takes over what the one before it changed.
@@ -102,9 +103,13 @@ def _compare(runs: dict[str, FinishedBrains]) -> pd.DataFrame:
 
 
 def _read_ages(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path.with_suffix(".predictions.csv"), dtype={"participant_id": str}, keep_default_na=False)
-    ages = table[table["target"] == AGE]
-    return ages.astype({"truth": float, "prediction": float})
+    predictions = path.with_suffix(".predictions.csv")
+    try:
+        table = pd.read_csv(predictions, dtype={"participant_id": str}, keep_default_na=False)
+        ages = table.loc[table["target"] == AGE, ["participant_id", "split", "model", "truth", "prediction"]]
+        return ages.astype({"truth": float, "prediction": float})
+    except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:
+        raise AekitError(f"{predictions}: cannot be read or is damaged; train again with --overwrite") from error
 
 
 def _against_base(predictions: dict[str, pd.DataFrame], name: str, model: str, split: str) -> dict[str, float]:

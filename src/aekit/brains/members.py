@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from aekit.brains.training import (
     start_seed,
     train_stage,
 )
-from aekit.checkpoint import Header, load_weights, read_header, read_tensors, write_checkpoint
+from aekit.checkpoint import Header, build_checked, read_header, read_tensors, write_checkpoint
 from aekit.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, from_dict
 from aekit.errors import AekitError
 from aekit.models.brain import Norms
@@ -228,9 +229,9 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:
             prefix = f"{fold}.{seed}.{stage}."
-            network = build_network(stage, config, _empty_norms(config, n_bins), n_bins)
             weights = {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
-            load_weights(network, weights, path)
+            build = partial(_build_empty, stage, config, n_bins)
+            network = build_checked(build, weights, path)
             network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             own[stage] = network.eval()
     return ensemble, config, header
@@ -265,6 +266,10 @@ def read_brain_config(path: Path, header: Header) -> BrainConfig:
         data=from_dict(CohortConfig, known, source),
         train=from_dict(BrainTrainConfig, header["train"], source),
     )
+
+
+def _build_empty(stage: Stage, config: BrainConfig, n_bins: int) -> nn.Module:
+    return build_network(stage, config, _empty_norms(config, n_bins), n_bins)
 
 
 def _empty_norms(config: BrainConfig, n_bins: int) -> Norms:

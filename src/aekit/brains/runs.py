@@ -186,7 +186,11 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
     header = read_header(output)
     refuse_other_run(output, to_dict(config), header)
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
-    return FinishedBrains(output, header, pd.DataFrame(header["result"]["metrics"]).astype(numbers))
+    try:
+        metrics = pd.DataFrame(header["result"]["metrics"]).astype(numbers)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise AekitError(f"{output}: its header is damaged; train it again with --overwrite") from error
+    return FinishedBrains(output, header, metrics)
 
 
 def _seeds(config: BrainConfig) -> range:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,7 +14,7 @@ import typer
 from aekit import completion, options
 from aekit.checkpoint import RESUME_SUFFIX, read_header
 from aekit.config import DataConfig, Split, from_dict
-from aekit.console import Console, TrainingProgress
+from aekit.console import Console, TrainingProgress, with_stdin
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -139,9 +138,7 @@ def read_paths(arguments: list[str], console: Console | None = None, *, any_kind
     Raises:
         AekitError: There is none, or one holds no autoencoder.
     """
-    texts: list[str] = []
-    for argument in arguments:
-        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    texts = with_stdin(arguments)
     if not texts:
         raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
     given = [Path(text) for text in texts]
@@ -394,6 +391,13 @@ class Images:
 
 
 def data_config(header: dict[str, Any], source: str) -> DataConfig:
-    """Return the configuration of a checkpoint's data."""
+    """Return the configuration of a checkpoint's data.
+
+    Raises:
+        AekitError: It is damaged, or names a place on this machine by an absolute path, which aekit never records.
+    """
     known = {field.name for field in fields(DataConfig)}
-    return from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
+    config = from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
+    if Path(config.name).is_absolute():
+        raise AekitError(f"{source}: names its images by an absolute path, {config.name}; give them with --data")
+    return config

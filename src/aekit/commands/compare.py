@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 from aekit import completion, options
 from aekit.commands import grid_options
-from aekit.console import LOG_WIDTH, Console, stderr_console
+from aekit.console import LOG_WIDTH, Console, stderr_console, with_stdin
 from aekit.errors import AekitError, nearest
 
 if TYPE_CHECKING:
@@ -123,9 +122,7 @@ def compare(
 
 
 def _paths(arguments: list[str]) -> list[Path]:
-    texts: list[str] = []
-    for argument in arguments:
-        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    texts = with_stdin(arguments)
     if not texts:
         raise AekitError("-: no path came on stdin; the command before it made nothing, or give a table's path")
     return list(dict.fromkeys(Path(text) for text in texts))

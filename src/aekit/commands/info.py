@@ -51,12 +51,14 @@ def _describe(path: Path, header: dict[str, Any]) -> list[str]:
 def _brain_sections(header: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
     """Return what differs for networks that read brains: members, errors with intervals, and what they have seen."""
     members = header.get("members", [])
-    stages = ", ".join(members[0][2:]) if members else ""
+    stages = ", ".join(map(str, members[0][2:])) if members else ""
     judged = result.get("judged", "?")
     errors = [
         f"{row['model']} {row['mae']:.3g}{_interval(row)} {'years' if row['target'] == 'age_years' else row['target']}"
         for row in result.get("metrics", [])
-        if row.get("split") == judged and row.get("model") in ("volumes", "chain", "direct")
+        if row["mae"] is not None  # of a prediction that is not finite
+        and row["split"] == judged
+        and row["model"] in ("volumes", "chain", "direct")
     ]
     seen = result.get("seen", {})
     ranges = [(key, *seen[key]) for key in ("age_years", "brain_ml", "spacing_mm") if key in seen]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from aekit import completion, options
 from aekit.commands.checkpoints import choose_target
 from aekit.commands.cohort_options import SkipBad, VoxelSize
-from aekit.console import Console, TrainingProgress
+from aekit.console import Console, TrainingProgress, with_stdin
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def mri_predict(
     ensemble, config, header = read_ensemble(checkpoint, chosen)
     if "result" not in header or "state" in header:
         raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
+    if "seen" not in header["result"]:
+        raise AekitError(f"{checkpoint}: its header is damaged; train it again")
     refuse_unwritable(target)
     with TrainingProgress(console) as progress:
         prepared = prepare_volumes(
@@ -121,9 +122,7 @@ def _list_paths(arguments: list[str]) -> list[Path]:
     """
     from aekit.data.volumes import list_volumes
 
-    texts: list[str] = []
-    for argument in arguments:
-        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    texts = with_stdin(arguments)
     paths: dict[Path, Path] = {}
     for path in map(Path, texts):
         if not path.exists():

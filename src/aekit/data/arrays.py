@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.config import DataConfig, Split
+from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.data.files import readable
-from aekit.data.idx import MAX_DEFLATE_RATIO
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.pixels import Pixels, fit_array
 from aekit.data.splits import Progress, check_not_empty, official_rows, shown, train_val_test
@@ -31,11 +28,6 @@ _IMAGES = ("images", "x", "data")
 _LABELS = ("labels", "y")
 _OFFICIAL = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))  # as in Keras' mnist.npz, or in words
 _BLOCK_VALUES = 4 << 20  # that are checked and converted at a time
-# What numpy and zipfile raise on damaged files; numpy parses the header of an array as Python text.
-_DAMAGE = (
-    OSError, ValueError, TypeError, EOFError, SyntaxError, OverflowError, LookupError, RuntimeError, MemoryError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ def _open(path: Path) -> Mapping[str, Load]:
     with readable(path):
         path.open("rb").close()
     if path.suffix == ".npy":
-        return {"images": lambda: np.lib.format.open_memmap(path, mode="r")}
+        return {"images": lambda: map_npy(path)}
     if path.suffix == ".npz":
         return _open_npz(path)
     return _open_safetensors(path)
@@ -129,7 +121,7 @@ def _open_npz(path: Path) -> Mapping[str, Load]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): loader(name) for name in archive.namelist() if name.endswith(".npy")}
-    except _DAMAGE as error:
+    except NPY_DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -137,7 +129,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     # The sizes in an archive and in a header are claims; they must agree, and be possible, before memory is taken.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{info.filename} is packed in a way that numpy does not write")
-    if info.file_size > MAX_DEFLATE_RATIO * info.compress_size + 1024:
+    if is_bomb(info.file_size, info.compress_size):
         raise ValueError(f"{info.filename} claims {info.file_size:,} bytes, more than it can hold")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
@@ -190,7 +182,7 @@ def _checked(path: Path, load: Load) -> Array:
     """Return an array of numbers, or say what else there is."""
     try:
         array = load()
-    except _DAMAGE as error:
+    except NPY_DAMAGE as error:
         raise _damaged(path, error) from error
     if array.dtype.kind not in "buif":
         raise AekitError(f"{shown(path)}: holds {array.dtype} where numbers belong; store uint8, or floats in [0, 1]")

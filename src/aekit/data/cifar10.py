@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def _from_binary(path: Path, data: bytes) -> tuple[Pixels, Indices]:
 
 def _from_pickle(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     try:
+        _refuse_claims(data)
         batch = _Unpickler(data).load()
     except _PICKLE_DAMAGE as error:
         raise _damaged(path, f"it is no batch of CIFAR-10 ({shown(' '.join(str(error).split()))})") from error
@@ -107,6 +109,14 @@ def _from_pickle(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     if pixels.shape != (len(labels), _N_VALUES) or len(pixels.values) != len(labels) * _N_VALUES:
         raise _damaged(path, f"it holds {len(pixels.values):,} bytes for {len(labels):,} images")
     return np.frombuffer(pixels.values, np.uint8).reshape(-1, _N_VALUES), np.array(labels, np.int64)
+
+
+def _refuse_claims(data: bytes) -> None:
+    """Refuse what makes the unpickler take memory before it has looked: lengths and places that are not there."""
+    # Of the claims in a pickle pickletools itself refuses lengths beyond the end of the data.
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(data):
+            raise pickle.UnpicklingError("it keeps more than it holds")
 
 
 _PICKLE_DAMAGE = (
@@ -142,28 +152,31 @@ def _build_array(*_: object) -> _PickledArray:
     return _PickledArray()
 
 
-def _encode(text: object, encoding: object = "latin1") -> bytes:
-    # How Python 3 writes bytes into a pickle that Python 2 can read.
-    if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("it encodes something other than bytes")
-    return text.encode("latin1")
-
-
 # The only names that a batch may mention, and what stands in for them. Nothing is looked up, so nothing can be run.
 _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _build_array,
     ("numpy._core.multiarray", "_reconstruct"): _build_array,
     ("numpy", "ndarray"): _PickledArray,
     ("numpy", "dtype"): _PickledType,
-    ("_codecs", "encode"): _encode,
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="bytes")
+        self._n_left = len(data)
+
+    def _encode(self, text: object, encoding: object = "latin1") -> bytes:
+        # How Python 3 writes bytes into a pickle that Python 2 can read. In all they are no more than the pickle has,
+        # or one text that is encoded again and again would fill the memory.
+        if not isinstance(text, str) or encoding != "latin1" or len(text) > self._n_left:
+            raise pickle.UnpicklingError("it encodes something other than its bytes")
+        self._n_left -= len(text)
+        return text.encode("latin1")
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
         try:
             return _STAND_INS[module, name]
         except KeyError:

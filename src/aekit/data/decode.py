@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import logging
 import struct
@@ -9,8 +11,9 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
+from aekit.data.damage import is_bomb
 from aekit.data.pixels import Pixels, fit
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
@@ -31,11 +34,16 @@ _LEFT_OVER = 2
 # What PIL's plugins raise on damaged files, besides its own classes, which derive from OSError.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error,
-    Image.DecompressionBombError,
+    Image.DecompressionBombError, AssertionError,
 )  # fmt: skip
 
 # PIL logs what it also raises; without a handler that would go to stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# libtiff prints on stderr what PIL raises, and PIL has no switch for it. Where the library cannot be reached it does.
+with contextlib.suppress(OSError, AttributeError):
+    _libtiff = ctypes.CDLL(_imaging.__file__)
+    _libtiff.TIFFSetErrorHandler(None)
+    _libtiff.TIFFSetWarningHandler(None)
 
 
 class BadImage(Exception):
@@ -102,6 +110,8 @@ def _open(data: bytes) -> Image.Image:
     # PIL only warns up to twice its limit; a data set has no business there.
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise BadImage(f"{image.width}x{image.height} pixels are more than is safe to decode")
+    if is_bomb(image.width * image.height * len(image.getbands()), len(data)):
+        raise BadImage(f"{image.width}x{image.height} pixels are more than a file of {len(data):,} bytes holds")
     return image
 
 

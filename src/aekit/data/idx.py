@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aekit.data.damage import is_bomb
 from aekit.data.splits import shown
 from aekit.errors import AekitError
-
-MAX_DEFLATE_RATIO = 1032  # zlib cannot pack more tightly, says its technical note
 
 
 def read_idx(path: Path, *, n_dimensions: int) -> npt.NDArray[np.uint8]:
@@ -32,13 +31,13 @@ def read_idx(path: Path, *, n_dimensions: int) -> npt.NDArray[np.uint8]:
     try:
         with path.open("rb") as raw:
             is_packed = raw.read(2) == b"\x1f\x8b"
-            most = path.stat().st_size * (MAX_DEFLATE_RATIO if is_packed else 1)
+            n_bytes = path.stat().st_size
             raw.seek(0)
             with gzip.GzipFile(fileobj=raw) if is_packed else raw as file:
                 head = file.read(4 + 4 * n_dimensions)
                 shape = _shape(path, head, n_dimensions)
                 n_values = int(np.prod(shape, dtype=object))
-                if n_values > most:
+                if is_bomb(n_values, n_bytes) if is_packed else n_values > n_bytes:
                     raise _damaged(path, f"its header claims {n_values:,} values, more than the file can hold")
                 values = file.read(n_values + 1)  # one more: a file that is too long is not what it says either
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

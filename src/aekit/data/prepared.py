@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from aekit.config import cache_folder
+from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.files import Block, Job, Shape, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
 from aekit.data.partial import open_partial
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
-from aekit.data.store import PARTIAL, known_key, remember_key, remove_stale, shortcut_key, written_whole
+from aekit.data.store import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key, written_whole
 from aekit.errors import AekitError
 
 _FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
@@ -105,14 +106,16 @@ def _open(folder: Path, key: str) -> Prepared | None:
     pixels = folder / f"{key}.npy"
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
-        store = np.load(pixels, mmap_mode="r", allow_pickle=False)
+        store = map_npy(pixels)
         if store.dtype != np.uint8 or list(store.shape) != about["shape"] or not store.flags.c_contiguous:
             return None
         if pixels.stat().st_size != store.offset + store.nbytes:
             return None
+        if not is_digest(about["fingerprint"]):
+            return None
         bad = {int(row): str(reason) for row, reason in about["bad"].items()}
-        return Prepared(store.view(np.ndarray), str(about["fingerprint"]), bad)
-    except (OSError, ValueError, EOFError, LookupError, AttributeError, TypeError):
+        return Prepared(store.view(np.ndarray), about["fingerprint"], bad)
+    except NPY_DAMAGE:
         return None
 
 
@@ -181,8 +184,11 @@ def _blocks(entries: Sequence[dict[str, Any]], n_rows: int) -> list[Block]:
     """Return the blocks that a record tells of, as far as they follow each other."""
     blocks: list[Block] = []
     for entry in entries:
-        bad = {int(row): str(reason) for row, reason in entry["bad"].items()}
-        block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad)
+        try:
+            bad = {int(row): str(reason) for row, reason in entry["bad"].items()}
+            block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad)
+        except (LookupError, AttributeError, TypeError, ValueError):  # a damaged line; what is behind it is done again
+            break
         if block.start != (blocks[-1].stop if blocks else 0) or block.stop > n_rows:
             break
         blocks.append(block)

@@ -9,6 +9,7 @@ import numpy as np
 from aekit.config import DataConfig, Split
 from aekit.data.image_set import Indices, split_indices
 from aekit.errors import AekitError
+from aekit.errors import shown as shown  # what readers say of names and paths
 
 # Called with what is being done, how much of it is done, and the total (0 if unknown).
 Progress = Callable[[str, int, int], None]
@@ -60,11 +61,6 @@ def check_not_empty(n_images: int, split: Split, config: DataConfig) -> None:
     if n_images == 0:
         mend = "use a larger --val or more images" if split == "val" else "more images are needed"
         raise AekitError(f"--data {shown(config.name)}: too few images, none is left for the {split} split; {mend}")
-
-
-def shown(text: object) -> str:
-    """Return a name or path as it can be printed: control and undecodable characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
 def _limited(rows: Indices, config: DataConfig) -> Indices:

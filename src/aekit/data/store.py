@@ -53,9 +53,14 @@ def known_key(folder: Path, shortcut: str) -> str:
     """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         key = (folder / f"{shortcut}.key").read_text("ascii")
-        if re.fullmatch("[0-9a-f]{64}", key):
+        if is_digest(key):
             return key
     return ""
+
+
+def is_digest(value: object) -> bool:
+    """Return whether a value from a file is a SHA-256 in hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def remember_key(folder: Path, shortcut: str, *, key: str) -> None:

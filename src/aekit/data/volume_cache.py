@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.config import cache_folder
 from aekit.data.bias_field import fit_bias_field
+from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.splits import Progress, shown
 from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
 from aekit.data.volumes import (
@@ -347,15 +348,21 @@ def _open(folder: Path, key: str) -> PreparedVolumes | None:
     path = folder / f"{key}.npy"
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
-        numbers = np.load(folder / f"{key}.rows.npy", allow_pickle=False)
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Mapped, as all claims of a header: numpy would take memory for them before it looks whether they are there.
+        numbers = map_npy(folder / f"{key}.rows.npy")
+        images = map_npy(path)
         shape = tuple(about["shape"])
         if images.dtype != np.float16 or images.shape != shape or not images.flags.c_contiguous:
             return None
         if path.stat().st_size != images.offset + images.nbytes or numbers.shape != (shape[0], _N_NUMBERS):
             return None
-        return _prepared(images.view(np.ndarray), numbers, about)
-    except (OSError, ValueError, EOFError, LookupError, AttributeError, TypeError):
+        if numbers.dtype != np.float64 or not np.all(np.abs(numbers) <= np.finfo(np.float32).max):
+            return None
+        found = _prepared(images.view(np.ndarray), numbers.view(np.ndarray), about)
+        rows = {*found.warnings, *found.bad}
+        is_whole = len(found.shapes) == len(found.digests) == shape[0] and rows <= set(range(shape[0]))
+        return found if is_whole else None
+    except NPY_DAMAGE:
         return None
 
 
@@ -366,8 +373,8 @@ def _prepared(images: Halves, numbers: Floats, about: dict[str, Any]) -> Prepare
         brain_ml=numbers[:, N_BINS].copy(),
         scale=numbers[:, N_BINS + 1].copy(),
         spacing_mm=numbers[:, N_BINS + 2 :].copy(),
-        shapes=[cast(Triple, tuple(shape)) for shape in about["shapes"]],
-        warnings={int(row): tuple(texts) for row, texts in about["warnings"].items()},
+        shapes=[cast(Triple, tuple(map(int, shape))) for shape in about["shapes"]],
+        warnings={int(row): tuple(map(str, texts)) for row, texts in about["warnings"].items()},
         fingerprint=str(about["fingerprint"]),
         digests=[str(digest) for digest in about["digests"]],
         bad={int(row): str(reason) for row, reason in about["bad"].items()},

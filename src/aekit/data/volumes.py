@@ -27,6 +27,7 @@ from nibabel.spatialimages import HeaderDataError
 from scipy import ndimage
 
 from aekit.config import count_cores
+from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.data.splits import Progress, shown
 from aekit.errors import AekitError
 
@@ -344,6 +345,8 @@ def _unpack(content: bytes) -> tuple[bytes, Any]:
     if n_voxels * max(dtype.itemsize, 4) > MAX_BYTES:  # float32 is what they become
         raise BadVolume(f"its header promises {n_voxels:,} voxels, more than the 2 GB that are read")
     expected = _first_byte(header) + n_voxels * dtype.itemsize
+    if is_packed and is_bomb(expected, len(content)):
+        raise BadVolume(f"its header promises {n_voxels:,} voxels, more than a file of {len(content):,} bytes holds")
     body = _gunzip(content, expected + _TRAILING_BYTES + 1) if is_packed else content
     if len(body) > expected + _TRAILING_BYTES:
         raise BadVolume("it holds more than its header promises")
@@ -453,6 +456,7 @@ def _voxels(header: Any, body: bytes, shape: Triple, warnings: list[str]) -> npt
         return voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # voxels of 1e30 mm, which are refused by name
 def _affine(header: Any, warnings: list[str]) -> Affine:
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     try:
@@ -501,8 +505,8 @@ def _decode_npy(path: Path, spacing_mm: float | None) -> Volume:
         raise BadVolume(_not_known(start, "it is no .npy file"))
     try:
         # Mapped, so that a header that promises more than there is cannot reserve memory.
-        voxels = np.asarray(np.lib.format.open_memmap(path, mode="r"))
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+        voxels = np.asarray(map_npy(path))
+    except NPY_DAMAGE as error:
         what = "it holds Python objects" if "object" in str(error) else "it is cut short or damaged"
         raise BadVolume(what) from error
     while voxels.ndim > 3 and voxels.shape[-1] == 1:

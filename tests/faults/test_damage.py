@@ -1,0 +1,151 @@
+"""What the search for damage found, by name."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aekit.brains.hypotheses import _read_ages
+from aekit.checkpoint import read_header, read_tensors, write_checkpoint
+from aekit.config import ModelConfig, RunConfig, from_dict
+from aekit.data import decode
+from aekit.data.damage import FREE_BYTES, is_bomb, map_npy
+from aekit.data.prepared import _blocks
+from aekit.data.store import is_digest
+from aekit.data.volumes import read_volume
+from aekit.errors import AekitError
+from aekit.grid import _row
+from aekit.runs import finished_run
+
+EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody
+OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"
+
+
+def _with(path: Path, folder: Path, part: str, **changes: object) -> Path:
+    header = read_header(path)
+    header[part] = {**header[part], **changes}
+    return write_checkpoint(folder / "x.safetensors", read_tensors(path), header)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("data", {"splits": 1.5}),
+        ("data", {"splits": {"train": "x"}}),
+        ("data", {"shape": "1x8x8"}),
+        ("data", {"shape": [1, 8, 10**400]}),
+        ("data", {"name": None}),
+        ("ran_on", {"device": [1]}),
+        ("result", {"parameters": "many"}),
+        ("result", {"parameters": True}),
+        ("result", {"test": [1]}),
+        ("result", {"history": [{"epoch": 1}]}),
+        ("result", {"metrics": [{"model": "chain"}]}),
+        ("result", {"seen": {"age_years": [20.0]}}),
+        ("result", {"conformal": [{"model": "chain", "target": "age_years", "half_width": "x", "coverage": 0.9}]}),
+    ],
+)
+def test_a_header_whose_parts_are_something_else_is_refused_where_it_is_read(vae_checkpoint, tmp_path, part, changes):
+    with pytest.raises(AekitError, match=r"x\.safetensors: its header is damaged; train it again"):
+        read_header(_with(vae_checkpoint, tmp_path, part, **changes))
+
+
+def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path):
+    path = _with(vae_checkpoint, tmp_path, "result", another={"deep": [None, "x"]})
+    assert read_header(path)["result"]["another"] == {"deep": [None, "x"]}
+
+
+def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoint, tmp_path):
+    header = read_header(vae_checkpoint)
+    del header["result"]["test"]
+    path = write_checkpoint(tmp_path / "x.safetensors", read_tensors(vae_checkpoint), header)
+    with pytest.raises(AekitError, match="header is damaged"):
+        finished_run(RunConfig(), path)
+
+
+@pytest.mark.parametrize("values", [{"latent": "2"}, {"latent": [2]}, {"latent": 2.5}, {"latent": True}, {"kind": {}}])
+def test_settings_of_another_type_are_refused_with_their_source(values):
+    with pytest.raises(AekitError, match=r"^x: .*; "):
+        from_dict(ModelConfig, values, "x")
+
+
+def test_whole_numbers_are_taken_where_numbers_belong_and_lists_where_pairs_do():
+    assert from_dict(ModelConfig, {"latent": 3, "layers": None}).latent == 3
+
+
+@pytest.mark.parametrize("text", ["", "epoch\n1\n", "seconds\nx\n", 'seconds\n"1', "seconds\n1\n1,2,3\n"])
+def test_a_damaged_history_leaves_a_grid_without_a_time(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    cell = SimpleNamespace(path=tmp_path / "x.safetensors")
+    assert _row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})["seconds"] is None
+
+
+@pytest.mark.parametrize("text", ["", "target\nage_years\n", 'a\n"', EMPTY])
+def test_damaged_predictions_are_refused_unless_they_are_only_empty(tmp_path, text):
+    (tmp_path / "x.predictions.csv").write_text(text)
+    if text.endswith("prediction\n"):
+        assert len(_read_ages(tmp_path / "x.safetensors")) == 0
+    else:
+        with pytest.raises(AekitError, match=r"x\.predictions\.csv: cannot be read or is damaged"):
+            _read_ages(tmp_path / "x.safetensors")
+
+
+def test_blocks_behind_a_damaged_line_of_a_record_are_done_again():
+    good = {"start": 0, "digests": "ab" * 32, "bad": {}}
+    for line in (5, None, {}, {**good, "digests": "x"}, {**good, "bad": []}, {**good, "start": "1"}):
+        assert [block.start for block in _blocks([good, line, {**good, "start": 1}], 9)] == [0]
+
+
+def test_what_stands_in_the_cache_as_a_digest_is_one():
+    assert is_digest("0" * 64)
+    assert not any(map(is_digest, ("0" * 63, "\ud800" * 64, "0" * 64 + "\n", 0, None)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of PIL, which aekit.data.prepared turns off for the whole reading
+@pytest.mark.parametrize("compression", ["group4", "jpeg", "tiff_lzw"])
+def test_a_damaged_tiff_is_refused_and_libtiff_prints_nothing(compression, capfd):
+    file = io.BytesIO()
+    mode = "1" if compression == "group4" else "RGB"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file, "TIFF", compression=compression)
+    data = file.getvalue()
+    n_bad = 0
+    for at in range(8, len(data), max(1, len(data) // 200)):
+        try:
+            decode.decode(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :], channels=1, size=None)
+        except decode.BadImage:
+            n_bad += 1
+    assert n_bad > 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_claim_is_held_against_the_size_of_the_file():
+    assert not is_bomb(FREE_BYTES, 10)
+    assert is_bomb(FREE_BYTES + 1, 10)
+    assert not is_bomb(200 << 20, 1 << 20)
+    assert is_bomb(1 << 30, 1 << 20)
+
+
+def test_a_header_of_four_gigabytes_takes_no_memory(tmp_path):
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100))
+    with pytest.raises(ValueError, match="ends within its header"):
+        map_npy(path)
+
+
+@pytest.mark.parametrize("text", ["(", "{'descr': (", "(" * 500, OBJECTS])
+def test_a_volume_whose_header_is_no_header_is_refused(tmp_path, text):
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(100))
+    with pytest.raises(AekitError, match=r"x\.npy: it (is cut short|holds Python objects)"):
+        read_volume(path)
+
+
+def test_json_that_says_nothing_is_no_record():
+    assert _blocks([json.loads("[]"), json.loads("1e400")], 3) == []

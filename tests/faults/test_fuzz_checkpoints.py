@@ -1,0 +1,205 @@
+"""Damaged checkpoints, states of unfinished runs, and what commands make of a header that is strange."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fuzzing import Target, expect_clean, fuzz, raw, record_counts, replay, safetensors_header
+
+from aekit import runs
+from aekit.brains.members import Ensemble, _empty_norms, read_ensemble, write_ensemble
+from aekit.brains.runs import _finished as finished_brains
+from aekit.brains.training import build_network
+from aekit.checkpoint import read_header, read_model, read_state, resume_path
+from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
+from aekit.commands.info import _describe
+from aekit.commands.report_files import read_results
+from aekit.commands.report_page import build_sections
+from aekit.config import (
+    BrainConfig,
+    BrainModelConfig,
+    BrainTrainConfig,
+    CohortConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    to_dict,
+)
+from aekit.device import ThreadTeam
+from aekit.distributed import Group
+from aekit.errors import AekitError, Stopped
+from aekit.figures.report import build_report
+from aekit.runs import Machine, Reporting, _header, build_model, fill_defaults, finished_run, read_splits
+from aekit.training import Hooks, fit
+
+CPU = torch.device("cpu")
+CONFIG = RunConfig(
+    ModelConfig(arch="dense", latent=2, width=4, loss="gaussian"), DataConfig("digits", limit=20), TrainConfig(epochs=2)
+)
+
+
+@functools.cache
+def _folder() -> Path:
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-checkpoints-"))
+    asked = iter([None, 2])  # the second step is interrupted
+    reporting = Reporting(stop_signal=lambda: next(asked, 2))
+    for stops in (True, False):
+        try:
+            runs.train_run(
+                CONFIG,
+                folder / f"{'half' if stops else 'whole'}.safetensors",
+                Machine(folder, "cpu", 1),
+                overwrite=True,
+                resume=False,
+                reporting=reporting if stops else Reporting(),
+            )
+        except Stopped:
+            continue
+    return folder
+
+
+def _whole() -> bytes:
+    return (_folder() / "whole.safetensors").read_bytes()
+
+
+def _half() -> bytes:
+    return resume_path(_folder() / "half.safetensors").read_bytes()
+
+
+BRAIN = BrainConfig(
+    BrainModelConfig(arch="base", target="absolute"), CohortConfig(size=(6, 6, 6)), BrainTrainConfig(epochs=1, lr=1e-3)
+)
+
+
+@functools.cache
+def _brain() -> bytes:
+    config = BRAIN
+    torch.manual_seed(0)
+    stages = ("volumes", "age", "chain")
+    networks = {stage: build_network(stage, config, _empty_norms(config, 4), 4) for stage in stages}
+    header = json.loads(json.dumps(to_dict(config)))
+    header["data"] |= {
+        "shape": [6, 6, 6],
+        "n_bins": 4,
+        "people": 20,
+        "fingerprint": "f" * 64,
+        "splits": {"train": {"n": 16}, "test": {"n": 4}},
+    }
+    numbers = {"mae": 5.5, "mae_low": 4.0, "mae_high": None, "mse_z": 1.0, "r2": 0.5, "skill": 0.5}
+    header["ran_on"] = {"device": "cpu", "threads": 1, "precision": "fp32"}
+    header["result"] = {
+        "parameters": 10,
+        "judged": "test",
+        "metrics": [{"target": "age_years", "model": "chain", "split": "test", "n": 4, **numbers}],
+        "conformal": [
+            {"model": "chain", "target": "age_years", "half_width": 9.0, "coverage": 0.9, "wanted": 0.9, "n": 4}
+        ],
+        "seen": {
+            "age_years": [20.0, 80.0],
+            "brain_ml": [1000.0, 1500.0],
+            "spacing_mm": [1.0, 1.2],
+            "shapes": [[6, 6, 6]],
+            "intensity": [0.25, 0.5, 0.75, 1.0],
+            "intensity_distance": 0.1,
+        },
+    }
+    path = _folder() / "brain.safetensors"
+    return write_ensemble(path, Ensemble({(0, 0): networks}), header).read_bytes()
+
+
+def _ask(path: Path) -> None:
+    """Do with a header what commands do that load no weights."""
+    header = read_header(path)
+    _ = (
+        _describe(path, header),
+        json.dumps(header),
+        short_labels([path, path]),
+        refuse_mixed([path, path], ["test"], data=None),
+    )
+    data_config(header, str(path))
+    if header["model"].get("kind") != "brain":
+        finished_run(CONFIG, path)
+
+
+def _report(path: Path) -> None:
+    results = read_results([path.parent], output=path.parent / "report.html", max_rows=5, max_bytes=10**6)
+    page = build_report(build_sections(results, title="x", max_rows=5, max_mb=1), title="x", parameters={})
+    assert "<script>alert" not in page
+    if results.unreadable:
+        raise AekitError(f"{path}: {next(iter(results.unreadable.values()))}; named in the report")
+
+
+@functools.cache
+def _run() -> tuple[runs.Run, dict]:
+    sets = read_splits(CONFIG.data, _folder(), Reporting())
+    config = fill_defaults(CONFIG, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
+    model = build_model(config.model, sets["train"].image_shape)
+    run = runs._build_run(model, config, sets, CPU, torch.Generator(), ThreadTeam(1).__enter__(), Group())
+    return run, _header(config, sets, run, 1)
+
+
+def _resume(path: Path) -> None:
+    run, header = _run()
+    runs.refuse_other_run(path, header, read_header(path))
+    state = read_state(path, run)
+    try:
+        fit(run, state, Hooks())
+    except AekitError as error:  # of weights that are no numbers, which a training may come to by itself
+        raise AekitError(f"{path}: {error}") from error
+
+
+def _read_brain(path: Path) -> None:
+    _, _, header = read_ensemble(path, CPU)
+    _ = _describe(path, header)
+    finished_brains(BRAIN, path, overwrite=False, resume=True)
+
+
+def _target(name: str, honest: Callable[[], bytes], read: Callable[[Path], object], n_long: int) -> Target:
+    data = honest()
+    return Target(
+        name, "x.safetensors", [data], [raw(data), safetensors_header(data), safetensors_header(data)], read, n_long
+    )
+
+
+TARGETS = {
+    "header": lambda: _target("header", _whole, _ask, 6000),
+    "header-brain": lambda: _target("header-brain", _brain, _ask, 5000),
+    "header-report": lambda: _target("header-report", _whole, _report, 4000),
+    "header-brain-report": lambda: _target("header-brain-report", _brain, _report, 3000),
+    "model": lambda: _target("model", _whole, lambda path: read_model(path, CPU), 5000),
+    "state": lambda: _target("state", _half, _resume, 4000),
+    "brain": lambda: _target("brain", _brain, _read_brain, 3000),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_damaged_checkpoints_are_read_or_refused_in_one_line(name, tmp_path):
+    expect_clean(fuzz(TARGETS[name](), tmp_path, 20))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_checkpoints_that_failed_once_do_not_fail_again(name, tmp_path):
+    expect_clean(replay(TARGETS[name](), tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_more_damaged_checkpoints_are_read_or_refused_in_one_line(name, tmp_path):
+    expect_clean(fuzz(TARGETS[name](), tmp_path, 150))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", TARGETS)
+def test_thousands_of_damaged_checkpoints_are_read_or_refused_in_one_line(name, tmp_path, record):
+    target = TARGETS[name]()
+    counts = fuzz(target, tmp_path, target.n_long, derandomize=False)
+    record_counts(record, name, counts)
+    expect_clean(counts)

@@ -1,0 +1,211 @@
+"""Damaged tables and texts: cohorts, results, histories, JSON and pictures in a report, and lists of paths on stdin."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fuzzing import (
+    CELLS,
+    Target,
+    bent,
+    expect_clean,
+    fuzz,
+    json_text,
+    png_chunks,
+    raw,
+    record_counts,
+    replay,
+    table_cells,
+)
+
+from aekit.brains.hypotheses import _read_ages
+from aekit.commands.checkpoints import read_paths
+from aekit.commands.compare import _paths, compare
+from aekit.commands.mri_phantom import ABOUT, _read_about
+from aekit.commands.mri_predict import _list_paths
+from aekit.commands.report_files import read_results
+from aekit.commands.report_page import build_sections
+from aekit.data.cohort import read_cohort
+from aekit.data.cohort_files import match_files
+from aekit.errors import AekitError
+from aekit.figures.report import build_report
+from aekit.grid import _row
+
+COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
+sub-01\t34.5\tF\t612.3\t501.2\t301\tA\tsub-01_T1w.nii\t1
+sub-02\t71\tM\t598,1\t499.9\t305\tB\tvolumes/sub-02_T1w.nii\t1
+sub-03\t89+\tm\tn/a\t510\t299\tA\t../x.nii\t1
+"""
+TABLE = "beta,latent,seed,test_total,test_mse\n0.1,2,0,101.5,0.02\n0.1,2,1,102.5,0.03\n1,2,0,110.25,0.05\n"
+STUDY = "beta,latent,test_total\n0.1,2,100\n1,2,111\n"
+HISTORY = "epoch,split,total,seconds\n1,train,3.5,0.25\n1,test,3.25,0.125\n"
+PREDICTIONS = (
+    "participant_id,split,model,target,truth,prediction\n"
+    "01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
+)
+PHANTOM = {
+    "Name": "aekit mri-phantom",
+    "GeneratedBy": [{"Name": "aekit", "Parameters": {"n": 40, "size": 16, "seed": 0}}],
+}
+VALUES = {
+    "n": 3,
+    "mse": 0.25,
+    "mse_error": 0.5,
+    "parameters": {"a": {"b": [1, 2]}},
+    "rows": [{"x": 1, "y": "b"}, {"x": 2.5}],
+    "z": [[1]],
+}
+
+
+def _cohort(path: Path) -> None:
+    for skip_bad in (False, True):
+        try:
+            cohort = read_cohort(path, skip_bad=skip_bad)
+        except AekitError:
+            if skip_bad:
+                raise
+            continue
+        folder = path.parent / "volumes"
+        folder.mkdir(exist_ok=True)
+        for name in ("sub-01_T1w.nii", "sub-02_T1w.nii"):
+            (folder / name).touch()
+        _ = cohort.age_years, cohort.volumes_ml, cohort.sex
+        matched = match_files(cohort, folder, table_path=path)
+        for found in matched.paths:
+            assert found is None or path.parent.resolve() in found.resolve().parents
+
+
+def _compare(path: Path) -> None:
+    study = path.with_name("study.txt")
+    study.write_text(STUDY)
+    compare([str(path)], study, "beta,latent", output=path.with_name("out.csv"), quiet=True)
+
+
+def _compare_with(path: Path) -> None:
+    ours = path.with_name("ours.txt")
+    ours.write_text(TABLE)
+    compare([str(ours)], path, "beta,latent", output=path.with_name("out.csv"), quiet=True)
+
+
+def _report(path: Path) -> None:
+    results = read_results([path.parent], output=path.parent / "report.html", max_rows=5, max_bytes=10**6)
+    page = build_report(build_sections(results, title="x", max_rows=5, max_mb=1), title="x", parameters={})
+    assert "<script>alert" not in page
+    page.encode()
+    if results.unreadable:
+        raise AekitError(f"{path}: {next(iter(results.unreadable.values()))}; named in the report")
+
+
+def _history(path: Path) -> None:
+    cell = SimpleNamespace(path=path.with_suffix(".safetensors"))
+    _row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})
+
+
+def _about(path: Path) -> None:
+    found = _read_about(path.parent)
+    assert found is None or isinstance(found["n"], int)
+
+
+def _stdin(path: Path) -> None:
+    for read in (read_paths, _paths, _list_paths):
+        # As the command line makes it: paths are bytes, of which not all are text.
+        before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8", "surrogateescape")
+        try:
+            read(["-"])
+        except AekitError as error:
+            raise AekitError(f"{path}: {error}") from error
+        finally:
+            sys.stdin = before
+
+
+@functools.cache
+def _png() -> bytes:
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("aekit", json.dumps({"command": "tsne", "options": {"seed": 0, "list": [1, 2]}}))
+    file = io.BytesIO()
+    Image.new("L", (9, 7), 3).save(file, "png", pnginfo=info)
+    return file.getvalue()
+
+
+def _text_target(name: str, file: str, text: str, separator: str, read, n_long: int, *more) -> Target:
+    data = text.encode()
+    damage = [raw(data), table_cells(data, separator), table_cells(data, separator), *more]
+    return Target(name, file, [data], damage, read, n_long)
+
+
+def _other_encodings(data: str):
+    def damage(draw) -> bytes:
+        from hypothesis import strategies as st
+
+        return bent(draw, data.encode(draw(st.sampled_from(("utf-16", "utf-32", "latin-1", "utf-8-sig", "utf-16-be")))))
+
+    return damage
+
+
+def _json_target(name: str, file: str, value: object, read, n_long: int) -> Target:
+    data = json.dumps(value).encode()
+    return Target(name, file, [data], [raw(data), json_text(value), json_text(value)], read, n_long)
+
+
+TARGETS = {
+    "cohort": lambda: _text_target("cohort", "participants.tsv", COHORT, "\t", _cohort, 8000, _other_encodings(COHORT)),
+    "compare": lambda: _text_target("compare", "ours.csv", TABLE, ",", _compare, 3000),
+    "compare-with": lambda: _text_target("compare-with", "study.csv", STUDY, ",", _compare_with, 2000),
+    "report-csv": lambda: _text_target("report-csv", "x.csv", TABLE, ",", _report, 4000),
+    "report-json": lambda: _json_target("report-json", "x.json", VALUES, _report, 4000),
+    "report-png": lambda: Target("report-png", "x.png", [_png()], [raw(_png()), png_chunks(_png())], _report, 4000),
+    "history": lambda: _text_target("history", "x.csv", HISTORY, ",", _history, 2000),
+    "predictions": lambda: _text_target(
+        "predictions",
+        "x.predictions.csv",
+        PREDICTIONS,
+        ",",
+        lambda path: _read_ages(path.with_name("x.safetensors")),
+        2000,
+    ),
+    "phantom": lambda: _json_target("phantom", ABOUT, PHANTOM, _about, 3000),
+    "stdin": lambda: Target(
+        "stdin",
+        "list",
+        [],
+        [
+            raw(b"a.safetensors\nruns/b c.safetensors\n./a.safetensors\n"),
+            lambda draw: b"a\n" + bent(draw, "\n".join(CELLS).encode(errors="surrogatepass")),
+        ],
+        _stdin,
+        4000,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_damaged_tables_are_read_or_refused_in_one_line(name, tmp_path):
+    expect_clean(fuzz(TARGETS[name](), tmp_path, 20))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_tables_that_failed_once_do_not_fail_again(name, tmp_path):
+    expect_clean(replay(TARGETS[name](), tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_more_damaged_tables_are_read_or_refused_in_one_line(name, tmp_path):
+    expect_clean(fuzz(TARGETS[name](), tmp_path, 150))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", TARGETS)
+def test_thousands_of_damaged_tables_are_read_or_refused_in_one_line(name, tmp_path, record):
+    target = TARGETS[name]()
+    counts = fuzz(target, tmp_path, target.n_long, derandomize=False)
+    record_counts(record, name, counts)
+    expect_clean(counts)
