@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -86,6 +87,23 @@ def is_orphan() -> bool:
     """Return whether the process that launched this one has gone, as when it was killed."""
     parent = os.environ.get(PARENT)
     return parent is not None and parent != str(os.getppid())
+
+
+def follow_parent() -> None:
+    """End this process some time after the one that launched it has gone, if it does not by itself.
+
+    A step looks for that and has the state saved. But there may be no step: a process that waits for another, which the
+    one that was killed did not start any more, would do so for hours.
+    """
+    if PARENT in os.environ:
+        threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    while not is_orphan():
+        time.sleep(POLL_S)
+    time.sleep(PATIENCE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
