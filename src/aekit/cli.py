@@ -45,6 +45,7 @@ def _one_line_errors() -> Iterator[None]:
     """Turn the failures that a user can mend into one line on stderr and an exit code."""
     try:
         yield
+        sys.stdout.flush()  # here, where it may fail: what Python makes of it at its exit is nobody's line
     except AekitError as error:
         say(f"aekit: {error}")
         raise typer.Exit(1) from error
@@ -55,9 +56,17 @@ def _one_line_errors() -> Iterator[None]:
         say("aekit: interrupted")
         raise typer.Exit(130) from interrupt
     except BrokenPipeError as error:
-        # The reader of stdout has gone (`aekit ... | head -1`). Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # what could not be written is still there
+            _give_up_stdout()
+            reason = error.strerror or str(error)
+            say(f"aekit: stdout: cannot be written ({reason}); make room where it goes, files are written")
+            raise typer.Exit(1) from error
+        raise
     except Exception as error:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
             raise
@@ -67,6 +76,11 @@ def _one_line_errors() -> Iterator[None]:
         text = _usage_error(error, getattr(context, "command", None))
         say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
         raise typer.Exit(2) from error
+
+
+def _give_up_stdout() -> None:
+    """Turn stdout away, as Python would complain when it flushes it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_error(error: Any, command: Any) -> str:
@@ -169,4 +183,20 @@ def main() -> None:
     """Run the command line."""
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
+    _open_closed_streams()
     app()
+
+
+def _open_closed_streams() -> None:
+    """Turn closed streams (``2>&-``) to nowhere, or the next file to be opened would be one of them.
+
+    A result would then get what libraries write on stderr.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                os.fstat(number)
+                continue
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w"))

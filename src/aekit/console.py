@@ -98,7 +98,8 @@ def say(text: str) -> None:
     if process_rank() > 0:
         return
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    with contextlib.suppress(OSError, ValueError):
+    # RuntimeError: a signal's handler speaks while the program itself is in the middle of a line.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
         print(shown, file=sys.stderr, flush=True)  # noqa: T201
 
 
