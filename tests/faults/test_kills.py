@@ -65,7 +65,7 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train-vae", "train-ae", "cache"])
 def test_what_was_killed_and_gone_on_with_ends_with_the_same_bytes(experiments, zygote, tmp_path, name):
-    lab = kill_everywhere(experiments[name], zygote, tmp_path, points=4, moments=1)
+    lab = kill_everywhere(experiments[name], zygote, tmp_path, points=2, moments=1)
     # What a loss of power leaves is what fsync was asked for.
     assert fsync_faults(lab.points, lambda target: True) == []
 

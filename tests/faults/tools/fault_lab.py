@@ -146,9 +146,9 @@ def _free_port() -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files under a folder by name, tables without their times."""
+    """Return the files under a folder by name, tables without their times, and without the name of the folder."""
     return {
-        str(path.relative_to(folder)): _timeless(path)
+        str(path.relative_to(folder)): _timeless(path).replace(str(folder).encode(), b"")
         for path in sorted(folder.rglob("*"))
         if path.is_file() or path.is_symlink()
     }
@@ -296,13 +296,13 @@ def kill_everywhere(
         experiment: What is killed.
         zygote: Starts it.
         folder: Where.
-        points: Share of the points, in (0, 1], or their number if it is more than 1.
+        points: Share of the points, in (0, 1], or their number if it is a whole one.
         moments: Number of moments.
         seed: Of the draw.
     """
     lab, random = Laboratory(zygote, experiment, folder), Random(seed)
     total = len(lab.points)
-    n = min(total, round(points if points > 1 else points * total))
+    n = min(total, round(points if isinstance(points, int) else points * total))
     lab.kill_at_points(sorted(random.sample(range(1, total + 1), n)))
     lab.kill_at_times([random.uniform(0, lab.seconds) for _ in range(moments)])
     assert not lab.tally.problems, "\n".join(lab.tally.problems)
