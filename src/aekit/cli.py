@@ -35,7 +35,7 @@ from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
 from aekit.config import n_processes
-from aekit.console import say, terminate
+from aekit.console import StdoutError, open_streams, say, terminate
 from aekit.errors import AekitError, Stopped, nearest
 from aekit.help_page import Command, as_flag, explain
 
@@ -44,8 +44,10 @@ from aekit.help_page import Command, as_flag, explain
 def _one_line_errors() -> Iterator[None]:
     """Turn the failures that a user can mend into one line on stderr and an exit code."""
     try:
-        yield
-        sys.stdout.flush()  # here, where it may fail: what Python makes of it at its exit is nobody's line
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # while a failure can still be told; at its exit Python would make its own of it
     except AekitError as error:
         say(f"aekit: {error}")
         raise typer.Exit(1) from error
@@ -58,15 +60,10 @@ def _one_line_errors() -> Iterator[None]:
     except BrokenPipeError as error:
         _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
-    except OSError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:  # what could not be written is still there
-            _give_up_stdout()
-            reason = error.strerror or str(error)
-            say(f"aekit: stdout: cannot be written ({reason}); make room where it goes, files are written")
-            raise typer.Exit(1) from error
-        raise
+    except StdoutError as error:
+        _give_up_stdout()
+        say(f"aekit: stdout: cannot be written ({error.strerror}); make room where it goes, what is in files is there")
+        raise typer.Exit(1) from error
     except Exception as error:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
             raise
@@ -183,20 +180,5 @@ def main() -> None:
     """Run the command line."""
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
-    _open_closed_streams()
+    open_streams()
     app()
-
-
-def _open_closed_streams() -> None:
-    """Turn closed streams (``2>&-``) to nowhere, or the next file to be opened would be one of them.
-
-    A result would then get what libraries write on stderr.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            with contextlib.suppress(OSError):
-                os.fstat(number)
-                continue
-            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-            os.set_inheritable(nowhere, True)
-            setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w"))

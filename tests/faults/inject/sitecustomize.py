@@ -12,6 +12,7 @@ it. ``AEKIT_FAULTS_WHOM`` says to whom: ``self``, or ``all`` processes of the ru
 from __future__ import annotations
 
 import builtins
+import contextlib
 import fcntl
 import io
 import os
@@ -26,7 +27,7 @@ FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 def processes_of(tag: str, sessions: tuple[int, ...] = ()) -> list[int]:
     """Return the processes, other than this one, that were started with AEKIT_FAULTS=tag or are of the sessions."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - what pathlib takes to load, every Python would
         if not name.isdecimal() or int(name) == os.getpid():
             continue
         try:
@@ -48,10 +49,8 @@ def kill_all(tag: str, sessions: tuple[int, ...]) -> None:
     for _ in range(20):  # one may start another meanwhile
         left = processes_of(tag, sessions)
         for pid in left:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         if not left:
             return
 
@@ -59,10 +58,10 @@ def kill_all(tag: str, sessions: tuple[int, ...]) -> None:
 def _name(target: object) -> str:
     if isinstance(target, int):
         try:
-            return os.readlink(f"/proc/self/fd/{target}").removesuffix(" (deleted)")
+            return os.readlink(f"/proc/self/fd/{target}").removesuffix(" (deleted)")  # noqa: PTH115
         except OSError:
             return ""
-    return os.path.abspath(os.fsdecode(target))  # type: ignore[call-overload]
+    return os.path.abspath(os.fsdecode(target))  # noqa: PTH100
 
 
 class Faults:
@@ -79,7 +78,7 @@ class Faults:
         names = [_name(target) for target in targets]
         if not any(name.startswith(self.under) for name in names):
             return False
-        descriptor = _open(os.path.join(self.folder, "points"), FLAGS, 0o600)
+        descriptor = _open(f"{self.folder}/points", FLAGS, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             n = os.pread(descriptor, _fstat(descriptor).st_size, 0).count(b"\n") + 1

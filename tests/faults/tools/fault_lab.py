@@ -86,6 +86,7 @@ class Zygote:
         whom: str = "self",
         size: int = 1,
         env: dict[str, str] | None = None,
+        out: str | None = None,
         patience: float = 15.0,
         timeout: float = 120.0,
     ) -> Ended:
@@ -99,6 +100,7 @@ class Zygote:
             whom: ``self`` or ``all``, at a point.
             size: Number of processes.
             env: More of the environment.
+            out: Where stdout goes instead.
             patience: Seconds that its processes have to end after it has.
             timeout: Seconds after which all is killed.
         """
@@ -116,6 +118,7 @@ class Zygote:
                 own |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
                 own |= {"LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             streams = {name: str(tag / f"{name}{rank}") for name in ("out", "err")}
+            streams |= {"out": out} if out else {}
             requests.append({"argv": [str(word) for word in argv], "env": own, "cwd": str(tag), **streams})
         question = {"all": requests, "tag": str(tag), "kill_after": kill_after}
         question |= {"patience": patience, "timeout": timeout}

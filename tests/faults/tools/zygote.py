@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import signal
@@ -27,7 +28,19 @@ def _load() -> None:
     from aekit.cli import app
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train-vae", "--data", "digits", "--limit", "20", "--epochs", "1", "--threads", "1", "--quiet", "--resume"]
+        words = [
+            "train-vae",
+            "--data",
+            "digits",
+            "--limit",
+            "20",
+            "--epochs",
+            "1",
+            "--threads",
+            "1",
+            "--quiet",
+            "--resume",
+        ]
         with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
             app([*words, "-o", f"{folder}/x.safetensors"])
 
@@ -46,7 +59,9 @@ def _start(request: dict) -> int:
             os.close(opened)
         os.chdir(request["cwd"])
         os.environ.update(request["env"])
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115, PTH123
+        sys.stdin, sys.stdout, sys.stderr = (open(n, "w" if n else "r", closefd=False) for n in range(3))  # noqa: SIM115
+        if os.environ.get("AEKIT_FAULTS_UNBUFFERED"):
+            sys.stdout = io.TextIOWrapper(open(1, "wb", 0, closefd=False), write_through=True)  # noqa: SIM115
         sys.argv = ["aekit", *request["argv"]]
         for setting in filter(None, os.environ.get("AEKIT_FAULTS_SETTINGS", "").split()):
             name, _, value = setting.partition("=")
