@@ -60,6 +60,12 @@ def _one_line_errors() -> Iterator[None]:
     except BrokenPipeError as error:
         _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # so rich, which prints the help, says that its reader has gone
+            raise typer.Exit(0) from end
+        raise
     except StdoutError as error:
         _give_up_stdout()
         say(f"aekit: stdout: cannot be written ({error.strerror}); make room where it goes, what is in files is there")

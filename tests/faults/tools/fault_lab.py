@@ -87,6 +87,7 @@ class Zygote:
         size: int = 1,
         env: dict[str, str] | None = None,
         out: str | None = None,
+        signals: Sequence[tuple[str | float, int]] = (),
         patience: float = 15.0,
         timeout: float = 120.0,
     ) -> Ended:
@@ -101,6 +102,8 @@ class Zygote:
             size: Number of processes.
             env: More of the environment.
             out: Where stdout goes instead.
+            signals: What is sent to the first process, and when: once a file is there, by a pattern of its path, or so
+                many seconds after the one before.
             patience: Seconds that its processes have to end after it has.
             timeout: Seconds after which all is killed.
         """
@@ -121,6 +124,7 @@ class Zygote:
             streams |= {"out": out} if out else {}
             requests.append({"argv": [str(word) for word in argv], "env": own, "cwd": str(tag), **streams})
         question = {"all": requests, "tag": str(tag), "kill_after": kill_after}
+        question["signals"] = [list(each) for each in signals]
         question |= {"patience": patience, "timeout": timeout}
         assert self._process.stdin is not None
         assert self._process.stdout is not None

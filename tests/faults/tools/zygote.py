@@ -6,6 +6,7 @@ It reads one request a line from stdin, JSON, and answers each with one line on 
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import io
 import json
@@ -82,6 +83,24 @@ def _start(request: dict) -> int:
         os._exit(code)
 
 
+def _signal(signals: list, pid: int, now: float) -> None:
+    """Send the next signal if it is due: a file is there, or so many seconds have gone since the last one."""
+    if not signals:
+        return
+    when, number = signals[0]
+    if isinstance(when, str):
+        if not glob.glob(when, include_hidden=True):  # noqa: PTH207
+            return
+    elif now < when:
+        return
+    signals.pop(0)
+    with contextlib.suppress(ProcessLookupError):
+        # A terminal's Ctrl-C goes to the whole group of processes, a scheduler's signals to one.
+        (os.killpg if number == signal.SIGINT else os.kill)(pid, number)
+    if signals and not isinstance(signals[0][0], str):
+        signals[0][0] += now
+
+
 def main() -> None:
     """Serve until stdin ends."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -100,6 +119,7 @@ def main() -> None:
                 codes[pids.pop(pid)] = os.waitstatus_to_exitcode(status)
                 continue
             now = time.monotonic()
+            _signal(requests["signals"], sessions[0], now)
             if now > deadline or (kill_at is not None and now > kill_at):
                 sitecustomize.kill_all(requests["tag"], sessions)
                 kill_at = None
