@@ -187,4 +187,12 @@ def main() -> None:
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
     open_streams()
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # another Ctrl-C while the first one was told of
+        sys.exit(130)
+    finally:
+        # The files are written and the line is said. What is left is Python's own end, which a signal would not shorten
+        # but fill with tracebacks.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

@@ -44,8 +44,10 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
     }
     threads = {"OMP_NUM_THREADS": str(max(1, count_cores() // n_processes))}
     processes: list[subprocess.Popen[bytes]] = []
+    came: list[int] = []
 
     def pass_on(signal_number: int, frame: FrameType | None) -> None:
+        came.append(signal_number)
         for process in processes:
             process.send_signal(signal_number)
 
@@ -74,13 +76,13 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
         # another do while it ends changes nothing.
         return 0
     for rank, code in enumerate(codes):
-        if code < 0:
+        if code < 0 and -code not in came:  # nor did it end by a signal before it could take notice of it
             why = ", as when memory runs out" if code == -signal.SIGKILL else ""
             raise AekitError(
                 f"--gpus: process {rank} of {n_processes} was killed by signal {-code}{why}; go on with the same "
                 "command and --resume"
             )
-    return codes[0]
+    return codes[0] if codes[0] > 0 else 128 + came[0]
 
 
 def is_orphan() -> bool:

@@ -92,7 +92,8 @@ def test_no_process_is_left_and_the_exit_code_says_why(zygote, tmp_path, people,
     assert ended.left == []
     assert "Traceback" not in ended.err
     left = {name for name in contents(tmp_path) if name.endswith((".tmp", ".lock"))}
-    assert not left or what == "sigkill"
+    # Workers of a grid that is ended at once are killed, and the next run removes what they leave.
+    assert not left or what == "sigkill" or (command == "sweep" and "twice" in what)
     if command in ("train-vae", "sweep", "gpus"):
         assert any(name.endswith(".resume.safetensors") for name in contents(tmp_path))
 
