@@ -11,6 +11,7 @@ import fcntl
 import itertools
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -190,6 +191,30 @@ def _take(lock: Path, path: Path) -> int | None:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Lock a folder of one's own while the block runs, so that :func:`remove_abandoned` leaves it alone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove the folders whose processes have ended: those that nobody holds, where the file system has locks."""
+    for left in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -119,17 +120,30 @@ def test_a_process_that_waits_for_one_that_was_never_started_ends_after_its_laun
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not Path(f"/proc/{pid}").exists()
+    is_left = Path(f"/proc/{pid}").exists()
+    if is_left:
+        os.kill(pid, signal.SIGKILL)
+    assert not is_left
 
 
 @pytest.mark.faults
-def test_thirty_data_parallel_runs_end_well_in_both_processes(zygote, tmp_path, record):
+def test_data_parallel_runs_end_well_in_both_processes(tmp_path, record):
+    # Real ones, as it is when a process and its libraries end that gloo's threads have been seen to abort it.
     codes = []
-    for number in range(30):
+    for number in range(15):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = str(listener.getsockname()[1])
         words = ["train-ae", *SMALL, "--epochs", 1, "--latent", 2, "-q", "-o", tmp_path / f"{number}" / "x.safetensors"]
-        codes.append(zygote.run(words, size=2).codes)
+        command = [sys.executable, "-m", "aekit", *map(str, words)]
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        both = [
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(**shared, RANK=rank, LOCAL_RANK=rank))
+            for rank in "01"
+        ]
+        codes.append([process.wait(120) for process in both])
     record("launches", n=len(codes), well=codes.count([0, 0]), codes=codes)
-    assert codes == [[0, 0]] * 30
+    assert codes == [[0, 0]] * 15
 
 
 @pytest.mark.slow
