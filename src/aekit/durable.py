@@ -41,17 +41,18 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """
     make_folder(path.parent)
     descriptor, temporary = _open_temporary(path)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
+        # It gets its name, or is removed, while it is open and so locked: afterwards it may be another writer's.
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)  # while it is open, and so locked: nobody takes it for abandoned
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
     sync_folder(path.parent)
 
 

@@ -88,6 +88,20 @@ def test_threads_of_one_process_do_not_take_each_other_s_temporary_file(tmp_path
     assert contents(tmp_path) == {"x.bin": b"outer"}
 
 
+def test_a_writer_that_fails_does_not_remove_what_another_has_begun(tmp_path, monkeypatch):
+    path, unlink = tmp_path / "x.bin", Path.unlink
+
+    def meanwhile(self: Path) -> None:
+        with durable.written_whole(path) as file:
+            file.write(b"another")
+            unlink(self)
+
+    monkeypatch.setattr(Path, "unlink", meanwhile)
+    with pytest.raises(ZeroDivisionError), durable.written_whole(path):
+        raise ZeroDivisionError
+    assert contents(tmp_path) == {"x.bin": b"another"}
+
+
 def _start(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "aekit", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
