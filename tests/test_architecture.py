@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "aekit"
 LAYERS = [
     ["errors"],
     ["config"],
-    ["device", "distributed"],
+    ["device", "distributed", "durable"],
     ["data", "models", "losses", "analysis", "figures", "artifacts"],
     ["training", "steps", "checkpoint", "inference"],
     ["runs", "grid", "ray_grid", "brains", "completion"],

@@ -1,15 +1,16 @@
-"""Write result files whole or not at all: a temporary file beside the target, flushed to disk, then renamed."""
+"""Write result files, whole or not at all; what prevents that is one line."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from aekit.durable import make_folder, written_whole
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -24,21 +25,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
         AekitError: The folder cannot be made or written, or the disk is full. Nothing is left behind then.
     """
     with _readable_errors(path):
-        _make_folder(path)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(path.parent)
+        _refuse_folder(path)
+        with written_whole(path) as file:
+            write(file)
     return path
 
 
@@ -50,7 +39,8 @@ def refuse_unwritable(path: Path) -> None:
     """
     refuse_line_break(path)
     with _readable_errors(path):
-        _make_folder(path)
+        _refuse_folder(path)
+        make_folder(path.parent)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
 
@@ -65,8 +55,7 @@ def refuse_line_break(path: Path) -> None:
         raise AekitError(f"{path}: has a line break in its name, and paths are printed one a line; choose another name")
 
 
-def _make_folder(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise AekitError(f"{path}: is a folder; give the name of a file")
 
@@ -105,20 +94,7 @@ def _readable_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise AekitError(f"{path}: cannot be written ({reason}); choose another place with --output") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power loss; file systems that cannot sync a folder say so, and that is all.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        mend = "choose another place with --output"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            mend = f"make room and run it again, a training with --resume, or {mend}"
+        raise AekitError(f"{path}: cannot be written ({reason}); {mend}") from error

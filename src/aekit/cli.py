@@ -36,7 +36,7 @@ from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
 from aekit.config import n_processes
-from aekit.console import say, terminate
+from aekit.console import StdoutError, open_streams, say, terminate
 from aekit.errors import AekitError, Stopped, nearest
 from aekit.help_page import Command, as_flag, explain
 
@@ -45,7 +45,10 @@ from aekit.help_page import Command, as_flag, explain
 def _one_line_errors() -> Iterator[None]:
     """Turn the failures that a user can mend into one line on stderr and an exit code."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # while a failure can still be told; at its exit Python would make its own of it
     except AekitError as error:
         say(f"aekit: {error}")
         raise typer.Exit(1) from error
@@ -56,9 +59,18 @@ def _one_line_errors() -> Iterator[None]:
         say("aekit: interrupted")
         raise typer.Exit(130) from interrupt
     except BrokenPipeError as error:
-        # The reader of stdout has gone (`aekit ... | head -1`). Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # so rich, which prints the help, says that its reader has gone
+            raise typer.Exit(0) from end
+        raise
+    except StdoutError as error:
+        _give_up_stdout()
+        say(f"aekit: stdout: cannot be written ({error.strerror}); make room where it goes, what is in files is there")
+        raise typer.Exit(1) from error
     except Exception as error:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
             raise
@@ -68,6 +80,11 @@ def _one_line_errors() -> Iterator[None]:
         text = _usage_error(error, getattr(context, "command", None))
         say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
         raise typer.Exit(2) from error
+
+
+def _give_up_stdout() -> None:
+    """Turn stdout away, as Python would complain when it flushes it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_error(error: Any, command: Any) -> str:
@@ -170,7 +187,16 @@ def main() -> None:
     """Run the command line."""
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
+    open_streams()
     for stream in (sys.stdin, sys.stdout):  # paths are bytes, of which not all are text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # another Ctrl-C while the first one was told of
+        sys.exit(130)
+    finally:
+        # The files are written and the line is said. What is left is Python's own end, which a signal would not shorten
+        # but fill with tracebacks.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

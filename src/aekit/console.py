@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from _typeshed import ReadableBuffer as Buffer
     from rich.console import Console as RichConsole
 
     from aekit.grid import Cell, Outcome, Progressed
@@ -103,7 +105,8 @@ def say(text: str) -> None:
     """
     if process_rank() > 0:
         return
-    with contextlib.suppress(OSError, ValueError):
+    # RuntimeError: a signal's handler speaks while the program itself is in the middle of a line.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
         print(shown(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -125,6 +128,41 @@ def with_stdin(arguments: list[str]) -> list[str]:
             reason = error.strerror if isinstance(error, OSError) else error
             raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
     return texts
+
+
+class StdoutError(OSError):
+    """A failure to write stdout, which is no file of ours; a reader that has gone is a BrokenPipeError instead."""
+
+
+class _Stdout(io.FileIO):
+    def write(self, content: Buffer) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StdoutError(error.errno, error.strerror) from error
+
+
+def open_streams() -> None:
+    """Have stdout tell its failures from those of files, and turn closed streams (``2>&-``) to nowhere.
+
+    The next file to be opened would be one of those: a result would get what libraries write on stderr.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, and so that of the stream
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", closefd=False))
+    if isinstance(old := sys.stdout, io.TextIOWrapper):
+        raw = _Stdout(old.fileno(), "wb", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            raw if isinstance(old.buffer, io.RawIOBase) else io.BufferedWriter(raw),
+            encoding=old.encoding,
+            errors=old.errors,
+            line_buffering=old.line_buffering,
+            write_through=old.write_through,
+        )
 
 
 def stderr_console() -> RichConsole:

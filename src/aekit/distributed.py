@@ -150,7 +150,11 @@ def joined(device: str) -> Iterator[Group]:
         reason = str(error).strip().splitlines()[0]
         raise AekitError(f"MASTER_ADDR, MASTER_PORT: the processes do not find each other ({reason})") from error
     try:
-        yield Group(process_rank(), n_processes())
+        group = Group(process_rank(), n_processes())
+        yield group
+        # Nobody leaves while another still works, as the first one does when it writes the files: gloo's threads
+        # abort a process that another one leaves while they talk.
+        group.largest(0)
     finally:
         dist.destroy_process_group()
 

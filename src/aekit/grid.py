@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +30,7 @@ from aekit.runs import Machine, Reporting, finished_run, train_run
 from aekit.training import Row, Step
 
 TOLD_SECONDS = 0.25  # how often a worker tells how far it is
+ORPHAN_S = 20.0  # for a worker to save its state and end when its parent has gone
 # What a worker needs beside its images: torch, the network, its gradients and moments, activations of a batch.
 WORKER_BYTES = 10**9
 FLOATS_AN_IMAGE_BYTE = 2.0  # an image set is held as bytes, and a copy of it exists while it is cut into splits
@@ -263,6 +266,7 @@ def _work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection)
     teller = Teller(connection.send)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent says what to do
     signal.signal(signal.SIGTERM, lambda number, frame: teller.came.append(number))
+    threading.Thread(target=_follow_parent, args=(teller,), daemon=True).start()
     try:
         done = train_run(
             cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, reporting=teller.reporting()
@@ -273,6 +277,15 @@ def _work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection)
         teller.tell("stopped", None)
     else:
         teller.tell("done", done.header)
+
+
+def _follow_parent(teller: Teller) -> None:
+    """Stop the run when the process that asked for it has gone, as when it was killed; end it if it cannot be."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        teller.came.append(signal.SIGTERM)
+        time.sleep(ORPHAN_S)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Teller:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -43,8 +44,10 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
     }
     threads = {"OMP_NUM_THREADS": str(max(1, count_cores() // n_processes))}
     processes: list[subprocess.Popen[bytes]] = []
+    came: list[int] = []
 
     def pass_on(signal_number: int, frame: FrameType | None) -> None:
+        came.append(signal_number)
         for process in processes:
             process.send_signal(signal_number)
 
@@ -73,19 +76,36 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
         # another do while it ends changes nothing.
         return 0
     for rank, code in enumerate(codes):
-        if code < 0:
+        if code < 0 and -code not in came:  # nor did it end by a signal before it could take notice of it
             why = ", as when memory runs out" if code == -signal.SIGKILL else ""
             raise AekitError(
                 f"--gpus: process {rank} of {n_processes} was killed by signal {-code}{why}; go on with the same "
                 "command and --resume"
             )
-    return codes[0]
+    return codes[0] if codes[0] > 0 else 128 + came[0]
 
 
 def is_orphan() -> bool:
     """Return whether the process that launched this one has gone, as when it was killed."""
     parent = os.environ.get(PARENT)
     return parent is not None and parent != str(os.getppid())
+
+
+def follow_parent() -> None:
+    """End this process some time after the one that launched it has gone, if it does not by itself.
+
+    A step looks for that and has the state saved. But there may be no step: a process that waits for another, which the
+    one that was killed did not start any more, would do so for hours.
+    """
+    if PARENT in os.environ:
+        threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    while not is_orphan():
+        time.sleep(POLL_S)
+    time.sleep(PATIENCE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:

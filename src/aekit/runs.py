@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from aekit.data.image_set import ImageSet
 from aekit.data.pages import rows_a_block
 from aekit.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
 from aekit.distributed import Group, joined, own_device, share_batch_norm
+from aekit.durable import forget_writer, one_writer
 from aekit.errors import AekitError
 from aekit.figures.curves import plot_history
 from aekit.models import build_model
@@ -118,7 +120,8 @@ def train_run(
             the configuration does not fit them, or the loss stopped being finite.
         Stopped: A signal asked for it; ``resume`` goes on from there.
     """
-    with joined(machine.device) as group:
+    with joined(machine.device) as group, contextlib.ExitStack() as held:
+        group.in_first(lambda: held.enter_context(one_writer(output)))
         if done := group.in_first(lambda: _before(config, output, overwrite=overwrite, resume=resume)):
             return done
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
@@ -245,19 +248,37 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
 def finished_run(config: RunConfig, output: Path) -> Header | None:
     """Return what the checkpoint of a finished run says of itself, or None if there is none.
 
+    A state of this very run beside it is newer than the checkpoint, as a finished run removes its state: the checkpoint
+    was to be replaced, or what remains to be done is to remove the state.
+
     Raises:
         AekitError: There is a file that is no checkpoint, or one of other settings.
     """
+    with contextlib.suppress(AekitError):
+        _read_own(config, resume_path(output))
+        return None
     if not output.exists():
         return None
-    header = read_header(output)
+    header = _read_own(config, output)
+    forget_writer(output)
+    return header
+
+
+def _read_own(config: RunConfig, path: Path) -> Header:
+    """Return the header of a checkpoint or state.
+
+    Raises:
+        AekitError: It cannot be read, or is of other settings.
+    """
+    header = read_header(path)
     n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
     shape = header["data"].get("shape", (0, 0, 0))
     needed = {"test", "history", "epoch", "parameters"} if header["model"].get("kind") != "brain" else set()
-    if n_images < 1 or len(shape) != 3 or not needed <= header.get("result", {}).keys():
-        raise AekitError(f"{output}: its header is damaged; train it again with --overwrite")
+    is_damaged = "state" not in header and not needed <= header.get("result", {}).keys()
+    if n_images < 1 or len(shape) != 3 or is_damaged:
+        raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
-    refuse_other_run(output, to_dict(_recorded(wanted)), header)
+    refuse_other_run(path, to_dict(_recorded(wanted)), header)
     return header
 
 

@@ -1,6 +1,9 @@
+import os
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +118,24 @@ def test_without_a_network_torchvision_itself_gives_one_line(root, tmp_path, mon
         assert done.stdout.startswith(f"--data {name}: it is not there, and the download failed (")
         assert done.stdout.count("\n") == 1
         assert done.stderr == ""
+
+
+def test_a_download_that_is_killed_ends_and_the_next_one_removes_what_it_left(root, torchvision, tmp_path):
+    torchvision("(raw / 'half').touch(); Path(root, 'pid').write_text(str(__import__('os').getpid())); time.sleep(60)")
+    script = "import sys; from pathlib import Path; from aekit.data.download import download\n"
+    script += "download('mnist', Path(sys.argv[1]))"
+    paths = os.pathsep.join((os.environ["PYTHONPATH"], str(Path(module.__file__).parents[2])))
+    process = subprocess.Popen([sys.executable, "-c", script, str(root)], env=os.environ | {"PYTHONPATH": paths})
+    deadline = time.monotonic() + 30
+    while not (pids := list(root.glob(".download-*/pid"))) or not pids[0].read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child = Path("/proc", pids[0].read_text())
+    process.kill()
+    process.wait()
+    while child.exists() and "Z" not in (child / "stat").read_text().rpartition(")")[2].split()[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    torchvision("(raw / 'images').touch()")
+    download("mnist", root)
+    assert sorted(path.name for path in root.rglob("*")) == ["MNIST", "images", "raw"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -181,7 +182,12 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
         for path in (output, *(output.with_suffix(suffix) for suffix in COMPANIONS)):
             if path.exists():
                 raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
-    if overwrite or not output.exists():
+    if overwrite:
+        return None
+    with contextlib.suppress(AekitError):  # as in aekit.runs.finished_run
+        refuse_other_run(resume_path(output), to_dict(config), read_header(resume_path(output)))
+        return None
+    if not output.exists():
         return None
     header = read_header(output)
     refuse_other_run(output, to_dict(config), header)

@@ -11,6 +11,7 @@ from aekit import completion, options
 from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table, VoxelSize
 from aekit.config import Augmentation, BrainArch, BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, Target
 from aekit.console import Console, TrainingProgress, stop_on_signals
+from aekit.durable import one_writer
 from aekit.errors import AekitError, Stopped, nearest
 
 if TYPE_CHECKING:
@@ -196,16 +197,17 @@ def mri_train(
     with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
 
         def train(config: BrainConfig, path: Path) -> FinishedBrains:
-            return train_brains(
-                config,
-                source,
-                path,
-                device_name=device,
-                threads=threads,
-                overwrite=overwrite,
-                resume=resume,
-                reporting=BrainReporting(progress.on_data, progress.on_share, progress.say, _stopper(stop_signal)),
-            )
+            with one_writer(path):
+                return train_brains(
+                    config,
+                    source,
+                    path,
+                    device_name=device,
+                    threads=threads,
+                    overwrite=overwrite,
+                    resume=resume,
+                    reporting=BrainReporting(progress.on_data, progress.on_share, progress.say, _stopper(stop_signal)),
+                )
 
         if hypotheses:
             from aekit.brains.hypotheses import compare_hypotheses

@@ -16,6 +16,7 @@ from aekit.commands import grid_options
 from aekit.commands.grid_options import as_text, command_words, expand, flat
 from aekit.config import RunConfig
 from aekit.console import Console, GridProgress, stop_on_signals
+from aekit.durable import one_writer
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Train = Callable[..., "list[Outcome]"]  # takes cells, jobs and hooks
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
+TABLE = "results.csv"
 MANY_CELLS = 1000
 MAX_CURVES = 120  # cells whose learning curves one figure can show
 
@@ -178,14 +180,15 @@ def sweep(
     if len({cell.path for cell in cells}) < len(cells):
         raise AekitError("--data: two image sets of the same name would share files; sweep over them apart")
     train = _trainer(Machine(*machine), ray, gpus_per_cell, overwrite)
-    outcomes = _run(cells, swept, train, jobs, folder, console)
-    done = [outcome for outcome in outcomes if outcome.header]
-    if best is not None and done:
-        winner = _best(done, swept, best)
-        of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in swept else ""
-        what = "reconstruction + KL" if best == "elbo" else best
-        console.message(f"least {what} on validation images{of_seeds}: {winner.cell.label}")
-        done = [_retrain(winner.cell, train, console)] if retrain else [winner]
+    with one_writer(folder / TABLE):
+        outcomes = _run(cells, swept, train, jobs, folder, console)
+        done = [outcome for outcome in outcomes if outcome.header]
+        if best is not None and done:
+            winner = _best(done, swept, best)
+            of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in swept else ""
+            what = "reconstruction + KL" if best == "elbo" else best
+            console.message(f"least {what} on validation images{of_seeds}: {winner.cell.label}")
+            done = [_retrain(winner.cell, train, console)] if retrain else [winner]
     for outcome in done:
         result = (outcome.header or {})["result"]
         console.result(outcome.cell.path, **result["test"], parameters=result["parameters"])
@@ -287,7 +290,7 @@ def _run(
         ended[outcome.cell.path] = outcome
         progress.on_outcome(outcome)
         if not outcome.is_old:
-            write_csv(folder / "results.csv", results_table(_in_order(cells, ended), _settings))
+            write_csv(folder / TABLE, results_table(_in_order(cells, ended), _settings))
 
     started = time.monotonic()
     with ExitStack() as stack:
@@ -341,7 +344,7 @@ def _write_summary(
     from aekit.artifacts import write_csv, write_png
     from aekit.figures.sweep import plot_cells, plot_sweep
 
-    write_csv(folder / "results.csv", table)
+    write_csv(folder / TABLE, table)
     rows = table[table["status"] == "done"]
     if rows.empty:
         return

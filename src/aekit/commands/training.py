@@ -12,7 +12,7 @@ from aekit import options
 from aekit.config import RunConfig, n_processes
 from aekit.console import Console, TrainingProgress, stop_on_signals
 from aekit.errors import AekitError
-from aekit.launch import is_orphan, launch
+from aekit.launch import follow_parent, is_orphan, launch
 
 
 def run_training(
@@ -37,6 +37,7 @@ def run_training(
             raise AekitError(f"--gpus: {gpus} must be 1 or more")
         if gpus > 1 and n_processes() == 1:
             raise typer.Exit(launch(gpus, sys.argv[1:]))
+    follow_parent()
     from aekit.runs import Machine, Reporting, run_name, train_run
 
     console = Console(quiet=quiet, json=json)

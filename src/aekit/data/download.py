@@ -11,18 +11,22 @@ from pathlib import Path
 
 from aekit.data.catalog import CATALOG
 from aekit.data.splits import Progress, shown
+from aekit.durable import held, remove_abandoned
 from aekit.errors import AekitError
 
 # A process of its own: torchvision takes seconds to import, prints, draws bars, and would wait minutes for a silent
 # firewall, were it not for the timeout. None of that must happen to the process that trains.
 _SCRIPT = """
-import socket, sys
+import os, socket, sys, threading
+# The other end of stdin is closed when aekit ends, however it does.
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
 import torchvision
 socket.setdefaulttimeout(15)
 name, folder = sys.argv[1:]
 options = {"split": "balanced"} if name == "EMNIST" else {}
 getattr(torchvision.datasets, name)(folder, download=True, **options)
 """
+_FOLDER = ".download-"
 _INTERVAL_S = 0.5  # between two looks at what has arrived
 _TAIL_BYTES = 4096  # of what torchvision said; the end names the cause
 
@@ -44,7 +48,8 @@ def download(name: str, data_root: Path, *, on_progress: Progress | None = None)
     """
     try:
         # Beside its place: an interrupted download leaves nothing that looks like the data set.
-        with _made(data_root), tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
+        with _made(data_root), tempfile.TemporaryDirectory(dir=data_root, prefix=_FOLDER) as folder, held(Path(folder)):
+            remove_abandoned(data_root, f"{_FOLDER}*")
             _fetch(name, Path(folder), on_progress)
             _move_into(Path(folder), data_root)
     except OSError as error:
@@ -70,7 +75,7 @@ def _made(folder: Path) -> Iterator[None]:
 def _fetch(name: str, folder: Path, on_progress: Progress | None) -> None:
     command = [sys.executable, "-P", "-c", _SCRIPT, CATALOG[name].torchvision, str(folder)]
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
         try:
             while _is_running(process):
                 if on_progress is not None:
@@ -78,7 +83,7 @@ def _fetch(name: str, folder: Path, on_progress: Progress | None) -> None:
                     on_progress(f"downloading {name} (MB)", min(_megabytes(folder), total), total)
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
         if process.returncode != 0:
             said.seek(max(0, said.seek(0, 2) - _TAIL_BYTES))
             raise _Failed(_last_line(said.read()))

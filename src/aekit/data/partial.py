@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from aekit.durable import sync_folder
+
 _SAVE_S = 2.0  # of work at most is lost to a process that is killed
 
 
@@ -94,10 +96,14 @@ class Partial:
 
     def finish(self, target: Path) -> None:
         """Cut off the record and rename the file."""
+        # What takes long comes while there is a record: without it, all would be done again after a kill.
+        self.save()
+        os.fsync(self._descriptor)
         os.truncate(self._descriptor, self._n_bytes)
         os.fsync(self._descriptor)
         self.path.replace(target)
         self.is_settled = True
+        sync_folder(target.parent)
 
     def discard(self) -> None:
         """Remove the file."""

@@ -29,7 +29,8 @@ from aekit.data.files import Block, Job, Shape, Survey, check_bad, common_shape,
 from aekit.data.partial import open_partial
 from aekit.data.pixels import Pixels
 from aekit.data.splits import Progress, shown
-from aekit.data.store import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key, written_whole
+from aekit.data.store import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key
+from aekit.durable import written_whole
 from aekit.errors import AekitError
 
 _FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels

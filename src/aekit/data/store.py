@@ -1,4 +1,4 @@
-"""What the stores of the cache folder share: files written whole, and keys of files that have not changed."""
+"""What the stores of the cache folder share: keys of files that have not changed, and what is left of the killed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from aekit.data.files import readable
+from aekit.durable import TEMPORARY, remove_if_unlocked, written_whole
 
 PARTIAL = ".partial"
-_TEMPORARY = ".tmp"
-_STALE_S = {_TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
+_STALE_S = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
 
 
 def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
@@ -69,35 +67,11 @@ def remember_key(folder: Path, shortcut: str, *, key: str) -> None:
         file.write(key.encode())
 
 
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that becomes ``path`` when the block ends, and is removed if it fails.
-
-    Args:
-        path: Its folder is made.
-
-    Raises:
-        OSError: The folder cannot be made or written, or the disk is full.
-    """
-    # Renamed into place when it is on disk: two processes may prepare the same images, and either may be killed.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def remove_stale(folder: Path) -> None:
     """Remove what killed or interrupted processes have left in ``folder`` and nobody has taken up for long."""
     for suffix, stale_s in _STALE_S.items():
         for path in folder.glob(f"*{suffix}"):
             with contextlib.suppress(OSError):
+                # A clock that is set forward makes everything old, so the lock is asked as well.
                 if time.time() - path.stat().st_mtime > stale_s:
-                    path.unlink()
+                    remove_if_unlocked(path, without_locks=True)

@@ -29,7 +29,7 @@ from aekit.config import cache_folder
 from aekit.data.bias_field import fit_bias_field
 from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.splits import Progress, shown
-from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key, written_whole
+from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key
 from aekit.data.volumes import (
     BadVolume,
     Mask,
@@ -45,6 +45,7 @@ from aekit.data.volumes import (
     in_threads,
     volume_digest,
 )
+from aekit.durable import written_whole
 from aekit.errors import AekitError
 
 Halves = npt.NDArray[np.float16]

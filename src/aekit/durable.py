@@ -1,0 +1,247 @@
+"""Files that are whole or not there, whatever ends the program: a kill, a full disk, a loss of power.
+
+Locks are flock's, as the system lifts them when their process ends, however that ends. Where a file system has none,
+things go on without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from aekit.errors import AekitError
+
+TEMPORARY = ".tmp"
+# For whoever has an output to end: what belonged to a command that was killed takes a moment to see that.
+PATIENCE_S = 5.0
+_POLL_S = 0.05
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes ``path`` when the block ends, and is removed if it fails.
+
+    Whoever looks sees the old file or the new one; of several writers the last one wins. What a killed process left of
+    the same file is written over.
+
+    Args:
+        path: Its folder is made.
+
+    Raises:
+        OSError: The folder cannot be made or written, or the disk is full.
+    """
+    make_folder(path.parent)
+    descriptor, temporary = _open_temporary(path)
+    with os.fdopen(descriptor, "wb") as file:
+        # It gets its name, or is removed, while it is open and so locked: afterwards it may be another writer's.
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    sync_folder(path.parent)
+
+
+def _open_temporary(path: Path) -> tuple[int, Path]:
+    """Return an empty file beside ``path``, locked for as long as it is open.
+
+    Its name is always the same, but for several writers at once: what a killed process left is written over.
+    """
+    for number in itertools.count():
+        temporary = path.with_name(f".{path.name}{f'.{number}' if number else ''}{TEMPORARY}")
+        try:
+            # No symbolic link: the name can be foretold, and others may write the folder, too.
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except PermissionError:
+            if temporary.exists():  # another user's
+                continue
+            raise
+        try:
+            if _is_locked_now(descriptor, temporary):
+                if os.fstat(descriptor).st_size:  # of a process that was killed
+                    os.truncate(descriptor, 0)
+                return descriptor, temporary
+        except BlockingIOError:
+            pass
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+            return descriptor, Path(name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise AssertionError("numbers do not end")
+
+
+def _is_locked_now(descriptor: int, path: Path) -> bool:
+    """Lock an open file, and return whether it is still the one of that name: another may have renamed or removed it.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+        OSError: The file system has no locks.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+@contextlib.contextmanager
+def one_writer(path: Path) -> Iterator[None]:
+    """Keep others from writing ``path`` while the block runs, by ``.<name>.lock`` beside it, which goes with the block.
+
+    Where such a file cannot be made, as in a folder that is only read, nobody is kept from anything.
+
+    Args:
+        path: What is written; its folder is made.
+
+    Raises:
+        AekitError: Another process writes it.
+    """
+    lock, new = _lock_of(path), list[Path]()
+    with contextlib.suppress(OSError):  # who writes the result will say why
+        new = make_folder(path.parent)
+    descriptor = _take(lock, path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                lock.unlink()  # before the lock ends, or it may be another's already
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            for folder in new:  # if nothing came into them
+                folder.rmdir()
+
+
+def remove_if_unlocked(path: Path, *, without_locks: bool = False) -> None:
+    """Remove a file unless a living process has locked it.
+
+    Args:
+        path: The file; it need not be there.
+        without_locks: Remove it also where the file system has no locks.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            if _is_locked_now(descriptor, path):
+                path.unlink()
+        except BlockingIOError:
+            pass
+        except OSError:
+            if without_locks:
+                path.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def forget_writer(path: Path) -> None:
+    """Remove the lock that a process left which was killed after it had written ``path``."""
+    remove_if_unlocked(_lock_of(path))
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _take(lock: Path, path: Path) -> int | None:
+    """Return an open file that is locked; None where that cannot be."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            return None
+        try:
+            if _is_locked_now(descriptor, lock):
+                with contextlib.suppress(OSError):  # the disk is full: then it has no name
+                    os.truncate(descriptor, 0)
+                    os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                owner = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                os.close(descriptor)
+                raise AekitError(
+                    f"{path}: is being written by {owner}; wait for it to end, or choose another --output"
+                ) from None
+            time.sleep(_POLL_S)
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Lock a folder of one's own while the block runs, so that :func:`remove_abandoned` leaves it alone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove the folders whose processes have ended: those that nobody holds, where the file system has locks."""
+    for left in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those above it, as far as they are not there, and return the new ones, the innermost first.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in new:
+        sync_folder(place.parent)
+    return new
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder onto the disk, so that a rename survives a loss of power."""
+    with contextlib.suppress(OSError):  # file systems that cannot say so, and that is all
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

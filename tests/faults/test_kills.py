@@ -1,0 +1,87 @@
+"""SIGKILL anywhere: what was killed and gone on with ends as if nothing had happened, to the byte."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fault_lab import Experiment, contents, fsync_faults, kill_everywhere
+from PIL import Image
+
+SMALL = ["--data", "digits", "--limit", 60, "--threads", 1, "--device", "cpu", "--latent", 2]
+VAE = ["train-vae", *SMALL, "--epochs", 2, "--val", 0.2, "--keep", "best"]
+AE = ["train-ae", *SMALL, "--epochs", 1, "--arch", "dense"]
+
+
+def _into(*words):
+    return lambda folder: [words[0], "-o", folder / "x.safetensors", *words[1:]]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        path = folder / f"{number:03d}.bmp"
+        Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(path)
+        os.utime(path, (time.time() - 100,) * 2)
+    time.sleep(2.1)  # files that have just changed have no shortcut in the cache
+    return folder
+
+
+@pytest.fixture(scope="module")
+def old_result(zygote, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("old")
+    ended = zygote.run([*AE, "--seed", 1, "-o", folder / "x.safetensors"])
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def experiments(pictures, old_result) -> dict[str, Experiment]:
+    def with_old(folder: Path) -> None:
+        for path in old_result.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+
+    of_pictures = ["train-ae", "--data", pictures, "--image-size", 8, *SMALL[4:], "--epochs", 1, "--arch", "dense"]
+    return {
+        "train-vae": Experiment(_into(*VAE), [_into(*VAE, "--resume")]),
+        # Over an old result of other settings, which --resume refuses as long as there is no state of the new one.
+        "train-ae": Experiment(
+            _into(*AE, "--overwrite"), [_into(*AE, "--resume"), _into(*AE, "--overwrite")], prepare=with_old
+        ),
+        "cache": Experiment(
+            _into(*of_pictures),
+            [_into(*of_pictures, "--resume")],
+            env={"AEKIT_FAULTS_SETTINGS": "aekit.data.partial._SAVE_S=0"},  # each block is recorded at once
+        ),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train-vae", "train-ae", "cache"])
+def test_what_was_killed_and_gone_on_with_ends_with_the_same_bytes(experiments, zygote, tmp_path, name):
+    lab = kill_everywhere(experiments[name], zygote, tmp_path, points=2, moments=1)
+    # What a loss of power leaves is what fsync was asked for.
+    assert fsync_faults(lab.points, lambda target: True) == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["train-vae", "train-ae", "cache"])
+def test_it_does_so_killed_at_every_point_and_at_random_moments(experiments, zygote, tmp_path, record, name):
+    lab = kill_everywhere(experiments[name], zygote, tmp_path, points=1.0, moments=15)
+    record(f"kills-{name}", **asdict(lab.tally))
+
+
+@pytest.mark.slow
+def test_a_temporary_file_of_the_killed_is_not_taken_from_the_living(zygote, tmp_path):
+    # Half written by one that was killed; the next writer of the same file writes over it.
+    (tmp_path / ".x.csv.tmp").write_bytes(b"half" * 1000)
+    (tmp_path / ".x.safetensors.lock").write_bytes(b"process 1 on another")
+    ended = zygote.run([*AE, "-o", tmp_path / "x.safetensors"])
+    assert ended.code == 0, ended.err
+    assert sorted(contents(tmp_path)) == ["x.csv", "x.png", "x.safetensors"]
