@@ -79,6 +79,7 @@ def test_a_process_alone_is_a_group_that_needs_no_other():
     ("arguments", "words"),
     [
         (["train-ae", "--gpus", 0], ["--gpus: 0", "1 or more"]),
+        (["train-ae", "--gpus", 100_000], ["--gpus: 100,000 processes", "too many for this machine"]),
         (["train-ae", "--gpus", 1, "--device", "cuda:99"], ["--device cuda:99"]),
     ],
 )

@@ -21,6 +21,7 @@ from aekit.errors import AekitError
 
 PATIENCE_S = 20.0  # for the others to save and end once one has ended
 POLL_S = 0.1
+FEW_PROCESSES = 8  # that any machine stands, to try it out; each takes half a gigabyte
 
 
 def launch(n_processes: int, arguments: Sequence[str]) -> int:
@@ -33,8 +34,10 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
         arguments: What follows ``aekit`` on the command line.
 
     Raises:
-        AekitError: One of them was killed, as when memory runs out.
+        AekitError: There are far more than cores, or one of them was killed, as when memory runs out.
     """
+    if n_processes > (most := max(count_cores(), FEW_PROCESSES)):
+        raise AekitError(f"--gpus: {n_processes:,} processes are too many for this machine; give {most} or fewer")
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
