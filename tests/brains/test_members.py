@@ -51,6 +51,7 @@ def untrained(config, data, keys=((0, 0),)):
 # --- training side by side ---
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_however_many_work_at_once(toy, brain_config, tmp_path):
     config = brain_config(direct=True, cv=2, val=0.0, test=0.0)
     setting = Setting(config, toy(), CPU, "fp32")
@@ -149,6 +150,7 @@ def stop_after(n_batches):
     return BrainReporting(stop=stop)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_bytes_of_an_undisturbed_one(run, tmp_path):
     whole = run("whole", reporting=BrainReporting())
     with pytest.raises(Stopped):  # two batches a stage, and 200 for ages: in the chain of the first fold

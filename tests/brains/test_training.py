@@ -411,6 +411,7 @@ def test_without_augmentation_images_stay_as_they_are_and_the_seed_decides_the_r
 # --- phantoms ---
 
 
+@pytest.mark.slow
 def test_networks_learn_phantoms_that_they_were_not_shown(aekit, tmp_path, brain_config):
     folder = aekit("mri-phantom", "-n", 60, "--size", 24, "--jobs", 1, "-o", tmp_path / "phantom").paths[0]
     source = Source(folder / "participants.tsv", folder / "volumes")

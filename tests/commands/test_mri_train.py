@@ -257,6 +257,7 @@ def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_trai
     assert set(metrics["target"]) == {"age_years"}
 
 
+@pytest.mark.slow
 def test_hypotheses_make_four_checkpoints_of_one_split_and_their_table(mri_train, tmp_path):
     result = mri_train("--hypotheses", "--quiet")
     assert result.exit_code == 0, result.stderr
