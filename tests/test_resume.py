@@ -139,7 +139,7 @@ def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, 
     monkeypatch.undo()
     refused = aekit(*options, tmp_path / "y.safetensors", "--resume")
     assert refused.exit_code == 1
-    assert "was trained on other images" in refused.stderr
+    assert "was trained in another order of the images" in refused.stderr
 
 
 def stop(*_):

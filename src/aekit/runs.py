@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -299,11 +299,22 @@ def refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
             there = found[part].get(key, False if value is False else None)
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "splits":
-                    raise AekitError(f"{path}: was trained on other images; use another --output or --overwrite")
+                    what = "in another order of the images" if _same_images(value, there) else "on other images"
+                    raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")
                 raise AekitError(
                     f"{path}: was trained with {key} {there}, not {value}; give the same options, another --output, "
                     "or --overwrite"
                 )
+
+
+def _same_images(splits: dict[str, Any], others: Any) -> bool:
+    """Return whether the splits of two headers have the same images, if not in the same order."""
+    if not isinstance(others, dict) or splits.keys() != others.keys():
+        return False
+    return all(
+        isinstance(others[name], dict) and own.get("fingerprint") == others[name].get("fingerprint")
+        for name, own in splits.items()
+    )
 
 
 def _recorded(config: RunConfig) -> RunConfig:
@@ -324,7 +335,7 @@ def read_splits(config: DataConfig, data_root: Path, reporting: Reporting) -> di
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
     if skipped := sum(images.n_skipped for images in sets.values()):
-        reporting.on_message(f"{skipped} images could not be decoded and were left out")
+        reporting.on_message(f"{skipped} images could not be used and were left out")
     return sets
 
 
