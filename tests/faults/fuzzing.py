@@ -32,6 +32,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from aekit.data.damage import ignore_harmless
 from aekit.errors import AekitError
 
 SECONDS = 2.0
@@ -330,6 +331,7 @@ class Watch:
         warnings.simplefilter("always")
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)  # as Python does by itself
+        ignore_harmless()
         self._noise = _Noise()
         logging.root.addHandler(self._noise)
         self._stack.callback(logging.root.removeHandler, self._noise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +23,17 @@ NPY_DAMAGE = (
     OSError, ValueError, TypeError, EOFError, SyntaxError, OverflowError, LookupError, AttributeError, RuntimeError,
     MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
+
+
+def ignore_harmless() -> None:
+    """Keep numpy from warning of arrays that Python 2 wrote, which is nothing to mend.
+
+    For the whole process: filters that are put back afterwards get lost where several threads read.
+    """
+    warnings.filterwarnings("ignore", "Reading `.npy` or `.npz` file required additional header parsing", UserWarning)
+
+
+ignore_harmless()
 
 
 def is_bomb(n_unpacked: int, n_packed: int) -> bool:
