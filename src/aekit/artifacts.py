@@ -96,5 +96,5 @@ def _readable_errors(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         mend = "choose another place with --output"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            mend = f"make room and run it again, a training with --resume, or {mend}"
+            mend = f"make room and run it again (a training with --resume), or {mend}"
         raise AekitError(f"{path}: cannot be written ({reason}); {mend}") from error

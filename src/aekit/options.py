@@ -181,7 +181,7 @@ Gpus = Annotated[
     typer.Option(
         "--gpus",
         rich_help_panel=OUTPUT,
-        help="Share each batch out among so many GPUs of this machine; several machines: torchrun.",
+        help="Share each batch out among so many GPUs of this machine (processes on a CPU); more machines: torchrun.",
         show_default="1",
     ),
 ]

@@ -259,11 +259,11 @@ def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
     assert n_skipped == 2
     for row in (7, 31):
         assert any(re.search(rf"left out .*[ ,:]{row}[,)]", text) for text in said), said
-    with pytest.raises(AekitError, match=r"counted from 0: .*; .* --skip-bad"):
+    with pytest.raises(AekitError, match=r"images with values that are not finite \(rows .*, from 0\); .* --skip-bad"):
         _ = [read(path, split) for split in ("train", "test")]
 
 
 def test_images_of_which_none_is_finite_are_refused_also_on_request(tmp_path):
     np.save(tmp_path / "a.npy", np.full((20, 8, 8), np.nan))
-    with pytest.raises(AekitError, match="16 of 16 images"):
+    with pytest.raises(AekitError, match="16 of 16 train images"):
         read_images(DataConfig(name=str(tmp_path / "a.npy"), skip_bad=True), "train", data_root=tmp_path)

@@ -120,3 +120,18 @@ def test_a_step_up_to_grey_is_torchs_transposed_convolution_with_its_gradients(k
     torch.testing.assert_close(
         torch.autograd.grad((layer(x) * weight).sum(), inputs), torch.autograd.grad((expected * weight).sum(), inputs)
     )
+
+
+@pytest.mark.parametrize("arch", list(MODELS))
+def test_no_image_at_all_goes_through_with_gradients_of_zero(arch):
+    # The part of a process that has fewer images in a batch than there are processes.
+    model = build_model(ModelConfig(kind="vae", arch=arch, latent=3), (1, 28, 28)).train()
+    x = torch.rand(0, 1, 28, 28)
+    if arch in ("blocks", "strided"):
+        model.eval()  # batch norm of several processes has its own layer: tests/test_distributed.py
+    output = model(x, torch.randn(0, 3))
+    assert output.x_hat_logits.shape == x.shape
+    gradients = torch.autograd.grad(
+        output.x_hat_logits.sum() + output.mean.sum(), list(model.parameters()), allow_unused=True
+    )
+    assert all(gradient is None or not gradient.any() for gradient in gradients)

@@ -95,7 +95,7 @@ def sweep(
             min=1,
             rich_help_panel=options.OUTPUT,
             help="Runs at a time.",
-            show_default="one a core; with --ray as many as have room",
+            show_default="one a core, or a GPU; with --ray as many as have room",
         ),
     ] = None,
     ray: Annotated[

@@ -66,8 +66,7 @@ def read_arrays(config: DataConfig, split: Split, *, on_progress: Progress | Non
     rows = official_rows(n_images, split, config) if source.is_official else train_val_test(n_images, config)[split]
     check_not_empty(len(rows), split, config)
     labels, class_names = _labels(path, source, n_images)
-    is_finite = _finite(array, rows)
-    _tell_infinite(path, rows[~is_finite], len(rows), config, on_progress)
+    is_finite = _without_infinite(path, array, rows, split, config, on_progress)
     rows = rows[is_finite]
     store, store_rows = _pixels(path, array, rows)
     if config.image_size is not None or config.grayscale:
@@ -212,18 +211,27 @@ def _finite(array: Array, rows: Indices) -> npt.NDArray[np.bool_]:
     return np.concatenate([np.isfinite(array[block]).all(axis=(1, 2, 3)) for block in blocks])
 
 
-def _tell_infinite(path: Path, bad: Indices, n_images: int, config: DataConfig, on_progress: Progress | None) -> None:
-    """Refuse images that are not finite, or say that they are left out."""
-    if not len(bad):
-        return
-    some = ", ".join(map(str, bad[:3])) + (", ..." if len(bad) > 3 else "")
-    text = f"{len(bad):,} of {n_images:,} images have values that are not finite (counted from 0: {some})"
-    if not config.skip_bad:
-        raise AekitError(f"{shown(path)}: {text}; replace them by numbers in [0, 1], or leave them out with --skip-bad")
-    if len(bad) == n_images:
-        raise AekitError(f"{shown(path)}: {text}; there is nothing to learn from")
-    if on_progress is not None:
-        on_progress(f"{shown(path)}: left out {text}", n_images, n_images)
+def _without_infinite(
+    path: Path, array: Array, rows: Indices, split: Split, config: DataConfig, on_progress: Progress | None
+) -> npt.NDArray[np.bool_]:
+    """Return which rows of a split have finite values, (len(rows),), after saying which have not.
+
+    Raises:
+        AekitError: Some have not, and are not to be skipped, or none has.
+    """
+    is_finite = _finite(array, rows)
+    bad = rows[~is_finite]
+    if len(bad):
+        some = ", ".join(map(str, bad[:3])) + (", ..." if len(bad) > 3 else "")
+        what = f"{len(bad):,} of {len(rows):,} {split} images with values that are not finite (rows {some}, from 0)"
+        if not config.skip_bad:
+            mend = "replace them by numbers in [0, 1], or leave such images out with --skip-bad"
+            raise AekitError(f"{shown(path)}: holds {what}; {mend}")
+        if len(bad) == len(rows):
+            raise AekitError(f"{shown(path)}: holds {what}; there is nothing to learn from")
+        if on_progress is not None:
+            on_progress(f"left out of {shown(path)} {what}", len(bad), len(bad))
+    return is_finite
 
 
 def _pixels(path: Path, array: Array, rows: Indices) -> tuple[Pixels, Indices | None]:

@@ -62,7 +62,7 @@ class UnflattenPixels(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return pixels (B, C, H, W)."""
         channels, height, width = self.shape
-        return features.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        return features.reshape(len(features), height, width, channels).permute(0, 3, 1, 2)
 
 
 class UpToGrey(nn.ConvTranspose2d):
@@ -85,7 +85,7 @@ class UpToGrey(nn.ConvTranspose2d):
         # What each pixel adds to each of those that its kernel reaches, (kernel, B * H * W).
         added = self.weight.flatten(1).t() @ x.permute(0, 2, 3, 1).flatten(0, 2).t()
         added = added.to(torch.promote_types(added.dtype, torch.float32))
-        added = added.reshape(-1, n_images, height * width).transpose(0, 1)
+        added = added.reshape(len(added), n_images, height * width).transpose(0, 1)
         image = functional.fold(added, size, self.kernel_size, stride=self.stride, padding=padding)
         return image if self.bias is None else image + self.bias
 
