@@ -269,7 +269,10 @@ class _Row:
 def _scale_of(inside: Voxels) -> float:
     """Return the intensity that becomes 1, of the intensities of a brain, (n,)."""
     low, high = np.percentile(inside, _SCALE_PERCENTILES)
-    scale = _SCALE_FACTOR * float(inside.mean(where=(inside >= low) & (inside <= high), dtype=np.float64))
+    within = (inside >= low) & (inside <= high)
+    if not within.any():
+        raise BadVolume(f"its brain has only {len(inside)} voxels", "look at it")
+    scale = _SCALE_FACTOR * float(inside.mean(where=within, dtype=np.float64))
     if scale <= 0:
         raise BadVolume("its brain is as dark as the background", "look at it")
     return scale
