@@ -62,9 +62,8 @@ def _one_line_errors() -> Iterator[None]:
         _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
     except SystemExit as end:
-        if isinstance(
-            end.__context__, BrokenPipeError
-        ):  # so rich, which prints the help, says that its reader has gone
+        # So rich, which prints the help, says that its reader has gone.
+        if isinstance(end.__context__, BrokenPipeError):
             raise typer.Exit(0) from end
         raise
     except StdoutError as error:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from aekit.config import DataConfig
-from aekit.data.splits import official_rows, shown, train_val_test
+from aekit.data.splits import official_rows, train_val_test
+from aekit.errors import shown
 
 
 @pytest.mark.parametrize("is_test", [None, np.arange(100) % 3 == 0])

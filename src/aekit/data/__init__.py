@@ -14,9 +14,9 @@ from aekit.data.digits import digits_file, read_digits
 from aekit.data.folder import read_folder
 from aekit.data.image_set import ImageSet
 from aekit.data.pixels import check_size
-from aekit.data.splits import Progress, check_not_empty, check_split, shown
+from aekit.data.splits import Progress, check_not_empty, check_split
 from aekit.data.vision import idx_folder, read_idx_set
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, nearest, shown
 
 
 class Reader(Protocol):

@@ -17,8 +17,8 @@ from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.data.files import readable
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.pixels import Pixels, fit_array
-from aekit.data.splits import Progress, check_not_empty, official_rows, shown, train_val_test
-from aekit.errors import AekitError
+from aekit.data.splits import Progress, check_not_empty, official_rows, train_val_test
+from aekit.errors import AekitError, shown
 
 Array = npt.NDArray[Any]
 Load = Callable[[], Array]

@@ -12,8 +12,8 @@ from aekit.data.download import download
 from aekit.data.files import readable
 from aekit.data.folder import ImageFiles, decoded
 from aekit.data.image_set import ImageSet
-from aekit.data.splits import Progress, shown
-from aekit.errors import AekitError
+from aekit.data.splits import Progress
+from aekit.errors import AekitError, shown
 
 _IMAGES = "img_align_celeba"
 _ATTRIBUTES = "list_attr_celeba.txt"

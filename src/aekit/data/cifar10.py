@@ -17,8 +17,8 @@ from aekit.data.download import download
 from aekit.data.files import readable
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.pixels import Pixels, fit_array
-from aekit.data.splits import Progress, official_rows, shown
-from aekit.errors import AekitError
+from aekit.data.splits import Progress, official_rows
+from aekit.errors import AekitError, shown
 
 _N_VALUES = 3 * 32 * 32
 _N_CLASSES = 10

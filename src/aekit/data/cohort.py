@@ -26,8 +26,7 @@ from aekit.data.cohort_repairs import (
     read_volumes_ml,
 )
 from aekit.data.cohort_text import N_EXAMPLES, Repair, TextTable, named, read_text_table
-from aekit.data.splits import shown
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, nearest, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
 

@@ -11,9 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from aekit.data.cohort import Cohort
 from aekit.data.cohort_text import named
-from aekit.data.splits import shown
 from aekit.data.volumes import list_volumes
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|npy)\Z", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W_]+")  # letters and digits

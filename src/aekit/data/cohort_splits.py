@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aekit.data.cohort import Cohort
 from aekit.data.cohort_text import named
-from aekit.data.splits import shown
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, nearest, shown
 
 SPLITS = ("train", "val", "test")
 

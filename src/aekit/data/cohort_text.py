@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aekit.data.splits import shown
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "pipes"}
 N_NAMED = 20  # of many bad items, so many are named in one line

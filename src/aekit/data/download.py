@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aekit.data.catalog import CATALOG
-from aekit.data.splits import Progress, shown
+from aekit.data.splits import Progress
 from aekit.durable import held, remove_abandoned
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 # A process of its own: torchvision takes seconds to import, prints, draws bars, and would wait minutes for a silent
 # firewall, were it not for the timeout. None of that must happen to the process that trains.

@@ -16,8 +16,8 @@ import numpy as np
 from aekit.config import count_cores
 from aekit.data.decode import BadImage, Header, decode, read_header
 from aekit.data.pixels import Pixels
-from aekit.data.splits import Progress, shown
-from aekit.errors import AekitError
+from aekit.data.splits import Progress
+from aekit.errors import AekitError, shown
 
 T = TypeVar("T")
 Shape = tuple[int, int, int, int]

@@ -16,8 +16,8 @@ from aekit.data.decode import SUFFIXES
 from aekit.data.files import readable
 from aekit.data.image_set import ImageSet, Indices
 from aekit.data.prepared import prepare
-from aekit.data.splits import Progress, check_not_empty, shown, train_val_test
-from aekit.errors import AekitError
+from aekit.data.splits import Progress, check_not_empty, train_val_test
+from aekit.errors import AekitError, shown
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.data.damage import is_bomb
-from aekit.data.splits import shown
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 
 def read_idx(path: Path, *, n_dimensions: int) -> npt.NDArray[np.uint8]:

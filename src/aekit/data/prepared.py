@@ -28,10 +28,10 @@ from aekit.data.damage import NPY_DAMAGE, map_npy
 from aekit.data.files import Block, Job, Shape, Survey, check_bad, common_shape, decode_files, report_bad, survey_files
 from aekit.data.partial import open_partial
 from aekit.data.pixels import Pixels
-from aekit.data.splits import Progress, shown
+from aekit.data.splits import Progress
 from aekit.data.store import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key
 from aekit.durable import written_whole
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 _FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
 _MAX_MEMORY_BYTES = 4 * 2**30  # of pixels are held in memory if the cache folder cannot be written

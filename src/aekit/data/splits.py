@@ -8,8 +8,7 @@ import numpy as np
 
 from aekit.config import DataConfig, Split
 from aekit.data.image_set import Indices, split_indices
-from aekit.errors import AekitError
-from aekit.errors import shown as shown  # what readers say of names and paths
+from aekit.errors import AekitError, shown
 
 # Called with what is being done, how much of it is done, and the total (0 if unknown).
 Progress = Callable[[str, int, int], None]

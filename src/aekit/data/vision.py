@@ -12,8 +12,8 @@ from aekit.data.download import download
 from aekit.data.idx import read_idx
 from aekit.data.image_set import ImageSet
 from aekit.data.pixels import Pixels, fit_array
-from aekit.data.splits import Progress, official_rows, shown
-from aekit.errors import AekitError
+from aekit.data.splits import Progress, official_rows
+from aekit.errors import AekitError, shown
 
 
 def read_idx_set(config: DataConfig, split: Split, *, data_root: Path, on_progress: Progress | None = None) -> ImageSet:

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from aekit.config import cache_folder
 from aekit.data.bias_field import fit_bias_field
 from aekit.data.damage import NPY_DAMAGE, map_npy
-from aekit.data.splits import Progress, shown
+from aekit.data.splits import Progress
 from aekit.data.store import known_key, remember_key, remove_stale, shortcut_key
 from aekit.data.volumes import (
     BadVolume,
@@ -46,7 +46,7 @@ from aekit.data.volumes import (
     volume_digest,
 )
 from aekit.durable import written_whole
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 
 Halves = npt.NDArray[np.float16]
 Floats = npt.NDArray[np.float64]

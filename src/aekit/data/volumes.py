@@ -28,8 +28,8 @@ from scipy import ndimage
 
 from aekit.config import count_cores
 from aekit.data.damage import NPY_DAMAGE, is_bomb, map_npy
-from aekit.data.splits import Progress, shown
-from aekit.errors import AekitError
+from aekit.data.splits import Progress
+from aekit.errors import AekitError, shown
 
 Voxels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
