@@ -87,6 +87,7 @@ def _placed(codes, embedded, others):
     return points, place_points(near, points, map_reach(points))
 
 
+@pytest.mark.slow
 def test_placed_points_lie_among_their_class():
     codes, labels = _clusters(900)
     others = np.arange(600, 900)
@@ -99,6 +100,7 @@ def test_placed_points_lie_among_their_class():
     assert len(np.unique(places, axis=0)) > 280
 
 
+@pytest.mark.slow
 def test_a_point_of_the_map_that_is_placed_anew_lies_where_it_was():
     codes, _ = _clusters(400)
     points, places = _placed(codes, codes, np.arange(400))
@@ -178,6 +180,7 @@ def test_trustworthiness_of_too_few_points_is_not_defined():
     assert possible_neighbours(5, 1000) == 5
 
 
+@pytest.mark.slow
 def test_votes_of_neighbours_are_those_of_a_classifier_that_leaves_one_out(monkeypatch):
     monkeypatch.setattr(embedding, "_BLOCK_VALUES", 200)  # so that there are many blocks
     rng = np.random.default_rng(6)

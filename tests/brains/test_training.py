@@ -177,6 +177,7 @@ def test_every_architecture_is_fed_the_histogram_unless_the_user_says_no(toy, br
 # --- the loop ---
 
 
+@pytest.mark.slow
 def test_what_is_held_out_changes_nothing_in_the_networks(toy, brain_config):
     data = toy()
     other = BrainData(data.images.copy(), data.cumulative_ml.clone(), data.tissues.clone(), data.age_years.clone())

@@ -77,6 +77,7 @@ def test_the_values_are_those_of_numpy_on_the_codes(aekit, ae_checkpoint, tmp_pa
     assert f"there are {len(codes)} test images; all are taken" in result.stderr
 
 
+@pytest.mark.slow
 def test_codes_of_pca_are_uncorrelated(aekit, several, tmp_path):
     aekit("decorrelation", *several, "-o", tmp_path / "x.png")
     table = pd.read_csv(tmp_path / "x.csv")

@@ -122,6 +122,7 @@ def test_a_cell_is_what_the_training_command_makes_to_the_byte(aekit, grid, tmp_
     assert alone.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_cells_that_are_done_are_left_and_one_that_is_missing_is_trained(aekit, grid):
     folder, options, first = grid
     before = {path: path.stat().st_mtime_ns for path in first.paths}
@@ -173,6 +174,7 @@ def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
     assert [str(path) in line for path, line in zip(result.paths, lines, strict=True)] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_recorded_and_the_rest_goes_on(aekit, tmp_path):
     result = aekit("sweep", *QUICK, "--lr", "1e9,0.001", "--latent", 2, "-o", tmp_path)
     assert result.exit_code == 1

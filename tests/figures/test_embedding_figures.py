@@ -223,6 +223,7 @@ def _hover(browser, reach=700, step=60):
     return found
 
 
+@pytest.mark.slow
 def test_in_a_browser_hovering_shows_the_image_and_a_legend_click_hides_its_class(browser, tmp_path):
     images = _images(600)
     labels = np.arange(600) % 2
