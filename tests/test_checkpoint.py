@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -32,8 +33,13 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def _rewrite(path: Path, *, metadata=None, tensors=None) -> None:
-    own = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
+    """Write a file again, without the checksum if it is not in the metadata."""
+    own = {"aekit": json.dumps(_without_checksum(read_header(path)))}
     save_file(tensors or load_file(path), path, own if metadata is None else metadata)
+
+
+def _without_checksum(header):
+    return {key: value for key, value in header.items() if key != "sha256"}
 
 
 @pytest.mark.parametrize("arch", list(MODELS))
@@ -127,7 +133,7 @@ def test_a_damaged_header_is_refused(checkpoint, text):
     ],
 )
 def test_headers_that_do_not_describe_the_weights_are_refused(checkpoint, part, changes, message):
-    header = read_header(checkpoint)
+    header = _without_checksum(read_header(checkpoint))
     header[part] |= changes
     _rewrite(checkpoint, metadata={"aekit": json.dumps(header)})
     with pytest.raises(AekitError, match=message):
@@ -142,8 +148,60 @@ def test_missing_and_surplus_weights_are_refused(checkpoint):
         read_model(checkpoint, CPU)
 
 
+def test_the_checksum_is_of_header_and_weights(checkpoint):
+    header = read_header(checkpoint)
+    digest = hashlib.sha256(json.dumps(_without_checksum(header)).encode())
+    for name, tensor in sorted(load_file(checkpoint).items()):
+        digest.update(f'["{name}", "torch.float32", {list(tensor.shape)}]'.encode() + tensor.numpy().tobytes())
+    assert header["sha256"] == digest.hexdigest()
+
+
+def test_any_bit_that_flips_is_noticed(checkpoint):
+    """Or does no harm: a bit in the name of the checksum's own entry leaves a file like those of an older aekit."""
+    content = checkpoint.read_bytes()
+    model, header = read_model(checkpoint, CPU)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    draw = np.random.default_rng(0)
+    n_head = 8 + int.from_bytes(content[:8], "little")
+    n_refused = 0
+    for bit in [*draw.integers(0, 8 * n_head, 400), *draw.integers(8 * n_head, 8 * len(content), 200)]:
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        checkpoint.write_bytes(changed)
+        try:
+            found, told = read_model(checkpoint, CPU)
+        except AekitError:
+            n_refused += 1
+            continue
+        told.pop(next(key for key in told if key not in header or key == "sha256"))
+        assert told == _without_checksum(header), bit
+        assert all(torch.equal(value, weights[name]) for name, value in found.state_dict().items()), bit
+    assert n_refused > 550
+
+
+def test_a_checkpoint_without_a_checksum_is_read(checkpoint):
+    _rewrite(checkpoint)
+    assert "sha256" not in read_header(checkpoint)
+    read_model(checkpoint, CPU)
+
+
+def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
+    options = ("train-ae", "--data", "digits", "--limit", 50, "--latent", 2, "--arch", "dense")
+    path = tmp_path / "x.safetensors"
+    assert aekit(*options, "--epochs", 1, "-o", path).exit_code == 0
+    header, tensors = read_header(path), load_file(path)
+    state = write_checkpoint(resume_path(path), tensors, {**_without_checksum(header), "state": {"epoch": 0}})
+    content = bytearray(state.read_bytes())
+    content[-1] ^= 1
+    state.write_bytes(content)
+    path.unlink()
+    result = aekit(*options, "--epochs", 1, "--resume", "-o", path)
+    assert result.exit_code == 1
+    assert "was damaged after it was written" in result.stderr.splitlines()[-1]
+
+
 def test_an_unfinished_run_is_no_model(checkpoint):
-    header = {**read_header(checkpoint), "state": {"epoch": 1}}
+    header = {**_without_checksum(read_header(checkpoint)), "state": {"epoch": 1}}
     path = resume_path(checkpoint)
     shutil.copy(checkpoint, path)
     _rewrite(path, metadata={"aekit": json.dumps(header)})

@@ -8,13 +8,15 @@ The header's metadata has one entry, ``aekit``, a JSON object:
 - ``ran_on``: device type, threads, precision and number of processes, if there were several, on which the
   last digits of results may depend;
 - ``result``: the test figures and the history, without timings, so that equal runs make equal bytes;
-- ``state``: only in a ``.resume.safetensors``, where an unfinished run stands.
+- ``state``: only in a ``.resume.safetensors``, where an unfinished run stands;
+- ``sha256``: of all the above and of the weights, looked at whenever weights are read; a file without it is read too.
 
 :func:`read_header` needs the standard library alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -84,6 +86,7 @@ _PARTS: dict[str, Any] = {
         "best_total": _MAYBE,
         "*": object,
     },
+    "sha256": str,
     "*": object,
 }
 
@@ -178,7 +181,7 @@ def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
     config, image_shape = from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2])
-    model = build_checked(lambda: build_model(config, image_shape), read_tensors(path), path)
+    model = build_checked(lambda: build_model(config, image_shape), read_tensors(path, header), path)
     model.name = str(path)
     return model.to(device).eval(), header
 
@@ -207,19 +210,43 @@ def build_checked(build: Callable[[], Network], weights: dict[str, torch.Tensor]
     return model
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return a file's tensors by name, on the CPU.
+def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's tensors by name, on the CPU.
+
+    Args:
+        path: The checkpoint.
+        header: As :func:`read_header` returned it.
 
     Raises:
-        AekitError: The file is damaged.
+        AekitError: The file is damaged, or header and tensors are not those that were written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
+    try:
+        is_damaged = "sha256" in header and header["sha256"] != _sha256(header, tensors)
+    except (RuntimeError, RecursionError):  # tensors of types, or a header of a depth, that aekit never wrote
+        is_damaged = True
+    if is_damaged:
+        raise AekitError(
+            f"{path}: was damaged after it was written (its checksum is another); copy it again or train it again"
+        )
+    return tensors
+
+
+def _sha256(header: Header, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the checksum of a header, but for its own entry, and of tensors: their names, types, shapes and bytes."""
+    import torch
+
+    sha256 = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "sha256"}).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
@@ -253,9 +280,12 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Heade
 
     from aekit import __version__
 
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # As it will be read: JSON has lists for tuples, and texts for the keys of objects.
+    header = json.loads(json.dumps({"format": FORMAT, "aekit": __version__, **header}, allow_nan=False))
+    header["sha256"] = _sha256(header, own)
     # One metadata entry: several would be stored in an order that changes from run to run.
-    metadata = {"aekit": json.dumps({"format": FORMAT, "aekit": __version__, **header}, allow_nan=False)}
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    content = save(own, {"aekit": json.dumps(header)})
     return write_atomically(path, lambda file: file.write(content))
 
 
@@ -293,10 +323,11 @@ def read_state(path: Path, run: Run) -> State:
 
     from aekit.training import Row, State
 
-    where = read_header(path).get("state")
+    header = read_header(path)
+    where = header.get("state")
     if not isinstance(where, dict):
         raise AekitError(f"{path}: holds no state of an unfinished run; delete it and train again")
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, header)
     load_weights(run.model, _strip_prefix(tensors, "model."), path)
     try:
         moments = {

@@ -263,6 +263,7 @@ def rewritten(path, change):
     (length,) = struct.unpack("<Q", content[:8])
     head = json.loads(content[8 : 8 + length])
     found = json.loads(head["__metadata__"]["aekit"])
+    del found["sha256"]
     change(found)
     head["__metadata__"]["aekit"] = json.dumps(found)
     text = json.dumps(head).encode()

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from aekit.checkpoint import read_model, read_tensors, write_checkpoint
+from aekit.checkpoint import read_model, write_checkpoint
 from aekit.commands.checkpoints import Images, Trained
 from aekit.commands.paths import Request, Walker, build_cloud, choose_groups, draw_prior
 from aekit.console import Console
@@ -178,7 +179,7 @@ def test_an_autoencoder_says_that_its_samples_come_from_a_fitted_gaussian(aekit,
 def _with_codes(path: Path, target: Path, *, scale: float, latent: int | None = None) -> Path:
     """Return a copy of a checkpoint whose codes are scaled."""
     _, header = read_model(path, torch.device("cpu"))
-    tensors = read_tensors(path)
+    tensors = load_file(path)
     for name in ("mean_head.weight", "mean_head.bias"):
         tensors[name] = tensors[name] * scale
     if latent is not None:  # the other dimensions are dead

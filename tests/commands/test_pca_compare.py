@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 
+from aekit.checkpoint import read_header, write_checkpoint
 from aekit.commands.pca_compare import _elbows, _model_names
 
 COLUMNS = [
@@ -161,13 +163,8 @@ def test_images_without_labels_are_drawn_in_grey(aekit, tmp_path):
 
 
 def _damaged(path, target, name, value):
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
-
-    with safe_open(path, "np") as file:
-        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    save_file(tensors | {name: np.full_like(tensors[name], value)}, target, metadata)
-    return target
+    tensors = load_file(path)
+    return write_checkpoint(target, tensors | {name: tensors[name].fill_(value)}, read_header(path))
 
 
 def test_a_dead_dimension_is_told_and_drawn(aekit, sweep, tmp_path):

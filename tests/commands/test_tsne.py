@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from aekit.analysis import embedding
+from aekit.checkpoint import read_header, write_checkpoint
 from aekit.commands import tsne as command
 
 FILES = (".png", ".csv", ".html")
@@ -30,10 +30,8 @@ def _parameters(path):
 def _damaged(checkpoint, path, change):
     """Return a copy of a checkpoint whose weights were changed."""
     tensors = load_file(checkpoint)
-    with safe_open(checkpoint, "np") as file:
-        metadata = file.metadata()
-    save_file({name: change(name, tensor) for name, tensor in tensors.items()}, path, metadata)
-    return path
+    changed = {name: change(name, tensor) for name, tensor in tensors.items()}
+    return write_checkpoint(path, changed, read_header(checkpoint))
 
 
 @pytest.fixture(scope="module")
@@ -236,11 +234,11 @@ def test_few_images_get_the_perplexity_and_neighbours_that_they_allow(aekit, vae
 
 
 def test_codes_that_are_not_finite_or_all_the_same_are_refused(aekit, ae_checkpoint, tmp_path):
-    broken = _damaged(ae_checkpoint, tmp_path / "nan.safetensors", lambda name, tensor: tensor * np.float32("nan"))
+    broken = _damaged(ae_checkpoint, tmp_path / "nan.safetensors", lambda name, tensor: tensor * float("nan"))
     result = aekit("tsne", broken)
     assert result.exit_code == 1
     assert "its weights are not finite (decoder.0.bias); train it again" in result.stderr
-    dead = _damaged(ae_checkpoint, tmp_path / "dead.safetensors", lambda name, tensor: tensor * np.float32(0))
+    dead = _damaged(ae_checkpoint, tmp_path / "dead.safetensors", lambda name, tensor: tensor * 0)
     result = aekit("tsne", dead)
     assert result.exit_code == 1
     assert "the codes of all images are the same, so there is nothing to map" in result.stderr
@@ -249,7 +247,7 @@ def test_codes_that_are_not_finite_or_all_the_same_are_refused(aekit, ae_checkpo
 def test_a_dimension_that_never_changes_is_counted_and_left_out(aekit, ae_checkpoint, tmp_path):
     def kill_first(name, tensor):
         if name.startswith("mean_head"):
-            tensor = tensor.copy()
+            tensor = tensor.clone()
             tensor[0] = 0
         return tensor
 

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from aekit.brains.hypotheses import _read_ages
-from aekit.checkpoint import read_header, read_tensors, write_checkpoint
+from aekit.checkpoint import read_header, write_checkpoint
 from aekit.config import ModelConfig, RunConfig, from_dict
 from aekit.data import decode
 from aekit.data.damage import FREE_BYTES, is_bomb, map_npy
@@ -20,7 +21,7 @@ from aekit.data.prepared import _blocks
 from aekit.data.store import is_digest
 from aekit.data.volumes import read_volume
 from aekit.errors import AekitError
-from aekit.grid import _row
+from aekit.grid import result_row
 from aekit.runs import finished_run
 
 EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody
@@ -30,7 +31,7 @@ OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"
 def _with(path: Path, folder: Path, part: str, **changes: object) -> Path:
     header = read_header(path)
     header[part] = {**header[part], **changes}
-    return write_checkpoint(folder / "x.safetensors", read_tensors(path), header)
+    return write_checkpoint(folder / "x.safetensors", load_file(path), header)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path
 def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoint, tmp_path):
     header = read_header(vae_checkpoint)
     del header["result"]["test"]
-    path = write_checkpoint(tmp_path / "x.safetensors", read_tensors(vae_checkpoint), header)
+    path = write_checkpoint(tmp_path / "x.safetensors", load_file(vae_checkpoint), header)
     with pytest.raises(AekitError, match="header is damaged"):
         finished_run(RunConfig(), path)
 
@@ -83,7 +84,7 @@ def test_whole_numbers_are_taken_where_numbers_belong_and_lists_where_pairs_do()
 def test_a_damaged_history_leaves_a_grid_without_a_time(tmp_path, text):
     (tmp_path / "x.csv").write_text(text)
     cell = SimpleNamespace(path=tmp_path / "x.safetensors")
-    assert _row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})["seconds"] is None
+    assert result_row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})["seconds"] is None
 
 
 @pytest.mark.parametrize("text", ["", "target\nage_years\n", 'a\n"', EMPTY])

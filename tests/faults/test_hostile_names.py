@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
-from aekit.checkpoint import read_header, read_tensors, write_checkpoint
+from aekit.checkpoint import read_header, write_checkpoint
 from aekit.errors import AekitError
 from aekit.figures.embedding import EmbeddingPanel
 from aekit.figures.page import build_page
@@ -95,7 +96,7 @@ def hostile_folder(vae_checkpoint, tmp_path):
     header["data"]["name"] = f"{TEXTS[1]}{CONTROL}"
     header["model"] = {**header["model"], "arch": TEXTS[2]}
     header["ran_on"] = {text: text for text in TEXTS}
-    write_checkpoint(folder / "x.safetensors", read_tensors(vae_checkpoint), header)
+    write_checkpoint(folder / "x.safetensors", load_file(vae_checkpoint), header)
     image = Image.new("L", (4, 4))
     from PIL import PngImagePlugin
 
@@ -271,7 +272,7 @@ def test_lines_on_stdin_that_are_no_paths_are_refused_in_one_line(text, what):
 def test_images_that_a_checkpoint_names_by_an_absolute_path_are_not_opened(aekit, ae_checkpoint, tmp_path, name):
     header = read_header(ae_checkpoint)
     header["data"]["name"] = name
-    path = write_checkpoint(tmp_path / "x.safetensors", read_tensors(ae_checkpoint), header)
+    path = write_checkpoint(tmp_path / "x.safetensors", load_file(ae_checkpoint), header)
     result = aekit("evaluate", path)
     assert result.exit_code == 1
     assert "names its images by an absolute path" in result.stderr

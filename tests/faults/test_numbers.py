@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.torch import load_file
+
+from aekit.checkpoint import read_header, write_checkpoint
 
 ANALYSES = (
     ("reconstruct",),
@@ -113,15 +114,11 @@ def test_a_huge_beta_is_trained_on(aekit, tmp_path):
 
 
 def _changed(checkpoint: Path, folder: Path, *, only: str | None, value: float) -> Path:
-    with safe_open(checkpoint, "numpy") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118 - no dictionary
+    tensors = load_file(checkpoint)
     for name, tensor in tensors.items():
         if only in (None, name):
             tensor[...] = value
-    path = folder / "changed.safetensors"
-    save_file(tensors, path, metadata)
-    return path
+    return write_checkpoint(folder / "changed.safetensors", tensors, read_header(checkpoint))
 
 
 def _is_one_line(result) -> None:

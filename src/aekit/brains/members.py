@@ -223,7 +223,7 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
         raise AekitError(f"{path}: its header is damaged; train it again")
     if not _are_members(header.get("members")):
         raise AekitError(f"{path}: its header is damaged; train it again")
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, header)
     ensemble = Ensemble()
     for fold, seed, *stages in header["members"]:
         own = ensemble.networks.setdefault((fold, seed), {})
