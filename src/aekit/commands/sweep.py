@@ -281,16 +281,21 @@ def _run(
     """Train the cells; what ended is in results.csv at any time."""
     import time
 
-    from aekit.artifacts import write_csv
-    from aekit.grid import results_table
+    import pandas as pd
 
-    ended: dict[Path, Outcome] = {}
+    from aekit.artifacts import write_csv
+    from aekit.grid import result_row
+
+    ended: dict[Path, dict[str, Any]] = {}
+
+    def table() -> pd.DataFrame:
+        return pd.DataFrame([ended[cell.path] for cell in cells if cell.path in ended])
 
     def on_outcome(outcome: Outcome) -> None:
-        ended[outcome.cell.path] = outcome
+        ended[outcome.cell.path] = result_row(outcome, _settings(outcome.cell.config))
         progress.on_outcome(outcome)
         if not outcome.is_old:
-            write_csv(folder / TABLE, results_table(_in_order(cells, ended), _settings))
+            write_csv(folder / TABLE, table())
 
     started = time.monotonic()
     with ExitStack() as stack:
@@ -305,7 +310,7 @@ def _run(
         + (f", {n_old} were there" if n_old else "")
         + (f", {n_failed} failed" if n_failed else "")
     )
-    _write_summary(outcomes, results_table(outcomes, _settings), swept, folder, console)
+    _write_summary(outcomes, table(), swept, folder, console)
     return outcomes
 
 
@@ -329,10 +334,6 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     if config.model.kind == "ae":
         settings |= dict.fromkeys(grid_options.VAE_ONLY)
     return settings
-
-
-def _in_order(cells: list[Cell], ended: dict[Path, Outcome]) -> list[Outcome]:
-    return [ended[cell.path] for cell in cells if cell.path in ended]
 
 
 def _write_summary(
