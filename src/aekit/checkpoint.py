@@ -245,7 +245,7 @@ def _sha256(header: Header, tensors: dict[str, torch.Tensor]) -> str:
     sha256 = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "sha256"}).encode())
     for name, tensor in sorted(tensors.items()):
         sha256.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 
