@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -144,6 +145,46 @@ def test_a_training_on_a_disk_that_fills_up_goes_on_when_there_is_room(zygote, d
     done = zygote.run([*VAE, "-o", output, "--resume"])
     assert (done.code, done.out) == (0, f"{output}\n"), done.err
     _is_one_line(zygote.run([*VAE, "-o", output, "--overwrite"]), str(output), "Read-only file system")
+    assert contents(folder) == contents(whole)
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """Return a folder of a real file system with a quota, and a function that sets it in kilobytes."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not (shutil.which("mkfs.btrfs") and shutil.which("btrfs")):
+        pytest.skip("only root can set a quota, and only where btrfs is")
+    image, folder = tmp_path / "disk.img", tmp_path / "limited"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(200 << 20)
+
+    def call(*command: object) -> None:
+        subprocess.run([str(word) for word in command], check=True, capture_output=True)
+
+    call("mkfs.btrfs", "-q", image)
+    if subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, check=False).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    call("btrfs", "quota", "enable", folder)
+    call("btrfs", "subvolume", "create", folder / "mine")
+    yield folder / "mine", lambda kilobytes: call("btrfs", "qgroup", "limit", f"{kilobytes}K", folder / "mine")
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_training_that_meets_its_quota_goes_on_when_it_is_raised(zygote, limited, tmp_path):
+    whole, (folder, limit) = tmp_path / "whole", limited
+    assert zygote.run([*VAE, "-o", whole / "x.safetensors"]).code == 0
+    biggest = (whole / "x.safetensors").stat().st_size // 1000
+    output = folder / "x.safetensors"
+    limit(4 * biggest)  # a state is three times the weights, and the next is written before the last one goes
+    _is_one_line(zygote.run([*VAE, "-o", output]), "Disk quota exceeded", "make room", "--resume")
+    assert set(contents(folder)) == {"x.resume.safetensors"}
+    limit(40 * biggest)
+    done = zygote.run([*VAE, "-o", output, "--resume"])
+    assert (done.code, done.out) == (0, f"{output}\n"), done.err
+    assert contents(folder) == contents(whole)
+    limit(16)  # below what is there
+    _is_one_line(zygote.run([*VAE, "-o", output, "--overwrite"]), "Disk quota exceeded", "make room")
     assert contents(folder) == contents(whole)
 
 
