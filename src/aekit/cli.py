@@ -56,7 +56,7 @@ def _one_line_errors() -> Iterator[None]:
         say(f"aekit: {stopped}")
         raise typer.Exit(128 + stopped.signal_number) from stopped
     except KeyboardInterrupt as interrupt:
-        say("aekit: interrupted")
+        say(f"aekit: {str(interrupt) or 'interrupted'}")
         raise typer.Exit(130) from interrupt
     except BrokenPipeError as error:
         _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`

@@ -94,6 +94,8 @@ def fit(run: Run, state: State, hooks: Hooks) -> State:
     """
     config, device = run.config, run.train.device
     n_samples = config.samples_per_epoch or len(run.train)
+    if config.compile:
+        hooks.on_message("compiling the network during the first step, which takes a while")
     forward = torch.compile(run.model) if config.compile else run.model
     n_left = (config.epochs - state.epoch) * math.ceil(n_samples / (config.batch_size or n_samples)) - state.step
     take_step = Stepper(run, forward, n_left, hooks.on_message)

@@ -284,6 +284,9 @@ def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(cache, ma
     assert process.returncode == exit_code, err
     assert b"Traceback" not in err
     assert 10 <= rows_done(cache) < 60
+    if signal_number == signal.SIGINT:
+        kept = f"aekit: interrupted with {rows_done(cache)} of 60 images prepared; they are kept"
+        assert err.decode().splitlines()[-1] == kept
     assert [path.suffix for path in cache.iterdir()] == [".partial"]
 
 

@@ -178,6 +178,10 @@ def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Pre
             if math.prod(shape) <= _MAX_MEMORY_BYTES:
                 partial.discard()  # they will be decoded into memory
             raise
+        except KeyboardInterrupt as interrupt:
+            if kept := _blocks(partial.entries, shape[0]):
+                interrupt.args = (f"interrupted with {kept[-1].stop:,} of {shape[0]:,} images prepared; they are kept",)
+            raise
         return _open(path.parent, path.name)
 
 
