@@ -269,6 +269,19 @@ def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Pat
     if wrong:
         names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise AekitError(f"{path}: its weights do not fit its header ({names}); train it again")
+    _refuse_infinite(weights, path)
+
+
+def refuse_damaged(path: Path) -> None:
+    """Read a checkpoint's weights and refuse those that are damaged or not finite, without building the network.
+
+    Raises:
+        AekitError: They are, or the file cannot be read.
+    """
+    _refuse_infinite(read_tensors(path, read_header(path)), path)
+
+
+def _refuse_infinite(weights: dict[str, torch.Tensor], path: Path) -> None:
     infinite = [name for name, value in weights.items() if not value.isfinite().all()]
     if infinite:
         raise AekitError(f"{path}: its weights are not finite ({infinite[0]}); train it again, with a lower --lr")

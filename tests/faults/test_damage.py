@@ -62,6 +62,20 @@ def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path
     assert read_header(path)["result"]["another"] == {"deep": [None, "x"]}
 
 
+@pytest.mark.parametrize("command", ["pca-compare", "decorrelation", "tsne", "interpolate", "probe"])
+def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
+    aekit, ae_checkpoint, tmp_path, monkeypatch, command
+):
+    content = bytearray(ae_checkpoint.read_bytes())
+    content[-5] ^= 4
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    monkeypatch.setattr("aekit.models.build_model", lambda *_: pytest.fail("a network was built"))
+    result = aekit(command, ae_checkpoint, tmp_path / "bad.safetensors", "-o", tmp_path / "x.png")
+    assert result.exit_code == 1
+    assert "bad.safetensors: was damaged after it was written" in result.stderr.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.safetensors"]
+
+
 def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoint, tmp_path):
     header = read_header(vae_checkpoint)
     del header["result"]["test"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from aekit import completion, options
-from aekit.checkpoint import RESUME_SUFFIX, read_header
+from aekit.checkpoint import RESUME_SUFFIX, read_header, refuse_damaged
 from aekit.config import DataConfig, Split, from_dict
 from aekit.console import Console, TrainingProgress, with_stdin
 from aekit.errors import AekitError
@@ -158,7 +158,9 @@ def read_paths(arguments: list[str], console: Console | None = None, *, any_kind
 
 
 def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | None) -> None:
-    """Refuse checkpoints that cannot be compared: images of other shapes, or trained and tested on others.
+    """Refuse checkpoints that cannot be compared: images of other shapes, or trained and tested on others, or damaged.
+
+    Several are looked at whole, so that the last one does not fail when all others have been computed.
 
     Args:
         paths: Checkpoints.
@@ -166,7 +168,7 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
         data: What ``--data`` says; if anything, all are measured on it and only the shape must be the same.
 
     Raises:
-        AekitError: One of them differs from the first.
+        AekitError: One of them differs from the first, or is damaged.
     """
     first, *others = [(path, read_header(path)["data"]) for path in paths]
     for path, found in others:
@@ -179,6 +181,8 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
             if fingerprints[0] != fingerprints[1]:
                 how = _differing_data(found, first[1])
                 raise AekitError(f"{path}: has other {split} images than {first[0]} ({how}); compare them apart")
+    for path in paths if others else ():
+        refuse_damaged(path)
 
 
 def _differing_data(found: dict[str, Any], first: dict[str, Any]) -> str:
