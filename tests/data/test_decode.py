@@ -140,6 +140,23 @@ def test_random_damage_never_raises_anything_else(kind):
                 read(bytes(damaged))
 
 
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {}), ("RGBA", {}), ("RGB", {"lossless": True}), ("RGBA", {"exact": True, "lossless": True})],
+)
+@pytest.mark.parametrize("size", [(1, 1), (12, 10), (5, 300), (16383, 1)])
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_a_webp_tells_its_size_before_libwebp_takes_memory_for_it(monkeypatch, mode, options, size, n_frames):
+    frames = [Image.new(mode, size, (number, 200, 30, 100)[: len(mode)]) for number in range(n_frames)]
+    data = packed(frames[0], "WEBP", save_all=n_frames > 1, append_images=frames[1:], **options)
+    header = read_header(data)
+    assert (header.width, header.height) == size
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", size[0] * size[1] - 1)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("libwebp was asked"))
+    with pytest.raises(BadImage, match=f"{size[0]}x{size[1]} pixels are more than is safe"):
+        read_header(data)
+
+
 def test_floating_point_pictures_are_refused():
     with pytest.raises(BadImage, match="floating-point"):
         pixels(packed(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), 1)

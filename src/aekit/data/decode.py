@@ -106,13 +106,32 @@ def decode(data: bytes, *, channels: int, size: tuple[int, int] | None) -> Pixel
 
 
 def _open(data: bytes) -> Image.Image:
+    if claimed := _claimed_by_webp(data):  # whose pixels libwebp takes memory for when it opens the file
+        _refuse_too_large(*claimed, 3, data)
     image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    # PIL only warns up to twice its limit; a data set has no business there.
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise BadImage(f"{image.width}x{image.height} pixels are more than is safe to decode")
-    if is_bomb(image.width * image.height * len(image.getbands()), len(data)):
-        raise BadImage(f"{image.width}x{image.height} pixels are more than a file of {len(data):,} bytes holds")
+    _refuse_too_large(*image.size, len(image.getbands()), data)
     return image
+
+
+def _claimed_by_webp(data: bytes) -> tuple[int, int] | None:
+    """Return width and height as the first chunk of a WebP file tells them (RFC 9649); None if it is none."""
+    kind, body = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(body) < 10:
+        return None
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _refuse_too_large(width: int, height: int, n_bands: int, data: bytes) -> None:
+    # PIL only warns up to twice its limit; a data set has no business there.
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise BadImage(f"{width}x{height} pixels are more than is safe to decode")
+    if is_bomb(width * height * n_bands, len(data)):
+        raise BadImage(f"{width}x{height} pixels are more than a file of {len(data):,} bytes holds")
 
 
 def _is_gray(image: Image.Image) -> bool:
