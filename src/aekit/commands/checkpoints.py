@@ -398,10 +398,10 @@ def data_config(header: dict[str, Any], source: str) -> DataConfig:
     """Return the configuration of a checkpoint's data.
 
     Raises:
-        AekitError: It is damaged, or names a place on this machine by an absolute path, which aekit never records.
+        AekitError: It is damaged, or names a place outside the working folder: what a file says is not followed there.
     """
     known = {field.name for field in fields(DataConfig)}
     config = from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
-    if Path(config.name).is_absolute():
-        raise AekitError(f"{source}: names its images by an absolute path, {config.name}; give them with --data")
+    if Path(config.name).is_absolute() or ".." in Path(os.path.normpath(config.name)).parts:
+        raise AekitError(f"{source}: names images outside this folder, {config.name}; if they are yours, use --data")
     return config
