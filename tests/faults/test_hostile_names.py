@@ -276,3 +276,4 @@ def test_images_that_a_checkpoint_names_outside_the_working_folder_are_not_opene
     result = aekit("evaluate", path)
     assert result.exit_code == 1
     assert f"names images outside this folder, {name}; if they are yours, use --data" in result.stderr
+    assert aekit("evaluate", path, "--data", "digits", "-o", tmp_path / "e.json").exit_code == 0

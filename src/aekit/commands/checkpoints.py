@@ -362,6 +362,8 @@ class Images:
             raise AekitError(f"--split val: {trained.path} was trained without validation images; use train or test")
         if self._data is not None:
             config = replace(config, name=self._data)
+        else:
+            _refuse_outside(config.name, str(trained.path))
         if self._images is None or self._key != (config, split):
             with TrainingProgress(self._console) as progress:
                 try:
@@ -398,10 +400,13 @@ def data_config(header: dict[str, Any], source: str) -> DataConfig:
     """Return the configuration of a checkpoint's data.
 
     Raises:
-        AekitError: It is damaged, or names a place outside the working folder: what a file says is not followed there.
+        AekitError: It is damaged.
     """
     known = {field.name for field in fields(DataConfig)}
-    config = from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
-    if Path(config.name).is_absolute() or ".." in Path(os.path.normpath(config.name)).parts:
-        raise AekitError(f"{source}: names images outside this folder, {config.name}; if they are yours, use --data")
-    return config
+    return from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
+
+
+def _refuse_outside(name: str, source: str) -> None:
+    """Refuse to follow a checkpoint, which may come from anybody, out of the working folder."""
+    if Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts:
+        raise AekitError(f"{source}: names images outside this folder, {name}; if they are yours, use --data")
