@@ -35,7 +35,7 @@ from aekit.data.cohort import read_cohort
 from aekit.data.cohort_files import match_files
 from aekit.errors import AekitError
 from aekit.figures.report import build_report
-from aekit.grid import _row
+from aekit.grid import result_row
 
 COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
 sub-01\t34.5\tF\t612.3\t501.2\t301\tA\tsub-01_T1w.nii\t1
@@ -104,7 +104,7 @@ def _report(path: Path) -> None:
 
 def _history(path: Path) -> None:
     cell = SimpleNamespace(path=path.with_suffix(".safetensors"))
-    _row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})
+    result_row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})
 
 
 def _about(path: Path) -> None:
