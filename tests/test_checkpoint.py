@@ -197,7 +197,42 @@ def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
     path.unlink()
     result = aekit(*options, "--epochs", 1, "--resume", "-o", path)
     assert result.exit_code == 1
-    assert "was damaged after it was written" in result.stderr.splitlines()[-1]
+    line = f"aekit: {state}: the state of an unfinished run, is damaged; start over with --overwrite"
+    assert result.stderr.splitlines()[-1] == line
+    state.write_bytes(content[:1000])
+    assert aekit(*options, "--epochs", 1, "--resume", "-o", path).stderr.splitlines()[-1] == line
+    assert aekit(*options, "--epochs", 1, "--overwrite", "-o", path).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["train-ae", "sweep"])
+def test_a_damaged_result_is_not_taken_for_a_finished_run(aekit, tmp_path, command):
+    model = ("--model", "ae") if command == "sweep" else ()
+    options = (command, *model, "--data", "digits", "--limit", 50, "--latent", 2, "--arch", "dense", "--epochs", 1)
+    where = tmp_path / "grid" if command == "sweep" else tmp_path / "x.safetensors"
+    resume = ("--jobs", 1) if command == "sweep" else ("--resume",)
+    result = aekit(*options, *resume, "-o", where)
+    assert result.exit_code == 0, result.stderr
+    (path,) = result.paths
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    result = aekit(*options, *resume, "-o", where)
+    assert result.exit_code == 1
+    assert f"{path}: was damaged after it was written" in result.stderr.splitlines()[-1]
+    path.unlink()
+    assert aekit(*options, *resume, "-o", where).exit_code == 0
+    assert path.read_bytes() == whole
+
+
+def test_the_state_of_another_run_beside_a_finished_one_is_told_of(aekit, tmp_path):
+    options = ("train-ae", "--data", "digits", "--limit", 50, "--latent", 2, "--arch", "dense", "--epochs", 1)
+    path = tmp_path / "x.safetensors"
+    assert aekit(*options, "-o", path).exit_code == 0
+    other = {**_without_checksum(read_header(path)), "state": {"epoch": 0}}
+    other["model"] = {**other["model"], "latent": 3}
+    state = write_checkpoint(resume_path(path), load_file(path), other)
+    result = aekit(*options, "--resume", "-o", path)
+    assert result.exit_code == 0
+    assert f"{state}: is the state of another run; it is left alone" in result.stderr
 
 
 def test_an_unfinished_run_is_no_model(checkpoint):

@@ -184,3 +184,37 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
     assert len(done.stderr.splitlines()) == 1
     assert "cannot be written" in done.stderr
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train-ae", "--data", "digits", "--limit", 60, "--epochs", 1, "-o"),
+        ("train-ae", "--data", "digits", "--limit", 60, "--epochs", 1, "--resume", "-o"),
+        ("sweep", "--data", "digits", "--limit", 60, "--epochs", 1, "--latent", 2, "-o"),
+        ("report", ".", "-o"),
+        ("mri-phantom", "-n", 4, "--size", 16, "-o"),
+        ("info",),
+    ],
+)
+@pytest.mark.parametrize("length", [250, 300, 5000])
+def test_a_name_that_is_too_long_is_one_line(aekit, tmp_path, monkeypatch, words, length):
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("a\n1\n")  # for the report
+    suffix = {"info": ".safetensors", "train-ae": ".safetensors", "report": ".html"}.get(words[0], "")
+    result = aekit(*words, f"o/{'n' * (length - len(suffix))}{suffix}")
+    if result.exit_code:
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith("aekit: o/nnn"), result.stderr
+    else:
+        assert length == 250
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**23, 10**400])
+@pytest.mark.parametrize("command", ["train-vae", "sweep", "sample", "mri-phantom", "mri-train"])
+def test_a_seed_that_is_no_seed_is_refused_at_once(aekit, vae_checkpoint, tmp_path, command, seed):
+    inputs = {"sample": (vae_checkpoint,), "mri-train": ("people.tsv", "--volumes", "volumes")}
+    result = aekit(command, *inputs.get(command, ()), "--seed", seed, "-o", tmp_path / "x")
+    assert result.exit_code in (1, 2)
+    assert "--seed" in result.stderr.splitlines()[-1]
+    assert not any(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -254,6 +255,18 @@ def test_mirrored_training_learns_both_sides_and_goes_on_at_the_same_weights():
     stopped, _ = train(mirror=True, stop_at=7)
     for mine, other in zip(stopped.parameters(), whole.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("size", [("--latent", 99_999_999), ("--width", 100_000_000), ("--latent", 2**62)])
+@pytest.mark.parametrize("arch", ["conv", "dense", "blocks"])
+def test_a_network_larger_than_memory_is_refused_before_it_is_built(aekit, tmp_path, arch, size):
+    options = ("--data", "digits", "--limit", 60, "--epochs", 1, "--arch", arch, "-o", tmp_path / "x.safetensors")
+    result = aekit("train-vae", *options, *size)
+    assert result.exit_code == 1
+    assert re.search(r"takes [\d,]+ GB of memory, and [\d,]+ GB are free", result.stderr.splitlines()[-1]), (
+        result.stderr
+    )
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing():

@@ -233,7 +233,8 @@ def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
         is_damaged = True
     if is_damaged:
         raise AekitError(
-            f"{path}: was damaged after it was written (its checksum is another); copy it again or train it again"
+            f"{path}: was damaged after it was written (its checksum is another); "
+            "copy it again, or remove it and train it again"
         )
     return tensors
 
@@ -326,6 +327,25 @@ def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
     return write_checkpoint(path, tensors, {**header, "state": where})
 
 
+def read_state_header(path: Path) -> Header:
+    """Return what the state of an unfinished run says of itself.
+
+    Raises:
+        AekitError: It is damaged, or no such state.
+    """
+    try:
+        header = read_header(path)
+    except AekitError as error:
+        raise _damaged_state(path) from error
+    if not isinstance(header.get("state"), dict):
+        raise AekitError(f"{path}: holds no state of an unfinished run; start over with --overwrite")
+    return header
+
+
+def _damaged_state(path: Path) -> AekitError:
+    return AekitError(f"{path}: the state of an unfinished run, is damaged; start over with --overwrite")
+
+
 def read_state(path: Path, run: Run) -> State:
     """Return where an unfinished run stands, after putting weights, optimiser and noise back into ``run``.
 
@@ -336,11 +356,12 @@ def read_state(path: Path, run: Run) -> State:
 
     from aekit.training import Row, State
 
-    header = read_header(path)
-    where = header.get("state")
-    if not isinstance(where, dict):
-        raise AekitError(f"{path}: holds no state of an unfinished run; delete it and train again")
-    tensors = read_tensors(path, header)
+    header = read_state_header(path)
+    where = header["state"]
+    try:
+        tensors = read_tensors(path, header)
+    except AekitError as error:
+        raise _damaged_state(path) from error
     load_weights(run.model, _strip_prefix(tensors, "model."), path)
     try:
         moments = {

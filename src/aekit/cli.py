@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -65,10 +66,17 @@ def _one_line_errors() -> Iterator[None]:
         # So rich, which prints the help, says that its reader has gone.
         if isinstance(end.__context__, BrokenPipeError):
             raise typer.Exit(0) from end
+        if end.code == 128 + signal.SIGTERM:
+            say("aekit: terminated")
         raise
     except StdoutError as error:
         _give_up_stdout()
         say(f"aekit: stdout: cannot be written ({error.strerror}); make room where it goes, what is in files is there")
+        raise typer.Exit(1) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        say(f"aekit: {error.filename}: is too long a name for a file; choose a shorter one")
         raise typer.Exit(1) from error
     except Exception as error:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:

@@ -23,6 +23,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test"]
 
+MAX_SEED = 2**32 - 1  # as scikit-learn takes them
+
 T = TypeVar("T")
 
 
@@ -32,8 +34,15 @@ def _check_choice(option: str, value: object, literal: Any) -> None:
 
 
 def _check_at_least(option: str, value: float | None, minimum: float) -> None:
-    if value is not None and not (math.isfinite(value) and value >= minimum):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise AekitError(f"--{option}: {value} is no number to compute with; give {minimum:g} or more")
+    if value is not None and value < minimum:
         raise AekitError(f"--{option}: {value} is below {minimum:g}; give {minimum:g} or more")
+
+
+def _check_seed(option: str, value: int) -> None:
+    if not 0 <= value <= MAX_SEED:
+        raise AekitError(f"--{option}: {value} is not between 0 and {MAX_SEED}; choose another")
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class DataConfig:
                 size = "x".join(map(str, self.image_size))
                 raise AekitError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
         _check_at_least("limit", self.limit, 1)
-        _check_at_least("split-seed", self.split_seed, 0)
+        _check_seed("split-seed", self.split_seed)
         if not 0 <= self.val < 1:
             raise AekitError(f"--val: {self.val} is outside [0, 1); give the fraction of train to set aside, as 0.2")
 
@@ -152,7 +161,7 @@ class TrainConfig:
                 f"--beta-warmup: {self.beta_warmup:g} epochs are more than the {self.epochs} of the run, which would "
                 "never reach beta; make it shorter"
             )
-        _check_at_least("seed", self.seed, 0)
+        _check_seed("seed", self.seed)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
 
@@ -206,7 +215,7 @@ class CohortConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))
-        _check_at_least("split-seed", self.split_seed, 0)
+        _check_seed("split-seed", self.split_seed)
         if self.cv != 0:
             _check_at_least("cv", self.cv, 2)
         for option, share in (("val", self.val), ("test-split", self.test)):
@@ -278,7 +287,7 @@ class BrainTrainConfig:
         _check_at_least("batch-size", self.batch_size, 2)
         _check_at_least("weight-decay", self.weight_decay, 0)
         _check_at_least("seeds", self.seeds, 1)
-        _check_at_least("seed", self.seed, 0)
+        _check_seed("seed", self.seed)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
 

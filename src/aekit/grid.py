@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -24,7 +23,7 @@ from aekit.checkpoint import Header
 from aekit.config import RunConfig, Split, count_cores
 from aekit.data import read_images
 from aekit.data.splits import Progress
-from aekit.device import choose_device
+from aekit.device import choose_device, free_memory
 from aekit.errors import AekitError, Stopped
 from aekit.runs import Machine, Reporting, finished_run, train_run
 from aekit.training import Row, Step
@@ -165,18 +164,11 @@ def _share(machine: Machine, n_cells: int, jobs: int | None, image_bytes: int) -
     if device.type == "cuda" and ":" not in machine.device:
         devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if jobs is None:
-        fitting = int(_free_bytes() // (WORKER_BYTES + FLOATS_AN_IMAGE_BYTE * image_bytes))
+        fitting = int(free_memory() // (WORKER_BYTES + FLOATS_AN_IMAGE_BYTE * image_bytes))
         jobs = max(1, min(n_cores // (machine.threads or 1), fitting)) if device.type == "cpu" else len(devices)
     n_workers = min(jobs, n_cells)
     threads = machine.threads or max(1, n_cores // n_workers)
     return [replace(machine, device=devices[i % len(devices)], threads=threads) for i in range(n_workers)]
-
-
-def _free_bytes() -> float:
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024.0 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
-    return float("inf")  # not Linux
 
 
 # --- the parent ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from aekit.checkpoint import (
     Header,
     read_header,
     read_state,
+    read_state_header,
+    refuse_damaged,
     resume_path,
     write_checkpoint,
     write_state,
@@ -27,7 +30,7 @@ from aekit.data import read_images
 from aekit.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.data.image_set import ImageSet
 from aekit.data.pages import rows_a_block
-from aekit.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
+from aekit.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
 from aekit.distributed import Group, joined, own_device, share_batch_norm
 from aekit.durable import forget_writer, one_writer
 from aekit.errors import AekitError
@@ -38,6 +41,7 @@ from aekit.steps import ADAM_BETAS, Run
 from aekit.training import Hooks, Row, State, Step, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
+FLOATS_A_PARAMETER = 4  # itself, its gradient and two moments
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 # Peaks of the one-cycle schedule.
 DEFAULT_LR: dict[Arch, float] = {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
@@ -122,12 +126,13 @@ def train_run(
     """
     with joined(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(one_writer(output)))
-        if done := group.in_first(lambda: _before(config, output, overwrite=overwrite, resume=resume)):
+        if done := group.in_first(lambda: _before(config, output, reporting, overwrite=overwrite, resume=resume)):
             return done
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
         sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, reporting))
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
+        group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
         with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
@@ -136,11 +141,27 @@ def train_run(
             return _train(run, output, header, sets["test"], resume=resume, reporting=reporting)
 
 
-def _before(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
+def _refuse_too_large(config: ModelConfig, image_shape: ImageShape) -> None:
+    """Refuse a network that memory cannot hold with its gradients and moments, before it is built."""
+    try:
+        with torch.device("meta"):
+            n_bytes = 4 * FLOATS_A_PARAMETER * n_parameters(build_model(config, image_shape))
+    except (RuntimeError, OverflowError):  # torch's, of sizes that no tensor has
+        n_bytes = sys.maxsize
+    if n_bytes > (free := free_memory()):
+        raise AekitError(
+            f"--latent {config.latent}{f', --width {config.width}' if config.width else ''}: training such a network "
+            f"takes {n_bytes / 1e9:,.0f} GB of memory, and {free / 1e9:,.0f} GB are free; make it smaller"
+        )
+
+
+def _before(config: RunConfig, output: Path, reporting: Reporting, *, overwrite: bool, resume: bool) -> Finished | None:
     """Return the run if it is finished already, and refuse what would be lost or could not be written."""
     unfinished = resume_path(output)
     refuse_own_images(config, output)
     if done := _finished(config, output, overwrite=overwrite, resume=resume):
+        if unfinished.exists():
+            reporting.on_message(f"{unfinished}: is the state of another run; it is left alone")
         return done
     if unfinished.exists() and not (overwrite or resume):
         raise AekitError(
@@ -157,7 +178,7 @@ def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bo
     group.in_all(lambda: _refuse_other_images(headers, header))
     if resume and group.in_first(unfinished.exists):
         with group.file_of_first(unfinished) as path:
-            refuse_other_run(unfinished, header, read_header(path))
+            refuse_other_run(unfinished, header, read_state_header(path))
             state = read_state(path, run)
         reporting.on_message(f"going on after epoch {state.epoch} of {run.config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
@@ -260,6 +281,7 @@ def finished_run(config: RunConfig, output: Path) -> Header | None:
     if not output.exists():
         return None
     header = _read_own(config, output)
+    refuse_damaged(output)  # or it would be taken for whole by every run that goes on, and by nothing that reads it
     forget_writer(output)
     return header
 

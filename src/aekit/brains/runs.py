@@ -27,7 +27,7 @@ from aekit.brains.scores import (
     predictions_table,
 )
 from aekit.brains.training import EpochRow, Member, Setting, Stage, stages_of
-from aekit.checkpoint import Header, read_header, resume_path
+from aekit.checkpoint import Header, read_header, refuse_damaged, resume_path
 from aekit.config import BrainConfig, CohortConfig, Target, to_dict
 from aekit.data.cohort import TISSUES, Cohort, read_cohort
 from aekit.data.volume_cache import N_BINS
@@ -191,6 +191,7 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
         return None
     header = read_header(output)
     refuse_other_run(output, to_dict(config), header)
+    refuse_damaged(output)
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
     try:
         metrics = pd.DataFrame(header["result"]["metrics"]).astype(numbers)

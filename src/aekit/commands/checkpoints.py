@@ -13,7 +13,7 @@ import typer
 
 from aekit import completion, options
 from aekit.checkpoint import RESUME_SUFFIX, read_header, refuse_damaged
-from aekit.config import DataConfig, Split, from_dict
+from aekit.config import MAX_SEED, DataConfig, Split, from_dict
 from aekit.console import Console, TrainingProgress, with_stdin
 from aekit.errors import AekitError
 
@@ -47,7 +47,10 @@ WhichSplit = Annotated[
     Split, typer.Option("--split", rich_help_panel=options.DATA, help="Images held out, or those of training.")
 ]
 NoiseSeed = Annotated[
-    int, typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, help="Seed of everything that is drawn.")
+    int,
+    typer.Option(
+        "--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Seed of everything that is drawn."
+    ),
 ]
 FigureOutput = Annotated[
     Path | None,

@@ -22,6 +22,7 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
+from aekit.config import MAX_SEED
 from aekit.console import Console, TrainingProgress, stderr_console
 from aekit.errors import AekitError
 
@@ -53,6 +54,7 @@ def evaluate(
             "--seed",
             rich_help_panel=options.ANALYSIS,
             min=0,
+            max=MAX_SEED,
             help="Seed of the samples of the posterior.",
             show_default="the training's, so figures agree",
         ),

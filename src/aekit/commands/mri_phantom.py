@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aekit import options
+from aekit.config import MAX_SEED
 from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError
 
@@ -38,7 +39,8 @@ def mri_phantom(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", rich_help_panel=options.COHORT, min=0, help="Seed of people and images.")
+        int,
+        typer.Option("--seed", rich_help_panel=options.COHORT, min=0, max=MAX_SEED, help="Seed of people and images."),
     ] = 0,
     output: Annotated[
         Path | None,

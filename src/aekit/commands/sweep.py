@@ -149,8 +149,8 @@ def sweep(
     Options of training take several values: 0.1,0.5 or, for whole numbers, ranges 2-20 or 2-30:4. Cells that are done
     are left as they are, so the same command goes on where it stopped; one that fails is recorded and does not end the
     rest. Reads images (--data). Writes the checkpoints, results.csv (a row a cell), results.png (heat maps over two
-    options, curves over others, with bands over seeds) and curves.png (the learning curves of every cell). Prints the
-    checkpoints' paths.
+    options, curves over others, with bands over seeds) and curves.png (the learning curves of up to 120 cells). Prints
+    the checkpoints' paths.
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
@@ -362,12 +362,14 @@ def _write_summary(
     loss = losses[0] if len(set(losses)) == 1 else None
     write_png(folder / "results.png", plot_sweep(results, over, split=split, loss=loss, title=title), parameters)
     shown = [outcome for outcome in outcomes if outcome.header][:MAX_CURVES]
+    of_cells = what
     if len(shown) < len(rows):
+        of_cells += f": the first {MAX_CURVES} of {len(rows)} cells"
         console.message(f"{folder / 'curves.png'}: shows the first {MAX_CURVES} of {len(rows)} cells")
     histories = [pd.DataFrame((outcome.header or {})["result"]["history"]) for outcome in shown]
     labels = [outcome.cell.label for outcome in shown]
     losses = [outcome.cell.config.model.loss for outcome in shown]
-    write_png(folder / "curves.png", plot_cells(histories, labels, losses=losses, title=what), parameters)
+    write_png(folder / "curves.png", plot_cells(histories, labels, losses=losses, title=of_cells), parameters)
     _print_table(rows, swept, split, console)
 
 

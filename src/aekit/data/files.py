@@ -226,7 +226,7 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
 def report_bad(job: Job, bad: dict[int, str]) -> None:
     """Tell which files were left out: the first three, and how many in all."""
     for row in sorted(bad)[:3]:
-        job.report(f"left out {shown(job.files[row].name)}: {bad[row]}", len(job.files))
+        job.report(f"left out {shown(Path(*job.files[row].parts[-2:]))}: {bad[row]}", len(job.files))
     if len(bad) > 3:
         job.report(f"left out {len(bad):,} images in all", len(job.files))
 
