@@ -42,7 +42,7 @@ examples/%/out/small/report.html: install
 	$(MAKE) -C examples/$* SMALL=1 AEKIT='$(abspath $(BIN)/aekit)'
 
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow

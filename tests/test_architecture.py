@@ -136,6 +136,7 @@ def test_info_loads_nothing_heavy(vae_checkpoint):
     assert not _modules_loaded_by("info", str(vae_checkpoint)) & HEAVY
 
 
+@pytest.mark.slow
 def test_training_never_loads_torchvision(tmp_path):
     loaded = _modules_loaded_by(
         "train-vae", "--data", "digits", "--epochs", "1", "--limit", "20", "-o", str(tmp_path / "x.safetensors")

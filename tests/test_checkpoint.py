@@ -204,7 +204,7 @@ def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
     assert aekit(*options, "--epochs", 1, "--overwrite", "-o", path).exit_code == 0
 
 
-@pytest.mark.parametrize("command", ["train-ae", "sweep"])
+@pytest.mark.parametrize("command", ["train-ae", pytest.param("sweep", marks=pytest.mark.slow)])
 def test_a_damaged_result_is_not_taken_for_a_finished_run(aekit, tmp_path, command):
     model = ("--model", "ae") if command == "sweep" else ()
     options = (command, *model, "--data", "digits", "--limit", 50, "--latent", 2, "--arch", "dense", "--epochs", 1)

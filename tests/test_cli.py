@@ -197,7 +197,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
         ("info",),
     ],
 )
-@pytest.mark.parametrize("length", [250, 300, 5000])
+@pytest.mark.parametrize("length", [pytest.param(250, marks=pytest.mark.slow), 300, 5000])
 def test_a_name_that_is_too_long_is_one_line(aekit, tmp_path, monkeypatch, words, length):
     monkeypatch.chdir(tmp_path)
     Path("x.csv").write_text("a\n1\n")  # for the report

@@ -268,6 +268,7 @@ def test_a_table_without_ages_names_its_columns(aekit, tmp_path):
     assert "t.tsv: nobody has an age" in result.stderr
 
 
+@pytest.mark.slow
 def test_torch_is_not_loaded(tmp_path):
     path = write_table(people(12)[["participant_id", "age"]], tmp_path / "t.tsv")
     script = (

@@ -87,7 +87,7 @@ def test_losses_that_differ_have_no_common_unit():
     assert "Reconstruction (unit of each loss)" in titles
 
 
-@pytest.mark.parametrize("n_cells", [1, 3, 20])
+@pytest.mark.parametrize("n_cells", [1, 3, pytest.param(20, marks=pytest.mark.slow)])
 def test_every_cell_has_its_row_of_three_panels(n_cells):
     history = pd.DataFrame(
         [
