@@ -181,6 +181,7 @@ def test_what_is_resumed_must_be_the_same_run(run, tmp_path):
         run("x", resume=True, reporting=BrainReporting())
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept_with_resume_and_its_metrics_are_those_of_the_table(run):
     first = run("x", reporting=BrainReporting())
     again = run("x", resume=True, reporting=stop_after(0))

@@ -139,6 +139,7 @@ def test_without_two_live_dimensions_the_value_is_empty_and_that_is_said(
     assert json.loads(result.stdout)["checkpoints"][0]["mean_abs"] is None
 
 
+@pytest.mark.slow
 def test_a_subsample_is_drawn_by_its_seed(aekit, ae_checkpoint, tmp_path):
     values = {}
     for name, options in {"a": [], "b": [], "c": ["--seed", 1]}.items():

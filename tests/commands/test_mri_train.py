@@ -124,6 +124,7 @@ def test_json_tells_the_figures_of_the_judged_split(mri_train):
     assert {row["model"] for row in found["metrics"]} >= {"mean", "gp", "chain"}
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(mri_train):
     first, second = (mri_train("--seeds", 2, output=name).paths[0] for name in "ab")
     assert first.read_bytes() == second.read_bytes()

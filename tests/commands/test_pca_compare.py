@@ -89,6 +89,7 @@ def test_companions_share_the_stem_and_carry_what_made_them(compared):
     assert "Mean squared error of 70 test images of digits" in compared.stderr
 
 
+@pytest.mark.slow
 def test_the_same_call_makes_the_same_bytes(aekit, sweep, compared, tmp_path):
     assert aekit("pca-compare", *sweep, "-q", "-o", tmp_path / "pca.png").stderr == ""
     for file in compared.paths[0].parent.iterdir():

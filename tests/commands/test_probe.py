@@ -59,6 +59,7 @@ def test_the_tables_hold_every_draw_and_the_paired_differences(aekit, ae_checkpo
     assert used["images"]["test"]["n"] == 300
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(aekit, ae_checkpoint, tmp_path):
     methods = ("--methods", "frozen,finetune,scratch,spread", "--labels", "20", "--draws", 2)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -93,6 +94,7 @@ def test_several_checkpoints_share_images_draws_and_the_baseline(aekit, ae_check
     assert row["accuracy"] == pytest.approx(own[own["labels"] == row["labels"]]["accuracy"].mean())
 
 
+@pytest.mark.slow
 def test_the_last_hidden_layer_is_another_layer_in_another_file(aekit, vae_checkpoint):
     result = aekit("probe", vae_checkpoint, "--layer", "hidden", "--methods", "logistic,finetune", "--labels", 20)
     assert result.exit_code == 0, result.stderr

@@ -184,6 +184,9 @@ FIGURES = {
     "traversal-100": lambda: _traversal(100, MNIST, np.linspace(-3, 3, 11)),
 }
 
+SLOW = ("sweep-wide", "decorrelation-12-models", "cells-7")  # two or three seconds each
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FIGURES]
+
 
 @pytest.fixture(scope="module")
 def drawn():
@@ -223,7 +226,7 @@ def _labels(tick) -> list[Text]:
     return [tick.label1, tick.label2]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_all_text_lies_on_the_canvas(drawn, name):
     figure = drawn(name)
     width, height = figure.bbox.size
@@ -233,7 +236,7 @@ def test_all_text_lies_on_the_canvas(drawn, name):
         assert inside, f"{text.get_text()!r} at {box.extents.round()} of {width:.0f} x {height:.0f}"
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_text_touches_another(drawn, name):
     texts = _texts(drawn(name))
     boxes = np.array([text.get_window_extent().extents for text in texts])
@@ -244,7 +247,7 @@ def test_no_text_touches_another(drawn, name):
     assert not found, found[:5]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_legend_lies_over_what_is_drawn(drawn, name):
     figure = drawn(name)
     for legend in figure.findobj(Legend):
@@ -253,7 +256,7 @@ def test_no_legend_lies_over_what_is_drawn(drawn, name):
             assert not axes.get_visible() or not box.overlaps(axes.get_window_extent()), legend.texts
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_letters_are_of_few_sizes_none_of_them_tiny(drawn, name):
     sizes = {text.get_fontsize() for text in _texts(drawn(name))}
     assert sizes <= {6.0, 7.5, 9.0}, sizes
