@@ -85,6 +85,7 @@ def face_like(height, width):
     return Image.fromarray(np.clip(np.stack(planes, axis=2) + noise, 0, 255).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_size", [(219, 177), (436, 356), (223, 465)])
 @pytest.mark.parametrize("size", [(54, 44), (27, 22), (48, 48), (109, 89)])

@@ -107,6 +107,7 @@ def hostile_folder(vae_checkpoint, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_report_of_hostile_files_shows_them_and_runs_none(aekit, hostile_folder, tmp_path):
     page = tmp_path / "page.html"
     result = aekit("report", hostile_folder, "--title", TEXTS[1], "-o", page)

@@ -128,6 +128,7 @@ def test_the_settings_of_the_user_change_nothing(name):
         assert mpl.rcParams["font.size"] == 20
 
 
+@pytest.mark.slow
 def test_figures_load_without_pyplot():
     code = (
         "import sys, aekit.figures.grids, aekit.figures.curves, aekit.figures.bars; "
