@@ -19,8 +19,8 @@ from notebook import MNIST
 from torch import nn
 from torch.utils.data import DataLoader
 
-from aekit.config import DataConfig
-from aekit.data import read_images
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
 
 
 class VAE(nn.Module):

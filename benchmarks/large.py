@@ -156,11 +156,11 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
     import numpy as np
     import torch
 
-    from aekit.config import DataConfig, ModelConfig, TrainConfig
-    from aekit.data import batches, read_images
-    from aekit.device import ThreadTeam, choose_precision, seed_everything
-    from aekit.models import build_model
-    from aekit.training import Hooks, Run, State, fit
+    from aekit.core.device import ThreadTeam, choose_precision, seed_everything
+    from aekit.images.config import DataConfig, ModelConfig, TrainConfig
+    from aekit.images.data import batches, read_images
+    from aekit.images.models import build_model
+    from aekit.images.training import Hooks, Run, State, fit
 
     config = DataConfig(name=str(FACES), image_size=size)
     train, test = (read_images(config, split, data_root=LARGE) for split in ("train", "test"))

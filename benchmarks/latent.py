@@ -103,8 +103,10 @@ def jobs_table(result: dict) -> str:
 def encode() -> dict:
     """Return the images/s at which 60,000 images become codes, in three rounds."""
     script = (
-        "import sys, time, json; from pathlib import Path; from aekit.checkpoint import read_model; import torch, os\n"
-        "from aekit.config import DataConfig; from aekit.data import read_images; from aekit.inference import *\n"
+        "import sys, time, json; from pathlib import Path; from aekit.images.state import read_model\n"
+        "import torch, os\n"
+        "from aekit.images.config import DataConfig; from aekit.images.data import read_images\n"
+        "from aekit.images.inference import *\n"
         "images = read_images(DataConfig(), 'train', data_root=Path(os.environ['AEKIT_DATA']))\n"
         "model = read_model(Path(sys.argv[1]), torch.device('cpu'))[0]; rates = []\n"
         "for _ in range(4):\n"
@@ -165,7 +167,7 @@ def curve_table(result: dict) -> str:
 
 
 def _mean_interval(values: pd.Series) -> str:
-    from aekit.analysis.intervals import mean_interval
+    from aekit.core.intervals import mean_interval
 
     mean, low, high = mean_interval(values.to_numpy())
     return f"{mean:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"

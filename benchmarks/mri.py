@@ -79,8 +79,8 @@ def phantoms_table(result: dict) -> str:
 _CACHE = """
 import json, resource, sys, time
 from pathlib import Path
-from aekit.data.volume_cache import Grid, prepare_volumes
-from aekit.data.volumes import list_volumes
+from aekit.brains.volumes.store import Grid, prepare_volumes
+from aekit.brains.volumes.nifti import list_volumes
 size, spacing = int(sys.argv[2]), float(sys.argv[3])
 started = time.perf_counter()
 prepared = prepare_volumes(list_volumes(Path(sys.argv[1])), Grid((size,) * 3, spacing), correct_bias=True)
@@ -149,7 +149,7 @@ def eda() -> list[dict]:
 
 
 def _write_large(path: Path) -> None:
-    from aekit.data.phantom import draw_person
+    from aekit.brains.cohort.phantom import draw_person
 
     people = [draw_person(0, number) for number in range(100_000)]
     table = pd.DataFrame(

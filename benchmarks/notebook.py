@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from aekit.config import DataConfig
-from aekit.data import read_images
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
 
 
 class MNIST(Dataset):

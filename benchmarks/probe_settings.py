@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from aekit.analysis import few_labels, probe, spreading, transfer
-from aekit.checkpoint import read_model
-from aekit.config import DataConfig
-from aekit.data import read_images
-from aekit.device import ThreadTeam
-from aekit.models import build_model
+from aekit.core.device import ThreadTeam
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
+from aekit.images.models import build_model
+from aekit.images.probe import classifiers as probe
+from aekit.images.probe import few_labels, spreading, transfer
+from aekit.images.state import read_model
 
 N_TRAIN = 50_000
 SEED = 100  # another than the command's default

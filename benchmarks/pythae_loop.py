@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from aekit.config import DataConfig, ModelConfig
-from aekit.data import read_images
-from aekit.models import build_model
+from aekit.images.config import DataConfig, ModelConfig
+from aekit.images.data import read_images
+from aekit.images.models import build_model
 
 
 def main() -> None:

@@ -182,9 +182,9 @@ def _flops(network: str) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from aekit.config import ModelConfig
-    from aekit.losses import loss_terms
-    from aekit.models import build_model
+    from aekit.images.config import ModelConfig
+    from aekit.images.models import build_model
+    from aekit.images.objectives import loss_terms
 
     model = build_model(ModelConfig(kind="vae", arch=network, latent=10), (1, 28, 28))
     x = torch.rand(100, 1, 28, 28)
@@ -252,8 +252,8 @@ def precision_table(rows: list[dict]) -> str:
 
 def scaling() -> dict:
     """Return seconds and peak memory against the number of images, and images/s against latent and processes."""
-    from aekit.config import DataConfig
-    from aekit.data import read_images
+    from aekit.images.config import DataConfig
+    from aekit.images.data import read_images
 
     images = read_images(DataConfig(), "train", data_root=Path(os.environ["AEKIT_DATA"])).images
     sizes = []
@@ -325,10 +325,10 @@ def fits() -> dict:
     from sklearn.decomposition import PCA
     from sklearn.semi_supervised import LabelSpreading
 
-    from aekit.analysis.pca import fit_pca
-    from aekit.analysis.spreading import ALPHA, N_NEIGHBOURS, Spreading
-    from aekit.config import DataConfig
-    from aekit.data import read_images
+    from aekit.images.config import DataConfig
+    from aekit.images.data import read_images
+    from aekit.images.pca.components import fit_pca
+    from aekit.images.probe.spreading import ALPHA, N_NEIGHBOURS, Spreading
 
     root = Path(os.environ["AEKIT_DATA"])
     train, test = (read_images(DataConfig(), split, data_root=root) for split in ("train", "test"))

@@ -99,11 +99,12 @@ def _parts(checkpoint: Path, images: Path) -> dict:
 
     import openTSNE  # noqa: F401 - the time to import it is none of t-SNE
 
-    from aekit import artifacts, inference
-    from aekit.analysis import embedding
     from aekit.cli import app
     from aekit.commands import tsne as command
-    from aekit.figures import embedding as figures
+    from aekit.core import artifacts
+    from aekit.images import inference
+    from aekit.images.tsne import embedding
+    from aekit.images.tsne import figure as figures
 
     spent = {}
 
@@ -158,7 +159,7 @@ def _aekit(*arguments: object) -> list[str]:
 def _ours(codes):
     import openTSNE  # noqa: F401 - the time to import it is none of t-SNE
 
-    from aekit.analysis.embedding import embed_tsne, find_neighbours
+    from aekit.images.tsne.embedding import embed_tsne, find_neighbours
 
     start = time.perf_counter()
     near = find_neighbours(codes, 90, n_threads=os.cpu_count())
@@ -200,7 +201,7 @@ def _open(page: Path) -> list[float] | None:
     program = shutil.which("chromium")
     if program is None:
         return None
-    place = HERE.parent / "tests" / "figures" / "conftest.py"
+    place = HERE.parent / "tests" / "tools" / "browser.py"
     spec = importlib.util.spec_from_file_location("browser", place)
     browser = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(browser)

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("AEKIT_CACHE", None)
 
+pytest_plugins = ["browser"]
+
 RunCommand = Callable[..., "Result"]
 
 

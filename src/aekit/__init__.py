@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
-    from aekit.models.base import Autoencoder
+    from aekit.images.models.base import Autoencoder
 
 __version__ = "0.1.0"
 __all__ = ["AekitError", "__version__", "load"]
@@ -32,8 +32,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
     """
     from pathlib import Path
 
-    from aekit.checkpoint import read_model
-    from aekit.device import choose_device
+    from aekit.core.device import choose_device
+    from aekit.images.state import read_model
 
     # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
     return read_model(Path(path), choose_device(device))[0].requires_grad_(False)

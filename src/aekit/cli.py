@@ -36,10 +36,10 @@ from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
-from aekit.config import n_processes
-from aekit.console import StdoutError, open_streams, say, terminate
+from aekit.core.environment import n_processes
 from aekit.errors import AekitError, Stopped, nearest
-from aekit.help_page import Command, as_flag, explain
+from aekit.terminal.console import StdoutError, open_streams, say, terminate
+from aekit.terminal.help_page import Command, as_flag, explain
 
 
 @contextlib.contextmanager

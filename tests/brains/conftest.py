@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.people import Source, gather_people
 from aekit.brains.training import BrainData
-from aekit.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
-from aekit.data.cohort import read_cohort
 
 GRID = CohortConfig(size=(16, 16, 16), spacing_mm=12.0, correct_bias=False)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aekit.brains.domain import describe_seen, tell_unlike
-from aekit.data.volume_cache import N_BINS, PreparedVolumes
+from aekit.brains.volumes.store import N_BINS, PreparedVolumes
 
 N = 20
 
@@ -107,7 +107,7 @@ def test_where_many_shapes_were_seen_shapes_say_nothing():
 
 
 def test_phantoms_of_another_size_are_told_apart_from_those_of_train(phantom_people, aekit, tmp_path):
-    from aekit.data.volume_cache import Grid, prepare_volumes
+    from aekit.brains.volumes.store import Grid, prepare_volumes
 
     age_years, rows = phantom_people.cohort.age_years, np.arange(40)
     seen = describe_seen(phantom_people.volumes, age_years, rows)

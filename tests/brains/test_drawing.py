@@ -4,7 +4,7 @@ import pytest
 
 from aekit.brains.drawing import _title
 from aekit.brains.hypotheses import HYPOTHESES
-from aekit.config import to_dict
+from aekit.core.settings import to_dict
 
 
 @pytest.mark.parametrize("histogram", [True, False])

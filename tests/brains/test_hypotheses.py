@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.analysis.regression import paired_difference
 from aekit.brains.hypotheses import HYPOTHESES, compare_hypotheses
+from aekit.brains.measures.regression import paired_difference
 from aekit.brains.runs import FinishedBrains
 
 TRUTH = np.linspace(20, 80, 12)

@@ -11,8 +11,8 @@ from aekit.brains import runs
 from aekit.brains.members import Ensemble, ask_members, read_brain_config, read_ensemble, train_members, write_ensemble
 from aekit.brains.runs import BrainReporting, train_brains
 from aekit.brains.training import EpochRow, Member, Setting, build_network, measure_norms, stages_of
-from aekit.checkpoint import read_header, resume_path
-from aekit.config import to_dict
+from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 
 CPU = torch.device("cpu")

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.analysis.outliers import fit_outlier_limits
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.config import CohortConfig
+from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.people import People, Source, cut_folds, gather_people
-from aekit.config import CohortConfig
-from aekit.data.cohort import read_cohort
 from aekit.errors import AekitError
 
 GRID = CohortConfig(size=(8, 8, 8), spacing_mm=24.0, correct_bias=False)

@@ -10,7 +10,7 @@ from aekit.brains.people import cut_folds
 from aekit.brains.predictions import AGE, BASELINES, brain_data, iter_splits, predict_all
 from aekit.brains.scores import metrics_table
 from aekit.brains.training import build_network, measure_norms, stages_of
-from aekit.data.volume_cache import N_BINS
+from aekit.brains.volumes.store import N_BINS
 
 CPU = torch.device("cpu")
 SIZE = {"size": (16, 16, 16), "spacing_mm": 12.0}

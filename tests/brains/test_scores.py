@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from aekit.analysis.conformal import fit_conformal
-from aekit.analysis.regression import age_corrected_delta
+from aekit.brains.measures.conformal import fit_conformal
+from aekit.brains.measures.regression import age_corrected_delta
 from aekit.brains.predictions import AGE, Predictions
 from aekit.brains.scores import conformal_table, differences_table, judged_split, metrics_table, predictions_table
 

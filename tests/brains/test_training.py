@@ -8,6 +8,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.config import CohortConfig
+from aekit.brains.networks import _penalties as penalties
 from aekit.brains.people import Source, gather_people
 from aekit.brains.predictions import brain_data
 from aekit.brains.training import (
@@ -23,10 +26,7 @@ from aekit.brains.training import (
     start_seed,
     train_stage,
 )
-from aekit.config import CohortConfig
-from aekit.data.cohort import read_cohort
 from aekit.errors import AekitError, Stopped
-from aekit.models.brain import _penalties as penalties
 
 CPU = torch.device("cpu")
 

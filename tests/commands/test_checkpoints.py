@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aekit.checkpoint import read_header
 from aekit.commands.checkpoints import choose_target, choose_targets, read_paths, refuse_mixed, short_labels
-from aekit.console import Console
+from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
+from aekit.terminal.console import Console
 
 COMMANDS = ["reconstruct", "sample", "encode", "evaluate"]
 

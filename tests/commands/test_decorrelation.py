@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from aekit.checkpoint import read_header, write_checkpoint
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
 
 MEASURES = ["mean_abs", "rms", "participation", "effective_rank"]
 
@@ -48,8 +49,8 @@ def _codes(checkpoint):
     import torch
 
     import aekit
-    from aekit.config import DataConfig
-    from aekit.data import read_images
+    from aekit.images.config import DataConfig
+    from aekit.images.data import read_images
 
     config = DataConfig(name="digits", limit=read_header(checkpoint)["data"]["limit"])
     test = read_images(config, "test", data_root=checkpoint.parent)

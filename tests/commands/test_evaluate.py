@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from aekit.checkpoint import read_header
+from aekit.core.checkpoint import read_header
 
 
 def _evaluate(aekit, checkpoint, tmp_path, *options):

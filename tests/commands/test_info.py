@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aekit.checkpoint import read_header
+from aekit.core.checkpoint import read_header
 
 
 def test_it_tells_model_data_training_and_result_on_stderr_and_passes_the_path_on(aekit, vae_checkpoint):
@@ -28,7 +28,7 @@ def test_several_are_told_one_after_another(aekit, vae_checkpoint, ae_checkpoint
 
 
 def test_a_header_with_less_in_it_is_told_as_far_as_it_goes(aekit, tmp_path):
-    from aekit.checkpoint import write_checkpoint
+    from aekit.core.weights import write_checkpoint
 
     path = write_checkpoint(tmp_path / "x.safetensors", {}, {"model": {"kind": "ae"}, "data": {}, "train": {}})
     result = aekit("info", path)

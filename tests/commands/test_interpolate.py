@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from aekit.checkpoint import read_model, write_checkpoint
 from aekit.commands.checkpoints import Images, Trained
 from aekit.commands.paths import Request, Walker, build_cloud, choose_groups, draw_prior
-from aekit.console import Console
-from aekit.inference import reconstruct_images
+from aekit.core.weights import write_checkpoint
+from aekit.images.inference import reconstruct_images
+from aekit.images.state import read_model
+from aekit.terminal.console import Console
 
 QUIET = Console(quiet=True)
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from aekit.analysis.intervals import Interval
-from aekit.commands.cohort_sexes import h1_sentences
-from aekit.commands.cohort_study import Comparison
+from aekit.brains.report.sexes import h1_sentences
+from aekit.brains.report.study import Comparison
+from aekit.core.intervals import Interval
 
 N = 44
 

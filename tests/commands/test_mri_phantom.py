@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from aekit.data.volumes import check_volumes
+from aekit.brains.volumes.nifti import check_volumes
 
 
 def make(aekit, folder, n=4, size=20, *options):

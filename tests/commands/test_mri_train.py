@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from aekit.brains import runs, training
-from aekit.checkpoint import read_header
+from aekit.core.checkpoint import read_header
 
 FAST = ("--size", 8, "--spacing", 24, "--epochs", 1, "--seeds", 1, "--threads", 1, "--device", "cpu")
 

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 
-from aekit.checkpoint import read_header, write_checkpoint
 from aekit.commands.pca_compare import _elbows, _model_names
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
 
 COLUMNS = [
     "latent", "model", "mse", "pca_mse", "pca_clipped_mse", "ratio", "ratio_clipped", "explained_variance",
@@ -50,8 +51,8 @@ def compared(aekit, sweep, tmp_path_factory):
 
 
 def _rows(split, limit=70):
-    from aekit.config import DataConfig
-    from aekit.data import read_images
+    from aekit.images.config import DataConfig
+    from aekit.images.data import read_images
 
     images = read_images(DataConfig(name="digits", limit=limit), split, data_root=Path("nowhere")).images
     return images.reshape(len(images), -1) / 255

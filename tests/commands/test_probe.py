@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy import stats
 
-from aekit.analysis import transfer
-from aekit.checkpoint import read_header, write_checkpoint
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
+from aekit.images.probe import transfer
 
 QUICK = ("--methods", "frozen,logistic,spread,pixels,pca", "--labels", "10,40", "--draws", 3)
 

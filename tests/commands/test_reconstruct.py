@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from aekit.figures.mosaic import build_layout
+from aekit.images.figures.mosaic import build_layout
 
 
 def test_it_writes_a_figure_and_a_table_of_all_images(aekit, ae_checkpoint, tmp_path):

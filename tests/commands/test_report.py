@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from aekit.checkpoint import read_header, write_checkpoint
 from aekit.commands.report_files import group_files, name_key
-from aekit.figures.png import read_parameters
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
+from aekit.plotting.png import read_parameters
 
 NASTY = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "input", "br"}

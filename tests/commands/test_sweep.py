@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import typer
 
-from aekit.checkpoint import read_header
 from aekit.commands.grid_options import command_words, expand, flat
+from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
 
 QUICK = ["--data", "digits", "--limit", 60, "--epochs", 1]

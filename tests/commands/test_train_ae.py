@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.checkpoint import read_header
+from aekit.core.checkpoint import read_header
 
 
 def test_an_autoencoder_has_no_kl_and_its_total_is_its_reconstruction(ae_checkpoint):

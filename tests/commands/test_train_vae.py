@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import aekit as package
-from aekit.checkpoint import read_header
-from aekit.config import DataConfig
-from aekit.data import read_images
-from aekit.data.batches import ImageLoader
-from aekit.training import evaluate
+from aekit.core.checkpoint import read_header
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
+from aekit.images.data.batches import ImageLoader
+from aekit.images.training import evaluate
 
 COLUMNS = ["epoch", "split", "total", "reconstruction", "kl", "mse", "seconds", "images_per_second", "active_units"]
 

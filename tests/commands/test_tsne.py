@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from aekit.analysis import embedding
-from aekit.checkpoint import read_header, write_checkpoint
 from aekit.commands import tsne as command
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
+from aekit.images.tsne import embedding
 
 FILES = (".png", ".csv", ".html")
 

@@ -32,12 +32,12 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from aekit.data.damage import ignore_harmless
+from aekit.core.damage import ignore_harmless
 from aekit.errors import AekitError
 
 SECONDS = 2.0
 # What a reader may take beside twice its honest file: a packed file may hold 16 MiB whatever its size
-# (aekit.data.damage), of which there are up to six copies where transparency is laid on white, or voxels become
+# (aekit.core.damage), of which there are up to six copies where transparency is laid on white, or voxels become
 # float32.
 FREE_BYTES = 96 << 20
 MOST_ADDRESSES = 1 << 30  # beyond those in use: what asks for more fails at once

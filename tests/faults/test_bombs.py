@@ -20,13 +20,16 @@ from fuzzing import Counts, Watch
 from PIL import Image
 from safetensors.torch import load_file
 
-from aekit.checkpoint import read_header, read_model, read_tensors, write_checkpoint
-from aekit.config import DataConfig
-from aekit.data import cifar10, read_images, volume_cache
-from aekit.data.cohort import read_cohort
-from aekit.data.idx import read_idx
-from aekit.data.volumes import check_volume, read_volume
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.volumes import store as volume_cache
+from aekit.brains.volumes.nifti import check_volume, read_volume
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data import cifar10, read_images
+from aekit.images.data.idx import read_idx
+from aekit.images.state import read_model
 
 HUGE = 1 << 28
 

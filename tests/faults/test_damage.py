@@ -13,16 +13,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from aekit.brains.hypotheses import _read_ages
-from aekit.checkpoint import read_header, write_checkpoint
-from aekit.config import ModelConfig, RunConfig, from_dict
-from aekit.data import decode
-from aekit.data.damage import FREE_BYTES, is_bomb, map_npy
-from aekit.data.prepared import _blocks
-from aekit.data.store import is_digest
-from aekit.data.volumes import read_volume
+from aekit.brains.volumes.nifti import read_volume
+from aekit.core.cache import is_digest
+from aekit.core.checkpoint import read_header
+from aekit.core.damage import FREE_BYTES, is_bomb, map_npy
+from aekit.core.settings import from_dict
+from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
-from aekit.grid import result_row
-from aekit.runs import finished_run
+from aekit.images.config import ModelConfig, RunConfig
+from aekit.images.data import decode
+from aekit.images.data.prepared import _blocks
+from aekit.images.runs import finished_run
+from aekit.images.sweep.grid import result_row
 
 EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody
 OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"
@@ -69,7 +71,7 @@ def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
     content = bytearray(ae_checkpoint.read_bytes())
     content[-5] ^= 4
     (tmp_path / "bad.safetensors").write_bytes(content)
-    monkeypatch.setattr("aekit.models.build_model", lambda *_: pytest.fail("a network was built"))
+    monkeypatch.setattr("aekit.images.models.build_model", lambda *_: pytest.fail("a network was built"))
     result = aekit(command, ae_checkpoint, tmp_path / "bad.safetensors", "-o", tmp_path / "x.png")
     assert result.exit_code == 1
     assert "bad.safetensors: was damaged after it was written" in result.stderr.splitlines()[-1]
@@ -122,7 +124,9 @@ def test_what_stands_in_the_cache_as_a_digest_is_one():
     assert not any(map(is_digest, ("0" * 63, "\ud800" * 64, "0" * 64 + "\n", 0, None)))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of PIL, which aekit.data.prepared turns off for the whole reading
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # of PIL, which aekit.images.data.prepared turns off for the whole reading
 @pytest.mark.parametrize("compression", ["group4", "jpeg", "tiff_lzw"])
 def test_a_damaged_tiff_is_refused_and_libtiff_prints_nothing(compression, capfd):
     file = io.BytesIO()

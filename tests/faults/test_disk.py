@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from fault_lab import Ended, contents, environment
 
-from aekit import artifacts, durable
-from aekit.checkpoint import read_header
+from aekit.core import artifacts, durable
+from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
 
 SMALL = ["--data", "digits", "--limit", "60", "--threads", "1", "--device", "cpu", "--latent", "2"]

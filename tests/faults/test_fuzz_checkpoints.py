@@ -11,32 +11,25 @@ import pytest
 import torch
 from fuzzing import Target, expect_clean, fuzz, raw, record_counts, replay, safetensors_header
 
-from aekit import runs
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.members import Ensemble, _empty_norms, read_ensemble, write_ensemble
 from aekit.brains.runs import _finished as finished_brains
 from aekit.brains.training import build_network
-from aekit.checkpoint import read_header, read_model, read_state, resume_path
 from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
 from aekit.commands.info import _describe
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections
-from aekit.config import (
-    BrainConfig,
-    BrainModelConfig,
-    BrainTrainConfig,
-    CohortConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    to_dict,
-)
-from aekit.device import ThreadTeam
-from aekit.distributed import Group
+from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.device import ThreadTeam
+from aekit.core.distributed import Group
+from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
-from aekit.figures.report import build_report
-from aekit.runs import Machine, Reporting, _header, build_model, fill_defaults, finished_run, read_splits
-from aekit.training import Hooks, fit
+from aekit.images import runs
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from aekit.images.runs import Machine, Reporting, _header, build_model, fill_defaults, finished_run, read_splits
+from aekit.images.state import read_model, read_state
+from aekit.images.training import Hooks, fit
+from aekit.plotting.html import build_report
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig(

@@ -29,11 +29,11 @@ from fuzzing import (
 from PIL import Image
 from safetensors.numpy import save
 
-from aekit.config import DataConfig
-from aekit.data import cifar10, decode, read_images
-from aekit.data.celeba import _attributes, _is_test
-from aekit.data.idx import read_idx
 from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data import cifar10, decode, read_images
+from aekit.images.data.celeba import _attributes, _is_test
+from aekit.images.data.idx import read_idx
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 14, 3), dtype=np.uint8)
 ARRAYS = {"images": np.random.default_rng(1).integers(0, 256, (6, 8, 9), dtype=np.uint8), "labels": np.arange(6) % 3}
@@ -61,7 +61,7 @@ def _decode(path: Path) -> None:
     for channels, size in ((1, None), (3, (8, 8))):
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="PIL")  # as aekit.data.prepared does
+                warnings.filterwarnings("ignore", module="PIL")  # as aekit.images.data.prepared does
                 decode.read_header(data)
                 decode.decode(data, channels=channels, size=size)
         except decode.BadImage as error:  # which those who call it put into a sentence

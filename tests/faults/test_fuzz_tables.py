@@ -24,6 +24,8 @@ from fuzzing import (
     table_cells,
 )
 
+from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.commands.checkpoints import read_paths
 from aekit.commands.compare import _paths, compare
@@ -31,11 +33,9 @@ from aekit.commands.mri_phantom import ABOUT, _read_about
 from aekit.commands.mri_predict import _list_paths
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections
-from aekit.data.cohort import read_cohort
-from aekit.data.cohort_files import match_files
 from aekit.errors import AekitError
-from aekit.figures.report import build_report
-from aekit.grid import result_row
+from aekit.images.sweep.grid import result_row
+from aekit.plotting.html import build_report
 
 COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
 sub-01\t34.5\tF\t612.3\t501.2\t301\tA\tsub-01_T1w.nii\t1

@@ -16,11 +16,12 @@ import pytest
 from fuzzing import Target, expect_clean, fuzz, gzipped, json_text, npy_header, raw, record_counts, replay
 from PIL import Image
 
-from aekit.config import DataConfig
-from aekit.data import read_images, volume_cache
-from aekit.data.volume_cache import Grid, prepare_volumes, to_grid
-from aekit.data.volumes import BadVolume, check_volume, read_volume
+from aekit.brains.volumes import store as volume_cache
+from aekit.brains.volumes.nifti import BadVolume, check_volume, read_volume
+from aekit.brains.volumes.store import Grid, prepare_volumes, to_grid
 from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
 
 nib: Any = nibabel
 

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from aekit.checkpoint import read_header, write_checkpoint
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
-from aekit.figures.embedding import EmbeddingPanel
-from aekit.figures.page import build_page
+from aekit.images.tsne.figure import EmbeddingPanel
+from aekit.images.tsne.page import build_page
 
 CONTROL = "\x1b]0;pwned\x07\x1b[31m\u202e\x9b"
 SCRIPT = "<script>document.title='ran'</script>"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from aekit.checkpoint import read_header, write_checkpoint
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import write_checkpoint
 
 ANALYSES = (
     ("reconstruct",),

@@ -15,7 +15,7 @@ import pytest
 from fault_lab import Ended, contents, environment
 from PIL import Image
 
-from aekit import console
+from aekit.terminal import console
 
 SMALL = ["--data", "digits", "--limit", 60, "--threads", 1, "--device", "cpu"]
 SIGNALS = {

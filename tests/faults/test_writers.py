@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fault_lab import contents, environment
 
-from aekit import artifacts, durable
-from aekit.durable import one_writer
+from aekit.core import artifacts, durable
+from aekit.core.durable import one_writer
 from aekit.errors import AekitError
 
 SMALL = ["--data", "digits", "--limit", "60", "--threads", "1", "--device", "cpu"]
@@ -30,12 +30,12 @@ def _child(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 HOLD = """
-import sys; from pathlib import Path; from aekit.durable import one_writer
+import sys; from pathlib import Path; from aekit.core.durable import one_writer
 with one_writer(Path(sys.argv[1])):
     print("held", flush=True); sys.stdin.read()
 """
 WRITE = """
-import sys; from pathlib import Path; from aekit.artifacts import write_atomically
+import sys; from pathlib import Path; from aekit.core.artifacts import write_atomically
 for n in range(300):
     write_atomically(Path(sys.argv[1]), lambda file: [file.write(sys.argv[2].encode() * 5000) for _ in range(4)])
 """
@@ -136,7 +136,7 @@ def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_di
     process = _start(*words, "-o", output)
     _wait_for(lock)
     again = [word for word in words if word not in ("--gpus", 2)]
-    settings = {"AEKIT_FAULTS_SETTINGS": "aekit.durable.PATIENCE_S=0.1"}
+    settings = {"AEKIT_FAULTS_SETTINGS": "aekit.core.durable.PATIENCE_S=0.1"}
     for more in [[], ["--overwrite"], ["--resume"]]:
         if first == "sweep" and more == ["--resume"]:
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aekit.data.volume_cache import TOP, PreparedVolumes
+from aekit.brains.volumes.store import TOP, PreparedVolumes
 
 Rows = npt.NDArray[np.int64]
 

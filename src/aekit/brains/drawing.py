@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.analysis.regression import by_group, decades
-from aekit.artifacts import write_png
-from aekit.brains.people import People
-from aekit.brains.predictions import AGE, NETWORKS, Predictions
-from aekit.brains.scores import judged_split
-from aekit.brains.training import EpochRow
-from aekit.figures.regression import (
+from aekit.brains.figures.regression import (
     Predicted,
     plot_bland_altman,
     plot_brain_history,
@@ -23,6 +17,12 @@ from aekit.figures.regression import (
     plot_predictions,
     plot_residuals,
 )
+from aekit.brains.measures.regression import by_group, decades
+from aekit.brains.people import People
+from aekit.brains.predictions import AGE, NETWORKS, Predictions
+from aekit.brains.scores import judged_split
+from aekit.brains.training import EpochRow
+from aekit.core.artifacts import write_png
 
 _QUANTITIES = {
     "age_years": ("age", "years"),

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.analysis.regression import paired_difference
-from aekit.artifacts import write_csv, write_png
+from aekit.brains.config import BrainArch, BrainConfig, Target
+from aekit.brains.figures.regression import plot_hypotheses
+from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE
 from aekit.brains.runs import FinishedBrains
-from aekit.config import BrainArch, BrainConfig, Target
+from aekit.core.artifacts import write_csv, write_png
 from aekit.errors import AekitError
-from aekit.figures.regression import plot_hypotheses
 
 # Each takes over what the one before it changed.
 HYPOTHESES: dict[str, tuple[BrainArch, Target, bool]] = {

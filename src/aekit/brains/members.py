@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
+from aekit.brains.networks import Norms
 from aekit.brains.training import (
     EVALUATION_BATCH,
     BrainData,
@@ -28,10 +30,10 @@ from aekit.brains.training import (
     start_seed,
     train_stage,
 )
-from aekit.checkpoint import Header, build_checked, read_header, read_tensors, write_checkpoint
-from aekit.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, from_dict
+from aekit.core.checkpoint import Header, read_header
+from aekit.core.settings import from_dict
+from aekit.core.weights import build_checked, read_tensors, write_checkpoint
 from aekit.errors import AekitError
-from aekit.models.brain import Norms
 
 Key = tuple[int, int]  # fold and seed
 Floats = npt.NDArray[np.float64]

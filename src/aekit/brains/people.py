@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aekit.analysis.outliers import fit_outlier_limits
-from aekit.config import CohortConfig, Target
-from aekit.data.cohort import Cohort
-from aekit.data.cohort_files import match_files
-from aekit.data.cohort_splits import column_split, stratified_folds, stratified_split
-from aekit.data.cohort_text import named
-from aekit.data.splits import Progress
-from aekit.data.volume_cache import Grid, PreparedVolumes, prepare_volumes
+from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.cohort.text import named
+from aekit.brains.config import CohortConfig, Target
+from aekit.brains.measures.outliers import fit_outlier_limits
+from aekit.brains.volumes.store import Grid, PreparedVolumes, prepare_volumes
+from aekit.core.progress import OnProgress
 from aekit.errors import AekitError, nearest
 
 Rows = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def gather_people(
     *,
     target: Target | None,
     jobs: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> People:
     """Return the people of a table that have a scan, with their scans on the grid.
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from aekit.analysis.baselines import (
+from aekit.brains.config import BrainConfig
+from aekit.brains.measures.baselines import (
     fit_gaussian_process,
     fit_linear,
     fit_ridge,
@@ -22,7 +23,6 @@ from aekit.analysis.baselines import (
 from aekit.brains.members import Ensemble, MemberSays, ask_members
 from aekit.brains.people import Fold, People
 from aekit.brains.training import BrainData
-from aekit.config import BrainConfig
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

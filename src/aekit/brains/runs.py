@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aekit.artifacts import refuse_unwritable, write_csv
+from aekit.brains.cohort.table import TISSUES, Cohort, read_cohort
+from aekit.brains.config import BrainConfig, CohortConfig, Target
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
+from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.people import Fold, People, Source, check_logarithms, cut_folds, gather_people
 from aekit.brains.predictions import brain_data, predict_all
 from aekit.brains.scores import (
@@ -27,14 +29,14 @@ from aekit.brains.scores import (
     predictions_table,
 )
 from aekit.brains.training import EpochRow, Member, Setting, Stage, stages_of
-from aekit.checkpoint import Header, read_header, refuse_damaged, resume_path
-from aekit.config import BrainConfig, CohortConfig, Target, to_dict
-from aekit.data.cohort import TISSUES, Cohort, read_cohort
-from aekit.data.volume_cache import N_BINS
-from aekit.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.brains.volumes.store import N_BINS
+from aekit.core.artifacts import refuse_unwritable, write_csv
+from aekit.core.checkpoint import Header, read_header, resume_path
+from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.core.output import refuse_other_run
+from aekit.core.settings import to_dict
+from aekit.core.weights import refuse_damaged
 from aekit.errors import AekitError
-from aekit.models.brain import DEFAULT_EPOCHS, DEFAULT_LR
-from aekit.runs import refuse_other_run
 
 COMPANIONS = (
     ".csv",
@@ -184,7 +186,7 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
                 raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
     if overwrite:
         return None
-    with contextlib.suppress(AekitError):  # as in aekit.runs.finished_run
+    with contextlib.suppress(AekitError):  # as in aekit.images.runs.finished_run
         refuse_other_run(resume_path(output), to_dict(config), read_header(resume_path(output)))
         return None
     if not output.exists():

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aekit.analysis.conformal import fit_conformal
-from aekit.analysis.regression import age_corrected_delta, paired_difference, score
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.measures.conformal import fit_conformal
+from aekit.brains.measures.regression import age_corrected_delta, paired_difference, score
 from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
-from aekit.data.cohort import Cohort
 
 # What a baseline knows: the true volumes are no rival to a model of the image, they are its ceiling.
 IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
@@ -21,7 +21,7 @@ METRIC_COLUMNS = ("model", "target", "split", "n", "mae", "mae_low", "mae_high",
 
 
 def metrics_table(predictions: list[Predictions]) -> pd.DataFrame:
-    """Return a row a model, target and split; see :func:`aekit.analysis.regression.score`."""
+    """Return a row a model, target and split; see :func:`aekit.brains.measures.regression.score`."""
     rows = []
     for part in predictions:
         found = score(part.truth, part.prediction, mean_prediction=part.mean_prediction, sd=part.sd)

@@ -13,9 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from aekit.config import Augmentation, BrainConfig
-from aekit.errors import AekitError
-from aekit.models.brain import (
+from aekit.brains.config import Augmentation, BrainConfig
+from aekit.brains.networks import (
     DEFAULT_EPOCHS,
     DEFAULT_LR,
     AgeNet,
@@ -26,7 +25,8 @@ from aekit.models.brain import (
     TissueNet,
     least_squares_start,
 )
-from aekit.steps import ADAM_BETAS, learning_rate
+from aekit.core.schedule import ADAM_BETAS, learning_rate
+from aekit.errors import AekitError
 
 Stage = Literal["volumes", "age", "chain", "direct"]
 Rows = npt.NDArray[np.int64]

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from aekit import completion, options
-from aekit.checkpoint import RESUME_SUFFIX, read_header, refuse_damaged
-from aekit.config import MAX_SEED, DataConfig, Split, from_dict
-from aekit.console import Console, TrainingProgress, with_stdin
+from aekit.core.checkpoint import RESUME_SUFFIX, read_header
+from aekit.core.settings import MAX_SEED, from_dict
 from aekit.errors import AekitError
+from aekit.images.config import DataConfig, Split
+from aekit.terminal import completion, options
+from aekit.terminal.console import Console, TrainingProgress, with_stdin
 
 if TYPE_CHECKING:
-    from aekit.data.image_set import ImageSet
-    from aekit.inference import Codes
-    from aekit.models.base import Autoencoder
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.inference import Codes
+    from aekit.images.models.base import Autoencoder
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -117,7 +118,7 @@ class Trained:
         Raises:
             AekitError: Some of them are not finite, as those of a model whose training diverged.
         """
-        from aekit.inference import encode_images
+        from aekit.images.inference import encode_images
 
         return encode_images(self.model, image_set)
 
@@ -173,6 +174,8 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
     Raises:
         AekitError: One of them differs from the first, or is damaged.
     """
+    from aekit.core.weights import refuse_damaged
+
     first, *others = [(path, read_header(path)["data"]) for path in paths]
     for path, found in others:
         shapes = [tuple(header.get("shape", ())) for header in (first[1], found)]
@@ -321,9 +324,9 @@ def read_checkpoints(paths: list[Path], targets: list[Path], *, device: str, thr
     Raises:
         AekitError: One of them cannot.
     """
-    from aekit.artifacts import refuse_unwritable
-    from aekit.checkpoint import read_model
-    from aekit.device import choose_device, set_threads
+    from aekit.core.artifacts import refuse_unwritable
+    from aekit.core.device import choose_device, set_threads
+    from aekit.images.state import read_model
 
     for path, target in zip(paths, targets, strict=True):
         read_header(path)
@@ -358,7 +361,7 @@ class Images:
         Raises:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
-        from aekit.data import read_images
+        from aekit.images.data import read_images
 
         config = data_config(trained.header, str(trained.path))
         if split == "val" and config.val == 0:

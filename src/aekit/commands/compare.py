@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import completion, options
 from aekit.commands import grid_options
-from aekit.console import LOG_WIDTH, Console, stderr_console, with_stdin
 from aekit.errors import AekitError, nearest
+from aekit.terminal import completion, options
+from aekit.terminal.console import LOG_WIDTH, Console, stderr_console, with_stdin
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aekit.analysis.comparison import Comparison
+    from aekit.results.comparison import Comparison
 
 COMPARISON = "Comparison"
 FILE = "file"  # the column that says which table a row of ours is from
@@ -102,7 +102,7 @@ def compare(
 
     Example: aekit compare runs/grid/results.csv --with paper.csv --by beta,latent
     """
-    from aekit.analysis.comparison import compare_tables
+    from aekit.results.comparison import compare_tables
 
     console = Console(quiet=quiet, json=json)
     paths = _paths(ours)
@@ -129,7 +129,7 @@ def _paths(arguments: list[str]) -> list[Path]:
 
 
 def _target(output: Path | None, study: Path, paths: list[Path]) -> Path:
-    from aekit.artifacts import refuse_unwritable
+    from aekit.core.artifacts import refuse_unwritable
 
     target = output or Path("runs") / f"{study.stem}-comparison.csv"
     if target.is_dir() or not target.suffix:
@@ -207,7 +207,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _keys(by: str, table: pd.DataFrame, reference: pd.DataFrame, study: Path, paths: list[Path]) -> list[str]:
     """Return the key columns, each in both tables, that tell the rows of the study apart."""
-    from aekit.analysis.comparison import RESULT_COLUMNS, repeated_keys
+    from aekit.results.comparison import RESULT_COLUMNS, repeated_keys
 
     keys = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     if not keys:
@@ -228,7 +228,7 @@ def _keys(by: str, table: pd.DataFrame, reference: pd.DataFrame, study: Path, pa
 
 
 def _filtered(table: pd.DataFrame, where: list[str]) -> pd.DataFrame:
-    from aekit.analysis.comparison import as_key
+    from aekit.results.comparison import as_key
 
     wanted: dict[str, list[str]] = {}
     for text in where:
@@ -251,7 +251,7 @@ def _filtered(table: pd.DataFrame, where: list[str]) -> pd.DataFrame:
 
 def _measures(rows: pd.DataFrame, reference: pd.DataFrame, keys: list[str], study: Path, console: Console) -> list[str]:
     """Return the columns of figures that both tables have; those that ours lacks are said."""
-    from aekit.analysis.comparison import to_number
+    from aekit.results.comparison import to_number
 
     measures, lacking = [], []
     for name in (name for name in reference.columns if name not in keys):
@@ -289,7 +289,7 @@ def _measures(rows: pd.DataFrame, reference: pd.DataFrame, keys: list[str], stud
 
 
 def _is_figure(column: pd.Series) -> bool:
-    from aekit.analysis.comparison import to_number
+    from aekit.results.comparison import to_number
 
     return None not in [to_number(text) for text in column]
 
@@ -298,7 +298,7 @@ def _refuse_strangers(
     comparison: Comparison, rows: pd.DataFrame, reference: pd.DataFrame, keys: list[str], study: Path
 ) -> None:
     """Refuse tables of which no row has a key of the other, and say in which column."""
-    from aekit.analysis.comparison import as_key
+    from aekit.results.comparison import as_key
 
     if len(comparison.unmatched) < len(reference):
         return
@@ -319,7 +319,7 @@ def _warn(
     comparison: Comparison, rows: pd.DataFrame, reference: pd.DataFrame, keys: list[str], study: Path, console: Console
 ) -> None:
     """Say what the table hides: figures with nothing beside them, and rows averaged that are other experiments."""
-    from aekit.analysis.comparison import differing_columns
+    from aekit.results.comparison import differing_columns
 
     if comparison.unmatched:
         first = _said(reference, comparison.unmatched[0], keys)
@@ -339,8 +339,8 @@ def _warn(
 
 
 def _write(target: Path, comparison: Comparison, keys: list[str], label: str, footer: str) -> None:
-    from aekit.analysis.comparison import wide_rows
-    from aekit.artifacts import write_atomically, write_csv
+    from aekit.core.artifacts import write_atomically, write_csv
+    from aekit.results.comparison import wide_rows
 
     wide = wide_rows(comparison, keys, names=("ours", label))
     lines = [list(wide.columns), ["---"] * len(keys) + ["---:"] * (len(wide.columns) - len(keys))]
@@ -368,7 +368,7 @@ def _footer(
 
 def _show(comparison: Comparison, keys: list[str], label: str, console: Console) -> None:
     """Show the table, or where the terminal is too narrow for it one for each measure."""
-    from aekit.analysis.comparison import wide_rows
+    from aekit.results.comparison import wide_rows
 
     wide = wide_rows(comparison, keys, names=("ours", label))
     terminal = stderr_console()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import completion, options
-from aekit.config import DataConfig, Split
-from aekit.console import Console, TrainingProgress
+from aekit.images.config import DataConfig, Split
+from aekit.terminal import completion, options
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
-    from aekit.data.image_set import ImageSet
+    from aekit.images.data.image_set import ImageSet
 
 
 def data(
@@ -54,7 +54,7 @@ def data(
 
 
 def _check(console: Console, config: DataConfig, root: Path) -> None:
-    from aekit.data import find_on_disk, read_images
+    from aekit.images.data import find_on_disk, read_images
 
     splits: tuple[Split, ...] = ("train", "test")
     with TrainingProgress(console) as progress:
@@ -88,8 +88,8 @@ def _first(names: tuple[str, ...]) -> str:
 
 
 def _list_known(console: Console, root: Path) -> None:
-    from aekit.data import find_on_disk
-    from aekit.data.catalog import CATALOG
+    from aekit.images.data import find_on_disk
+    from aekit.images.data.catalog import CATALOG
 
     found = {name: find_on_disk(name, root) for name in CATALOG}
     rows = [("name", "there", "train", "test", "shape", "download", "licence", "what")]

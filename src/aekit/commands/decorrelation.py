@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import options
-from aekit.checkpoint import read_header
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -25,9 +23,11 @@ from aekit.commands.checkpoints import (
     read_paths,
     refuse_mixed,
 )
-from aekit.config import Split
-from aekit.console import Console
+from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from aekit.analysis.correlation import Decorrelation
-    from aekit.data.image_set import ImageSet
-    from aekit.figures.correlation import Curve, Panel
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.decorrelation.correlation import Decorrelation
+    from aekit.images.decorrelation.figure import Curve, Panel
 
 Measure = Literal["mean-abs", "rms", "participation", "effective-rank"]
 LABELS: dict[Measure, str] = {
@@ -131,7 +131,7 @@ def decorrelation(
 
     Example: aekit decorrelation runs/ae-mnist-conv-z*.safetensors
     """
-    from aekit.artifacts import write_csv, write_png
+    from aekit.core.artifacts import write_csv, write_png
 
     console = Console(quiet=quiet, json=json)
     request = Request(split, n, measure, bootstrap, pca, seed)
@@ -222,7 +222,7 @@ def _draw(image_set: ImageSet, request: Request, console: Console, *, said: bool
 
 
 def _measure(trained: Trained, image_set: ImageSet, request: Request, group: str, console: Console) -> Measured:
-    from aekit.analysis.correlation import measure_codes
+    from aekit.images.decorrelation.correlation import measure_codes
 
     codes = trained.encode(image_set).mean
     found = measure_codes(codes, n_resamples=request.bootstrap, seed=request.seed)
@@ -254,8 +254,8 @@ def _measure(trained: Trained, image_set: ImageSet, request: Request, group: str
 
 def _activity(found: Decorrelation, codes: npt.NDArray[np.floating], *, is_vae: bool) -> dict[str, Any]:
     """Return how many units of a VAE are active, and the mean |r| among these alone; nothing for an autoencoder."""
-    from aekit.analysis.correlation import measure_matrix
-    from aekit.analysis.latent import active_units
+    from aekit.images.decorrelation.correlation import measure_matrix
+    from aekit.images.latent import active_units
 
     if not is_vae:
         return {"n_active": None, "mean_abs_active": None}
@@ -285,8 +285,8 @@ def _with_pca(measured: list[Measured], image_set: ImageSet, console: Console) -
     """Return the table with the measures of PCA codes of the same images, of as many components as each code has."""
     import numpy as np
 
-    from aekit.analysis.correlation import correlation_matrix, measure_matrix
-    from aekit.analysis.pca import fit_pca
+    from aekit.images.decorrelation.correlation import correlation_matrix, measure_matrix
+    from aekit.images.pca.components import fit_pca
 
     table = _table(measured)
     most = min(len(image_set) - 1, int(np.prod(image_set.image_shape)))
@@ -308,8 +308,8 @@ def _plot(
     image_set: ImageSet,
     console: Console,
 ) -> Figure:
-    from aekit.analysis.correlation import noise_floor
-    from aekit.figures.correlation import plot_decorrelation
+    from aekit.images.decorrelation.correlation import noise_floor
+    from aekit.images.decorrelation.figure import plot_decorrelation
 
     key = _column(request.measure)
     title = f"Correlations of the codes of {len(image_set):,} {request.split} images of {image_set.name}"
@@ -332,8 +332,8 @@ def _curves(table: pd.DataFrame, key: str) -> list[Curve]:
     """Return a line a group: means over seeds with Student's t interval, or a single value with its bootstrap one."""
     import numpy as np
 
-    from aekit.analysis.intervals import mean_interval
-    from aekit.figures.correlation import Curve
+    from aekit.core.intervals import mean_interval
+    from aekit.images.decorrelation.figure import Curve
 
     curves = []
     for label, group in table.groupby("group", sort=False):
@@ -358,7 +358,7 @@ def _panels(table: pd.DataFrame, matrices: list[npt.NDArray[np.floating]], key: 
     """Return the matrices to show: of each group and number of dimensions the one with the lowest seed."""
     import numpy as np
 
-    from aekit.figures.correlation import Panel
+    from aekit.images.decorrelation.figure import Panel
 
     order = {label: number for number, label in enumerate(dict.fromkeys(table["group"]))}
     ranked = table.assign(order=table["group"].map(order)).sort_values(["order", "latent", "seed"], kind="stable")

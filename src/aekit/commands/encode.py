@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import options
 from aekit.commands.checkpoints import (
     Checkpoints,
     Images,
@@ -18,12 +17,13 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
-from aekit.console import Console
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
-    from aekit.data.image_set import ImageSet
-    from aekit.inference import Codes
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.inference import Codes
 
 Format = Literal["safetensors", "csv"]
 
@@ -56,7 +56,7 @@ def encode(
 
     Example: aekit encode runs/vae.safetensors -o codes.csv
     """
-    from aekit.inference import encode_images
+    from aekit.images.inference import encode_images
 
     console = Console(quiet=quiet, json=json)
     paths = read_paths(checkpoints, console)
@@ -87,7 +87,7 @@ def _suffixes(file_format: Format | None, output: Path | None) -> tuple[str, ...
 def _write_table(path: Path, codes: Codes, image_set: ImageSet) -> None:
     import pandas as pd
 
-    from aekit.artifacts import write_csv
+    from aekit.core.artifacts import write_csv
 
     table = pd.DataFrame(codes.mean, columns=[f"z{i}" for i in range(codes.mean.shape[1])])
     table.insert(0, "index", range(len(image_set)))
@@ -101,7 +101,7 @@ def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: di
     import numpy as np
     from safetensors.numpy import save
 
-    from aekit.artifacts import write_atomically
+    from aekit.core.artifacts import write_atomically
 
     tensors = {
         "mean": codes.mean,

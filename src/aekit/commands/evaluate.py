@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
-from aekit.checkpoint import read_header
 from aekit.commands.checkpoints import (
     Checkpoints,
     Images,
@@ -22,15 +20,17 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
-from aekit.config import MAX_SEED
-from aekit.console import Console, TrainingProgress, stderr_console
+from aekit.core.checkpoint import read_header
+from aekit.core.settings import MAX_SEED
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console, TrainingProgress, stderr_console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from aekit.data.image_set import ImageSet
-    from aekit.inference import Evaluation
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.inference import Evaluation
 
 Measure = dict[str, Any]
 
@@ -78,7 +78,7 @@ def evaluate(
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """
-    from aekit.artifacts import write_json, write_png
+    from aekit.core.artifacts import write_json, write_png
 
     console = Console(quiet=quiet, json=json)
     paths = read_paths(checkpoints, console)
@@ -105,7 +105,7 @@ def evaluate(
 def _measure(
     trained: Trained, image_set: ImageSet, seed: int, importance: int | None, console: Console
 ) -> tuple[Evaluation, dict[str, Any]]:
-    from aekit.inference import evaluate_images, importance_bound, mean_and_error
+    from aekit.images.inference import evaluate_images, importance_bound, mean_and_error
 
     beta = trained.header["train"]["beta"]
     evaluation = evaluate_images(trained.model, image_set, beta=beta, seed=seed)
@@ -141,7 +141,7 @@ def _counting(console: Console, what: str, n_images: int) -> Iterator[Callable[[
 def _write_dimensions(trained: Trained, evaluation: Evaluation) -> None:
     import pandas as pd
 
-    from aekit.artifacts import write_csv
+    from aekit.core.artifacts import write_csv
 
     table = pd.DataFrame({"checkpoint": trained.name, "dimension": range(len(evaluation.active))})
     if evaluation.kl_per_dimension is not None:
@@ -151,7 +151,7 @@ def _write_dimensions(trained: Trained, evaluation: Evaluation) -> None:
 
 
 def _figure(trained: Trained, evaluation: Evaluation) -> Figure:
-    from aekit.figures.bars import plot_kl_per_dimension
+    from aekit.plotting.bars import plot_kl_per_dimension
 
     if evaluation.kl_per_dimension is not None:
         return plot_kl_per_dimension(evaluation.kl_per_dimension, evaluation.active, title=trained.label())

@@ -10,8 +10,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from aekit import completion, options
-from aekit.config import Arch, DataConfig, Keep, Loss, ModelConfig, Precision, RunConfig, Schedule, TrainConfig
+from aekit.core.settings import Precision, Schedule
+from aekit.images.config import Arch, DataConfig, Keep, Loss, ModelConfig, RunConfig, TrainConfig
+from aekit.terminal import completion, options
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 # Only a VAE has these.

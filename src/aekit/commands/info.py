@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aekit import options
-from aekit.checkpoint import read_header
 from aekit.commands.checkpoints import Checkpoints, read_paths
-from aekit.console import Console
+from aekit.core.checkpoint import read_header
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 
 def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.Json = False) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -40,16 +39,17 @@ from aekit.commands.paths import (
     path_table,
     summarise,
 )
-from aekit.console import Console
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from aekit.commands.paths import Floats
-    from aekit.data.image_set import ImageSet
-    from aekit.figures.paths import PathBlock
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.interpolation.figure import PathBlock
 
 
 @dataclass
@@ -172,7 +172,7 @@ def interpolate(
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5
     """
-    from aekit.artifacts import write_csv, write_png
+    from aekit.core.artifacts import write_csv, write_png
 
     _check_modes(pairs, prior, attribute, starts, path, space)
     alphas = _alphas(limits or ((-2.0, 2.0) if attribute is not None else (0.0, 1.0)), steps)
@@ -269,7 +269,7 @@ def _walk(
 
 
 def _walk_group(walker: Walker, group_number: int, group: Group, space: str, report: Report, label: str) -> None:
-    from aekit.figures.paths import PathBlock, PathRow
+    from aekit.images.interpolation.figure import PathBlock, PathRow
 
     is_pixels = space == "pixels"
     owner = None if is_pixels and walker.samples is None else walker.trained
@@ -331,7 +331,7 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _figure(report: Report, request: Request, image_set: ImageSet, trained: Trained) -> Figure:
-    from aekit.figures.paths import plot_paths
+    from aekit.images.interpolation.figure import plot_paths
 
     n_checkpoints = len(report.parameters)
     who = trained.label() if n_checkpoints == 1 else f"{n_checkpoints} checkpoints"

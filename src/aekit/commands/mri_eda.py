@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
-from aekit.commands.cohort_checks import Failed, Reading, find_failed
-from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table
-from aekit.commands.cohort_report import build_sections
-from aekit.commands.cohort_scans import Scans, check_scans, files_table, unmatched_table
-from aekit.commands.cohort_study import Study, add_columns, study_cohort
-from aekit.commands.cohort_words import count_people
-from aekit.console import Console, TrainingProgress
+from aekit.brains.report.checks import Failed, Reading, find_failed
+from aekit.brains.report.report import build_sections
+from aekit.brains.report.scans import Scans, check_scans, files_table, unmatched_table
+from aekit.brains.report.study import Study, add_columns, study_cohort
+from aekit.brains.report.words import count_people
 from aekit.errors import AekitError, nearest
+from aekit.terminal import options
+from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from aekit.data.cohort import Cohort
+    from aekit.brains.cohort.table import Cohort
 
 N_NAMED = 20
 _PASS = {"1": True, "1.0": True, "pass": True, "true": True, "yes": True, "ok": True}
@@ -82,7 +82,7 @@ def mri_eda(
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """
-    from aekit.artifacts import refuse_unwritable
+    from aekit.core.artifacts import refuse_unwritable
 
     console = Console(quiet=quiet, json=json)
     fractions = _fractions(val, test)
@@ -149,7 +149,7 @@ def _fractions(val: float, test: float) -> dict[str, float]:
 def _read(table: Path, qc: Path | None, *, group: str | None, skip_bad: bool) -> tuple[Cohort, Reading]:
     import pandas as pd
 
-    from aekit.data.cohort import read_cohort
+    from aekit.brains.cohort.table import read_cohort
 
     everyone = cohort = read_cohort(table, need=("participant_id", "age"), skip_bad=skip_bad)
     left_out = cohort.left_out
@@ -179,7 +179,7 @@ def _apply_qc(
     import numpy as np
     import pandas as pd
 
-    from aekit.data.cohort import read_cohort
+    from aekit.brains.cohort.table import read_cohort
 
     checked = read_cohort(path, need=("participant_id", "qc"))
     of = {_bare(one): row for row, one in enumerate(checked.table["participant_id"])}
@@ -239,7 +239,7 @@ def _quality(kept: Cohort, checked: Cohort, rows: list[int | None]) -> list[tupl
     import numpy as np
     import pandas as pd
 
-    from aekit.analysis.cohort import correlate, describe
+    from aekit.brains.measures.cohort import correlate, describe
 
     found = []
     for name in checked.table.columns:
@@ -256,7 +256,7 @@ def _quality(kept: Cohort, checked: Cohort, rows: list[int | None]) -> list[tupl
 def _split(cohort: Cohort, group: str | None, fractions: dict[str, float], seed: int) -> npt.NDArray[np.object_]:
     import numpy as np
 
-    from aekit.data.cohort_splits import stratified_split
+    from aekit.brains.cohort.splits import stratified_split
 
     groups = None if group is None else np.array(cohort.table[group], dtype=object)
     return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=seed, groups=groups)
@@ -266,8 +266,8 @@ def _split(cohort: Cohort, group: str | None, fractions: dict[str, float], seed:
 
 
 def _write_tables(folder: Path, study: Study, reading: Reading, scans: Scans | None) -> None:
-    from aekit.artifacts import write_atomically, write_csv
-    from aekit.commands.cohort_tables import build_tables, repairs_table
+    from aekit.brains.report.tables import build_tables, repairs_table
+    from aekit.core.artifacts import write_atomically, write_csv
 
     tables = build_tables(study)
     tables["left-out.csv"] = reading.left_out
@@ -291,9 +291,9 @@ def _write_report(
     parameters: dict[str, Any],
 ) -> Path:
     from aekit import __version__
-    from aekit.artifacts import write_html, write_png
-    from aekit.commands.cohort_figures import draw_figures
-    from aekit.figures.report import build_report
+    from aekit.brains.report.figures import draw_figures
+    from aekit.core.artifacts import write_html, write_png
+    from aekit.plotting.html import build_report
 
     pictures = {}
     for name, figure in draw_figures(study, scans).items():

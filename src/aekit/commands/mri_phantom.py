@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
-from aekit.config import MAX_SEED
-from aekit.console import Console, TrainingProgress
+from aekit.core.settings import MAX_SEED
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def mri_phantom(
 
     Example: aekit mri-phantom -n 60 --size 48 -o runs/phantom
     """
-    from aekit.data.phantom import FIELD_MM, check_size
+    from aekit.brains.cohort.phantom import FIELD_MM, check_size
 
     console = Console(quiet=quiet, json=json)
     spacing_mm = FIELD_MM / size if spacing is None and size > 0 else spacing or 0.0
@@ -154,8 +154,8 @@ def _remove(folder: Path) -> None:
 
 def _make(request: Request, jobs: int | None, console: Console) -> int:
     """Write everything, the table last; return how many volumes were there already."""
-    from aekit.artifacts import write_atomically, write_json
-    from aekit.data.volumes import in_threads
+    from aekit.brains.volumes.nifti import in_threads
+    from aekit.core.artifacts import write_atomically, write_json
 
     write_json(request.folder / ABOUT, _description(request))
     kept = 0
@@ -175,8 +175,8 @@ def _make_volume(request: Request, number: int) -> bool:
     """Write one volume; return whether it was there already, as files are written whole or not at all."""
     import gzip
 
-    from aekit.artifacts import write_atomically
-    from aekit.data.phantom import build_phantom, count_voxels, draw_person, encode_nifti
+    from aekit.brains.cohort.phantom import build_phantom, count_voxels, draw_person, encode_nifti
+    from aekit.core.artifacts import write_atomically
 
     person = draw_person(request.seed, number)
     path = request.folder / VOLUMES / f"{person.participant_id}_T1w.nii.gz"
@@ -194,7 +194,7 @@ def _tables(request: Request) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the people with the volumes of their images, and how well each was scanned."""
     import pandas as pd
 
-    from aekit.data.phantom import count_voxels, draw_person, draw_scan
+    from aekit.brains.cohort.phantom import count_voxels, draw_person, draw_scan
 
     people, qc = [], []
     voxel_ml = request.spacing_mm**3 / 1000.0

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import completion, options
 from aekit.commands.checkpoints import choose_target
-from aekit.commands.cohort_options import SkipBad, VoxelSize
-from aekit.console import Console, TrainingProgress, with_stdin
 from aekit.errors import AekitError
+from aekit.terminal import completion, options
+from aekit.terminal.brain_options import SkipBad, VoxelSize
+from aekit.terminal.console import Console, TrainingProgress, with_stdin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from aekit.brains.members import MemberSays
-    from aekit.data.volume_cache import PreparedVolumes
+    from aekit.brains.volumes.store import PreparedVolumes
 
 N_SHOWN = 20
 
@@ -66,11 +66,11 @@ def mri_predict(
 
     Example: aekit mri-predict runs/brain.safetensors new/*.nii.gz -o new.csv
     """
-    from aekit.artifacts import refuse_unwritable, write_csv
     from aekit.brains.members import ask_members, read_ensemble
     from aekit.brains.runs import COMPANIONS
-    from aekit.data.volume_cache import Grid, prepare_volumes
-    from aekit.device import choose_device, set_threads
+    from aekit.brains.volumes.store import Grid, prepare_volumes
+    from aekit.core.artifacts import refuse_unwritable, write_csv
+    from aekit.core.device import choose_device, set_threads
 
     console = Console(quiet=quiet, json=json)
     target = choose_target([checkpoint], output, name="predicted", suffix=".csv")
@@ -120,7 +120,7 @@ def _list_paths(arguments: list[str]) -> list[Path]:
     Raises:
         AekitError: There is none, or a path is not there.
     """
-    from aekit.data.volumes import list_volumes
+    from aekit.brains.volumes.nifti import list_volumes
 
     texts = with_stdin(arguments)
     paths: dict[Path, Path] = {}

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from aekit import completion, options
-from aekit.commands.cohort_options import Group, Pattern, SkipBad, Table, VoxelSize
-from aekit.config import Augmentation, BrainArch, BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, Target
-from aekit.console import Console, TrainingProgress, stop_on_signals
-from aekit.durable import one_writer
+from aekit.brains.config import (
+    Augmentation,
+    BrainArch,
+    BrainConfig,
+    BrainModelConfig,
+    BrainTrainConfig,
+    CohortConfig,
+    Target,
+)
+from aekit.core.durable import one_writer
 from aekit.errors import AekitError, Stopped, nearest
+from aekit.terminal import completion, options
+from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table, VoxelSize
+from aekit.terminal.console import Console, TrainingProgress, stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

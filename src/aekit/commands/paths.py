@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from aekit.commands.checkpoints import Images, Trained
-from aekit.config import Split
-from aekit.console import Console
 from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from aekit.data.image_set import ImageSet
-    from aekit.data.selection import Choice
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.data.selection import Choice
 
     Floats = npt.NDArray[np.floating]
     Indices = npt.NDArray[np.int64]
@@ -142,7 +142,7 @@ def choose_groups(request: Request, image_set: ImageSet) -> list[Group]:
     Raises:
         AekitError: An image, class or attribute is not there, or there are too few images.
     """
-    from aekit.data.selection import Selector
+    from aekit.images.data.selection import Selector
 
     if request.n_prior is not None:
         n_pairs = max(request.n_prior, request.n_draws)
@@ -161,7 +161,7 @@ def choose_groups(request: Request, image_set: ImageSet) -> list[Group]:
 def _draw_ends(pair: tuple[Choice, Choice], number: int, request: Request, image_set: ImageSet) -> Group:
     import numpy as np
 
-    from aekit.data.selection import draw_pairs
+    from aekit.images.data.selection import draw_pairs
 
     is_any = request.pairs is None
     n_draws = max(request.n_draws, N_SHOWN) if is_any else request.n_draws
@@ -175,7 +175,7 @@ def _draw_ends(pair: tuple[Choice, Choice], number: int, request: Request, image
 def _draw_starts(start: Choice, number: int, request: Request, image_set: ImageSet) -> Group:
     import numpy as np
 
-    from aekit.data.selection import Selector
+    from aekit.images.data.selection import Selector
 
     has = Selector(image_set, "--attribute", request.split).members(str(request.attribute))
     is_any = request.starts is None
@@ -198,8 +198,8 @@ def build_cloud(trained: Trained, image_set: ImageSet, *, seed: int, console: Co
     """
     import numpy as np
 
-    from aekit.analysis.interpolation import typical_distance
-    from aekit.analysis.latent import active_units, live_dimensions
+    from aekit.images.interpolation.measures import typical_distance
+    from aekit.images.latent import active_units, live_dimensions
 
     codes = trained.encode(image_set).mean
     is_vae = trained.model.config.kind == "vae"
@@ -236,9 +236,9 @@ def find_direction(trained: Trained, request: Request, cloud: Cloud, image_set: 
     Raises:
         AekitError: There is no such attribute or class, or all training images have it, or none.
     """
-    from aekit.analysis.interpolation import mean_difference, roc_auc
-    from aekit.analysis.intervals import bootstrap_interval
-    from aekit.data.selection import Selector
+    from aekit.core.intervals import bootstrap_interval
+    from aekit.images.data.selection import Selector
+    from aekit.images.interpolation.measures import mean_difference, roc_auc
 
     name = str(request.attribute)
     train_set = train.read(trained, "train")
@@ -294,7 +294,7 @@ class Walker:
         """Return the images at the ends of path ``number``, (E, C, H, W) in [0, 1]; samples are decoded."""
         import numpy as np
 
-        from aekit.inference import decode_codes
+        from aekit.images.inference import decode_codes
 
         if group.indices is not None:
             return self.image_set.take(group.indices[number]).astype(np.float32) / np.float32(255)
@@ -304,7 +304,7 @@ class Walker:
         """Return the blend of the images at the ends, or a walk along the mean images' difference, cut to [0, 1]."""
         import numpy as np
 
-        from aekit.analysis.interpolation import lerp, walk
+        from aekit.images.interpolation.measures import lerp, walk
 
         x = self.images(group, number)
         towards = None if self.direction is None else self.direction.x
@@ -320,7 +320,7 @@ class Walker:
         """
         import numpy as np
 
-        from aekit.inference import decode_codes
+        from aekit.images.inference import decode_codes
 
         ends = self.codes(group, number)
         z = self._points(ends, group.ends[number])
@@ -332,7 +332,7 @@ class Walker:
         return Path(self.request.path, images, z, group.indices[number], tuple(map(float, errors)))
 
     def _points(self, ends: Floats, names: tuple[str, ...]) -> Floats:
-        from aekit.analysis.interpolation import has_arc, lerp, slerp, walk
+        from aekit.images.interpolation.measures import has_arc, lerp, slerp, walk
 
         alphas, centre = self.request.alphas, self.cloud.centre
         if self.direction is not None:
@@ -352,7 +352,7 @@ def path_table(path: Path, cloud: Cloud, alphas: Floats) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from aekit.analysis.interpolation import nearest_distances, step_lengths
+    from aekit.images.interpolation.measures import nearest_distances, step_lengths
 
     nearest = np.full(len(alphas), np.nan)
     if path.z is not None and cloud.used.any():
@@ -369,7 +369,7 @@ def path_measures(path: Path, table: pd.DataFrame) -> dict[str, float]:
     """Return one number a path for each of :data:`MEASURES`, NaN for those that it does not have."""
     import numpy as np
 
-    from aekit.analysis.interpolation import path_shape
+    from aekit.images.interpolation.measures import path_shape
 
     shape = path_shape(path.images)
     start_error, end_error = [*path.errors, np.nan][:2]  # a walk has no end
@@ -386,7 +386,7 @@ def summarise(measures: list[dict[str, float]]) -> dict[str, Any]:
     """Return the mean of each measure over paths with the ends of its 95 % interval, None for what there is not."""
     import numpy as np
 
-    from aekit.analysis.intervals import mean_interval
+    from aekit.core.intervals import mean_interval
 
     summary: dict[str, Any] = {"n_paths": len(measures)}
     for name in MEASURES:

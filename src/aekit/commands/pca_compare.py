@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from aekit import options
-from aekit.checkpoint import Header, read_header
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -22,18 +20,20 @@ from aekit.commands.checkpoints import (
     read_paths,
     refuse_mixed,
 )
-from aekit.config import Split
-from aekit.console import Console, TrainingProgress
+from aekit.core.checkpoint import Header, read_header
 from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.terminal import options
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from aekit.analysis.pca import Pca, PcaErrors
-    from aekit.data.image_set import ImageSet
-    from aekit.figures.pca import Plane
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.pca.components import Pca, PcaErrors
+    from aekit.images.pca.figure import Plane
 
     Floats = npt.NDArray[np.floating]
 
@@ -106,7 +106,7 @@ def pca_compare(
 
     Example: aekit sweep --model ae --latent 2-20 | aekit pca-compare - -o out/pca.png
     """
-    from aekit.artifacts import write_csv
+    from aekit.core.artifacts import write_csv
 
     console = Console(quiet=quiet, json=json)
     paths = read_paths(checkpoints, console)
@@ -189,7 +189,7 @@ def _plain_name(header: Header) -> str:
 
 
 def _fit(trained: Trained, images: Images, split: Split, latents: list[int], console: Console) -> Rival:
-    from aekit.analysis.pca import count_values, fit_pca, max_components, reconstruction_errors
+    from aekit.images.pca.components import count_values, fit_pca, max_components, reconstruction_errors
 
     train = images.read(trained, "train")
     n_images, n_values, most = len(train), count_values(train), max_components(train)
@@ -228,7 +228,7 @@ def _mse(trained: Trained, image_set: ImageSet, codes: Floats) -> float:
     """Return the mean squared error over images, pixels and channels of what the codes decode to."""
     import numpy as np
 
-    from aekit.inference import decode_codes
+    from aekit.images.inference import decode_codes
 
     squares = 0.0
     for start in range(0, len(codes), DECODE):
@@ -264,7 +264,7 @@ def _means(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean and its 95 % interval over the runs of a model with the same latent, one row a quantity."""
     import pandas as pd
 
-    from aekit.analysis.intervals import mean_interval
+    from aekit.core.intervals import mean_interval
 
     return pd.DataFrame(
         [
@@ -289,8 +289,8 @@ def _elbows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the elbow of each curve: of the mean over seeds, and the range of those seeds that have every latent."""
     import pandas as pd
 
-    from aekit.analysis.elbow import METHOD, kneedle
-    from aekit.figures.pca import CLIPPED, PCA
+    from aekit.images.pca.elbow import METHOD, kneedle
+    from aekit.images.pca.figure import CLIPPED, PCA
 
     by_latent = table.groupby("latent")
     curves = {PCA: by_latent["pca_mse"].first(), CLIPPED: by_latent["pca_clipped_mse"].first()}
@@ -324,7 +324,7 @@ def _elbows(table: pd.DataFrame) -> pd.DataFrame:
 def _pca_plane(pca: Pca, image_set: ImageSet) -> list[Plane]:
     import numpy as np
 
-    from aekit.figures.pca import Plane
+    from aekit.images.pca.figure import Plane
 
     if len(pca.components) < 2:
         return []
@@ -339,9 +339,9 @@ def _pca_plane(pca: Pca, image_set: ImageSet) -> list[Plane]:
 def _plane(trained: Trained, model: str, codes: Floats, console: Console) -> Plane:
     import numpy as np
 
-    from aekit.analysis.latent import live_dimensions
-    from aekit.figures.pca import Plane
-    from aekit.inference import decode_codes
+    from aekit.images.inference import decode_codes
+    from aekit.images.latent import live_dimensions
+    from aekit.images.pca.figure import Plane
 
     dead = np.flatnonzero(~live_dimensions(codes))
     if len(dead):
@@ -389,9 +389,9 @@ def _parameters(first: Trained, paths: list[Path], image_set: ImageSet, rival: R
 def _write_curves(target: Path, found: Comparison, elbows: pd.DataFrame) -> None:
     import pandas as pd
 
-    from aekit.analysis.elbow import METHOD
-    from aekit.artifacts import write_png
-    from aekit.figures.pca import plot_against_pca
+    from aekit.core.artifacts import write_png
+    from aekit.images.pca.elbow import METHOD
+    from aekit.images.pca.figure import plot_against_pca
 
     rival = found.rival
     errors = rival.errors
@@ -404,8 +404,8 @@ def _write_curves(target: Path, found: Comparison, elbows: pd.DataFrame) -> None
 
 
 def _write_planes(target: Path, found: Comparison, console: Console) -> None:
-    from aekit.artifacts import write_png
-    from aekit.figures.pca import plot_planes
+    from aekit.core.artifacts import write_png
+    from aekit.images.pca.figure import plot_planes
 
     planes, image_set = found.planes, found.image_set
     if not planes:

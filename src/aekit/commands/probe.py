@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import completion, options
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -22,8 +21,9 @@ from aekit.commands.checkpoints import (
     refuse_mixed,
     short_labels,
 )
-from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError, nearest
+from aekit.terminal import completion, options
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from aekit.analysis.few_labels import Task
-    from aekit.data.image_set import ImageSet
-    from aekit.models.base import Autoencoder
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.models.base import Autoencoder
+    from aekit.images.probe.few_labels import Task
 
     Accuracies = npt.NDArray[np.floating]
 
@@ -133,8 +133,8 @@ def probe(
     """
     import pandas as pd
 
-    from aekit.artifacts import write_csv, write_png
-    from aekit.figures.probe import plot_probe
+    from aekit.core.artifacts import write_csv, write_png
+    from aekit.images.probe.figure import plot_probe
 
     console = Console(quiet=quiet, json=json)
     names, sizes = _parse_methods(methods), _parse_labels(labels)
@@ -193,8 +193,8 @@ def _parse_labels(text: str | None) -> list[int]:
 
 
 def _build_task(train: ImageSet, test: ImageSet, *, request: Request, console: Console) -> Task:
-    from aekit.analysis.few_labels import Task
-    from aekit.analysis.probe import PER_CLASS, balanced_draws, default_labels
+    from aekit.images.probe.classifiers import PER_CLASS, balanced_draws, default_labels
+    from aekit.images.probe.few_labels import Task
 
     if train.labels is None or test.labels is None:
         raise AekitError(
@@ -224,9 +224,9 @@ def _measure(
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from aekit.analysis.few_labels import Probe, pca_accuracies, pixel_accuracies
-    from aekit.device import ThreadTeam, seed_everything
-    from aekit.models import build_model
+    from aekit.core.device import ThreadTeam, seed_everything
+    from aekit.images.models import build_model
+    from aekit.images.probe.few_labels import Probe, pca_accuracies, pixel_accuracies
 
     latent = trained.model.config.latent
     n_threads = torch.get_num_threads()
@@ -309,7 +309,7 @@ def _differences(trained: Trained, found: dict[str, Accuracies], task: Task, req
     """Return how much better each method is than each other on the same draws; no rows for a single method."""
     import pandas as pd
 
-    from aekit.analysis.probe import DIFFERENCE_COLUMNS, paired_differences
+    from aekit.images.probe.classifiers import DIFFERENCE_COLUMNS, paired_differences
 
     table = pd.DataFrame(paired_differences(found, task.sizes), columns=DIFFERENCE_COLUMNS)
     return table.assign(**_settings(trained, request))[[*_settings(trained, request), *DIFFERENCE_COLUMNS]]

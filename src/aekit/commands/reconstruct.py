@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aekit import options
 from aekit.commands.checkpoints import (
     Checkpoints,
     Images,
@@ -18,12 +17,13 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
-from aekit.console import Console
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aekit.data.image_set import ImageSet
+    from aekit.images.data.image_set import ImageSet
 
 
 def reconstruct(
@@ -51,9 +51,9 @@ def reconstruct(
 
     Example: aekit reconstruct runs/vae.safetensors --worst
     """
-    from aekit.artifacts import write_csv, write_png
-    from aekit.figures.grids import plot_reconstructions
-    from aekit.inference import reconstruct_images
+    from aekit.core.artifacts import write_csv, write_png
+    from aekit.images.figures.grids import plot_reconstructions
+    from aekit.images.inference import reconstruct_images
 
     console = Console(quiet=quiet, json=json)
     paths = read_paths(checkpoints, console)
@@ -78,7 +78,7 @@ def _error_table(trained: Trained, image_set: ImageSet, *, worst: bool) -> pd.Da
     import numpy as np
     import pandas as pd
 
-    from aekit.inference import evaluate_images
+    from aekit.images.inference import evaluate_images
 
     errors = evaluate_images(trained.model, image_set, seed=None)
     table = pd.DataFrame(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aekit import options
-from aekit.console import Console
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     from aekit.commands.report_files import Results
@@ -70,10 +70,10 @@ def report(
     Example: aekit report runs/grid -o grid.html
     """
     from aekit import __version__
-    from aekit.artifacts import refuse_unwritable, write_html
     from aekit.commands.report_files import read_results
     from aekit.commands.report_page import build_sections
-    from aekit.figures.report import build_report
+    from aekit.core.artifacts import refuse_unwritable, write_html
+    from aekit.plotting.html import build_report
 
     console = Console(quiet=quiet, json=json)
     if not math.isfinite(max_mb):

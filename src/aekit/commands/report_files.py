@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aekit.checkpoint import RESUME_SUFFIX, Header, NotAModelError, read_header
+from aekit.core.checkpoint import RESUME_SUFFIX, Header, NotAModelError, read_header
 from aekit.errors import AekitError
-from aekit.figures.png import read_parameters
+from aekit.plotting.png import read_parameters
 
 MAX_COLUMNS = 60  # of a table; codes of an image have hundreds
 MAX_JSON_BYTES = 5_000_000

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from aekit.checkpoint import Header
 from aekit.commands.report_files import PngFile, Results, TableFile, group_files, is_number
 from aekit.commands.report_runs import describe, details, flatten, is_brain, options_of, overview
-from aekit.figures.report import (
+from aekit.core.checkpoint import Header
+from aekit.plotting.html import (
     Block,
     Bullets,
     Code,

@@ -7,13 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from aekit.checkpoint import Header
 from aekit.commands.checkpoints import data_config
 from aekit.commands.grid_options import CALLED, VAE_ONLY, as_text, command_words
 from aekit.commands.report_files import is_number
-from aekit.config import ModelConfig, RunConfig, TrainConfig, from_dict
+from aekit.core.checkpoint import Header
+from aekit.core.settings import from_dict
 from aekit.errors import AekitError
-from aekit.figures.report import Code, Details, Link, Paragraph, Table
+from aekit.images.config import ModelConfig, RunConfig, TrainConfig
+from aekit.plotting.html import Code, Details, Link, Paragraph, Table
 
 PARTS = ("model", "data", "train")
 # What a header knows of the data beside the options.

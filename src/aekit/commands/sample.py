@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit import options
-from aekit.checkpoint import read_header
 from aekit.commands.checkpoints import (
     Checkpoints,
     Images,
@@ -22,8 +20,10 @@ from aekit.commands.checkpoints import (
     read_checkpoints,
     read_paths,
 )
-from aekit.console import Console
+from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
+from aekit.terminal import options
+from aekit.terminal.console import Console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +120,7 @@ def sample(
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
-    from aekit.artifacts import write_png
+    from aekit.core.artifacts import write_png
 
     mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
     console = Console(quiet=quiet, json=json)
@@ -156,8 +156,8 @@ def _plot_samples(
 ) -> tuple[Figure, dict[str, Any]]:
     import numpy as np
 
-    from aekit.figures.grids import plot_images
-    from aekit.inference import decode_codes
+    from aekit.images.figures.grids import plot_images
+    from aekit.images.inference import decode_codes
 
     n_images = request.n or N_SAMPLES
     # NumPy's generator, so that the same seed draws the same codes on every device.
@@ -181,8 +181,8 @@ def _plot_manifold(
 ) -> tuple[Figure, dict[str, Any]]:
     import numpy as np
 
-    from aekit.figures.grids import plot_manifold
-    from aekit.inference import decode_codes
+    from aekit.images.figures.grids import plot_manifold
+    from aekit.images.inference import decode_codes
 
     side = max(2, isqrt(request.n or N_SAMPLES))
     if request.limits is not None:
@@ -206,8 +206,8 @@ def _plot_traversal(
 ) -> tuple[Figure, dict[str, Any]]:
     import numpy as np
 
-    from aekit.figures.grids import plot_traversal
-    from aekit.inference import decode_codes
+    from aekit.images.figures.grids import plot_traversal
+    from aekit.images.inference import decode_codes
 
     values = np.linspace(*(request.limits or (-3.0, 3.0)), request.n or N_STEPS)
     z, kl, start = _traversal_codes(trained, images, request.around, values)  # (L, V, L)
@@ -229,8 +229,8 @@ def _traversal_codes(
     import numpy as np
     import torch
 
-    from aekit.inference import encode_images
-    from aekit.losses import kl_per_dimension
+    from aekit.images.inference import encode_images
+    from aekit.images.objectives import kl_per_dimension
 
     model = trained.model
     latent = model.config.latent
@@ -253,6 +253,6 @@ def _traversal_codes(
 
 
 def _train_codes(trained: Trained, images: Images) -> Floats:
-    from aekit.inference import encode_images
+    from aekit.images.inference import encode_images
 
     return encode_images(trained.model, images.read(trained, "train")).mean

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import options
 from aekit.commands import grid_options
 from aekit.commands.grid_options import as_text, command_words, expand, flat
-from aekit.config import RunConfig
-from aekit.console import Console, GridProgress, stop_on_signals
-from aekit.durable import one_writer
+from aekit.core.durable import one_writer
 from aekit.errors import AekitError
+from aekit.images.config import RunConfig
+from aekit.terminal import options
+from aekit.terminal.console import Console, GridProgress, stop_on_signals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aekit.grid import Cell, GridHooks, Outcome
-    from aekit.runs import Machine
+    from aekit.images.runs import Machine
+    from aekit.images.sweep.grid import Cell, GridHooks, Outcome
 
 Train = Callable[..., "list[Outcome]"]  # takes cells, jobs and hooks
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
@@ -173,8 +173,8 @@ def sweep(
         for words in _commands(configs, folder, data_root, device, threads):
             typer.echo(shlex.join(words))
         return
-    from aekit.grid import Cell
-    from aekit.runs import Machine, run_name
+    from aekit.images.runs import Machine, run_name
+    from aekit.images.sweep.grid import Cell
 
     cells = [Cell(config, folder / f"{run_name(config)}.safetensors", _label(config, swept)) for config in configs]
     if len({cell.path for cell in cells}) < len(cells):
@@ -240,7 +240,7 @@ def _commands(
     configs: list[RunConfig], folder: Path, data_root: Path | None, device: str, threads: int | None
 ) -> list[list[str]]:
     """Return the words of each cell's command; run anywhere, they leave what the sweep would, and it goes on there."""
-    from aekit.runs import run_name
+    from aekit.images.runs import run_name
 
     where = ["--data-root", str(data_root)] if data_root else []
     where += [] if device == "auto" else ["--device", device]
@@ -267,10 +267,10 @@ def _label(config: RunConfig, swept: list[str]) -> str:
 def _trainer(machine: Machine, ray: str | None, gpus_per_cell: float | None, overwrite: bool) -> Train:
     """Return what trains cells: processes of this machine, or a Ray cluster."""
     if ray is None:
-        from aekit.grid import run_grid
+        from aekit.images.sweep.grid import run_grid
 
         return functools.partial(run_grid, machine=machine, overwrite=overwrite)
-    from aekit.ray_grid import RayCluster, run_ray_grid
+    from aekit.images.sweep.ray_grid import RayCluster, run_ray_grid
 
     return functools.partial(run_ray_grid, machine=machine, cluster=RayCluster(ray, gpus_per_cell), overwrite=overwrite)
 
@@ -283,8 +283,8 @@ def _run(
 
     import pandas as pd
 
-    from aekit.artifacts import write_csv
-    from aekit.grid import result_row
+    from aekit.core.artifacts import write_csv
+    from aekit.images.sweep.grid import result_row
 
     ended: dict[Path, dict[str, Any]] = {}
 
@@ -317,7 +317,7 @@ def _run(
 def _hooks(
     progress: GridProgress, on_outcome: Callable[[Outcome], object], stop_signal: Callable[[], int | None]
 ) -> GridHooks:
-    from aekit.grid import GridHooks
+    from aekit.images.sweep.grid import GridHooks
 
     return GridHooks(
         on_data=progress.on_data,
@@ -342,8 +342,8 @@ def _write_summary(
     import pandas as pd
 
     from aekit import __version__
-    from aekit.artifacts import write_csv, write_png
-    from aekit.figures.sweep import plot_cells, plot_sweep
+    from aekit.core.artifacts import write_csv, write_png
+    from aekit.images.sweep.figure import plot_cells, plot_sweep
 
     write_csv(folder / TABLE, table)
     rows = table[table["status"] == "done"]
@@ -397,7 +397,7 @@ def _best(done: list[Outcome], swept: list[str], metric: Metric) -> Outcome:
 
     Settings are chosen by their mean over seeds, and of their runs the best is returned.
     """
-    from aekit.grid import results_table
+    from aekit.images.sweep.grid import results_table
 
     table = results_table(done, flat)
     kl = table["val_kl"].fillna(0.0)
@@ -412,8 +412,8 @@ def _retrain(cell: Cell, train: Train, console: Console) -> Outcome:
     """Train the settings of a cell on all of train, beside it."""
     from dataclasses import replace
 
-    from aekit.grid import Cell
-    from aekit.runs import run_name
+    from aekit.images.runs import run_name
+    from aekit.images.sweep.grid import Cell
 
     config = replace(
         cell.config, data=replace(cell.config.data, val=0.0), train=replace(cell.config.train, keep="last")

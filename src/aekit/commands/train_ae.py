@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from aekit import options
 from aekit.commands.training import run_training
-from aekit.config import DataConfig, Loss, ModelConfig, RunConfig, TrainConfig
+from aekit.images.config import DataConfig, Loss, ModelConfig, RunConfig, TrainConfig
+from aekit.terminal import options
 
 
 def train_ae(

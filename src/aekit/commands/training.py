@@ -8,11 +8,12 @@ from pathlib import Path
 
 import typer
 
-from aekit import options
-from aekit.config import RunConfig, n_processes
-from aekit.console import Console, TrainingProgress, stop_on_signals
+from aekit.core.environment import n_processes
+from aekit.core.launch import follow_parent, is_orphan, launch
 from aekit.errors import AekitError
-from aekit.launch import follow_parent, is_orphan, launch
+from aekit.images.config import RunConfig
+from aekit.terminal import options
+from aekit.terminal.console import Console, TrainingProgress, stop_on_signals
 
 
 def run_training(
@@ -38,7 +39,7 @@ def run_training(
         if gpus > 1 and n_processes() == 1:
             raise typer.Exit(launch(gpus, sys.argv[1:]))
     follow_parent()
-    from aekit.runs import Machine, Reporting, run_name, train_run
+    from aekit.images.runs import Machine, Reporting, run_name, train_run
 
     console = Console(quiet=quiet, json=json)
     path = options.checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")

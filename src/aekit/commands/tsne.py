@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit import options
 from aekit.commands.checkpoints import (
     Checkpoints,
     FigureOutput,
@@ -23,9 +22,10 @@ from aekit.commands.checkpoints import (
     refuse_mixed,
     short_labels,
 )
-from aekit.config import Split
-from aekit.console import Console, TrainingProgress
 from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.terminal import options
+from aekit.terminal.console import Console, TrainingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from aekit.analysis.embedding import Neighbours
-    from aekit.data.image_set import ImageSet
-    from aekit.figures.embedding import EmbeddingPanel
+    from aekit.images.data.image_set import ImageSet
+    from aekit.images.tsne.embedding import Neighbours
+    from aekit.images.tsne.figure import EmbeddingPanel
 
     Floats = npt.NDArray[np.floating]
     Indices = npt.NDArray[np.int64]
@@ -154,9 +154,9 @@ def tsne(
 
     Example: aekit tsne runs/vae.safetensors --perplexity 50
     """
-    from aekit.analysis.embedding import MAX_OPTIMISED
-    from aekit.artifacts import write_csv, write_html, write_png
-    from aekit.figures.embedding import plot_embeddings
+    from aekit.core.artifacts import write_csv, write_html, write_png
+    from aekit.images.tsne.embedding import MAX_OPTIMISED
+    from aekit.images.tsne.figure import plot_embeddings
 
     if isnan(perplexity):
         raise typer.BadParameter("nan is no number", param_hint="--perplexity")
@@ -206,7 +206,7 @@ def _draw(image_set: ImageSet, request: Request, console: Console) -> tuple[Imag
     """Return the images to map, and which of the split they are: all, or a seeded draw."""
     import numpy as np
 
-    from aekit.analysis.embedding import MIN_POINTS
+    from aekit.images.tsne.embedding import MIN_POINTS
 
     n_images = len(image_set) if request.limit is None else min(request.limit, len(image_set))
     if n_images < MIN_POINTS:
@@ -229,7 +229,7 @@ def _possible(request: Request, n_images: int, console: Console) -> Request:
     """Return the request with as much perplexity and as many neighbours as there are images for."""
     from dataclasses import replace
 
-    from aekit.analysis.embedding import possible_neighbours, possible_perplexity
+    from aekit.images.tsne.embedding import possible_neighbours, possible_perplexity
 
     perplexity = possible_perplexity(request.perplexity, n_images)
     k = possible_neighbours(request.k, n_images)
@@ -244,7 +244,7 @@ def _embed(trained: Trained, label: str, shown: ImageSet, request: Request, cons
     import numpy as np
     import torch
 
-    from aekit.analysis.embedding import (
+    from aekit.images.tsne.embedding import (
         MAX_OPTIMISED,
         draw_rows,
         embed_pca,
@@ -308,7 +308,7 @@ def _place_others(
     """
     import numpy as np
 
-    from aekit.analysis.embedding import (
+    from aekit.images.tsne.embedding import (
         PLACING_NEIGHBOURS,
         map_reach,
         nearest_in_blocks,
@@ -339,7 +339,7 @@ def _place_others(
 
 def _live_codes(trained: Trained, shown: ImageSet, console: Console) -> Floats:
     """Return the codes without those dimensions that are the same for all images."""
-    from aekit.analysis.latent import live_dimensions
+    from aekit.images.latent import live_dimensions
 
     codes = trained.encode(shown).mean
     live = live_dimensions(codes)
@@ -360,14 +360,14 @@ def _measure(
     codes: Floats, near: Neighbours | None, points: Floats, labels: Indices | None, request: Request, n_threads: int
 ) -> dict[str, float | None]:
     """Return the measures over all points, whose neighbours are known then, or over some of them among all."""
-    from aekit.analysis.embedding import (
+    from aekit.images.inference import mean_and_error
+    from aekit.images.tsne.embedding import (
         MAX_JUDGED,
         draw_rows,
         find_neighbours,
         point_trustworthiness,
         same_label_votes,
     )
-    from aekit.inference import mean_and_error
 
     k, rows = request.k, None
     if near is None:
@@ -389,7 +389,7 @@ def _measure(
 
 
 def _panel(embedded: Embedded, request: Request, *, alone: bool) -> EmbeddingPanel:
-    from aekit.figures.embedding import EmbeddingPanel
+    from aekit.images.tsne.figure import EmbeddingPanel
 
     measures, k, n_points = embedded.measures, request.k, len(embedded.points)
     n_judged = _scale(n_points, request)["judged"]
@@ -427,7 +427,7 @@ def _parameters(found: list[Embedded], shown: ImageSet, request: Request) -> dic
 
 def _scale(n_points: int, request: Request) -> dict[str, int]:
     """Return how many points were optimised and placed, and what outlier scores and measures rest on."""
-    from aekit.analysis.embedding import MAX_JUDGED, MAX_OPTIMISED
+    from aekit.images.tsne.embedding import MAX_JUDGED, MAX_OPTIMISED
 
     n_among = min(n_points, MAX_OPTIMISED)
     how = {"optimised": n_among, "placed": n_points - n_among} if request.method == "tsne" else {}
@@ -469,8 +469,8 @@ def _build_page(
 
     import numpy as np
 
-    from aekit.analysis.embedding import draw_rows
-    from aekit.figures.page import build_page, reduce_images
+    from aekit.images.tsne.embedding import draw_rows
+    from aekit.images.tsne.page import build_page, reduce_images
 
     n_points = min(len(shown), MAX_PAGE_POINTS)
     while True:

@@ -1,0 +1,282 @@
+"""The texts of a column -> numbers, ages, sexes and volumes: what can be meant in one way only is put right."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING = frozenset({"", "n/a", "na", "nan", "#n/a", "null", "#null!"})
+# In a column of numbers or of sexes these mean nothing else either; as text they might be an answer.
+MISSING_NUMBER = MISSING | {"none", ".", "-", "--", "?", "missing"}
+ML_PER_UNIT = {"litres": 1000.0, "mL": 1.0, "mm^3": 1e-3}
+AGE_RANGE_YEARS = (0.0, 120.0)
+
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_SPACED = re.compile(r"[+-]?\d{1,3}([ '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?", re.ASCII)
+_COMMA_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3}){2,}(\.\d*)?|,\d{3}\.\d*)", re.ASCII)  # 1,234,567 and 1,234.5
+_DOT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3}){2,}(,\d*)?|\.\d{3},\d*)", re.ASCII)  # 1.234.567 and 1.234,5
+_ONE_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+_COMMA_EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # 612,345: a fraction or thousands
+_DOT_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
+_AGE = re.compile(
+    r"(?P<above>>=?|≥)?\s*(?P<number>[\d.,]+)\s*(?P<plus>\+)?\s*(?P<unit>(years?|yrs?|y)\.?(\s*old)?|y\.?o\.?|jahre)?",
+    re.ASCII | re.IGNORECASE,
+)
+_SEXES = dict.fromkeys(("f", "female", "fem", "woman", "women", "girl", "w", "weiblich", "frau"), "F") | dict.fromkeys(
+    ("m", "male", "masc", "man", "men", "boy", "männlich", "maennlich", "mann"), "M"
+)
+# A coding is told by the number that the other one has not: 1 alone says nothing.
+_CODINGS = (({"1": "M", "2": "F"}, "2"), ({"0": "F", "1": "M"}, "0"))
+_OTHER = frozenset({"o", "other", "u", "unk", "unknown", "x", "d", "diverse", "non-binary", "nonbinary", "intersex"})
+_NOTED = re.compile(r"(?P<code>\d)\s*[=:.(\[-]+\s*(?P<word>[^\W\d_]+)\s*[)\]]?")  # 1=male, 2 (F)
+_FAR = 100.0  # no tissue of one person is so many times that of another
+_LEAST_SHARE = 0.005  # of a tissue in all three; a column in another unit than the others has a thousandth
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What was put right in a column, as :class:`aekit.brains.cohort.text.Repair` with rows for examples."""
+
+    what: str
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True)
+class BadValue:
+    """A value that cannot be used: its row, its column, as it is written, and why."""
+
+    row: int
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A column that was understood.
+
+    Attributes:
+        values: (N,), float64 with NaN, or objects; a bad value is missing here.
+        mends: What was put right.
+        bad: What could not be.
+    """
+
+    values: NDArray[Any]
+    mends: tuple[Mend, ...] = ()
+    bad: tuple[BadValue, ...] = ()
+
+
+def is_comma_decimal(texts: Iterable[str]) -> bool | None:
+    """Return whether a comma in these numbers is a decimal comma, or None if they do not tell.
+
+    Args:
+        texts: Values of all columns of numbers of a table; others do not matter.
+    """
+    with_comma = [text for text in texts if "," in text]
+    decimal = any(
+        _DOT_GROUPS.fullmatch(text) or (_ONE_COMMA.fullmatch(text) and not _COMMA_EITHER.fullmatch(text))
+        for text in with_comma
+    )
+    thousands = any(_COMMA_GROUPS.fullmatch(text) for text in with_comma)
+    return None if decimal == thousands else decimal
+
+
+def read_numbers(texts: Sequence[str], name: str, *, is_decimal: bool | None) -> Parsed:
+    """Return the numbers of a column, float64 (N,), NaN where missing.
+
+    Args:
+        texts: N stripped texts.
+        name: Of the column, for messages.
+        is_decimal: Whether a comma is a decimal comma; None if unknown, and then 612,345 is refused.
+    """
+    values = np.full(len(texts), np.nan)
+    mended: defaultdict[str, list[int]] = defaultdict(list)
+    bad: list[BadValue] = []
+    has_dot_groups = any(_DOT_GROUPS.fullmatch(text) for text in texts if text.count(".") + text.count(",") > 1)
+    for row, text in enumerate(texts):
+        if _PLAIN.fullmatch(text) and not (has_dot_groups and _DOT_EITHER.fullmatch(text)):
+            values[row] = float(text)
+        elif text.lower() not in MISSING_NUMBER:
+            number, what = _odd_number(text, is_decimal)
+            if number is None:
+                bad.append(BadValue(row, name, text, what))
+            else:
+                values[row] = number
+                mended[f"{name}: {what}"].append(row)
+    too_large = np.isinf(values)  # 1e999
+    bad += [BadValue(row, name, texts[row], "is not a number") for row in np.flatnonzero(too_large).tolist()]
+    values[too_large] = np.nan
+    return Parsed(values, tuple(Mend(what, rows) for what, rows in mended.items()), tuple(bad))
+
+
+def _odd_number(text: str, is_decimal: bool | None) -> tuple[float | None, str]:
+    """Return a number that is not written plainly and what was done to it, or None and what is wrong with it."""
+    if _SPACED.fullmatch(text):
+        return float(re.sub(r"[ '\u2019\u00a0\u202f]", "", text).replace(",", ".")), "thousands separators removed"
+    if _DOT_GROUPS.fullmatch(text) and is_decimal is not False:
+        return float(text.replace(".", "").replace(",", ".")), "decimal commas and dots between thousands"
+    if _COMMA_GROUPS.fullmatch(text) and is_decimal is not True:
+        return float(text.replace(",", "")), "thousands separators removed"
+    if _COMMA_EITHER.fullmatch(text) and is_decimal is False:
+        return float(text.replace(",", "")), "thousands separators removed"
+    if _COMMA_EITHER.fullmatch(text) and is_decimal is None:
+        return None, "may have a decimal comma or a separator of thousands"
+    if _DOT_EITHER.fullmatch(text):
+        return None, "may have a decimal point or a separator of thousands, as other values have one"
+    if _ONE_COMMA.fullmatch(text) and is_decimal is not False:
+        return float(text.replace(",", ".")), "decimal commas read"
+    return None, "is not a number"
+
+
+def read_ages(texts: Sequence[str], *, is_decimal: bool | None) -> Parsed:
+    """Return ages in years, float64 (N,), NaN where missing: 34.5, 34,5, 34y, 034Y, 34 years, 89+, >89.
+
+    Args:
+        texts: N stripped texts.
+        is_decimal: As in :func:`read_numbers`; if unknown, a comma is a decimal comma: no age has thousands.
+    """
+    bare = list(texts)
+    mended: defaultdict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
+        if text and not (text[0].isdigit() and text[-1].isdigit()) and (match := _AGE.fullmatch(text)):
+            bare[row] = match["number"]
+            if match["above"] or match["plus"]:
+                mended[f"age: {text} read as {match['number']}"].append(row)
+            elif match["unit"]:
+                mended["age: the unit after the number dropped, as in 34y"].append(row)
+    numbers = read_numbers(bare, "age", is_decimal=True if is_decimal is None else is_decimal)
+    values, bad = numbers.values, [BadValue(one.row, "age", texts[one.row], one.reason) for one in numbers.bad]
+    low, high = AGE_RANGE_YEARS
+    outside = (values < low) | (values > high)
+    reason = f"is outside {low:g}-{high:g} years"
+    bad += [BadValue(row, "age", texts[row], reason) for row in np.flatnonzero(outside).tolist()]
+    values[outside] = np.nan
+    return Parsed(values, (*(Mend(what, rows) for what, rows in mended.items()), *numbers.mends), tuple(bad))
+
+
+def read_sexes(texts: Sequence[str], header: str = "sex") -> Parsed:
+    """Return sexes as "F" and "M", objects (N,), NaN where missing or neither.
+
+    Numbers are read by a note, in the header (``SEX (1=m, 2=f)``) or in other values (``1=male``), else as
+    1 male, 2 female (IXI and UK codings), or as 0 female, 1 male.
+
+    Args:
+        texts: N stripped texts.
+        header: The name of the column as it is written.
+
+    Raises:
+        ValueError: Numbers whose meaning is not clear. The message says which, without the table's name.
+    """
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
+        rows_of[text].append(row)
+    values = np.full(len(texts), np.nan, dtype=object)
+    codes = _sex_codes(rows_of, header)
+    coding = ", ".join(f"{code} = {'female' if sex == 'F' else 'male'}" for code, sex in sorted(codes.items()))
+    mended: defaultdict[str, list[int]] = defaultdict(list)
+    bad: list[BadValue] = []
+    for text, rows in rows_of.items():
+        word = _sex_word(text)
+        sex = codes.get(word) or _SEXES.get(word)
+        if sex is not None:
+            values[rows] = sex
+            if text != sex:
+                mended[f"sex: coded {coding}" if word in codes else f"sex: {text} read as {sex}"] += rows
+        elif word in _OTHER:
+            mended[f"sex: {text} read as missing"] += rows
+        elif word not in MISSING_NUMBER:
+            reason = "is a number among words" if word.isdigit() else "is neither F nor M"
+            bad += [BadValue(row, "sex", text, reason) for row in rows]
+    return Parsed(values, tuple(Mend(what, rows) for what, rows in mended.items()), tuple(bad))
+
+
+def _sex_word(text: str) -> str:
+    """Return what counts of a sex: in small letters, without the number of a note, a number without its .0."""
+    match = _NOTED.fullmatch(text)
+    word = (match["word"] if match else text).lower()
+    return word[0] if re.fullmatch(r"\d\.0*", word) else word
+
+
+def _sex_codes(texts: Iterable[str], header: str) -> dict[str, str]:
+    """Return what each number among sexes means; nothing if there is none, or if only words tell the sex."""
+    words = {_sex_word(text) for text in texts}
+    numbers = {word for word in words if _PLAIN.fullmatch(word)}
+    if not numbers:
+        return {}
+    noted = {}
+    for match in (*(_NOTED.fullmatch(text) for text in texts), *_NOTED.finditer(header)):
+        if match and (sex := _SEXES.get(match["word"].lower())):
+            noted[match["code"]] = sex
+    if numbers <= set(noted):
+        return noted
+    for coding, telling in _CODINGS:
+        is_told = bool(noted) or (telling in numbers and not words & set(_SEXES))
+        if is_told and numbers <= set(coding) and noted.items() <= coding.items():
+            return coding
+    if words & set(_SEXES):
+        return {}
+    raise ValueError(
+        f"sex is coded by {', '.join(sorted(numbers))}, whose meaning is not clear; write F and M, or call the column "
+        "'sex (1=m, 2=f)' with what is right"
+    )
+
+
+def read_volumes_ml(values: NDArray[np.float64], texts: Sequence[Sequence[str]], names: Sequence[str]) -> Parsed:
+    """Return tissue volumes in mL, float64 (N, P), from litres, mL or mm^3: what their sum over the tissues tells.
+
+    Args:
+        values: Volumes as they are written, (N, P), NaN where missing.
+        texts: The same as texts, P columns of N.
+        names: Of the P columns.
+
+    Raises:
+        ValueError: The unit is not clear. The message says why, without the table's name.
+    """
+    bad = [
+        BadValue(int(row), names[tissue], texts[tissue][row], "is not above zero")
+        for row, tissue in np.argwhere(values <= 0)
+    ]
+    values = np.where(values > 0, values, np.nan)
+    whole = values[np.isfinite(values).all(axis=1)]
+    if not len(whole):
+        whole = values[np.isfinite(values).any(axis=1)]
+    if not len(whole):
+        return Parsed(values, (), tuple(bad))
+    unit = _volume_unit(whole, names)
+    ml = values * ML_PER_UNIT[unit]
+    # A value in another unit is a thousand times too large or too small beside the others of its column.
+    ratio = ml / np.array(
+        [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 1 for column in ml.T]
+    )
+    for row, tissue in np.argwhere((ratio > _FAR) | (ratio < 1 / _FAR)):
+        reason = f"is not in {unit} as most others seem to be"
+        bad.append(BadValue(int(row), names[tissue], texts[tissue][row], reason))
+        ml[row, tissue] = np.nan
+    mended = np.flatnonzero(np.isfinite(ml).any(axis=1)).tolist() if unit != "mL" else []
+    mends = (Mend(f"{', '.join(names)}: {unit} turned to mL", mended),) if mended else ()
+    return Parsed(ml, mends, tuple(bad))
+
+
+def _volume_unit(volumes: NDArray[np.float64], names: Sequence[str]) -> str:
+    """Return the unit of volumes, (N, P) in one unit with at least one number a row."""
+    total = float(np.median(np.nansum(volumes, axis=1)))
+    if volumes.shape[1] == 3 and np.allclose(volumes.sum(axis=1), 1, atol=2e-3):
+        raise ValueError(f"{', '.join(names)} add up to one, so they are proportions; give volumes in mL")
+    limits = {"litres": (0.03, 30.0), "mL": (30.0, 3e4), "mm^3": (3e4, 3e7)}  # a brain is about 1.4 litres
+    unit = next((unit for unit, (low, high) in limits.items() if low <= total < high), None)
+    if unit is None:
+        raise ValueError(f"{' + '.join(names)} has a median of {total:.4g}, neither litres nor mL nor mm^3; give mL")
+    for name, column in zip(names, volumes.T, strict=True):
+        share = float(np.median(column[np.isfinite(column)])) / total if np.isfinite(column).any() else 1.0
+        if share < _LEAST_SHARE:
+            raise ValueError(
+                f"{name} is {share:.2g} of all volume, as if in another unit than the others; give mL, or rename the "
+                "column if it means something else"
+            )
+    return unit

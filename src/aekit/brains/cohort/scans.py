@@ -1,0 +1,282 @@
+"""Which file belongs to which person: by a column of the table, by the id in the file's name, or by a pattern."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.cohort.text import named
+from aekit.brains.volumes.nifti import list_volumes
+from aekit.errors import AekitError, shown
+
+_SUFFIX = re.compile(r"\.(nii|nii\.gz|npy)\Z", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\W_]+")  # letters and digits
+_ID = re.compile(r"\{id(?::0?(?P<width>\d+)d?)?\}")
+# BIDS entities: what follows one of them, as in ses-1, is no participant's id.
+_ENTITIES = frozenset(
+    {"ses", "run", "acq", "echo", "rec", "dir", "task", "desc", "space", "res", "ce", "mod", "inv", "flip", "part"}
+)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The volumes of a cohort.
+
+    Attributes:
+        paths: The file of each person, N of them, None where there is none.
+        without_file: Ids of people without a file.
+        without_row: Files of the folder that belong to nobody.
+    """
+
+    paths: tuple[Path | None, ...]
+    without_file: tuple[str, ...]
+    without_row: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A row's id at a place of a file's name."""
+
+    start: int
+    end: int
+    row: int
+
+
+def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str | None = None) -> Matched:
+    """Return the file of each person.
+
+    A pattern counts first, as it was asked for. Else a ``file`` column: its values are taken relative to the table,
+    then to the folder, then by base name anywhere in the folder; nothing outside of the two folders is followed. Else
+    the id must be in the file's name as a whole, with or without ``sub-``: 12 is not in sub-112_T1w.nii.gz.
+
+    Args:
+        cohort: The people.
+        folder: Where the volumes are, searched with its subfolders.
+        table_path: The table, to which values of ``file`` are relative.
+        pattern: Names relative to any subfolder, with ``{id}`` for the id and ``* ? [ ] **`` as in the shell;
+            ``{id:03}`` is the id filled with zeros to three signs.
+
+    Raises:
+        AekitError: The folder or the pattern is no good, a person has several files, a file belongs to several people,
+            or nobody has a file.
+    """
+    files = list_volumes(folder)
+    ids = [str(one) for one in cohort.table["participant_id"]]
+    if pattern is not None:
+        choices = _by_pattern(ids, files, folder, pattern)
+    elif "file" in cohort.table and cohort.table["file"].notna().any():
+        choices = _by_column(list(cohort.table["file"]), files, folder, table_path)
+    else:
+        choices = _by_name(ids, files)
+    _check_single(choices, ids, cohort.name)
+    paths = tuple(choices[row][0] if row in choices else None for row in range(len(ids)))
+    without_file = tuple(one for one, path in zip(ids, paths, strict=True) if path is None)
+    if len(without_file) == len(ids):
+        raise AekitError(_no_overlap(cohort, files, folder, pattern))
+    taken = _Places()
+    places = {taken.of(path) for path in paths if path is not None}
+    return Matched(paths, without_file, tuple(path for path in files if taken.of(path) not in places))
+
+
+class _Places:
+    """Files by where they really are, asking the file system once a folder."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the real path of a file, whose own name is not followed."""
+        folder, name = os.path.split(os.path.normpath(path))
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        return f"{self._real[folder]}/{name}"
+
+
+def _by_column(
+    values: Sequence[object], files: Sequence[Path], folder: Path, table_path: Path
+) -> dict[int, list[Path]]:
+    by_base: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_base[path.name].append(path)
+    choices: dict[int, list[Path]] = {}
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            continue
+        relative = PurePosixPath(value.replace("\\", "/"))
+        is_inside = not relative.is_absolute() and ".." not in relative.parts
+        for base in (table_path.parent, folder) if is_inside else ():
+            if _is_file(base / relative):
+                choices[row] = [base / relative]
+                break
+        else:
+            if found := by_base.get(relative.name):
+                choices[row] = found
+    return choices
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that may not be entered
+        return False
+
+
+def _by_name(ids: Sequence[str], files: Sequence[Path]) -> dict[int, list[Path]]:
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row, one in enumerate(ids):
+        tokens = list(_TOKEN.finditer(one.removeprefix("sub-")))
+        if tokens:
+            rows_of[one.removeprefix("sub-")[tokens[0].start() : tokens[-1].end()]].append(row)
+    n_tokens = {len(_TOKEN.findall(key)) for key in rows_of}
+    choices: defaultdict[int, list[Path]] = defaultdict(list)
+    for path in files:
+        for row in _longest(_spans(_SUFFIX.sub("", path.name), rows_of, n_tokens)):
+            choices[row].append(path)
+    return dict(choices)
+
+
+def _spans(name: str, rows_of: Mapping[str, list[int]], n_tokens: set[int]) -> Iterator[_Span]:
+    """Yield where ids stand in a name as whole tokens, and not as the value of a BIDS entity like ses-1."""
+    tokens = list(_TOKEN.finditer(name))
+    subject = next((place + 1 for place, token in enumerate(tokens) if _is_key(name, token, {"sub"})), None)
+    for first in range(len(tokens)) if subject is None else [subject]:
+        if first > 0 and _is_key(name, tokens[first - 1], _ENTITIES):
+            continue
+        for n in n_tokens:
+            if first + n <= len(tokens):
+                start, end = tokens[first].start(), tokens[first + n - 1].end()
+                for row in rows_of.get(name[start:end], ()):
+                    yield _Span(start, end, row)
+
+
+def _is_key(name: str, token: re.Match[str], keys: set[str] | frozenset[str]) -> bool:
+    return (
+        token[0] in keys
+        and name[token.end() : token.end() + 1] == "-"
+        and name[token.end() + 1 : token.end() + 2].isalnum()
+    )
+
+
+def _longest(spans: Iterator[_Span]) -> list[int]:
+    """Return the rows of the ids that are not part of a longer id: sub-12-1 is 12-1, not 12."""
+    every = list(spans)
+    if len(every) < 2:
+        return [span.row for span in every]
+    outer = [
+        one
+        for one in every
+        if not any(
+            other.start <= one.start and one.end <= other.end and other.end - other.start > one.end - one.start
+            for other in every
+        )
+    ]
+    return sorted({span.row for span in outer})
+
+
+def _by_pattern(ids: Sequence[str], files: Sequence[Path], folder: Path, pattern: str) -> dict[int, list[Path]]:
+    before, after, width = _split_pattern(pattern)
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row, one in enumerate(ids):
+        for spelling in {one.zfill(width), one.removeprefix("sub-").zfill(width)}:
+            rows_of[spelling].append(row)
+    lengths = sorted({len(spelling) for spelling in rows_of})
+    rest = "(?P=id)".join(_translated(part) for part in after)
+    try:
+        head = re.compile(rf"(?:.*/)?{_translated(before)}", re.DOTALL)
+        tails = {n: re.compile(rf"(?P<id>.{{{n}}}){rest}\Z", re.DOTALL) for n in lengths}
+    except re.error as error:
+        raise AekitError(f"--pattern: '{shown(pattern)}' cannot be understood ({error}); mend its brackets") from error
+    # Beside a wildcard the id must end where a word ends, or 12 would be found in 112.
+    words = (not before or before[-1] in "*?]/", after[0][:1] in ("*", "?", "["))
+
+    def spans(name: str) -> Iterator[_Span]:
+        for start in range(len(name)):
+            if words[0] and start > 0 and name[start - 1].isalnum():
+                continue
+            if not words[0] and not name.startswith(before[-1], start - 1):
+                continue
+            for n in lengths:
+                end = start + n
+                is_cut = words[1] and name[end : end + 1].isalnum()
+                rows = () if is_cut else rows_of.get(name[start:end], ())
+                if rows and head.fullmatch(name, 0, start) and tails[n].match(name, start):
+                    yield from (_Span(start, end, row) for row in rows)
+
+    choices: defaultdict[int, list[Path]] = defaultdict(list)
+    for path in files:
+        for row in _longest(spans(path.relative_to(folder).as_posix())):
+            choices[row].append(path)
+    return dict(choices)
+
+
+def _split_pattern(pattern: str) -> tuple[str, list[str], int]:
+    """Return what stands before the first {id}, what stands after each, and the width that ids are filled to."""
+    matches = list(_ID.finditer(pattern))
+    if not matches:
+        raise AekitError(
+            f"--pattern: '{shown(pattern)}' has no {{id}}; write {{id}} where the participant_id stands, "
+            "as in '{id}_T1w.nii.gz'"
+        )
+    parts = [text for place, text in enumerate(_ID.split(pattern)) if place % 2 == 0]
+    if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+        raise AekitError(f"--pattern: '{shown(pattern)}' leaves the folder; give it relative to --volumes")
+    widths = {int(match["width"] or 0) for match in matches}
+    if len(widths) > 1:
+        raise AekitError(f"--pattern: '{shown(pattern)}' fills its ids in two ways; write the same {{id}} everywhere")
+    return parts[0].removeprefix("./"), parts[1:], widths.pop()
+
+
+def _translated(pattern: str) -> str:
+    """Return the regular expression of a shell pattern, in which * stops at folders and ** does not."""
+
+    def translate(match: re.Match[str]) -> str:
+        text = match[0]
+        if text[0] == "[":
+            is_negated = text[1] in "!^"
+            inside = re.sub(r"([\\[&~|])", r"\\\1", text[2:-1] if is_negated else text[1:-1])
+            return f"[{'^' if is_negated else ''}{inside}]"
+        return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(text) or re.escape(text)
+
+    return re.sub(r"\*\*/|\*\*|\*|\?|\[[!^]?[^\]]+\]|.", translate, pattern, flags=re.DOTALL)
+
+
+def _check_single(choices: Mapping[int, list[Path]], ids: Sequence[str], name: str) -> None:
+    """Refuse several files for a person and several people for a file, naming all of them."""
+    several = [row for row in sorted(choices) if len(choices[row]) > 1]
+    if several:
+        who = named(f"{ids[row]} ({named(str(path) for path in choices[row][:3])})" for row in several)
+        raise AekitError(
+            f"{shown(name)}: several files fit {who}; tell them apart with --pattern, as in '{{id}}_T1w.nii.gz', "
+            "or with a column named file"
+        )
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    places = _Places()
+    for row in sorted(choices):
+        rows_of[places.of(choices[row][0])].append(row)
+    shared = [rows for rows in rows_of.values() if len(rows) > 1]
+    if shared:
+        what = named(f"{choices[rows[0]][0]} ({' and '.join(ids[row] for row in rows)})" for rows in shared)
+        raise AekitError(f"{shown(name)}: one file for several participants: {what}; mend the ids or the column file")
+
+
+def _no_overlap(cohort: Cohort, files: Sequence[Path], folder: Path, pattern: str | None) -> str:
+    """Return why nobody has a file, with an example of both sides."""
+    one = shown(cohort.table["participant_id"][0])
+    file = shown(files[0].relative_to(folder))
+    if pattern is not None:
+        return f"--pattern: '{shown(pattern)}' fits no file; an id is '{one}' and a file '{file}', mend it"
+    if "file" in cohort.table and cohort.table["file"].notna().any():
+        value = shown(cohort.table["file"].dropna().iloc[0])
+        return (
+            f"{shown(folder)}: holds none of the files of column file; that of '{one}' is '{value}' and a file here "
+            f"'{file}', give their folder as --volumes"
+        )
+    return (
+        f"{shown(folder)}: no file has the id of a participant in its name; an id is '{one}' and a file '{file}', "
+        "say with --pattern where the id stands, as in 'IXI{id:03}-*' for 12 in IXI012-HH"
+    )

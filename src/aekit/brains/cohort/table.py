@@ -1,0 +1,333 @@
+"""A table of participants -> a Cohort: ages in years, volumes in mL, and every repair told."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from aekit.brains.cohort.repairs import (
+    MISSING,
+    MISSING_NUMBER,
+    BadValue,
+    Mend,
+    Parsed,
+    is_comma_decimal,
+    read_ages,
+    read_numbers,
+    read_sexes,
+    read_volumes_ml,
+)
+from aekit.brains.cohort.text import N_EXAMPLES, Repair, TextTable, named, read_text_table
+from aekit.errors import AekitError, nearest, shown
+
+__all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
+
+TISSUES = ("gmv", "wmv", "csfv")
+
+# Other names of a column, without capitals, blanks, signs and what stands in brackets.
+_ALIASES = {
+    "participant_id": frozenset(
+        {"participantid", "participant", "subjectid", "subject", "subjid", "sub", "id", "ixiid"}
+    )
+    | {"mrid"},
+    "age": frozenset({"age", "ageyears", "ageyear", "ageyrs", "ageinyears", "ageatscan", "ageatvisit"}),
+    "sex": frozenset({"sex", "gender", "sexid", "genderid"}),
+    "gmv": frozenset({"gmv", "gm", "gmvol", "graymatter", "greymatter", "graymattervolume", "greymattervolume"})
+    | {"totalgrayvol", "totalgreyvol", "gmvml", "gmml", "gmvmm3", "gmmm3"},
+    "wmv": frozenset({"wmv", "wm", "wmvol", "whitematter", "whitemattervolume", "cerebralwhitemattervol"})
+    | {"totalwhitevol", "wmvml", "wmml", "wmvmm3", "wmmm3"},
+    "csfv": frozenset({"csfv", "csf", "csfvol", "csfvolume", "cerebrospinalfluid", "cerebrospinalfluidvolume"})
+    | {"csfvml", "csfml", "csfvmm3", "csfmm3"},
+    "site": frozenset({"site", "siteid", "center", "centre"}),
+    "file": frozenset({"file", "filename", "filepath"}),
+}
+_SEVERAL_A_PERSON = {"session", "sessionid", "ses", "run", "runid", "visit", "visitid", "timepoint"}
+_VALUE_LENGTH = 40  # of a value in a message
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """People of a study, a row each.
+
+    Attributes:
+        name: File name of the table, for titles and messages.
+        table: N rows with index 0..N-1. Columns with a known meaning: participant_id (str, unique), age (float64
+            years, NaN missing), sex ("F", "M" or NaN), gmv wmv csfv (float64 mL, NaN missing), site, file (str or
+            NaN). Those that the file does not have are not here. Every other column as it was read, numbers as
+            numbers where all of its values are.
+        repairs: What was put right while it was read.
+        left_out: Rows that were left out, a line a reason: participant_id, column, value, reason.
+    """
+
+    name: str
+    table: pd.DataFrame
+    repairs: tuple[Repair, ...]
+    left_out: pd.DataFrame
+
+    def __len__(self) -> int:
+        """Return the number of people, N."""
+        return len(self.table)
+
+    @property
+    def age_years(self) -> NDArray[np.float64]:
+        """Return ages in years, (N,), NaN where missing."""
+        return self._numbers("age")
+
+    @property
+    def sex(self) -> NDArray[np.object_]:
+        """Return "F", "M" or NaN, objects (N,)."""
+        if "sex" not in self.table:
+            return np.full(len(self), np.nan, dtype=object)
+        return np.array(self.table["sex"], dtype=object)
+
+    @property
+    def volumes_ml(self) -> NDArray[np.float64] | None:
+        """Return volumes of grey matter, white matter and fluid in mL, (N, 3); None unless the table has all three."""
+        if not all(tissue in self.table for tissue in TISSUES):
+            return None
+        return np.column_stack([self._numbers(tissue) for tissue in TISSUES])
+
+    @property
+    def proportions(self) -> NDArray[np.float64] | None:
+        """Return each volume as a part of the sum of the three, (N, 3) in 0-1; None unless the table has all three."""
+        volumes_ml = self.volumes_ml
+        return None if volumes_ml is None else volumes_ml / volumes_ml.sum(axis=1, keepdims=True)
+
+    @property
+    def site(self) -> NDArray[np.object_] | None:
+        """Return names of sites, objects (N,), NaN where missing; None if the table has no such column."""
+        return np.array(self.table["site"], dtype=object) if "site" in self.table else None
+
+    def subset(self, rows: ArrayLike) -> Cohort:
+        """Return the people of some rows, in that order, renumbered from 0.
+
+        Args:
+            rows: Row numbers, or bool (N,).
+        """
+        return replace(self, table=self.table.iloc[np.asarray(rows)].reset_index(drop=True))
+
+    def _numbers(self, column: str) -> NDArray[np.float64]:
+        if column not in self.table:
+            return np.full(len(self), np.nan)
+        return np.array(self.table[column], dtype=np.float64)
+
+
+def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_bad: bool = False) -> Cohort:
+    """Return the people of a table: BIDS ``participants.tsv``, CSV, or whatever a spreadsheet made of it.
+
+    What can be meant in one way only is put right, and told in ``repairs``.
+
+    Args:
+        path: The table.
+        need: Columns that it must have, by the names of :class:`Cohort`; values may be missing all the same.
+        skip_bad: Leave out rows that cannot be used, rather than fail; of duplicate ids, all of them.
+
+    Raises:
+        AekitError: It cannot be read, a needed column is missing or not clear, rows cannot be used, or none is left.
+            Everyone concerned is named, up to 20 for each reason.
+    """
+    text = read_text_table(path)
+    found, renamed = _find_columns(text.header, path)
+    _check_needed(found, text.header, need, path)
+    names, unnamed = _column_names(text.header, found, path)
+    columns = dict(zip(names, text.columns, strict=True))
+    ids = columns["participant_id"]
+    labels = [one or f"line {line}" for one, line in zip(ids, text.lines, strict=True)]
+    parsed = _parse(columns, text, text.header[found["sex"]] if "sex" in found else "sex", path)
+    bad = [*_bad_ids(ids), *(one for column in parsed.values() for one in column.bad)]
+    mends = [mend for column in parsed.values() for mend in column.mends]
+    repairs = (*text.repairs, *renamed, *unnamed, *(_repair(mend, labels) for mend in mends))
+    left_out = _left_out(bad, labels, text.ragged, found["participant_id"], len(names))
+    if len(left_out) and not skip_bad:
+        raise AekitError(_complaint(left_out, columns, path))
+    # pandas 3 would make its own type of texts; objects are the same in all versions.
+    table = pd.DataFrame({name: pd.Series(column.values, dtype=column.values.dtype) for name, column in parsed.items()})
+    table = table.drop(index=sorted({one.row for one in bad})).reset_index(drop=True)
+    if not len(table):
+        why = (
+            f"all of its {len(ids) + len(text.ragged):,} rows were left out" if len(left_out) else "has no participant"
+        )
+        raise AekitError(f"{shown(path)}: {why}; give a table with a row for each participant")
+    return Cohort(path.name, table, repairs, left_out)
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[].*?[)\]]", "", name.lower()))
+
+
+def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[Repair]]:
+    """Return the place of each column with a known meaning, and which are renamed for it."""
+    squeezed = [_squeezed(name) for name in header]
+    found: dict[str, int] = {}
+    repairs = []
+    for name, aliases in _ALIASES.items():
+        exact = [place for place, written in enumerate(header) if written == name]
+        fit = exact or [place for place, written in enumerate(squeezed) if written in aliases]
+        if len(fit) > 1:
+            both = ", ".join(f"'{shown(header[place])}'" for place in fit)
+            raise AekitError(
+                f"{shown(path)}: columns {both} may all be '{name}'; rename the one that is meant to {name}"
+                if not exact
+                else f"{shown(path)}: has {len(fit)} columns '{name}'; rename or remove the others"
+            )
+        if fit:
+            found[name] = fit[0]
+            if not exact:
+                repairs.append(Repair(f"column '{header[fit[0]]}' read as {name}", 1, ()))
+    return found, repairs
+
+
+def _check_needed(found: Mapping[str, int], header: Sequence[str], need: Sequence[str], path: Path) -> None:
+    missing = [name for name in dict.fromkeys(("participant_id", *need)) if name not in found and name not in header]
+    if not missing:
+        return
+    if not found and any(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) for name in header):
+        raise AekitError(
+            f"{shown(path)}: its first line is no header ({named(header)}); put the names of the columns there"
+        )
+    columns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
+    hint = nearest(missing[0], header) if len(missing) == 1 else ""
+    hint = hint or f"; rename or add {'it' if len(missing) == 1 else 'them'}"
+    raise AekitError(f"{shown(path)}: has no {columns} (it has {named(header)}){hint}")
+
+
+def _column_names(header: Sequence[str], found: Mapping[str, int], path: Path) -> tuple[list[str], list[Repair]]:
+    """Return the names that the columns get, all different."""
+    place_of = {place: name for name, place in found.items()}
+    names = [place_of.get(place, written or f"column {place + 1}") for place, written in enumerate(header)]
+    twice = [name for name, n in pd.Series(names, dtype=object).value_counts().items() if n > 1]
+    if twice:
+        raise AekitError(f"{shown(path)}: has several columns of the name {named(twice)}; rename or remove the others")
+    unnamed = [name for name, written in zip(names, header, strict=True) if not written]
+    return names, [
+        Repair("columns without a name numbered", len(unnamed), tuple(unnamed[:N_EXAMPLES]))
+    ] if unnamed else []
+
+
+def _parse(columns: Mapping[str, list[str]], text: TextTable, sex_header: str, path: Path) -> dict[str, Parsed]:
+    """Return every column with its values, in the order of the table."""
+    numeric = [columns[name] for name in ("age", *TISSUES) if name in columns]
+    is_decimal = is_comma_decimal(itertools.chain(*numeric))
+    if is_decimal is None:
+        is_decimal = is_comma_decimal(itertools.chain(*columns.values()))
+    if is_decimal is None and text.separator == ";":
+        is_decimal = True  # spreadsheets take semicolons where the comma is the decimal sign
+    parsed: dict[str, Parsed] = {}
+    try:
+        for name, texts in columns.items():
+            if name == "participant_id":
+                parsed[name] = Parsed(np.array(texts, dtype=object))
+            elif name == "age":
+                parsed[name] = read_ages(texts, is_decimal=is_decimal)
+            elif name == "sex":
+                parsed[name] = read_sexes(texts, sex_header)
+            elif name in TISSUES:
+                parsed[name] = read_numbers(texts, name, is_decimal=is_decimal)
+            else:
+                parsed[name] = _other_column(texts, name, is_text=name in ("site", "file"), is_decimal=is_decimal)
+        parsed |= _tissues_ml(columns, parsed)
+    except ValueError as error:
+        raise AekitError(f"{shown(path)}: {error}") from error
+    mends = _missing_mends(columns)
+    parsed["participant_id"] = replace(parsed["participant_id"], mends=mends)
+    return parsed
+
+
+def _tissues_ml(columns: Mapping[str, list[str]], parsed: Mapping[str, Parsed]) -> dict[str, Parsed]:
+    """Return the columns of volumes in mL."""
+    names = [name for name in TISSUES if name in parsed]
+    if not names:
+        return {}
+    ml = read_volumes_ml(
+        np.column_stack([parsed[name].values for name in names]), [columns[name] for name in names], names
+    )
+    result = {}
+    for place, name in enumerate(names):
+        bad = (*parsed[name].bad, *(one for one in ml.bad if one.column == name))
+        mends = parsed[name].mends + (ml.mends if place == 0 else ())
+        result[name] = Parsed(ml.values[:, place], mends, bad)
+    return result
+
+
+def _other_column(texts: list[str], name: str, *, is_text: bool, is_decimal: bool | None) -> Parsed:
+    """Return a column without a known meaning: numbers if all of it are, else texts."""
+    if not is_text:
+        first = next((text for text in texts if text.lower() not in MISSING_NUMBER), "x")
+        is_number = not read_numbers([first], name, is_decimal=is_decimal).bad
+        # A number with a leading zero is a name: of a site, of a scanner.
+        if is_number and not any(text[:1] == "0" and text[1:2].isdigit() for text in texts):
+            numbers = read_numbers(texts, name, is_decimal=is_decimal)
+            if not numbers.bad:
+                is_whole = not numbers.mends and all(text.isdigit() and len(text) < 16 for text in texts)
+                return replace(numbers, values=numbers.values.astype(np.int64)) if is_whole else numbers
+    values = np.array(texts, dtype=object)
+    values[[text.lower() in MISSING for text in texts]] = np.nan
+    return Parsed(values)
+
+
+def _missing_mends(columns: Mapping[str, list[str]]) -> tuple[Mend, ...]:
+    """Return how often each sign of a missing value stands in the table, but for the empty one and BIDS's n/a."""
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for name, texts in columns.items():
+        signs = MISSING_NUMBER if name in ("age", "sex", *TISSUES) else MISSING
+        if name != "participant_id":
+            for row, text in enumerate(texts):
+                if text and len(text) < 8 and text.lower() in signs:
+                    rows_of[text].append(row)
+    return tuple(Mend(f"{text} read as missing", rows) for text, rows in rows_of.items())
+
+
+def _bad_ids(ids: Sequence[str]) -> list[BadValue]:
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    bad = []
+    for row, one in enumerate(ids):
+        if one.lower() in MISSING:
+            bad.append(BadValue(row, "participant_id", one, "is missing"))
+        else:
+            rows_of[one].append(row)
+    for one, rows in rows_of.items():
+        if len(rows) > 1:
+            bad += [BadValue(row, "participant_id", one, "is there more than once") for row in rows]
+    return bad
+
+
+def _repair(mend: Mend, labels: Sequence[str]) -> Repair:
+    return Repair(mend.what, len(mend.rows), tuple(labels[row] for row in mend.rows[:N_EXAMPLES]))
+
+
+def _left_out(
+    bad: Sequence[BadValue], labels: Sequence[str], ragged: Sequence[tuple[int, list[str]]], id_place: int, width: int
+) -> pd.DataFrame:
+    """Return a line for each reason that a row cannot be used."""
+    lines = [(labels[one.row], one.column, one.value, one.reason) for one in bad]
+    for line, row in ragged:
+        label = (row[id_place] if id_place < len(row) else "") or f"line {line}"
+        lines.append((label, "", f"line {line}", f"has {len(row)} fields, not {width}"))
+    return pd.DataFrame(lines, columns=["participant_id", "column", "value", "reason"], dtype=object)
+
+
+def _clipped(value: str) -> str:
+    return value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}..."
+
+
+def _complaint(left_out: pd.DataFrame, columns: Mapping[str, list[str]], path: Path) -> str:
+    """Return one line that names all that cannot be used, reason by reason."""
+    parts = []
+    for (column, reason), lines in left_out.groupby(["column", "reason"], sort=False):
+        ids, values = list(lines["participant_id"]), list(lines["value"])
+        if column == "participant_id":
+            who = named(dict.fromkeys(ids))
+        else:
+            who = named(f"{one} ({_clipped(value)})" for one, value in zip(ids, values, strict=True))
+        parts.append(f"{column or 'row'} {reason}: {who}")
+        if reason == "is there more than once" and any(_squeezed(name) in _SEVERAL_A_PERSON for name in columns):
+            parts[-1] += " - the table has a row a session or run, keep one for each participant"
+    return f"{shown(path)}: {'; '.join(parts)}; correct the table, or give --skip-bad to leave these rows out"

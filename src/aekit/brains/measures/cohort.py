@@ -1,0 +1,414 @@
+"""What a table of people says: floors, distributions, correlations, differences between sexes and between sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special, stats
+
+from aekit.brains.measures.age_trend import SexArray, age_sex_design, fit_age_basis
+from aekit.core.intervals import Interval, bootstrap_interval
+
+FloatArray = npt.NDArray[np.floating]
+NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
+CONFIDENCE = 0.95
+_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+PERCENTILES = (5, 25, 50, 75, 95)
+
+NATIVE_R, NORMALISED_R = 0.9, 0.2
+MIN_SCANS = 8
+Space = Literal["native", "normalised", "undecided"]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The errors of predicting one age for everybody: what any model must beat.
+
+    Attributes:
+        mean_years: Mean age.
+        median_years: Median age, the constant with the smallest mean absolute error.
+        mae_mean_years: Mean absolute error of the mean, with a bootstrap interval.
+        mae_median_years: Mean absolute error of the median, with a bootstrap interval.
+    """
+
+    mean_years: float
+    median_years: float
+    mae_mean_years: Interval
+    mae_median_years: Interval
+
+
+def age_floor(age_years: FloatArray, *, n_resamples: int = 1000, seed: int = 0) -> Floor:
+    """Return the errors of the mean and of the median age, and their 95 % intervals over resamples of the people.
+
+    Args:
+        age_years: Ages, (N,), N >= 1, none missing.
+        n_resamples: Resamples; a large cohort, whose intervals are narrow, gets fewer.
+        seed: Seed of the resamples.
+    """
+    n = len(age_years)
+    if n < 2:
+        none = Interval(0.0, np.nan, np.nan)
+        return Floor(float(age_years[0]), float(age_years[0]), none, none)
+    n_resamples = max(100, min(n_resamples, 10_000_000 // n))
+
+    def mae_mean(rows: npt.NDArray[np.int64]) -> float:
+        drawn = age_years[rows]
+        return float(np.abs(drawn - drawn.mean()).mean())
+
+    def mae_median(rows: npt.NDArray[np.int64]) -> float:
+        drawn = age_years[rows]
+        return float(np.abs(drawn - np.median(drawn)).mean())
+
+    errors = (bootstrap_interval(each, n, n_resamples=n_resamples, seed=seed) for each in (mae_mean, mae_median))
+    return Floor(float(np.mean(age_years)), float(np.median(age_years)), *errors)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A measure's distribution over some people; NaN where there is nobody.
+
+    Attributes:
+        n: People with the measure.
+        n_missing: People without it.
+        mean: Mean.
+        sd: Standard deviation with N - 1.
+        smallest: Minimum.
+        percentiles: At 5, 25, 50, 75 and 95 %.
+        largest: Maximum.
+        skewness: Third standardised moment; 0 for a symmetric distribution.
+    """
+
+    n: int
+    n_missing: int
+    mean: float
+    sd: float
+    smallest: float
+    percentiles: tuple[float, ...]
+    largest: float
+    skewness: float
+
+
+def describe(values: FloatArray) -> Distribution:
+    """Return the distribution of a measure, (N,), NaN where missing."""
+    known = values[np.isfinite(values)]
+    n_missing = len(values) - len(known)
+    if len(known) == 0:
+        nan = np.nan
+        return Distribution(0, n_missing, nan, nan, nan, (nan,) * len(PERCENTILES), nan, nan)
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else np.nan
+    skewed = len(known) > 2 and np.ptp(known) > 1e-9 * np.abs(known).max()
+    return Distribution(
+        n=len(known),
+        n_missing=n_missing,
+        mean=float(np.mean(known)),
+        sd=sd,
+        smallest=float(known.min()),
+        percentiles=tuple(float(value) for value in np.percentile(known, PERCENTILES)),
+        largest=float(known.max()),
+        skewness=float(stats.skew(known)) if skewed else np.nan,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Pairwise correlations of measures over the people who have both.
+
+    Attributes:
+        pearson: Pearson's r, (P, P); NaN where a measure is constant or fewer than three people have both.
+        low: Lower ends of 95 % intervals of Pearson's r, (P, P).
+        high: Upper ends, (P, P).
+        spearman: Spearman's rank correlation, (P, P).
+        n: People who have both, (P, P).
+    """
+
+    pearson: FloatArray
+    low: FloatArray
+    high: FloatArray
+    spearman: FloatArray
+    n: npt.NDArray[np.int64]
+
+
+def correlate(measures: FloatArray) -> Correlations:
+    """Return the correlations of every pair of measures, (N, P), NaN where missing, with Fisher's z intervals."""
+    n_measures = measures.shape[1]
+    pearson, spearman, low, high = (np.full((n_measures, n_measures), np.nan) for _ in range(4))
+    n = np.zeros((n_measures, n_measures), np.int64)
+    for i in range(n_measures):
+        for j in range(i, n_measures):
+            both = np.isfinite(measures[:, i]) & np.isfinite(measures[:, j])
+            n[i, j] = n[j, i] = both.sum()
+            a, b = measures[both, i], measures[both, j]
+            if len(a) < 3 or _is_constant(a) or _is_constant(b):
+                continue
+            pearson[i, j] = pearson[j, i] = r = 1.0 if i == j else float(np.corrcoef(a, b)[0, 1])
+            spearman[i, j] = spearman[j, i] = 1.0 if i == j else float(stats.spearmanr(a, b).statistic)
+            interval = (1.0, 1.0) if i == j else _fisher_interval(r, len(a))
+            low[i, j], high[i, j] = low[j, i], high[j, i] = interval
+    return Correlations(pearson, low, high, spearman, n)
+
+
+def _is_constant(values: FloatArray) -> bool:
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
+def _fisher_interval(r: float, n: int) -> tuple[float, float]:
+    if n < 4:
+        return np.nan, np.nan
+    z, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), _Z / np.sqrt(n - 3)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def stronger_correlation(first: FloatArray, second: FloatArray, age_years: FloatArray) -> Interval:
+    """Return |r(first, age)| - |r(second, age)| of the same people and its 95 % interval; NaN where it has none.
+
+    Args:
+        first: A measure, (N,), NaN where missing.
+        second: Another, (N,).
+        age_years: Ages, (N,).
+
+    Source:
+        Zou 2007, Toward using confidence intervals to compare correlations, Psychological Methods 12(4), the case of
+        two correlations that share a variable.
+    """
+    whole = np.isfinite(first) & np.isfinite(second) & np.isfinite(age_years)
+    a, b, age = first[whole], second[whole], age_years[whole]
+    if len(age) < 5 or _is_constant(a) or _is_constant(b) or _is_constant(age):
+        return NO_INTERVAL
+    matrix = np.corrcoef([a, b, age])
+    signs = np.array([-1.0 if matrix[0, 2] < 0 else 1.0, -1.0 if matrix[1, 2] < 0 else 1.0])
+    r1, r2 = np.abs(matrix[:2, 2])
+    between = float(matrix[0, 1] * signs.prod())
+    (low1, high1), (low2, high2) = (_fisher_interval(float(r), len(age)) for r in (r1, r2))
+    free = max((1 - r1**2) * (1 - r2**2), 1e-300)
+    shared = ((between - 0.5 * r1 * r2) * (1 - r1**2 - r2**2 - between**2) + between**3) / free
+    below = (r1 - low1) ** 2 + (high2 - r2) ** 2 - 2 * shared * (r1 - low1) * (high2 - r2)
+    above = (high1 - r1) ** 2 + (r2 - low2) ** 2 - 2 * shared * (high1 - r1) * (r2 - low2)
+    difference = float(r1 - r2)
+    return Interval(difference, difference - float(np.sqrt(max(below, 0))), difference + float(np.sqrt(max(above, 0))))
+
+
+@dataclass(frozen=True)
+class SexDifference:
+    """How a measure differs between men and women.
+
+    Attributes:
+        female: Distribution among women.
+        male: Distribution among men.
+        d: Cohen's d = (mean M - mean F) / pooled SD, without small-sample correction, positive where men have more.
+        hedges_g: d with Hedges' correction for small samples.
+        d_given_age: The difference of men and women of the same age, in SDs of what age and sex leave.
+    """
+
+    female: Distribution
+    male: Distribution
+    d: Interval
+    hedges_g: float
+    d_given_age: Interval
+
+
+def sex_difference(values: FloatArray, age_years: FloatArray, sex: SexArray) -> SexDifference:
+    """Return how a measure differs between men and women, with 95 % intervals.
+
+    Args:
+        values: The measure, (N,), NaN where missing.
+        age_years: Ages, (N,), NaN where missing; those people do not count for ``d_given_age``.
+        sex: "F", "M" or NaN, (N,).
+
+    Source:
+        Cohen 1988, Statistical Power Analysis, section 2.2; interval by the noncentral t distribution: Cumming & Finch
+        2001, Educational and Psychological Measurement 61(4); g: Hedges 1981, Journal of Educational Statistics 6(2).
+    """
+    known = np.isfinite(values)
+    female, male = values[known & (sex == "F")], values[known & (sex == "M")]
+    d = cohens_d(male, female)
+    n_free = len(female) + len(male) - 2
+    correction = np.exp(special.gammaln(n_free / 2) - special.gammaln((n_free - 1) / 2)) if n_free > 1 else np.nan
+    g = float(d.value * correction / np.sqrt(n_free / 2)) if n_free > 1 else np.nan
+    return SexDifference(describe(female), describe(male), d, g, _difference_given_age(values, age_years, sex))
+
+
+def cohens_d(first: FloatArray, second: FloatArray) -> Interval:
+    """Return (mean of first - mean of second) / pooled SD and its 95 % interval by the noncentral t distribution.
+
+    Args:
+        first: Values of one group, (N,); with fewer than two, or no spread, the result is NaN.
+        second: Values of the other, (M,).
+    """
+    n, m = len(first), len(second)
+    if n < 2 or m < 2:
+        return NO_INTERVAL
+    pooled = ((n - 1) * np.var(first, ddof=1) + (m - 1) * np.var(second, ddof=1)) / (n + m - 2)
+    if pooled <= 1e-24 * max(float(np.square(first).max()), 1e-300):
+        return NO_INTERVAL
+    d = float((np.mean(first) - np.mean(second)) / np.sqrt(pooled))
+    scale = np.sqrt(1 / n + 1 / m)
+    low, high = (_noncentrality(d / scale, n + m - 2, p) * scale for p in (0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2))
+    return Interval(d, float(low), float(high))
+
+
+def _noncentrality(t: float, n_free: int, p: float) -> float:
+    """Return the noncentrality with which a share p of noncentral t values lies below t.
+
+    Given the SD, s times the true one, noncentral t values are normal; so the share is a mean of normal shares over
+    the distribution of s. (scipy's own noncentral t returns NaN for some values.)
+    """
+    tails = stats.chi2.ppf(1e-12, n_free), stats.chi2.isf(1e-12, n_free)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    first, last = np.sqrt(tails[0] / n_free), np.sqrt(tails[1] / n_free)
+    s = first + (last - first) * (nodes + 1) / 2
+    density = weights * stats.chi2.pdf(n_free * s**2, n_free) * s
+    density /= density.sum()
+
+    def excess(centre: float) -> float:
+        return float(density @ special.ndtr(t * s - centre)) - p
+
+    reach = 6 * np.sqrt(1 + t**2 / (2 * n_free))  # six standard errors of a noncentrality
+    while excess(t - reach) < 0 or excess(t + reach) > 0:
+        reach *= 2
+    return float(optimize.brentq(excess, t - reach, t + reach, xtol=1e-9))
+
+
+def _difference_given_age(values: FloatArray, age_years: FloatArray, sex: SexArray) -> Interval:
+    rows = np.isfinite(values) & np.isfinite(age_years) & ((sex == "F") | (sex == "M"))
+    y, age = values[rows], age_years[rows]
+    if rows.sum() < 10 or len(set(sex[rows])) < 2:
+        return NO_INTERVAL
+    design = age_sex_design(fit_age_basis(age), age, sex[rows])
+    fit = _least_squares(design, y)
+    if fit.sd <= 1e-12 * np.abs(y).max():
+        return NO_INTERVAL
+    d, error = fit.coefficients[1] / fit.sd, np.sqrt(fit.inverse[1, 1])
+    # Like d's own: the SD is estimated too, which widens the interval of a large difference.
+    half = _Z * np.sqrt(error**2 + d**2 / (2 * fit.n_free))
+    return Interval(float(d), float(d - half), float(d + half))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    coefficients: FloatArray  # (C,)
+    inverse: FloatArray  # of the products of the columns, (C, C)
+    sd: float  # of the residuals
+    squares: float  # sum over the residuals
+    n_free: int
+
+
+def _least_squares(design: FloatArray, y: FloatArray) -> _Fit:
+    products = design.T @ design
+    inverse = np.linalg.pinv(products, hermitian=True, rcond=1e-12)
+    coefficients = inverse @ (design.T @ y)
+    squares = float(np.square(y - design @ coefficients).sum())
+    n_free = max(1, len(y) - int(np.linalg.matrix_rank(products, hermitian=True)))
+    return _Fit(coefficients, inverse, float(np.sqrt(squares / n_free)), squares, n_free)
+
+
+@dataclass(frozen=True, eq=False)
+class SiteDifference:
+    """How a measure differs between sites among people of the same age and sex.
+
+    Attributes:
+        sites: Names, (S,).
+        n: People of each site who have the measure and an age, (S,).
+        mean: Their mean, as measured, (S,).
+        difference: Distance from the mean of all sites at the same age and sex, in units of the measure, (S,).
+        low: Lower ends of its 95 % intervals, (S,).
+        high: Upper ends, (S,).
+        sd: SD of what age, sex and site leave.
+        p_value: Of the F test that there is no difference between sites.
+        explained: Share of what age and sex leave that the site explains, partial eta squared, in [0, 1].
+    """
+
+    sites: tuple[str, ...]
+    n: npt.NDArray[np.int64]
+    mean: FloatArray
+    difference: FloatArray
+    low: FloatArray
+    high: FloatArray
+    sd: float
+    p_value: float
+    explained: float
+
+
+def site_difference(
+    values: FloatArray, age_years: FloatArray, sex: SexArray, site: Sequence[object] | npt.NDArray[np.object_]
+) -> SiteDifference | None:
+    """Return how a measure differs between sites given age and sex, or None if fewer than two sites have people enough.
+
+    Args:
+        values: The measure, (N,), NaN where missing; people without it or without an age are left out.
+        age_years: Ages, (N,).
+        sex: "F", "M" or NaN, (N,).
+        site: Names of sites, (N,); anything that is not text is a missing one.
+    """
+    named = np.array([isinstance(each, str) for each in site], dtype=bool)
+    rows = np.isfinite(values) & np.isfinite(age_years) & named
+    names, number = np.unique(np.array([str(each) for each in site], dtype=object)[rows], return_inverse=True)
+    y, age = values[rows], age_years[rows]
+    base = age_sex_design(fit_age_basis(age), age, sex[rows]) if len(y) > 1 else np.empty((len(y), 0))
+    n_sites = len(names)
+    if n_sites < 2 or len(y) < base.shape[1] + n_sites + 3:
+        return None
+    # A column a site against the last one, so that the site effects add up to zero.
+    deviations = np.vstack([np.eye(n_sites - 1), -np.ones(n_sites - 1)])
+    full = _least_squares(np.hstack([base, deviations[number]]), y)
+    reduced = _least_squares(base, y)
+    own = slice(base.shape[1], None)
+    difference = deviations @ full.coefficients[own]
+    variance = np.einsum("si,ij,sj->s", deviations, full.inverse[own, own], deviations)
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, full.n_free) * full.sd * np.sqrt(np.clip(variance, 0, None))
+    gained = max(reduced.squares - full.squares, 0.0)
+    f_value = gained / (n_sites - 1) / max(full.squares / full.n_free, 1e-300)
+    n = np.bincount(number, minlength=n_sites)
+    return SiteDifference(
+        sites=tuple(names),
+        n=n,
+        mean=np.bincount(number, y, n_sites) / n,
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        sd=full.sd,
+        p_value=float(stats.f.sf(f_value, n_sites - 1, full.n_free)),
+        explained=gained / max(reduced.squares, 1e-300),
+    )
+
+
+@dataclass(frozen=True)
+class SpaceCheck:
+    """Whether scans still have the size of the heads, as the table's volumes have.
+
+    Attributes:
+        space: "native" (r above 0.9), "normalised" (|r| below 0.2: head size was removed), or "undecided".
+        n: People with both.
+        r: Pearson correlation of brain-mask volume and table; NaN for fewer than eight people.
+        slope: Brain-mask volume / table, median over people: near 1 unless a unit is mixed up.
+        unit_factor: Power of ten that the table is off by (1000: the table is a thousand times too small), else 1.
+    """
+
+    space: Space
+    n: int
+    r: float
+    slope: float
+    unit_factor: float
+
+
+def check_space(brain_ml: FloatArray, table_ml: FloatArray) -> SpaceCheck:
+    """Return whether the brain-mask volume of scans goes with the sum of the table's tissue volumes.
+
+    Args:
+        brain_ml: Brain-mask volume of each scan in mL, (N,), NaN where there is none.
+        table_ml: Sum of the tissue volumes of the table in mL, (N,), NaN where there is none.
+    """
+    both = np.isfinite(brain_ml) & np.isfinite(table_ml) & (brain_ml > 0) & (table_ml > 0)
+    brain, table = brain_ml[both], table_ml[both]
+    n = len(brain)
+    slope = float(np.median(brain / table)) if n else np.nan
+    # Masks differ by up to a factor of two or so; anything near a power of a thousand is a unit.
+    power = 3 * round(np.log10(slope) / 3) if n else 0
+    if n < MIN_SCANS or _is_constant(brain) or _is_constant(table):
+        return SpaceCheck("undecided", n, np.nan, slope, 10.0**power)
+    r = float(np.corrcoef(brain, table)[0, 1])
+    space: Space = "native" if r > NATIVE_R else "normalised" if abs(r) < NORMALISED_R else "undecided"
+    return SpaceCheck(space, n, r, slope, 10.0**power)

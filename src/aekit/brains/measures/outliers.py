@@ -1,0 +1,210 @@
+"""Outliers among people: measures that do not go with age and sex, one at a time and all together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg, stats
+
+from aekit.brains.measures.age_trend import AgeBasis, SexArray, age_sex_design, fit_age_basis
+from aekit.errors import AekitError
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+MIN_PEOPLE = 20
+MAD_TO_SD = 1.4826  # of a normal distribution
+_BISQUARE = 4.685  # 95 % efficient for normal residuals
+_MIN_PEOPLE_SPREAD = 60  # with fewer, how the spread changes with age cannot be told from noise
+_MAX_MCD = 2000  # people that the covariance is fitted on; more take seconds and change the third digit
+_MCD_PEOPLE_A_MEASURE = 30  # with 10 to 20, 2 to 4 % of usual people lie beyond a limit meant for 0.1 %
+
+
+@dataclass(frozen=True, eq=False)
+class OutlierLimits:
+    """What is usual for people of an age and a sex, fitted on some people and applied to any.
+
+    Attributes:
+        basis: The spline of age.
+        coefficients: Of the robust regression on age and sex, a column a measure, (C, P).
+        spread: Residual SD at the mean age and its change, (2, P): SD = spread[0] * clip(1 + spread[1] x, 0.5, 2).
+        kept: Measures that Mahalanobis distances are made of, those that are no sum of others, (Q,).
+        location: Their centre in units of robust z, (Q,).
+        precision: Inverse of their robust covariance in units of robust z, (Q, Q).
+        z_limit: Robust z, either way, beyond which one measure is an outlier.
+        squared_limit: Squared Mahalanobis distance beyond which all measures together are.
+        age_range_years: Youngest and oldest of the people it was fitted on; others are judged as if of that age.
+    """
+
+    basis: AgeBasis
+    coefficients: FloatArray
+    spread: FloatArray
+    kept: npt.NDArray[np.int64]
+    location: FloatArray
+    precision: FloatArray
+    z_limit: float
+    squared_limit: float
+    age_range_years: tuple[float, float]
+
+    def robust_z(self, values: FloatArray, age_years: FloatArray, sex: SexArray) -> FloatArray:
+        """Return residuals given age and sex in robust SDs, (N, P); NaN where the value or the age is missing.
+
+        Args:
+            values: Measures, (N, P), as those it was fitted on.
+            age_years: Ages, (N,), NaN where missing.
+            sex: "F", "M" or NaN, (N,); a sex that is not known lies halfway.
+        """
+        n_measures = self.coefficients.shape[1]
+        if values.ndim != 2 or values.shape[1] != n_measures or len(values) != len(age_years):
+            raise ValueError(f"values of {values.shape} for {n_measures} measures and {len(age_years)} ages")
+        age = np.clip(age_years, *self.age_range_years)
+        residual = values - age_sex_design(self.basis, age, sex) @ self.coefficients
+        return residual / _sd(self.spread, self.basis, age)
+
+    def mahalanobis(self, values: FloatArray, age_years: FloatArray, sex: SexArray) -> FloatArray:
+        """Return squared Mahalanobis distances given age and sex, (N,); NaN where a measure or the age is missing."""
+        away = self.robust_z(values, age_years, sex)[:, self.kept] - self.location
+        squared: FloatArray = np.einsum("np,pq,nq->n", away, self.precision, away)
+        return squared
+
+    def flag(self, values: FloatArray, age_years: FloatArray, sex: SexArray) -> BoolArray:
+        """Return who is beyond either limit, (N,); nobody is for what is missing."""
+        with np.errstate(invalid="ignore"):
+            single = (np.abs(self.robust_z(values, age_years, sex)) > self.z_limit).any(axis=1)
+            joint: BoolArray = self.mahalanobis(values, age_years, sex) > self.squared_limit
+        return single | joint
+
+
+def fit_outlier_limits(
+    values: FloatArray, age_years: FloatArray, sex: SexArray, *, z_limit: float = 3.5, p_limit: float = 0.001
+) -> OutlierLimits:
+    """Return what is usual given age and sex, by estimates that outliers themselves do not move.
+
+    These are a robust regression, a robust spread, and the minimum covariance determinant of what is left. The spread
+    may change with age, as that of tissue volumes does: with a single one old people would be outliers for their age.
+    Of measures that add up to others, as three proportions do, the distance uses as many as are free.
+
+    Args:
+        values: Measures, (N, P), NaN where missing; people with a missing measure or age are not fitted on.
+        age_years: Ages, (N,), NaN where missing.
+        sex: "F", "M" or NaN, (N,).
+        z_limit: Robust z, either way, beyond which one measure is an outlier.
+        p_limit: Share of usual people beyond the limit of the Mahalanobis distance, in (0, 1).
+
+    Raises:
+        AekitError: Fewer than twenty people have an age and all measures.
+
+    Source:
+        Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers (3.5 robust SDs); Rousseeuw & Van Driessen 1999,
+        A fast algorithm for the minimum covariance determinant estimator, Technometrics 41(3).
+    """
+    if values.ndim != 2 or len(values) != len(age_years) or len(values) != len(sex):
+        raise ValueError(f"values of {values.shape} for {len(age_years)} ages and {len(sex)} sexes")
+    whole = np.isfinite(values).all(axis=1) & np.isfinite(age_years)
+    if whole.sum() < MIN_PEOPLE:
+        raise AekitError(
+            f"outliers: {int(whole.sum())} people with an age and all measures are too few to tell what is usual; "
+            f"at least {MIN_PEOPLE} are needed"
+        )
+    y, age, known_sex = values[whole], age_years[whole], sex[whole]
+    basis = fit_age_basis(age)
+    design = age_sex_design(basis, age, known_sex)
+    coefficients = np.column_stack([_robust_regression(design, column) for column in y.T])
+    residuals = y - design @ coefficients
+    spread = np.column_stack([_fit_spread(basis, age, column, n_fitted=design.shape[1]) for column in residuals.T])
+    kept = _independent(y)
+    location, precision = _robust_covariance((residuals / _sd(spread, basis, age))[:, kept])
+    return OutlierLimits(
+        basis=basis,
+        coefficients=coefficients,
+        spread=spread,
+        kept=kept,
+        location=location,
+        precision=precision,
+        z_limit=z_limit,
+        squared_limit=float(stats.chi2.ppf(1 - p_limit, len(kept))),
+        age_range_years=(float(age.min()), float(age.max())),
+    )
+
+
+def _robust_regression(design: FloatArray, y: FloatArray) -> FloatArray:
+    """Return coefficients of a bisquare M-estimate that starts from least absolute deviations, (C,)."""
+    coefficients: FloatArray = np.linalg.lstsq(design, y, rcond=None)[0]
+    for step in range(30):
+        residual = np.abs(y - design @ coefficients)
+        scale = MAD_TO_SD * float(np.median(residual))
+        if scale <= 1e-12 * max(float(np.abs(y).max()), 1e-300):
+            break
+        if step < 10:
+            weights = 1 / np.maximum(residual / scale, 0.05)
+        else:
+            weights = np.clip(1 - np.square(residual / (_BISQUARE * scale)), 0, None) ** 2
+        root = np.sqrt(weights)
+        coefficients = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+    return coefficients
+
+
+def _fit_spread(basis: AgeBasis, age_years: FloatArray, residual: FloatArray, *, n_fitted: int) -> FloatArray:
+    """Return the robust SD at the mean age and its relative change with age, (2,).
+
+    A fit of so many coefficients brings as many residuals near zero, which do not count (Maronna, Martin & Yohai 2006,
+    Robust Statistics, section 4.4.2).
+    """
+    change = 0.0
+    size = np.abs(residual)
+    if len(size) >= _MIN_PEOPLE_SPREAD and np.median(size) > 0:
+        x = basis.columns(age_years)[:, 0]
+        capped = np.minimum(size, 3 * MAD_TO_SD * np.median(size))
+        level, slope = np.linalg.lstsq(np.column_stack([np.ones(len(x)), x]), capped, rcond=None)[0]
+        change = float(slope / level)
+    shape = _sd(np.array([[1.0], [change]]), basis, age_years)[:, 0]
+    sd = MAD_TO_SD * float(np.median(np.sort(size / shape)[n_fitted:]))
+    if sd == 0:  # more than half of the people lie on the line; then everyone else would be an outlier
+        sd = float(np.mean(size)) * np.sqrt(np.pi / 2)
+    return np.array([sd if sd > 0 else np.inf, change])
+
+
+def _sd(spread: FloatArray, basis: AgeBasis, age_years: FloatArray) -> FloatArray:
+    """Return the usual residual SD at each age, (N, P)."""
+    x = (age_years - basis.centre_years) / basis.scale_years
+    sd: FloatArray = spread[0] * np.clip(1 + spread[1] * x[:, None], 0.5, 2.0)
+    return sd
+
+
+def _independent(values: FloatArray) -> npt.NDArray[np.int64]:
+    """Return the measures that are no weighted sum of others, in their order, (Q,), Q >= 1."""
+    centred = values - values.mean(axis=0)
+    size = np.linalg.norm(centred, axis=0)
+    scaled = centred / np.where(size > 0, size, 1.0)
+    triangle, order = linalg.qr(scaled, mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    rank = max(1, int((diagonal > 1e-6).sum()))
+    return np.asarray(np.sort(order[:rank]), dtype=np.int64)
+
+
+def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the centre and the inverse covariance of robust z values, (Q,) and (Q, Q).
+
+    Few people, or measures of which most are equal, get the covariance of values that are clipped to 2.5 SD.
+    """
+    n_measures = z.shape[1]
+    spread = np.linalg.svd(z - np.median(z, axis=0), compute_uv=False)
+    if len(z) < _MCD_PEOPLE_A_MEASURE * n_measures or spread[-1] <= 1e-6 * spread[0]:
+        clipped = np.clip(z, -2.5, 2.5)
+        centre = np.median(clipped, axis=0)
+        covariance = np.atleast_2d(np.cov(clipped, rowvar=False))
+    else:
+        from sklearn.covariance import MinCovDet
+
+        rows = np.random.default_rng(0).permutation(len(z))[:_MAX_MCD]
+        fitted = MinCovDet(random_state=0).fit(z[np.sort(rows)])
+        centre, covariance = fitted.location_, fitted.covariance_
+    precision = np.linalg.pinv(covariance, hermitian=True)
+    away = z - centre
+    median = float(np.median(np.einsum("np,pq,nq->n", away, precision, away)))
+    # The median distance of usual people is known, whatever the estimate's own bias for few of them.
+    if median > 0:
+        precision = precision * (float(stats.chi2.ppf(0.5, n_measures)) / median)
+    return centre, precision

@@ -1,0 +1,148 @@
+"""The figures that ``aekit mri-eda`` draws, one a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aekit.brains.report.study import Measures, Study
+from aekit.brains.report.tables import site_ages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aekit.brains.figures.cohort import Trend
+    from aekit.brains.report.scans import Scans
+
+SPACES = {
+    "native": "native space: scans keep the size of the head",
+    "normalised": "normalised space: the size of the head was removed",
+    "undecided": "undecided: neither clearly native nor normalised space",
+}
+
+
+def draw_figures(study: Study, scans: Scans | None) -> dict[str, Figure]:
+    """Return the figures by file name; those that the cohort has no columns for are left out."""
+    from aekit.brains.figures.cohort import plot_ages, plot_split
+
+    cohort, known = study.cohort, study.has_age
+    age, sex = cohort.age_years[known], cohort.sex[known]
+    floor = study.floor
+    figures = {"age.png": plot_ages(age, sex, mean_years=floor.mean_years, median_years=floor.median_years)}
+    for each in study.measures.values():
+        figures |= _measure_figures(study, each)
+    if study.correlations:
+        figures["correlations.png"] = _correlations(study)
+    if study.sexes:
+        figures["sex-differences.png"] = _sex_differences(study)
+    if len(site_ages(study)) > 1:
+        figures["sites.png"] = _sites(study)
+    if study.outliers is not None:
+        figures["outliers.png"] = _outliers(study)
+    figures["split.png"] = plot_split(age, sex, study.split[known])
+    if scans is not None and scans.space is not None and scans.space.n > 1:
+        figures["brain-volume.png"] = _brain_volume(study, scans)
+    return figures
+
+
+def _measure_figures(study: Study, each: Measures) -> dict[str, Figure]:
+    from aekit.brains.figures.cohort import plot_against_age, plot_distributions
+
+    cohort, known = study.cohort, study.has_age
+    trends = [_trends(study, each, number) for number in range(len(each.keys))]
+    n_panels = len([key for key in each.keys if key != "total"])  # the total would make the other panels narrow
+    return {
+        f"{each.kind}.png": plot_distributions(each.values, cohort.sex, names=each.names, unit=each.unit),
+        f"{each.kind}-age.png": plot_against_age(
+            cohort.age_years[known],
+            each.values[known, :n_panels],
+            cohort.sex[known],
+            names=each.names[:n_panels],
+            trends=trends[:n_panels],
+            unit=each.unit,
+        ),
+    }
+
+
+def _trends(study: Study, each: Measures, number: int) -> dict[str, Trend]:
+    import numpy as np
+
+    from aekit.brains.figures.cohort import Trend, split_by_sex
+    from aekit.brains.measures.age_trend import smooth_line
+
+    age, column = study.cohort.age_years, each.values[:, number]
+    usable = study.has_age & np.isfinite(column)
+    lines = {}
+    for key, rows in split_by_sex(study.cohort.sex).items():
+        own = usable & rows
+        if own.sum() >= 10 and np.ptp(age[own]) > 0:
+            line = smooth_line(age[own], column[own])
+            lines[key] = Trend(line.age_years, line.value, line.low, line.high)
+    return lines
+
+
+def _correlations(study: Study) -> Figure:
+    from aekit.brains.figures.cohort import plot_correlations
+
+    kinds = list(study.correlations)
+    return plot_correlations(
+        [study.correlations[kind].pearson for kind in kinds],
+        [["age", *study.measures[kind].names] for kind in kinds],
+        captions=["volumes in mL" if kind == "volumes" else "proportions of the total" for kind in kinds],
+    )
+
+
+def _sex_differences(study: Study) -> Figure:
+    from aekit.brains.figures.cohort import Estimate, plot_sex_differences
+    from aekit.brains.report.study import LABELS
+
+    labels = [LABELS[key] if kind == "volumes" else f"{LABELS[key]}, proportion" for kind, key in study.sexes]
+    estimates, given_age = [], []
+    for label, ((kind, _), each) in zip(labels, study.sexes.items(), strict=True):
+        estimates.append(Estimate(label, *each.d, group=kind))
+        given_age.append(Estimate(label, *each.d_given_age, group=kind))
+    return plot_sex_differences(estimates, given_age)
+
+
+def _sites(study: Study) -> Figure:
+    from aekit.brains.figures.cohort import Estimate, plot_sites
+    from aekit.brains.report.study import LABELS
+
+    differences = {
+        LABELS[name.removeprefix("volumes ")]: [
+            Estimate(site, difference / found.sd, low / found.sd, high / found.sd)
+            for site, difference, low, high in zip(found.sites, found.difference, found.low, found.high, strict=True)
+        ]
+        for name, found in study.sites.items()
+        if name.startswith("volumes ") and name != "volumes total" and found.sd > 0
+    }
+    return plot_sites(site_ages(study), differences)
+
+
+def _outliers(study: Study) -> Figure:
+    from aekit.brains.figures.cohort import plot_outliers
+    from aekit.brains.report.study import LABELS
+
+    found = study.outliers
+    assert found is not None
+    return plot_outliers(
+        found.z,
+        found.squared,
+        found.flagged,
+        names=[LABELS[key] for key in found.keys],
+        ids=[str(one) for one in study.cohort.table["participant_id"]],
+        z_limit=found.limits.z_limit,
+        squared_limit=found.limits.squared_limit,
+    )
+
+
+def _brain_volume(study: Study, scans: Scans) -> Figure:
+    from aekit.brains.figures.cohort import plot_brain_volume
+
+    assert scans.space is not None
+    return plot_brain_volume(
+        scans.table_ml,
+        scans.brain_ml,
+        study.cohort.sex,
+        slope=scans.space.slope,
+        caption=f"r = {scans.space.r:.3f}, {SPACES[scans.space.space].split(':')[0]}",
+    )

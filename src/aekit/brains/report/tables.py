@@ -1,0 +1,330 @@
+"""The tables that ``aekit mri-eda`` writes, one a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aekit.brains.report.study import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from aekit.brains.cohort.table import Repair
+    from aekit.brains.measures.cohort import Distribution
+
+    Flags = npt.NDArray[np.bool_]
+
+DECADE_YEARS = 10
+# Columns of text that say what kind of people they are are counted, not those that are different for everybody.
+_MAX_KINDS = 40
+_COUNTED = ("site", "diagnosis", "study", "dataset", "group", "handedness", "ethnicity", "scanner", "field_strength")
+
+
+def build_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Return the tables by file name; those that the cohort has no columns for are left out."""
+    tables = {
+        "counts.csv": counts_table(study),
+        "missing.csv": missing_table(study),
+        "floor.csv": floor_table(study),
+    }
+    if study.measures:
+        tables["volumes.csv"] = distributions_table(study)
+        tables["correlations.csv"] = correlations_table(study)
+    if study.sexes:
+        tables["sex-differences.csv"] = sexes_table(study)
+    if study.cohort.site is not None:
+        tables["sites.csv"] = sites_table(study)
+    if study.outliers is not None:
+        tables["outliers.csv"] = outliers_table(study)
+    return tables
+
+
+def counts_table(study: Study) -> pd.DataFrame:
+    """Return how many people there are of each kind, with their sexes and ages."""
+    import numpy as np
+    import pandas as pd
+
+    cohort = study.cohort
+    age, sex = cohort.age_years, cohort.sex
+    rows = []
+    for variable, value, who in _kinds(study):
+        known = age[who & np.isfinite(age)]
+        rows.append(
+            {
+                "variable": variable,
+                "value": value,
+                "n": int(who.sum()),
+                "share": float(who.mean()),
+                "n_female": int((who & (sex == "F")).sum()),
+                "n_male": int((who & (sex == "M")).sum()),
+                "n_sex_missing": int((who & (sex != "F") & (sex != "M")).sum()),
+                "age_mean": float(known.mean()) if len(known) else np.nan,
+                "age_sd": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
+                "age_min": float(known.min()) if len(known) else np.nan,
+                "age_max": float(known.max()) if len(known) else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _kinds(study: Study) -> Iterator[tuple[str, str, Flags]]:
+    """Yield a variable, a value of it, and who has the value."""
+    import numpy as np
+
+    cohort = study.cohort
+    age = cohort.age_years
+    yield "all", "all", np.ones(len(cohort), dtype=bool)
+    for value in ("F", "M"):
+        if (cohort.sex == value).any():
+            yield "sex", value, cohort.sex == value
+    decades = np.floor(np.nan_to_num(age, nan=-1) / DECADE_YEARS) * DECADE_YEARS
+    for decade in np.unique(decades[study.has_age]):
+        yield "age", f"{decade:.0f}-{decade + DECADE_YEARS - 1:.0f}", study.has_age & (decades == decade)
+    if not study.has_age.all():
+        yield "age", "missing", ~study.has_age
+    for column in _COUNTED:
+        if column not in cohort.table:
+            continue
+        values = cohort.table[column].astype(object)
+        counted = values.value_counts()
+        for value in counted.index[:_MAX_KINDS]:
+            yield column, str(value), (values == value).to_numpy(bool)
+        if values.isna().any():
+            yield column, "missing", values.isna().to_numpy(bool)
+    for name in ("train", "val", "test"):
+        if (study.split == name).any():
+            yield "split", name, study.split == name
+
+
+def missing_table(study: Study) -> pd.DataFrame:
+    """Return how many values of each column are missing, and of what kind the others are."""
+    import pandas as pd
+
+    table = study.cohort.table
+    n_missing = table.isna().sum()
+    kinds = ["number" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table.columns]
+    return pd.DataFrame(
+        {
+            "column": list(table.columns),
+            "kind": kinds,
+            "n": (len(table) - n_missing).tolist(),
+            "n_missing": n_missing.tolist(),
+            "share_missing": (n_missing / len(table)).tolist(),
+            "n_different": [int(table[name].nunique()) for name in table.columns],
+        }
+    )
+
+
+def floor_table(study: Study) -> pd.DataFrame:
+    """Return the errors of predicting one age for everybody, of all people and from train to the other splits."""
+    import numpy as np
+    import pandas as pd
+
+    from aekit.core.intervals import mean_interval
+
+    floor, age = study.floor, study.cohort.age_years
+    rows: list[tuple[object, ...]] = [
+        ("mean", "all", "all", int(study.has_age.sum()), floor.mean_years, *floor.mae_mean_years),
+        ("median", "all", "all", int(study.has_age.sum()), floor.median_years, *floor.mae_median_years),
+    ]
+    train = age[study.has_age & (study.split == "train")]
+    for name in ("val", "test"):
+        own = age[study.has_age & (study.split == name)]
+        if len(own) == 0 or len(train) == 0:
+            continue
+        for predictor, value in (("mean", float(np.mean(train))), ("median", float(np.median(train)))):
+            rows.append((predictor, "train", name, len(own), value, *mean_interval(np.abs(own - value))))
+    columns = ["predictor", "fitted_on", "evaluated_on", "n", "age_years", "mae_years", "mae_low", "mae_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def distributions_table(study: Study) -> pd.DataFrame:
+    """Return the distribution of every measure, of all people and by sex."""
+    import numpy as np
+    import pandas as pd
+
+    from aekit.brains.measures.cohort import describe
+
+    sex = study.cohort.sex
+    who = {"all": np.ones(len(sex), dtype=bool), "F": sex == "F", "M": sex == "M"}
+    rows = [
+        {"kind": kind, "measure": key, "unit": each.unit, "sex": name, **_distribution(describe(column[rows]))}
+        for kind, each in study.measures.items()
+        for key, column in zip(each.keys, each.values.T, strict=True)
+        for name, rows in who.items()
+        if rows.any()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _distribution(each: Distribution) -> dict[str, object]:
+    from aekit.brains.measures.cohort import PERCENTILES
+
+    return {
+        "n": each.n,
+        "n_missing": each.n_missing,
+        "mean": each.mean,
+        "sd": each.sd,
+        "min": each.smallest,
+        **{f"p{percent}": value for percent, value in zip(PERCENTILES, each.percentiles, strict=True)},
+        "max": each.largest,
+        "skewness": each.skewness,
+    }
+
+
+def correlations_table(study: Study) -> pd.DataFrame:
+    """Return every pair of age and the measures of a kind, with its correlations."""
+    import pandas as pd
+
+    rows = []
+    for kind, found in study.correlations.items():
+        names = ["age", *study.measures[kind].keys]
+        for i, first in enumerate(names):
+            for j in range(i + 1, len(names)):
+                values = (found.n[i, j], found.pearson[i, j], found.low[i, j], found.high[i, j], found.spearman[i, j])
+                rows.append((kind, first, names[j], *values))
+    columns = ["kind", "first", "second", "n", "pearson", "pearson_low", "pearson_high", "spearman"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sexes_table(study: Study) -> pd.DataFrame:
+    """Return means of women and men and Cohen's d of every measure: (mean M - mean F) / pooled SD."""
+    import pandas as pd
+
+    rows = []
+    for (kind, key), each in study.sexes.items():
+        rows.append(
+            {
+                "kind": kind,
+                "measure": key,
+                "unit": study.measures[kind].unit,
+                "n_female": each.female.n,
+                "n_male": each.male.n,
+                "mean_female": each.female.mean,
+                "mean_male": each.male.mean,
+                "sd_female": each.female.sd,
+                "sd_male": each.male.sd,
+                "cohens_d": each.d.value,
+                "d_low": each.d.low,
+                "d_high": each.d.high,
+                "hedges_g": each.hedges_g,
+                "d_given_age": each.d_given_age.value,
+                "d_given_age_low": each.d_given_age.low,
+                "d_given_age_high": each.d_given_age.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def sites_table(study: Study) -> pd.DataFrame:
+    """Return ages of each site, and each measure's mean and its difference from all sites given age and sex."""
+    import numpy as np
+    import pandas as pd
+
+    rows: list[dict[str, object]] = []
+    for site, ages in site_ages(study).items():
+        mean, sd = (float(np.mean(ages)), float(np.std(ages, ddof=1)) if len(ages) > 1 else np.nan)
+        rows.append({"site": site, "measure": "age", "unit": "years", "n": len(ages), "mean": mean, "sd": sd})
+    for name, found in study.sites.items():
+        kind, key = name.split(" ")
+        measure = key if kind == "volumes" else f"{key} proportion"
+        unit = "mL" if kind == "volumes" else ""
+        for number, site in enumerate(found.sites):
+            difference, low, high = found.difference[number], found.low[number], found.high[number]
+            rows.append(
+                {
+                    "site": site,
+                    "measure": measure,
+                    "unit": unit,
+                    "n": int(found.n[number]),
+                    "mean": found.mean[number],
+                    "difference_given_age_sex": difference,
+                    "difference_low": low,
+                    "difference_high": high,
+                    "difference_in_sd": difference / found.sd if found.sd > 0 else np.nan,
+                    "p_all_sites": found.p_value,
+                    "share_explained": found.explained,
+                }
+            )
+    columns = ["site", "measure", "unit", "n", "mean", "sd", "difference_given_age_sex", "difference_low"]
+    columns += ["difference_high", "difference_in_sd", "p_all_sites", "share_explained"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def site_ages(study: Study) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the ages of each site's people, the largest site first; those without site or age left out."""
+    import pandas as pd
+
+    if study.cohort.site is None:
+        return {}
+    table = pd.DataFrame({"site": study.cohort.site, "age": study.cohort.age_years}).dropna()
+    groups = {str(site): ages.to_numpy() for site, ages in table.groupby("site")["age"]}
+    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def outliers_table(study: Study) -> pd.DataFrame:
+    """Return the people beyond the limits, the most extreme first, and why."""
+    import numpy as np
+
+    found = study.outliers
+    assert found is not None
+    order = found.order()
+    table = study.cohort.table
+    kept = [name for name in ("participant_id", "age", "sex", "site", *found.keys) if name in table]
+    result: pd.DataFrame = table.loc[order, kept].reset_index(drop=True)
+    for key, column in zip(found.keys, found.z.T, strict=True):
+        result[f"z_{key}"] = column[order]
+    result["mahalanobis"] = np.sqrt(found.squared[order])
+    result["split"] = study.split[order]
+    result["reason"] = [outlier_reason(study, row) for row in order]
+    return result
+
+
+def outlier_reason(study: Study, row: int) -> str:
+    """Return in words why a person is an outlier."""
+    from aekit.brains.report.study import LABELS
+
+    found = study.outliers
+    assert found is not None
+    reasons = [
+        f"{'more' if z > 0 else 'less'} {LABELS[key]}"
+        for key, z in zip(found.keys, found.z[row], strict=True)
+        if abs(z) > found.limits.z_limit
+    ]
+    if not reasons:
+        return "unusual combination"
+    return f"{' and '.join(reasons)} than others of that age and sex"
+
+
+def repairs_table(repairs: Sequence[Repair]) -> pd.DataFrame:
+    """Return what was put right while the table was read."""
+    import pandas as pd
+
+    rows = [(each.what, each.n, "; ".join(each.examples)) for each in repairs]
+    return pd.DataFrame(rows, columns=["what", "n", "examples"])
+
+
+def other_numbers(study: Study) -> list[tuple[str, int, float, float, float]]:
+    """Return other columns of numbers: name, people, mean, SD, and correlation with age; at most forty of them."""
+    import numpy as np
+    import pandas as pd
+
+    from aekit.brains.measures.cohort import correlate, describe
+
+    known: tuple[str, ...] = ("age", "gmv", "wmv", "csfv", "outlier")
+    rows = []
+    for name in study.cohort.table.columns:
+        column = study.cohort.table[name]
+        if name in known or str(name).startswith("outlier_") or not pd.api.types.is_numeric_dtype(column):
+            continue
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        each = describe(values)
+        r = correlate(np.column_stack([study.cohort.age_years, values])).pearson[0, 1]
+        rows.append((str(name), each.n, each.mean, each.sd, float(r)))
+        if len(rows) == _MAX_KINDS:
+            break
+    return rows

@@ -1,0 +1,172 @@
+"""Checkpoints: one ``.safetensors`` file with weights, and in its header everything to rebuild and explain the model.
+
+The header's metadata has one entry, ``aekit``, a JSON object:
+
+- ``format``: 1; ``aekit``: the version that wrote it;
+- ``model``, ``data``, ``train``: the run's configuration, every default filled in, and for the data also the shape and
+  fingerprint of each split;
+- ``ran_on``: device type, threads, precision and number of processes, if there were several, on which the
+  last digits of results may depend;
+- ``result``: the test figures and the history, without timings, so that equal runs make equal bytes;
+- ``state``: only in a ``.resume.safetensors``, where an unfinished run stands;
+- ``sha256``: of all the above and of the weights, looked at whenever weights are read; a file without it is read too.
+
+:func:`read_header` needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aekit.errors import AekitError
+
+FORMAT = 1
+RESUME_SUFFIX = ".resume.safetensors"
+MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+Header = dict[str, Any]
+
+
+# What a header is made of, for those who read it: {name: what}, "*" for all other names, [what] for lists, and [a, b]
+# for lists of two. An older aekit left some out, and a list of names says which may not be missing.
+_COUNT, _NUMBER, _MAYBE = int, (int, float), (int, float, type(None))
+_ROW = {"epoch": _COUNT, "split": str, **dict.fromkeys(("total", "reconstruction", "kl", "mse"), _MAYBE)}
+_METRIC = {"target": str, "model": str, "split": str, "mae": _MAYBE}
+_INTERVAL = {"model": str, "target": str, "half_width": _NUMBER, "coverage": _NUMBER}
+_PARTS: dict[str, Any] = {
+    "aekit": str,
+    "model": {"kind": str, "*": object},
+    "data": {
+        "name": str,
+        "shape": [_COUNT],
+        "splits": {"*": {"n": _COUNT, "fingerprint": str, "*": object}},
+        "people": _COUNT,
+        "n_bins": _COUNT,
+        "*": object,
+    },
+    "train": {"*": object},
+    "ran_on": {"*": (str, int)},
+    "result": {
+        "parameters": _COUNT,
+        "epoch": _COUNT,
+        "test": {"split": str, "*": _MAYBE},
+        "history": [(_ROW, {"*": _MAYBE})],
+        "judged": str,
+        "metrics": [(_METRIC, {"mae_low": _MAYBE, "mae_high": _MAYBE, "*": object})],
+        "conformal": [(_INTERVAL, {"*": object})],
+        "seen": {
+            **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},
+            "shapes": [[_COUNT]],
+            "intensity": [_NUMBER],
+            "intensity_distance": _NUMBER,
+        },
+        "*": object,
+    },
+    "members": [[(str, int)]],
+    "state": {
+        **dict.fromkeys(("epoch", "step", "best_epoch"), _COUNT),
+        "seconds": _NUMBER,
+        "best_total": _MAYBE,
+        "*": object,
+    },
+    "sha256": str,
+    "*": object,
+}
+
+
+class NotAModelError(AekitError):
+    """A file that is whole, but holds something else than a model, such as codes."""
+
+
+def read_header(path: Path) -> Header:
+    """Return what a checkpoint says of itself, after checking that the file is whole.
+
+    Raises:
+        AekitError: Not there, not a checkpoint, of another program or a newer format, or cut short.
+    """
+    try:
+        n_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if n_bytes < 8 or length > min(n_bytes - 8, MAX_HEADER_BYTES):
+                raise _not_a_checkpoint(path)
+            head = json.loads(file.read(length))
+    except OSError as error:
+        raise AekitError(f"{path}: cannot be read ({error.strerror}); give the path of a checkpoint") from error
+    except (ValueError, RecursionError) as error:
+        raise _not_a_checkpoint(path) from error
+    metadata = head.pop("__metadata__", {}) if isinstance(head, dict) else {}
+    if not isinstance(metadata, dict) or "aekit" not in metadata:
+        raise NotAModelError(f"{path}: was written by another program; give a checkpoint that aekit trained")
+    header = _parse_metadata(path, metadata["aekit"])
+    try:
+        end = max((entry["data_offsets"][1] for entry in head.values()), default=0)
+    except (TypeError, KeyError, IndexError) as error:
+        raise _not_a_checkpoint(path) from error
+    if 8 + length + end != n_bytes:
+        raise AekitError(f"{path}: is cut short or padded ({n_bytes} bytes, not {8 + length + end}); train it again")
+    return header
+
+
+def _parse_metadata(path: Path, text: object) -> Header:
+    try:
+        header = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise AekitError(f"{path}: its header is damaged; train it again") from error
+    if isinstance(header, dict) and "command" in header:
+        raise NotAModelError(f"{path}: holds what aekit {header['command']} made, not a model; give a checkpoint")
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    if header["format"] > FORMAT:
+        raise AekitError(
+            f"{path}: has format {header['format']}, newer than {FORMAT}, which this aekit reads; install a newer aekit"
+        )
+    if not all(part in header for part in ("model", "data", "train")) or not _is_made_of(header, _PARTS):
+        raise AekitError(f"{path}: its header is damaged; train it again")
+    return header
+
+
+def _is_made_of(value: object, what: Any) -> bool:
+    """Return whether a value is made of what it should be, as ``_PARTS`` says it."""
+    if isinstance(what, dict):
+        others = what.get("*", object)
+        return isinstance(value, dict) and all(_is_made_of(one, what.get(key, others)) for key, one in value.items())
+    if isinstance(what, list):
+        whats = what if len(what) > 1 else what * len(value) if isinstance(value, list) else []
+        return isinstance(value, list) and len(value) == len(whats) and all(map(_is_made_of, value, whats))
+    if isinstance(what, tuple) and isinstance(what[0], dict):
+        needed, others = what
+        return isinstance(value, dict) and needed.keys() <= value.keys() and _is_made_of(value, {**others, **needed})
+    if isinstance(value, int) and what is not object:  # JSON's are of any length
+        return not isinstance(value, bool) and abs(value) < 2**63 and isinstance(value, what)
+    return isinstance(value, what)
+
+
+def _not_a_checkpoint(path: Path) -> AekitError:
+    return AekitError(f"{path}: is not a safetensors file, or a damaged one; give the path of a checkpoint")
+
+
+def resume_path(path: Path) -> Path:
+    """Return where the state of an unfinished run is kept: ``x.resume.safetensors`` beside ``x.safetensors``."""
+    return path.with_name(path.stem + RESUME_SUFFIX)
+
+
+def read_state_header(path: Path) -> Header:
+    """Return what the state of an unfinished run says of itself.
+
+    Raises:
+        AekitError: It is damaged, or no such state.
+    """
+    try:
+        header = read_header(path)
+    except AekitError as error:
+        raise damaged_state(path) from error
+    if not isinstance(header.get("state"), dict):
+        raise AekitError(f"{path}: holds no state of an unfinished run; start over with --overwrite")
+    return header
+
+
+def damaged_state(path: Path) -> AekitError:
+    """Return the error that says so of the state of an unfinished run."""
+    return AekitError(f"{path}: the state of an unfinished run, is damaged; start over with --overwrite")

@@ -1,0 +1,26 @@
+"""How the learning rate goes over a run, and the momenta that go with it."""
+
+from __future__ import annotations
+
+import math
+
+from aekit.core.settings import Schedule
+
+WARMUP = 0.1  # fraction of a one-cycle run in which the learning rate rises
+ADAM_BETAS = (0.9, 0.99)
+
+
+def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
+    """Return the learning rate when a share ``progress`` in [0, 1) of the run is behind us.
+
+    ``one-cycle`` rises linearly from a hundredth of the peak during the first tenth, then falls to zero along half a
+    cosine.
+
+    Source:
+        Smith & Topin 2018, arXiv:1708.07120, with a cosine in place of the second line.
+    """
+    if schedule == "constant":
+        return peak
+    if progress < WARMUP:
+        return peak * (0.01 + 0.99 * progress / WARMUP)
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))

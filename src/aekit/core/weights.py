@@ -1,0 +1,127 @@
+"""The tensors of a checkpoint: written whole with a checksum, read with it, and put into the network they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from aekit import __version__
+from aekit.core.artifacts import write_atomically
+from aekit.core.checkpoint import FORMAT, Header, read_header
+from aekit.errors import AekitError, shown
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_checked(build: Callable[[], Network], weights: dict[str, torch.Tensor], path: Path) -> Network:
+    """Return a network with its weights in it.
+
+    It is built without memory first: a header may ask for a network of any size, a file has only the weights it has.
+
+    Raises:
+        AekitError: It cannot be built, or the weights are not the network's.
+    """
+    try:
+        with torch.device("meta"):
+            _check_weights(build(), weights, path)
+    except AekitError as error:
+        if str(error).startswith(shown(path)):
+            raise
+        raise AekitError(f"{path}: its header is damaged ({error}); train it again") from error
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:  # torch's, of sizes that no tensor has
+        raise AekitError(f"{path}: its header is damaged; train it again") from error
+    model = build()
+    model.load_state_dict(weights)
+    return model
+
+
+def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's tensors by name, on the CPU.
+
+    Args:
+        path: The checkpoint.
+        header: As :func:`read_header` returned it.
+
+    Raises:
+        AekitError: The file is damaged, or header and tensors are not those that were written.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
+    try:
+        is_damaged = "sha256" in header and header["sha256"] != _sha256(header, tensors)
+    except (RuntimeError, RecursionError):  # tensors of types, or a header of a depth, that aekit never wrote
+        is_damaged = True
+    if is_damaged:
+        raise AekitError(
+            f"{path}: was damaged after it was written (its checksum is another); "
+            "copy it again, or remove it and train it again"
+        )
+    return tensors
+
+
+def _sha256(header: Header, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the checksum of a header, but for its own entry, and of tensors: their names, types, shapes and bytes."""
+    sha256 = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "sha256"}).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy weights into a model, all of them and nothing else.
+
+    Raises:
+        AekitError: They are not the model's, or not finite.
+    """
+    _check_weights(model, weights, path)
+    model.load_state_dict(weights)
+
+
+def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    own = model.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | weights.keys()
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    )
+    if wrong:
+        names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise AekitError(f"{path}: its weights do not fit its header ({names}); train it again")
+    _refuse_infinite(weights, path)
+
+
+def refuse_damaged(path: Path) -> None:
+    """Read a checkpoint's weights and refuse those that are damaged or not finite, without building the network.
+
+    Raises:
+        AekitError: They are, or the file cannot be read.
+    """
+    _refuse_infinite(read_tensors(path, read_header(path)), path)
+
+
+def _refuse_infinite(weights: dict[str, torch.Tensor], path: Path) -> None:
+    infinite = [name for name, value in weights.items() if not value.isfinite().all()]
+    if infinite:
+        raise AekitError(f"{path}: its weights are not finite ({infinite[0]}); train it again, with a lower --lr")
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Header) -> Path:
+    """Return ``path`` with tensors and header, whole or not at all, the same bytes for the same content."""
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # As it will be read: JSON has lists for tuples, and texts for the keys of objects.
+    header = json.loads(json.dumps({"format": FORMAT, "aekit": __version__, **header}, allow_nan=False))
+    header["sha256"] = _sha256(header, own)
+    # One metadata entry: several would be stored in an order that changes from run to run.
+    content = save(own, {"aekit": json.dumps(header)})
+    return write_atomically(path, lambda file: file.write(content))

@@ -1,0 +1,153 @@
+"""What a run is made of: which images, which network, how it is trained.
+
+Standard library only, so that the command line and ``aekit info`` need not load torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aekit.core.settings import Precision, Schedule, check_at_least, check_choice, check_seed
+from aekit.errors import AekitError
+
+Kind = Literal["ae", "vae"]
+Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
+Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "mse"]
+Keep = Literal["last", "best"]
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are cut into splits.
+
+    Attributes:
+        name: A known data set, or the path of a folder or file of images.
+        image_size: (height, width) in pixels that images are resized and centre-cropped to; None keeps theirs.
+        grayscale: Turn colour into one channel of luma.
+        limit: At most so many images of each split, drawn with ``split_seed``; None takes all.
+        val: Fraction of the training images that is set aside for validation, in [0, 1).
+        split_seed: Seed of every random split. Apart from the run's seed, so that seeds compare on the same images.
+        skip_bad: Leave out images that cannot be decoded, or have values that are not finite, instead of stopping.
+    """
+
+    name: str = "mnist"
+    image_size: tuple[int, int] | None = None
+    grayscale: bool = False
+    limit: int | None = None
+    val: float = 0.0
+    split_seed: int = 0
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+            if len(self.image_size) != 2:
+                raise AekitError("--image-size: needs one number or HEIGHTxWIDTH; for example 64 or 218x178")
+            if min(self.image_size) < 8 or max(self.image_size) > 4096:
+                size = "x".join(map(str, self.image_size))
+                raise AekitError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
+        check_at_least("limit", self.limit, 1)
+        check_seed("split-seed", self.split_seed)
+        if not 0 <= self.val < 1:
+            raise AekitError(f"--val: {self.val} is outside [0, 1); give the fraction of train to set aside, as 0.2")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Attributes:
+        kind: ``ae`` for a plain autoencoder, ``vae`` for one with a Gaussian posterior.
+        arch: One of the architectures in :mod:`aekit.images.models`.
+        latent: Dimensions of the code.
+        layers: Depth, where the architecture has a choice; None is its default.
+        width: Channels (or hidden units) of the first layer, where there is a choice; None is its default.
+        loss: How the decoder's logits are read: the likelihood of a pixel, or for an ``ae`` plain squared error.
+    """
+
+    kind: Kind = "vae"
+    arch: Arch = "conv"
+    latent: int = 10
+    layers: int | None = None
+    width: int | None = None
+    loss: Loss = "bernoulli"
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, Kind)
+        check_choice("arch", self.arch, Arch)
+        check_choice("loss", self.loss, Loss)
+        check_at_least("latent", self.latent, 1)
+        check_at_least("layers", self.layers, 1)
+        check_at_least("width", self.width, 1)
+        if self.kind == "vae" and self.loss == "mse":
+            raise AekitError("--loss: mse is no log-likelihood, so beta would have no scale; use gaussian for a VAE")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained.
+
+    Attributes:
+        epochs: Passes over the training images (or over ``samples_per_epoch`` of them).
+        batch_size: Images per step; None is the default, or all images if there are fewer.
+        lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
+        weight_decay: Decoupled decay of all weights: each step takes lr * weight_decay of them off.
+        schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
+        beta: Weight of the KL divergence; 1 is the evidence lower bound.
+        beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
+        samples_per_epoch: Images drawn for an epoch, without repetition until all were seen; None takes all.
+        mirror: Turn half of an epoch's training images left to right, another half each epoch.
+        precision: ``bf16`` runs the network under autocast; ``auto`` takes it where the hardware has it.
+        compile: Run the network through ``torch.compile``.
+        keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
+        seed: Seed of initial weights, order of images and sampling noise.
+    """
+
+    epochs: int = 10
+    batch_size: int | None = None
+    lr: float | None = None
+    weight_decay: float = 0.1
+    schedule: Schedule = "one-cycle"
+    beta: float = 1.0
+    beta_warmup: float = 0.0
+    samples_per_epoch: int | None = None
+    mirror: bool = False
+    precision: Precision = "auto"
+    compile: bool = False
+    keep: Keep = "last"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("schedule", self.schedule, Schedule)
+        check_choice("precision", self.precision, Precision)
+        check_choice("keep", self.keep, Keep)
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("batch-size", self.batch_size, 1)
+        check_at_least("beta", self.beta, 0)
+        check_at_least("beta-warmup", self.beta_warmup, 0)
+        check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
+        check_at_least("weight-decay", self.weight_decay, 0)
+        if self.beta_warmup > self.epochs:
+            raise AekitError(
+                f"--beta-warmup: {self.beta_warmup:g} epochs are more than the {self.epochs} of the run, which would "
+                "never reach beta; make it shorter"
+            )
+        check_seed("seed", self.seed)
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
+            raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.keep == "best" and self.data.val == 0:
+            raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")

@@ -1,0 +1,217 @@
+"""Which images of a set a text names: ``4`` is any of a class, ``#12`` is one by its index, ``4-7`` is a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aekit.errors import AekitError, nearest
+from aekit.images.data.image_set import ImageSet, Indices
+
+ANYTHING = "any"
+_MAX_NAMES = 12  # so many are listed in an error
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One image, or any of several.
+
+    Attributes:
+        name: As it is written: ``#12``, or a class name.
+        indices: The images that it may be, (K,) with K >= 1.
+    """
+
+    name: str
+    indices: Indices
+
+    @property
+    def is_one(self) -> bool:
+        """Return whether it can be one image only."""
+        return len(self.indices) == 1
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Turns texts into choices among the images of a set.
+
+    A class goes by its name, in capitals or not, or else by its number; an image by ``#`` and its index.
+
+    Attributes:
+        image_set: The images.
+        option: The option that the texts come from, for errors.
+        split: Which split they are, for errors.
+    """
+
+    image_set: ImageSet
+    option: str
+    split: str
+
+    def anything(self) -> Choice:
+        """Return the choice among all images."""
+        return Choice(ANYTHING, np.arange(len(self.image_set)))
+
+    def choices(self, text: str) -> list[Choice]:
+        """Return the choices that a text names, with commas between.
+
+        Raises:
+            AekitError: There is no such image or class.
+        """
+        return [self.choice(item) for item in _items(text, self.option)]
+
+    def pairs(self, text: str) -> list[tuple[Choice, Choice]]:
+        """Return the pairs that a text names, ``first-second`` with commas between; names may hold dashes.
+
+        Raises:
+            AekitError: There is no such image or class, something is no pair, or a text can be read in two ways.
+        """
+        return [self._pair(item) for item in _items(text, self.option)]
+
+    def choice(self, text: str) -> Choice:
+        """Return the choice that one text names.
+
+        Raises:
+            AekitError: There is no such image or class.
+        """
+        if text.startswith("#"):
+            return self._image(text)
+        label = self._label(text)
+        if label is None:
+            raise AekitError(f"{self.option} {text}: {self._no_class(text)}")
+        name = self.class_name(label)
+        indices = np.flatnonzero(self._labels() == label)
+        if not len(indices):
+            raise AekitError(
+                f"{self.option} {text}: there are no {self.split} images of class {name}; choose another class"
+            )
+        return Choice(name, indices)
+
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, or its number if it has none."""
+        names = self.image_set.class_names
+        return names[label] if 0 <= label < len(names) else str(label)
+
+    def members(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return which images have an attribute or else are of a class, bool (N,).
+
+        Raises:
+            AekitError: There is neither an attribute nor a class of this name.
+        """
+        attributes = self.image_set.attributes
+        names = self.image_set.attribute_names
+        if attributes is not None and (number := _find(name, names)) is not None:
+            members: npt.NDArray[np.bool_] = attributes[:, number]
+            return members
+        label = self._label(name)
+        if label is not None:
+            of_class: npt.NDArray[np.bool_] = self._labels() == label
+            return of_class
+        if attributes is None:
+            other = (
+                f"; {self._no_class(name)}"
+                if self.image_set.labels is not None
+                else " and no classes; use --pairs of indices instead"
+            )
+            raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no attributes{other}")
+        advice = nearest(name, names) or f"; choose one of {', '.join(names)}"
+        raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no such attribute{advice}")
+
+    def _pair(self, text: str) -> tuple[Choice, Choice]:
+        places = [place for place, letter in enumerate(text) if letter == "-" and text[:place] and text[place + 1 :]]
+        sides = [(text[:place].strip(), text[place + 1 :].strip()) for place in places]
+        if not sides:
+            raise AekitError(
+                f"{self.option} {text}: is no pair; write two classes or images with a dash between, as 4-7 or "
+                "'#12-#55'"
+            )
+        known = [pair for pair in sides if all(self._is_known(side) for side in pair)]
+        if len(known) > 1:
+            raise AekitError(f"{self.option} {text}: can be read in {len(known)} ways; give the numbers of the classes")
+        # If no reading is right, the one that comes nearest tells what is wrong.
+        first, second = known[0] if known else max(sides, key=lambda pair: sum(map(self._is_known, pair)))
+        pair = self.choice(first), self.choice(second)
+        if pair[0].is_one and np.array_equal(pair[0].indices, pair[1].indices):
+            raise AekitError(f"{self.option} {text}: both ends are the same image; give two that differ")
+        return pair
+
+    def _is_known(self, text: str) -> bool:
+        return _is_index(text) or self._label(text) is not None
+
+    def _image(self, text: str) -> Choice:
+        n_images = len(self.image_set)
+        if not _is_index(text):
+            raise AekitError(f"{self.option} {text}: is no index; write # and a number, as '#12'")
+        index = int(text[1:])
+        if index >= n_images:
+            raise AekitError(
+                f"{self.option} {text}: there are {n_images:,} {self.split} images; give #0 to #{n_images - 1}"
+            )
+        return Choice(f"#{index}", np.array([index]))
+
+    def _label(self, text: str) -> int | None:
+        if self.image_set.labels is None:
+            return None
+        numbers = self._numbers()
+        names = [self.class_name(number) for number in numbers]
+        place = _find(text, names)
+        if place is None:
+            place = _find(text, [str(number) for number in numbers])
+        return None if place is None else numbers[place]
+
+    def _labels(self) -> Indices:
+        assert self.image_set.labels is not None
+        return self.image_set.labels
+
+    def _numbers(self) -> list[int]:
+        return sorted({*range(len(self.image_set.class_names)), *np.unique(self._labels()).tolist()})
+
+    def _no_class(self, text: str) -> str:
+        if self.image_set.labels is None:
+            return f"the images of {self.image_set.name} have no classes; name images by their index, as '#12'"
+        names = [self.class_name(number) for number in self._numbers()]
+        listed = f"; choose one of {', '.join(names)}" if len(names) <= _MAX_NAMES else ""
+        return f"{self.image_set.name} has no class {text!r}{nearest(text, names)}{listed}"
+
+
+def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random.Generator) -> Indices:
+    """Return the indices of pairs of different images, (n_draws, 2); (1, 2) if both choices are one image.
+
+    Args:
+        first: What the first of each pair may be.
+        second: What the second may be.
+        n_draws: Pairs to draw, each independent of the others.
+        generator: Source of the draws.
+
+    Raises:
+        AekitError: There are too few images for two that differ.
+    """
+    if len(np.union1d(first.indices, second.indices)) < 2:
+        names = "" if first.name == second.name == ANYTHING else f" {first.name}-{second.name}"
+        raise AekitError(f"--pairs{names}: needs two images that differ, and there is one; take more images")
+    n_draws = 1 if first.is_one and second.is_one else n_draws
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < n_draws:
+        pair = int(generator.choice(first.indices)), int(generator.choice(second.indices))
+        if pair[0] != pair[1]:
+            pairs.append(pair)
+    return np.array(pairs, dtype=np.int64)
+
+
+def _items(text: str, option: str) -> list[str]:
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise AekitError(f"{option} {text!r}: names nothing between two commas, or nothing at all; leave that out")
+    return items
+
+
+def _find(word: str, names: tuple[str, ...] | list[str]) -> int | None:
+    """Return the place of a name as it is, or else in other letters of case if there is only one such."""
+    if word in names:
+        return names.index(word)
+    places = [place for place, name in enumerate(names) if name.casefold() == word.casefold()]
+    return places[0] if len(places) == 1 else None
+
+
+def _is_index(text: str) -> bool:
+    return text[:1] == "#" and text[1:].isascii() and text[1:].isdecimal()

@@ -1,0 +1,66 @@
+"""Which images of a data set belong to a split: seeded, so that every command cuts the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aekit.errors import AekitError, shown
+from aekit.images.config import DataConfig, Split
+from aekit.images.data.image_set import Indices, split_indices
+
+TEST_FRACTION = 0.2  # of a data set that comes without a test split
+
+
+def train_val_test(n_images: int, config: DataConfig, *, is_test: np.ndarray | None = None) -> dict[Split, Indices]:
+    """Return the rows of each split of a data set whose images are all at hand, each ascending and limited.
+
+    Args:
+        n_images: Number of images, N.
+        config: ``val``, ``split_seed`` and ``limit`` are used.
+        is_test: The official test images, bool (N,); None sets aside a fifth, drawn with ``split_seed``.
+    """
+    if is_test is None:
+        pool, test = split_indices(n_images, TEST_FRACTION, config.split_seed)
+    else:
+        pool, test = np.flatnonzero(~is_test).astype(np.int64), np.flatnonzero(is_test).astype(np.int64)
+    stay, aside = split_indices(len(pool), config.val, config.split_seed)
+    splits: dict[Split, Indices] = {"train": pool[stay], "val": pool[aside], "test": test}
+    return {split: _limited(rows, config) for split, rows in splits.items()}
+
+
+def official_rows(n_images: int, split: Split, config: DataConfig) -> Indices:
+    """Return the rows of a split within the official part that holds it: the test images, or the training images.
+
+    Args:
+        n_images: Number of images of that part.
+        split: ``train`` and ``val`` are cut from the training images.
+        config: ``val``, ``split_seed`` and ``limit`` are used.
+    """
+    is_test = np.full(n_images, split == "test")
+    return train_val_test(n_images, config, is_test=is_test)[split]
+
+
+def check_split(split: Split, config: DataConfig) -> None:
+    """Refuse the validation split of a configuration that has none: the caller should not have asked."""
+    if split == "val" and config.val == 0:
+        raise ValueError("there is no validation split: DataConfig.val is 0")
+
+
+def check_not_empty(n_images: int, split: Split, config: DataConfig) -> None:
+    """Refuse a split without images.
+
+    Raises:
+        AekitError: There are too few images for this split.
+    """
+    if n_images == 0:
+        mend = "use a larger --val or more images" if split == "val" else "more images are needed"
+        raise AekitError(f"--data {shown(config.name)}: too few images, none is left for the {split} split; {mend}")
+
+
+def _limited(rows: Indices, config: DataConfig) -> Indices:
+    if config.limit is None or config.limit >= len(rows):
+        return rows
+    # The first of one permutation, so that a smaller limit takes a part of what a larger one takes.
+    # A stream of its own ([seed, 1]): the draw of the splits must not decide which of their images are taken.
+    order = np.random.Generator(np.random.PCG64([config.split_seed, 1])).permutation(len(rows))
+    return rows[np.sort(order[: config.limit])]

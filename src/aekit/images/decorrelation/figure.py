@@ -1,0 +1,246 @@
+"""How correlated codes are: a value against the latent dimensions, and the correlation matrices themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from aekit.plotting.style import (
+    BLACK,
+    GREY,
+    SMALL_FONT_SIZE,
+    build_figure,
+    figure_style,
+    lay_out,
+    line_style,
+    text_inches,
+    wrap_text,
+    write_title,
+)
+
+FloatArray = npt.NDArray[np.floating]
+
+WIDTH, CURVE_HEIGHT = 9.0, 3.4  # inches
+MIN_COLUMNS, MAX_COLUMNS = 4, 8
+_LEGEND = 2.3  # inches of the text of a legend
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One value at each number of latent dimensions, of models that differ in nothing else but their seed.
+
+    Attributes:
+        label: What the models are.
+        d: Latent dimensions, (M,), ascending.
+        value: The value of the one model, or the mean over seeds, (M,).
+        low: Lower ends of the intervals, (M,).
+        high: Upper ends, (M,).
+        n_seeds: Models at each number of dimensions, (M,): the interval is over seeds if there are several.
+        rotated: The value when the axes of the codes are turned at random, (M,).
+        points: (d, value) of every single model, (P, 2).
+    """
+
+    label: str
+    d: FloatArray
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n_seeds: npt.NDArray[np.integer]
+    rotated: FloatArray
+    points: FloatArray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One correlation matrix.
+
+    Attributes:
+        label: What the model is.
+        caption: Written above the matrix.
+        matrix: Correlations, (L, L); NaN for dead dimensions.
+    """
+
+    label: str
+    caption: str
+    matrix: FloatArray
+
+
+def plot_decorrelation(
+    curves: Sequence[Curve],
+    panels: Sequence[Panel],
+    *,
+    ylabel: str,
+    floor: float = np.nan,
+    ideal_is_d: bool = False,
+    pca: tuple[FloatArray, FloatArray] | None = None,
+    title: str = "",
+) -> Figure:
+    """Return a value against the latent dimensions, a line a curve, over the correlation matrices as small multiples.
+
+    Args:
+        curves: At least one.
+        panels: Matrices; neighbours of one label form a block with the label above it.
+        ylabel: What the value is.
+        floor: What independent dimensions give; NaN draws none.
+        ideal_is_d: Uncorrelated dimensions give d itself, as for a participation ratio; else the axis starts at 0.
+        pca: Components and the value of their codes, each (K,), as a check.
+        title: Written above it all.
+    """
+    rows = _arrange(panels)
+    keys = len(curves) + 5 + sum(wrap_text(curve.label, _LEGEND).count("\n") for curve in curves)  # lines of the legend
+    curve_height = max(CURVE_HEIGHT, 0.165 * keys + 0.5)
+    n_columns = int(np.clip(max((len(row.panels) for row in rows), default=0), MIN_COLUMNS, MAX_COLUMNS))
+    height = sum(WIDTH / n_columns + 0.15 + (text_inches(row.label)[1] + 0.05 if row.label else 0) for row in rows)
+    with figure_style():
+        figure = build_figure(WIDTH, curve_height + height)
+        parts: Any = figure.subfigures(2, 1, height_ratios=[curve_height, height]) if rows else [figure]
+        axes = parts[0].subplots()
+        _draw_curves(axes, curves, floor=floor, ideal_is_d=ideal_is_d, pca=pca)
+        axes.set(xlabel="latent dimensions d", ylabel=ylabel)
+        write_title(parts[0], title, WIDTH)
+        if rows:
+            _draw_panels(parts[1], rows, n_columns)
+        return lay_out(figure)
+
+
+class _Row(NamedTuple):
+    label: str  # written above it; empty if it goes on from the row before, or if all are alike
+    panels: list[Panel]
+
+
+def _arrange(panels: Sequence[Panel]) -> list[_Row]:
+    blocks = [(label, list(block)) for label, block in groupby(panels, key=lambda panel: panel.label)]
+    several = len(blocks) > 1
+    return [
+        _Row(wrap_text(label, WIDTH - 1.3) if start == 0 and several else "", block[start : start + MAX_COLUMNS])
+        for label, block in blocks
+        for start in range(0, len(block), MAX_COLUMNS)
+    ]
+
+
+def _draw_curves(
+    axes: Axes,
+    curves: Sequence[Curve],
+    *,
+    floor: float,
+    ideal_is_d: bool,
+    pca: tuple[FloatArray, FloatArray] | None,
+) -> None:
+    keys: list[Any] = []
+    for number, curve in enumerate(curves):
+        colour, marker = line_style(number)
+        _draw_curve(axes, curve, colour, marker)
+        keys.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=wrap_text(curve.label, _LEGEND)))
+    several = np.concatenate([curve.n_seeds > 1 for curve in curves])
+    if several.any():
+        keys.append(Line2D([], [], color=GREY, marker=".", markersize=5, linestyle="none", label="single seeds"))
+    if any((curve.high > curve.low)[curve.n_seeds > 1].any() for curve in curves):
+        keys.append(Patch(color=GREY, alpha=0.35, linewidth=0, label="mean over seeds, 95 %"))
+    if (~several).any():
+        keys.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="none", label="over images, 95 %"))
+    if any(np.isfinite(curve.rotated).any() for curve in curves):
+        keys.append(Line2D([], [], color=GREY, linestyle=":", label="axes turned at random"))
+    ends = _limits(curves)
+    if ideal_is_d:
+        d = np.linspace(*ends, 200)  # a curve where the axis is logarithmic
+        keys += axes.plot(d, d, color=GREY, linestyle="--", linewidth=1, label="uncorrelated: d")
+    elif np.isfinite(floor):
+        keys.append(axes.axhline(floor, color=GREY, linestyle="--", linewidth=1, label="independent dimensions"))
+    if pca is not None:
+        keys += axes.plot(*pca, color=BLACK, marker="x", markersize=4, linewidth=0.8, label="PCA of these images")
+    _scale_d(axes, *ends)
+    if not ideal_is_d:
+        axes.set_ylim(bottom=0, top=None)
+        axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # so that a line at zero is seen whole
+    axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    low, high = min(float(curve.d.min()) for curve in curves), max(float(curve.d.max()) for curve in curves)
+    return (low, high) if low < high else (low - 1, low + 1)
+
+
+def _scale_d(axes: Axes, low: float, high: float) -> None:
+    margin = 0.04
+    if high > 20 * max(low, 1):  # as from 2 to 100, of which a linear axis would squeeze most into a corner
+        ticks = [step * 10**power for power in range(4) for step in (1, 2, 5) if low <= step * 10**power <= high]
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(low / (high / low) ** margin, high * (high / low) ** margin)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+        axes.set_xlim(low - margin * (high - low), high + margin * (high - low))
+
+
+def _draw_curve(axes: Axes, curve: Curve, colour: str, marker: str) -> None:
+    several = curve.n_seeds > 1
+    for chosen in _runs(several):
+        low, high = _doubled(curve.low[chosen]), _doubled(curve.high[chosen])
+        axes.fill_between(_widened(curve.d[chosen]), low, high, color=colour, alpha=0.18, linewidth=0)
+    if several.any():
+        axes.plot(*curve.points.T, ".", color=colour, markersize=2.5, alpha=0.6)
+    axes.vlines(curve.d[~several], curve.low[~several], curve.high[~several], color=colour, linewidth=1)
+    known = np.isfinite(curve.rotated)
+    if known.any():
+        axes.plot(_widened(curve.d[known]), _doubled(curve.rotated[known]), color=colour, linestyle=":", linewidth=1.2)
+    axes.plot(curve.d, curve.value, color=colour, marker=marker, markersize=4)
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
+    """Return the indices of each run of True."""
+    found = np.flatnonzero(mask)
+    return [run for run in np.split(found, np.flatnonzero(np.diff(found) > 1) + 1) if len(run)]
+
+
+def _widened(d: FloatArray) -> FloatArray:
+    """Return the places of a line; a single one becomes the ends of a dash, or nothing would be seen."""
+    return d if len(d) > 1 else np.array([d[0] - 0.15, d[0] + 0.15])
+
+
+def _doubled(values: FloatArray) -> FloatArray:
+    return values if len(values) > 1 else values.repeat(2)
+
+
+def _write_heading(axes: Axes, heading: str) -> None:
+    """Write the name of a row above the caption of its first panel, and over the others, which keep their places."""
+    above = 2 + 1.3 * SMALL_FONT_SIZE  # the caption
+    for text, makes_room in ((heading, False), ("\n".join(" " for _ in heading.splitlines()), True)):
+        written = axes.annotate(
+            text, (0, 1), (0, above), "axes fraction", "offset points", va="bottom", fontsize=SMALL_FONT_SIZE
+        )
+        written.set_in_layout(makes_room)
+
+
+def _draw_panels(figure: SubFigure, rows: Sequence[_Row], n_columns: int) -> None:
+    grid = figure.subplots(len(rows), n_columns, squeeze=False)
+    colours = colormaps["RdBu_r"].with_extremes(bad="#bbbbbb")
+    for axes_row, (label, panels) in zip(grid, rows, strict=True):
+        for axes, panel in zip(axes_row, panels, strict=False):
+            image = axes.imshow(panel.matrix, cmap=colours, vmin=-1, vmax=1)
+            axes.grid(False)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(panel.caption, fontsize=SMALL_FONT_SIZE, pad=2)
+            if label and panel is panels[0]:
+                _write_heading(axes, label)
+        for axes in axes_row[len(panels) :]:
+            if len(rows) > 1:
+                axes.set_visible(False)  # its place keeps the bar of colours away from the headings
+            else:
+                axes.remove()
+    drawn = [axes for axes_row in grid for axes in axes_row if axes.figure is not None]
+    bar = figure.colorbar(
+        image, ax=drawn, shrink=min(1.0, 1.6 / len(rows)), aspect=20 / max(1, len(rows) / 2), pad=0.01
+    )
+    bar.set_label("Pearson r")

@@ -1,0 +1,142 @@
+"""Grids of images: samples, reconstructions, a latent plane, latent traversals."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aekit.images.figures.mosaic import (
+    PAD,
+    Array,
+    FloatArray,
+    Layout,
+    as_unit_floats,
+    build_layout,
+    draw_mosaic,
+    label_step,
+    overhang,
+)
+from aekit.plotting.style import SMALL_FONT_SIZE, figure_style, lay_out, text_size
+
+
+def plot_images(images: Array, *, columns: int | None = None, title: str = "") -> Figure:
+    """Return the images in a grid, row after row.
+
+    Args:
+        images: N of them, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
+        columns: Images in a row, by default 8, or 16 of more than 64 images; hundreds of them get longer rows.
+        title: Written above the grid.
+    """
+    n_columns = _n_columns(len(images), columns or (8 if len(images) <= 64 else 16))
+    layout = build_layout(ceil(len(images) / n_columns), n_columns, images.shape[2:])
+    with figure_style():
+        return draw_mosaic(images, layout, title=title)[0]
+
+
+def plot_reconstructions(x: Array, x_hat: Array, *, columns: int = 8, title: str = "") -> Figure:
+    """Return originals with their reconstructions right below them, in pairs of rows.
+
+    Args:
+        x: Originals, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
+        x_hat: Their reconstructions, of the same shape.
+        columns: Images in a row; hundreds of them get longer rows.
+        title: Written above the grid.
+    """
+    n_columns = min(len(x), _n_columns(2 * len(x), columns))
+    n_pairs = ceil(len(x) / n_columns)
+    layout = build_layout(2 * n_pairs, n_columns, x.shape[2:], pair_gap=PAD)
+    places = np.ones((n_pairs, 2, n_columns, *x.shape[1:]), np.float32)
+    for half, images in enumerate((x, x_hat)):
+        padded = np.ones((n_pairs * n_columns, *x.shape[1:]), np.float32)
+        padded[: len(images)] = as_unit_floats(images)
+        places[:, half] = padded.reshape(n_pairs, n_columns, *x.shape[1:])
+    labels = ["original", "reconstruction"] * n_pairs
+    with figure_style():
+        left = PAD + max(text_size(label)[0] for label in labels) + PAD
+        figure, axes = draw_mosaic(places.reshape(-1, *x.shape[1:]), layout, left=left, title=title)
+        _label_rows(axes, layout, labels)
+    return figure
+
+
+def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str = "") -> Figure:
+    """Return decoded images over a plane of two latent dimensions, z0 to the right and z1 upwards.
+
+    Args:
+        images: images[i, j] was decoded from (z0[j], z1[i]), (len(z1), len(z0), C, H, W).
+        z0: Values of the first dimension, ascending.
+        z1: Values of the second dimension, ascending.
+        title: Written above the grid.
+    """
+    layout = build_layout(len(z1), len(z0), images.shape[3:], gap=1)
+    x_labels, y_labels = _value_labels(z0), _value_labels(z1)
+    line = text_size("0")[1]
+    with figure_style():
+        left = 4 * PAD + line + max(text_size(label)[0] for label in y_labels)
+        flat = images[::-1].reshape(-1, *images.shape[2:])
+        right = PAD + overhang(x_labels, layout.tile_width)
+        bottom = 5 * PAD + 2 * line
+        figure, axes = draw_mosaic(flat, layout, left=left, right=right, top=PAD + line, bottom=bottom, title=title)
+        step = label_step(x_labels, layout.tile_width)
+        axes.set_xticks(layout.centres_x[::step], x_labels[::step])
+        step = label_step(y_labels, layout.tile_height, horizontal=False)
+        axes.set_yticks(layout.centres_y[::-1][::step], y_labels[::step])
+        axes.set(xlabel="z0", ylabel="z1")
+        return lay_out(figure)
+
+
+def plot_traversal(
+    images: Array, values: FloatArray, kl: npt.NDArray[np.floating] | None, *, dimensions: Array, title: str = ""
+) -> Figure:
+    """Return one row a latent dimension: what the decoder makes of it as it walks through the values.
+
+    Args:
+        images: images[i, j] was decoded with values[j] in dimension dimensions[i], (D, V, C, H, W).
+        values: Values that each dimension takes, (V,), ascending; written above the columns.
+        kl: Mean KL divergence of each of these dimensions in nats, (D,), which orders the rows and is written beside
+            them; None, as for an autoencoder, leaves the order as it is.
+        dimensions: Number of each dimension, (D,).
+        title: Written above the grid.
+    """
+    order = np.arange(len(images)) if kl is None else np.argsort(-kl, kind="stable")
+    labels = [f"z{dimensions[i]}" if kl is None else f"z{dimensions[i]}   {kl[i]:.2f}" for i in order]
+    columns = _value_labels(values)
+    heading = "" if kl is None else "KL (nats)"
+    layout = build_layout(len(images), len(values), images.shape[3:])
+    with figure_style():
+        beyond = overhang(columns, layout.tile_width)
+        left = PAD + max(text_size(label)[0] for label in [*labels, heading]) + PAD + beyond
+        flat = images[order].reshape(-1, *images.shape[2:])
+        top = 2 * PAD + text_size("0")[1]
+        figure, axes = draw_mosaic(flat, layout, left=left, right=PAD + beyond, top=top, title=title)
+        _label_rows(axes, layout, labels)
+        step = label_step(columns, layout.tile_width)
+        middle = len(columns) // 2 % step  # so that the middle one, mostly zero, is among those that are written
+        for x, label in list(zip(layout.centres_x, columns, strict=True))[middle::step]:
+            axes.text(x, -PAD, label, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
+        axes.text(-PAD - beyond, -PAD, heading, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
+    return figure
+
+
+def _n_columns(n_images: int, columns: int) -> int:
+    return min(n_images, max(columns, ceil(sqrt(n_images / 2))))  # at most twice as high as wide
+
+
+def _label_rows(axes: Axes, layout: Layout, labels: list[str]) -> None:
+    step = label_step(labels, layout.tile_height, horizontal=False)
+    for y, label in list(zip(layout.centres_y, labels, strict=True))[::step]:
+        axes.text(-PAD, y, label, ha="right", va="center", fontsize=SMALL_FONT_SIZE)
+
+
+def _value_labels(values: FloatArray) -> list[str]:
+    # As few digits as tell neighbours apart: 2.5, but -0.67 and -0.68.
+    for n_digits in range(4):
+        labels = [f"{value:.{n_digits}f}" for value in values]
+        if len(set(labels)) == len(values) and np.allclose(values, [float(label) for label in labels], atol=5e-3):
+            break
+    else:
+        return [f"{value:.3g}" for value in values]
+    return ["0" if float(label) == 0 else label for label in labels]

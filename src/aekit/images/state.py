@@ -1,0 +1,107 @@
+"""The two files of a run of images: a finished model, and the state that ``--resume`` goes on from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from aekit.core.checkpoint import Header, damaged_state, read_header, read_state_header
+from aekit.core.settings import from_dict
+from aekit.core.weights import build_checked, load_weights, read_tensors, write_checkpoint
+from aekit.errors import AekitError
+from aekit.images.config import ModelConfig
+from aekit.images.models import build_model
+from aekit.images.models.base import Autoencoder
+from aekit.images.steps import Run
+from aekit.images.training import Row, State
+
+
+def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
+    """Return a checkpoint's network on ``device``, ready to encode and decode, and its header.
+
+    Raises:
+        AekitError: As :func:`read_header`, or the weights are not those of the network in the header.
+    """
+    header = read_header(path)
+    if "state" in header:
+        finished = path.with_name(path.name.replace(".resume.", "."))
+        raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
+    if header["model"].get("kind") == "brain":
+        raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
+    shape = header["data"].get("shape")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise AekitError(f"{path}: its header gives no image shape; train it again")
+    config, image_shape = from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2])
+    model = build_checked(lambda: build_model(config, image_shape), read_tensors(path, header), path)
+    model.name = str(path)
+    return model.to(device).eval(), header
+
+
+def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
+    """Return ``path`` with everything it takes to go on with a run: see :class:`aekit.images.training.State`."""
+    names = [name for name, _ in run.model.named_parameters()]
+    tensors = {f"model.{name}": value for name, value in run.model.state_dict().items()}
+    for index, moments in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
+    tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    tensors |= {"noise": run.noise.get_state(), "terms": state.terms}
+    where = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": [asdict(row) for row in state.history],
+        "best_total": state.best_total if math.isfinite(state.best_total) else None,
+        "best_epoch": state.best_epoch,
+    }
+    return write_checkpoint(path, tensors, {**header, "state": where})
+
+
+def read_state(path: Path, run: Run) -> State:
+    """Return where an unfinished run stands, after putting weights, optimiser and noise back into ``run``.
+
+    Raises:
+        AekitError: The file is damaged or does not belong to such a run.
+    """
+    header = read_state_header(path)
+    where = header["state"]
+    try:
+        tensors = read_tensors(path, header)
+    except AekitError as error:
+        raise damaged_state(path) from error
+    load_weights(run.model, _strip_prefix(tensors, "model."), path)
+    try:
+        moments = {
+            index: {
+                "step": tensors[f"optimizer.step.{name}"],
+                # The fused optimiser walks through memory, so moments must lie there in the order of their weights.
+                "exp_avg": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg.{name}"]),
+                "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg_sq.{name}"]),
+            }
+            for index, (name, parameter) in enumerate(run.model.named_parameters())
+            if f"optimizer.step.{name}" in tensors
+        }
+        groups = run.optimizer.state_dict()["param_groups"]
+        run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        run.noise.set_state(tensors["noise"])
+        terms = tensors["terms"]
+        if terms.ndim != 2 or terms.shape[1] != 3 or not 0 <= where["step"] <= len(terms) or where["epoch"] < 0:
+            raise ValueError("its losses do not fit its step")
+        return State(
+            epoch=where["epoch"],
+            step=where["step"],
+            seconds=where["seconds"],
+            terms=tensors["terms"].to(run.train.device),
+            history=[Row(**row) for row in where["history"]],
+            best_total=math.inf if where["best_total"] is None else where["best_total"],
+            best_epoch=where["best_epoch"],
+            best_weights=_strip_prefix(tensors, "best."),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error
+
+
+def _strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

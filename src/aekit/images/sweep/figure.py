@@ -1,0 +1,258 @@
+"""What a grid of runs came to: heat maps over two options, curves over one, and the learning curves of every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aekit.images.config import Loss
+from aekit.images.figures.curves import MEASURES, draw_history_panel, heading, history_panels, unit, write_legend
+from aekit.plotting.style import (
+    BLACK,
+    FONT_SIZE,
+    GREY,
+    SMALL_FONT_SIZE,
+    TINY_FONT_SIZE,
+    build_figure,
+    figure_style,
+    lay_out,
+    line_style,
+    text_inches,
+    wrap_text,
+    write_title,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_LINES = 12  # more of them could not be told apart
+_MEASURES = ("total", "reconstruction", "kl", "mse")
+_PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without what is written beside it
+_MAX_PANEL = 14.0  # inches that a heat map of many cells may be wide
+_LEGEND = 2.6  # inches
+_MAX_BLOCKS = 16  # cells below each other in the figure of all cells
+
+
+def plot_sweep(
+    results: pd.DataFrame, swept: Sequence[str], *, split: str, loss: Loss | None = "bernoulli", title: str = ""
+) -> Figure:
+    """Return a panel a measure of the cells of a grid.
+
+    Over two swept options they are heat maps with the mean over seeds written into each cell, and its standard
+    deviation if there are several; over one, curves of the mean with a band of one standard deviation; over more,
+    curves over the one with the most values, one line a combination of the others.
+
+    Args:
+        results: A row a cell that was trained: the swept options, and ``<split>_total``, ``_reconstruction``, ``_kl``
+            (may be missing throughout) and ``_mse``; columns are numbers or texts.
+        swept: The swept options, the seed not among them.
+        split: Whose figures to show.
+        loss: The training loss, for the units; None if it differs from cell to cell.
+        title: Written above all panels.
+    """
+    measures = [name for name in _MEASURES if results[f"{split}_{name}"].notna().any()]
+    if "kl" not in measures:
+        measures.remove("total")  # without a KL divergence it is the reconstruction
+        if loss == "mse":
+            measures.remove("reconstruction")  # and that the squared error
+    over = list(swept) or ["seed"]
+    with figure_style():
+        rows, columns = ceil(len(measures) / 2), min(2, len(measures))
+        maps = {name: _HeatMap.of(results, over, f"{split}_{name}") for name in measures} if len(over) == 2 else {}
+        width = max((each.width for each in maps.values()), default=_PANEL)
+        height = max((each.height for each in maps.values()), default=_HEIGHT)
+        legend = _LEGEND if len(over) > 2 else 0.0
+        total_width = (width + 0.7) * columns + legend
+        figure = build_figure(total_width, (height + 0.6) * rows + 0.3)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, measure in zip(panels, measures, strict=False):
+            if measure in maps:
+                maps[measure].draw(axes, _name(over[1]), _name(over[0]))
+            else:
+                _draw_curves(axes, results, over, f"{split}_{measure}", width)
+            axes.set_title(heading(measure, loss).replace("Total loss", "Total loss, reconstruction + beta x KL"))
+        for axes in panels[len(measures) :]:
+            axes.set_visible(False)
+        if legend:
+            handles, labels = panels[0].get_legend_handles_labels()
+            texts = [wrap_text(label, legend - 0.5) for label in labels]
+            figure.legend(handles, texts, loc="outside right upper")
+        write_title(figure, title, total_width, room=legend)
+        return lay_out(figure)
+
+
+@dataclass(frozen=True)
+class _HeatMap:
+    """Means of the cells of two options, as texts and as colours.
+
+    Attributes:
+        values: Means, (R, C); NaN where no cell was trained.
+        texts: What is written into each cell, (R, C).
+        rows: Names of the rows.
+        columns: Names of the columns.
+        points: Size of the letters in the cells; 0 writes nothing, where there are too many.
+        width: Inches of the map.
+        height: Inches of the map.
+    """
+
+    values: npt.NDArray[np.float64]
+    texts: npt.NDArray[np.object_]
+    rows: list[str]
+    columns: list[str]
+    points: float
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, results: pd.DataFrame, over: Sequence[str], column: str) -> _HeatMap:
+        """Return the map of a column of the results over two options, with room for what is written into it."""
+        grouped = results.groupby(list(over), sort=True, dropna=False)[column]
+        mean, spread, count = (getattr(grouped, name)().unstack() for name in ("mean", "std", "count"))
+        values = mean.to_numpy(dtype=float)
+        decimals = _decimals(values)
+        texts = np.full(values.shape, "-", object)
+        for i, j in np.argwhere(np.isfinite(values)):
+            texts[i, j] = f"{values[i, j]:,.{decimals}f}"
+            if count.iloc[i, j] > 1:
+                texts[i, j] += f"\n± {spread.iloc[i, j]:,.{decimals}f}"
+        rows, columns = ([wrap_text(_shown(value), 1.2) for value in names] for names in (mean.index, mean.columns))
+        for points in (FONT_SIZE, SMALL_FONT_SIZE, TINY_FONT_SIZE):
+            sizes = [text_inches(text, points) for text in texts.flat]
+            cell_width, cell_height = (1.2 * max(size[side] for size in sizes) for side in (0, 1))
+            width, height = max(_PANEL, cell_width * len(columns)), max(_HEIGHT, cell_height * len(rows))
+            if width <= _PANEL and height <= _HEIGHT:
+                return cls(values, texts, rows, columns, points, width, height)
+        if width > _MAX_PANEL or height > _MAX_PANEL:
+            return cls(values, texts, rows, columns, 0, min(width, 2 * _PANEL), min(height, 2 * _HEIGHT))
+        return cls(values, texts, rows, columns, points, width, height)
+
+    def draw(self, axes: Axes, xlabel: str, ylabel: str) -> None:
+        """Draw the map; where numbers would not fit, a bar says what the colours are."""
+        shown = np.ma.masked_invalid(self.values)
+        image = axes.imshow(shown, cmap="viridis", aspect="auto")
+        low, high = (float(shown.min()), float(shown.max())) if shown.count() else (0.0, 0.0)
+        for (i, j), text in np.ndenumerate(self.texts) if self.points else ():
+            is_dark = (self.values[i, j] - low) < 0.6 * (high - low)
+            colour = "white" if is_dark else BLACK
+            axes.text(j, i, text, ha="center", va="center", fontsize=self.points, color=colour)
+        if not self.points:
+            axes.figure.colorbar(image, ax=axes, pad=0.02)
+        for axis, names, inches, side in (
+            (axes.xaxis, self.columns, self.width, 0),
+            (axes.yaxis, self.rows, self.height, 1),
+        ):
+            step = ceil(1.2 * max(text_inches(name)[side] for name in names) * len(names) / (0.92 * inches))
+            axis.set_ticks(range(0, len(names), step), names[::step])
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(False)
+        axes.tick_params(length=0)
+
+
+def _decimals(values: npt.NDArray[np.float64]) -> int:
+    """Return how many decimals show four digits of the largest value; all cells of a map have as many."""
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max(initial=0.0))
+    return int(np.clip(3 - floor(log10(largest)), 0, 8)) if largest > 0 else 0
+
+
+def _draw_curves(axes: Axes, results: pd.DataFrame, over: Sequence[str], column: str, width: float) -> None:
+    numeric = [name for name in over if results[name].dtype.kind in "if"] or list(over)
+    x_name = max(numeric, key=lambda name: results[name].nunique())
+    others = [name for name in over if name != x_name]
+    is_numeric = results[x_name].dtype.kind in "if"
+    values = sorted(results[x_name].unique())
+    lines = list(results.groupby(others, sort=True)) if others else [((), results)]
+    for number, (key, rows) in enumerate(lines[:MAX_LINES]):
+        colour, marker = line_style(number)
+        grouped = rows.groupby(x_name)[column]
+        mean, spread = grouped.mean(), grouped.std().fillna(0.0)
+        x = mean.index.to_numpy() if is_numeric else [values.index(value) for value in mean.index]
+        label = ", ".join(_named(name, value) for name, value in zip(others, key, strict=True))
+        axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=label, linestyle="-" if is_numeric else "")
+        if grouped.count().max() > 1:
+            axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+            each = rows[x_name] if is_numeric else [values.index(value) for value in rows[x_name]]
+            axes.plot(each, rows[column], ".", color=colour if others else GREY, markersize=3, zorder=1)
+    _set_ticks(axes, values, width, is_numeric=is_numeric)
+    axes.set_xlabel(_name(x_name))
+
+
+def _set_ticks(axes: Axes, values: Sequence[Any], width: float, *, is_numeric: bool) -> None:
+    """Put a tick at each value, and write those that leave room for each other."""
+    is_log = is_numeric and min(values) > 0 and max(values) / min(values) >= 20
+    if is_log:
+        axes.set_xscale("log")
+    places = [log10(value) if is_log else value for value in values] if is_numeric else list(range(len(values)))
+    scale = 0.85 * width / ((places[-1] - places[0]) or 1)
+    texts = [wrap_text(_shown(value), 0.8 * width / len(values) if not is_numeric else width) for value in values]
+    end = -np.inf
+    for number, text in enumerate(texts):
+        half, middle = text_inches(text)[0] / 2 + 0.03, scale * places[number]
+        if middle - half < end:
+            texts[number] = ""
+        else:
+            end = middle + half
+    axes.set_xticks(values if is_numeric else places, texts)
+    axes.minorticks_off()
+    if len(values) == 1:
+        axes.set_xlim((values[0] / 2, values[0] * 2) if is_log else (places[0] - 1, places[0] + 1))
+
+
+def plot_cells(
+    histories: Sequence[pd.DataFrame], labels: Sequence[str], *, losses: Sequence[Loss] = (), title: str = ""
+) -> Figure:
+    """Return the learning curves of every cell: a row of panels each, those of a single run.
+
+    Args:
+        histories: The histories of the cells, as :func:`aekit.images.figures.curves.plot_history` takes them.
+        labels: What tells each from the others.
+        losses: The training loss of each cell, for the units; empty for ``bernoulli`` throughout.
+        title: Written above all.
+    """
+    of_cells: Sequence[Loss] = losses or ["bernoulli"] * len(histories)
+    panels = [history_panels(history, loss=loss) for history, loss in zip(histories, of_cells, strict=True)]
+    n_across = max(map(len, panels))
+    n_blocks = ceil(len(histories) / _MAX_BLOCKS)
+    n_rows = ceil(len(histories) / n_blocks)
+    block = 2.7 * n_across + (1.2 if n_across < 3 and n_blocks == 1 else 0.0)  # inches; room for the legend
+    # Beside what is left of the first panel; and bold letters are wider.
+    texts = [wrap_text(label, 0.88 * (block - 0.8), FONT_SIZE) for label in labels]
+    n_lines = max(text.count("\n") for text in texts) + 1
+    width = block * n_blocks
+    with figure_style():
+        figure = build_figure(width, (1.65 + 0.16 * n_lines) * n_rows + 0.6)
+        grid = figure.subplots(n_rows, n_across * n_blocks, squeeze=False)
+        for axes in grid.flat:
+            axes.set_visible(False)
+        for number, (history, columns) in enumerate(zip(histories, panels, strict=True)):
+            start, row = number // n_rows * n_across, number % n_rows
+            is_last = row == n_rows - 1 or number == len(histories) - 1
+            for axes, column in zip(grid[row, start : start + n_across], columns, strict=False):
+                axes.set_visible(True)
+                draw_history_panel(axes, history, column, has_xlabel=is_last)
+                # At every panel, as a heading above the first row is far from the last one.
+                axes.set_ylabel(f"{MEASURES[column]}\n{unit(column, of_cells[number])}", fontsize=SMALL_FONT_SIZE)
+            grid[row, start].set_title(texts[number], weight="bold")
+        room = write_legend(figure, grid[0, 0])
+        write_title(figure, title, width, room=room)
+        return lay_out(figure)
+
+
+def _name(option: str) -> str:
+    return {"latent": "latent dimensions"}.get(option, option.replace("_", " "))
+
+
+def _named(option: str, value: Any) -> str:
+    is_plain = option in ("model", "arch", "data")  # their values speak for themselves
+    return _shown(value) if is_plain else f"{option.replace('_', ' ')} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)

@@ -1,0 +1,145 @@
+"""Maps of codes in the plane, coloured by class, a panel a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aekit.images.figures.mosaic import PAD
+from aekit.plotting.scatter import class_keys, draw_classes, draw_density
+from aekit.plotting.style import (
+    CLASS_COLOURS,
+    CLASS_MARKERS,
+    DPI,
+    FONT_SIZE,
+    MARGIN,
+    SMALL_FONT_SIZE,
+    build_figure,
+    figure_style,
+    lay_out,
+    text_inches,
+    text_size,
+    wrap_text,
+    write_title,
+)
+
+FloatArray = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.integer]
+
+MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
+# More points than these cover each other even as the smallest dots: 60,000 of a pixel's size fill a quarter of a panel.
+MAX_DOTS = 100_000
+_CELL_INCHES = 0.01  # one and a half pixels
+
+
+@dataclass(frozen=True)
+class EmbeddingPanel:
+    """One map.
+
+    Attributes:
+        title: What made it; may be empty where there is a single one.
+        measures: How faithful it is, in words, one line each.
+        points: Places, (N, 2).
+        axis_names: What the axes are.
+    """
+
+    title: str
+    measures: tuple[str, ...]
+    points: FloatArray
+    axis_names: tuple[str, str]
+
+
+def plot_embeddings(
+    panels: Sequence[EmbeddingPanel], labels: Labels | None, class_names: Sequence[str] = (), *, title: str = ""
+) -> Figure:
+    """Return the maps side by side, with one legend beside them all: dots, or of too many points their density.
+
+    Args:
+        panels: At least one; all show the same images.
+        labels: Class of each image, (N,); None draws all points in grey.
+        class_names: One name a class; with more than eighty classes, whose colours and markers come again, there is no
+            legend.
+        title: Written above it all.
+    """
+    n_columns = count_columns(len(panels))
+    n_rows = ceil(len(panels) / n_columns)
+    side = panel_inches(len(panels))
+    with figure_style():
+        texts = [_panel_text(panel, side) for panel in panels]
+        above = max(text_inches(text)[1] for text in texts) + 0.1
+        legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (side + above))
+        width = n_columns * (side + 0.4) + legend_inches
+        title_inches = (
+            text_inches(wrap_text(title, width - legend_inches - 2 * MARGIN, FONT_SIZE), FONT_SIZE)[1] if title else 0
+        )
+        height = n_rows * (side + above + 0.3) + title_inches + 0.15
+        figure = build_figure(width, height)
+        axes = figure.subplots(n_rows, n_columns, squeeze=False)
+        for place in axes.flat[len(panels) :]:
+            place.set_axis_off()
+        for place, panel, text in zip(axes.flat, panels, texts, strict=False):
+            _draw_panel(place, panel, labels, text, side)
+        write_title(figure, title, width, room=legend_inches)
+        if labels is not None and n_legend_columns:
+            keys = class_keys(labels, class_names)
+            figure.legend(handles=keys, loc="outside right upper", ncols=n_legend_columns, columnspacing=1.0)
+        return lay_out(figure)
+
+
+def count_columns(n_panels: int) -> int:
+    """Return how many panels stand in a row: up to three in one, more in a near-square."""
+    return n_panels if n_panels <= 3 else ceil(sqrt(n_panels))
+
+
+def panel_inches(n_panels: int) -> float:
+    """Return the side of a panel in inches, smaller the more there are."""
+    return 6.0 if n_panels == 1 else 4.2 if n_panels <= 4 else 3.0
+
+
+def point_size(n_points: int, side_inches: float) -> float:
+    """Return the diameter of a point in points of 1/72 inch, such that all of them would cover a fifth of the panel."""
+    return float(np.clip(side_inches * 72 * sqrt(0.25 / max(n_points, 1)), 1.0, 5.0))
+
+
+def square_range(points: FloatArray) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return (low, high) of x and of y, equally wide, around points, (N, 2): distances mean the same along both."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, half = (low + high) / 2, 0.53 * max(float((high - low).max()), 1e-12)
+    x, y = ((float(centre - half), float(centre + half)) for centre in middle)
+    return x, y
+
+
+def _draw_panel(axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: str, side: float) -> None:
+    x_range, y_range = square_range(panel.points)
+    if len(panel.points) <= MAX_DOTS:
+        draw_classes(axes, panel.points, labels, size=point_size(len(panel.points), side))
+    else:
+        n_cells = round(side / _CELL_INCHES)
+        draw_density(axes, panel.points, labels, x_range=x_range, y_range=y_range, n_cells=n_cells)
+    axes.set(xlim=x_range, ylim=y_range, xticks=[], yticks=[])
+    axes.set_box_aspect(1)
+    axes.set_xlabel(panel.axis_names[0], fontsize=SMALL_FONT_SIZE)
+    axes.set_ylabel(panel.axis_names[1], fontsize=SMALL_FONT_SIZE)
+    axes.set_title(text, fontsize=SMALL_FONT_SIZE)
+
+
+def _panel_text(panel: EmbeddingPanel, side: float) -> str:
+    return "\n".join(wrap_text(part, 0.95 * side) for part in (panel.title, *panel.measures) if part)
+
+
+def _legend_size(labels: Labels | None, class_names: Sequence[str], height: float) -> tuple[float, int]:
+    """Return the width of the legend in inches and its number of columns, 0 if there is none."""
+    if labels is None or len(labels) == 0 or int(labels.max()) >= MAX_STYLES:
+        return 0.0, 0
+    keys = class_keys(labels, class_names)
+    # Matplotlib puts half a letter's height between entries.
+    n_lines = max(1, int(height * 72 / (1.55 * SMALL_FONT_SIZE)) - 1)
+    n_columns = ceil(len(keys) / n_lines)
+    widest = max(text_size(str(key.get_label()))[0] for key in keys) / DPI
+    return n_columns * (widest + 5 * SMALL_FONT_SIZE / 72) + 2 * PAD / DPI, n_columns

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
+from aekit.core.settings import from_dict, to_dict
+from aekit.errors import AekitError
+
+REFUSED = [
+    (CohortConfig, {"cv": 1}, "--cv: 1 is below 2"),
+    (CohortConfig, {"cv": -3}, "--cv: -3 is below 2"),
+    (CohortConfig, {"val": 1.0}, "--val: 1.0 is outside"),
+    (CohortConfig, {"val": -0.1}, "--val: "),
+    (CohortConfig, {"val": float("nan")}, "--val: nan"),
+    (CohortConfig, {"test": 1.5}, "--test-split: 1.5 is outside"),
+    (CohortConfig, {"test": float("nan")}, "--test-split: nan"),
+    (CohortConfig, {"split_seed": -1}, "--split-seed: -1"),
+    (BrainModelConfig, {"arch": "wide"}, "arch"),
+    (BrainModelConfig, {"target": "volumes"}, "target"),
+    (BrainModelConfig, {"kind": "vae"}, "kind"),
+    (BrainTrainConfig, {"epochs": 0}, "--epochs: 0 is below 1"),
+    (BrainTrainConfig, {"batch_size": 1}, "--batch-size: 1 is below 2"),
+    (BrainTrainConfig, {"seeds": 0}, "--seeds: 0 is below 1"),
+    (BrainTrainConfig, {"seed": -1}, "--seed: -1"),
+    (BrainTrainConfig, {"lr": 0.0}, "--lr: 0.0 is not a positive number"),
+    (BrainTrainConfig, {"lr": float("inf")}, "--lr: inf"),
+    (BrainTrainConfig, {"weight_decay": -0.1}, "--weight-decay: -0.1"),
+    (BrainTrainConfig, {"weight_decay": float("nan")}, "--weight-decay: nan"),
+    (BrainTrainConfig, {"precision": "fp8"}, "precision"),
+    (BrainTrainConfig, {"augment": ("zoom",)}, "augment"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "said"), REFUSED)
+def test_what_cannot_be_is_refused_by_the_name_of_its_option(cls, values, said):
+    with pytest.raises(AekitError) as told:
+        cls(**values)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_the_defaults_are_the_cheap_network_in_millilitres_of_one_split():
+    config = BrainConfig()
+    assert (config.model.arch, config.model.target, config.data.cv) == ("strided", None, 0)
+    assert config.data.val + config.data.test < 1
+    assert "noise" not in config.train.augment
+
+
+def test_a_configuration_goes_through_json_and_back():
+    config = BrainConfig(
+        BrainModelConfig(arch="deep", target="proportion", direct=True, log_age=True, histogram=True),
+        CohortConfig(size=(40, 48, 44), cv=5, val=0, test="part", group="site", drop_outliers=True),
+        BrainTrainConfig(epochs=3, lr=0.1, augment=("noise", "flip"), seeds=3, precision="bf16"),
+    )
+    read = json.loads(json.dumps(to_dict(config)))
+    parts = zip((BrainModelConfig, CohortConfig, BrainTrainConfig), ("model", "data", "train"), strict=True)
+    assert BrainConfig(*(from_dict(cls, read[name], "x") for cls, name in parts)) == config
+
+
+def test_a_setting_of_another_version_is_refused_with_its_source():
+    with pytest.raises(AekitError, match=r"^m\.safetensors: unknown setting dropout"):
+        from_dict(BrainModelConfig, {"dropout": 0.1}, "m.safetensors")
+    with pytest.raises(AekitError, match=r"^m\.safetensors: --cv: 1 is below 2"):
+        from_dict(CohortConfig, {"cv": 1}, "m.safetensors")

@@ -1,0 +1,53 @@
+"""The device is the one asked for or a refusal, and precision follows the hardware."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.errors import AekitError
+
+CPU = torch.device("cpu")
+
+
+def test_the_cpu_is_always_there_and_auto_finds_something():
+    assert choose_device("cpu") == CPU
+    assert choose_device().type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cpu:1", "", "cdua"])
+def test_unknown_devices_are_refused_with_the_list(name):
+    with pytest.raises(AekitError, match=r"give one of auto, cpu, cuda, cuda:0, mps|sees no CUDA"):
+        choose_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_by_name():
+    with pytest.raises(AekitError, match="--device cuda: PyTorch sees no CUDA device here; use --device cpu or auto"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("fpu avx512_bf16 amx", "bf16"), ("fpu avx2 avx512f", "fp32")])
+def test_auto_takes_bf16_where_the_processor_multiplies_in_it(monkeypatch, flags, expected):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: flags)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("fp32", CPU) == "fp32"
+    assert choose_precision("bf16", CPU) == "bf16"
+
+
+def test_a_seed_fixes_weights_and_noise():
+    draws = []
+    for seed in (1, 1, 2):
+        noise = seed_everything(seed, CPU)
+        draws.append((torch.randn(3).tolist(), torch.randn(3, generator=noise).tolist()))
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2]
+
+
+def test_threads_are_set_or_left_and_never_more_than_the_cores():
+    before = set_threads(None)
+    with pytest.raises(AekitError, match="--threads: 100000 is not between 1 and"):
+        set_threads(100_000)
+    assert set_threads(1) == 1
+    set_threads(before)

@@ -1,0 +1,215 @@
+"""Several processes train what one does, whoever they are and however many, and end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aekit.core.distributed import Group, own_device
+from aekit.core.launch import launch
+from aekit.errors import AekitError
+
+SHORT = ["--data", "digits", "--latent", "5", "--threads", "1", "--precision", "fp32", "--device", "cpu"]
+
+
+def _aekit(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "aekit", *map(str, arguments)]
+
+
+def _train(path: Path, *arguments: object) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    subprocess.run(_aekit(*arguments, *SHORT, "--quiet", "-o", path), check=True)
+    assert sorted(each.suffix for each in path.parent.glob(f"{path.stem}.*")) == [".csv", ".png", ".safetensors"]
+    return load_file(path), pd.read_csv(path.with_suffix(".csv")).drop(columns=["seconds", "images_per_second"])
+
+
+def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SIGINT) -> subprocess.CompletedProcess:
+    """Return how a run ended that was sent a signal once it had said ``after``."""
+    process = subprocess.Popen(
+        _aekit(*arguments, *SHORT, "-o", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith(after):
+            process.send_signal(number)
+            break
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, said + err)
+
+
+def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
+    """Return the launcher of two processes that are in their third epoch or later, and the numbers of the two."""
+    command = _aekit("train-ae", "--epochs", 9999, *SHORT, "--gpus", 2, "-o", path)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 2"):
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    return process, children
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 100, 101])
+def test_the_parts_of_a_batch_are_all_of_it_and_differ_by_one_at_most(size, n):
+    parts = [range(n)[Group(rank, size).part(n)] for rank in range(size)]
+    assert [i for part in parts for i in part] == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_process_alone_is_a_group_that_needs_no_other():
+    group, values = Group(), torch.arange(3.0)
+    group.add([values])
+    group.copy_from_first([values])
+    assert values.tolist() == [0, 1, 2]
+    assert group.largest(7) == 7
+    assert group.in_first(lambda: "x") == group.in_all(lambda: "x") == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train-ae", "--gpus", 0], ["--gpus: 0", "1 or more"]),
+        (["train-ae", "--gpus", 100_000], ["--gpus: 100,000 processes", "too many for this machine"]),
+        (["train-ae", "--gpus", 1, "--device", "cuda:99"], ["--device cuda:99"]),
+    ],
+)
+def test_numbers_of_gpus_that_cannot_be_are_refused(aekit, arguments, words):
+    result = aekit(*arguments, "--data", "digits")
+    assert result.exit_code == 1
+    assert all(word in result.stderr for word in words)
+
+
+def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch):
+    assert own_device("cuda:1") == "cuda:1"
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert own_device("cpu") == "cpu"
+    with pytest.raises(AekitError, match="one GPU for 4 processes"):
+        own_device("cuda:1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert own_device("cuda") == own_device("auto") == "cuda:1"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(AekitError, match="this machine has 1 GPUs, fewer than processes"):
+        own_device("auto")
+
+
+def test_only_training_is_shared_by_processes(aekit, monkeypatch):
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    result = aekit("sweep", "--data", "digits")
+    assert result.exit_code == 1
+    assert "sweep: runs in one process" in result.stderr
+    assert "train-ae and train-vae" in result.stderr
+    monkeypatch.setenv("RANK", "1")
+    assert aekit("sweep", "--data", "digits").stderr == ""  # or the same would be said twice
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path):
+    alone, history = _train(tmp_path / "one.safetensors", "train-vae", "--epochs", 3, "--val", 0.1)
+    shared, shared_history = _train(tmp_path / "two.safetensors", "train-vae", "--epochs", 3, "--val", 0.1, "--gpus", 2)
+    assert alone.keys() == shared.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5)
+    # Sums over images that were left out or counted twice would differ by far more.
+    pd.testing.assert_frame_equal(shared_history, history, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_batch_norm_sees_the_images_of_all_processes_also_where_one_has_none(tmp_path):
+    # 202 images in batches of 100: the last batch has two, for three processes.
+    options = ["train-ae", "--epochs", 2, "--arch", "blocks", "--layers", 2, "--limit", 202, "--mirror"]
+    alone, history = _train(tmp_path / "one.safetensors", *options)
+    shared, shared_history = _train(tmp_path / "three.safetensors", *options, "--gpus", 3)
+    for name, value in alone.items():
+        # The bias of a convolution before batch norm changes nothing, and what moves it is rounding.
+        if name.endswith(("weight", "running_var")):
+            torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5)
+    pd.testing.assert_frame_equal(shared_history, history, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_it_and_one_process_speaks(tmp_path):
+    path = tmp_path / "x.safetensors"
+    alone, _ = _train(tmp_path / "one.safetensors", "train-ae", "--epochs", 1)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    result = subprocess.run(
+        [*torchrun, "-m", "aekit", "train-ae", "--epochs", "1", *SHORT, "-o", path],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == f"{path}\n"
+    assert result.stderr.count("epoch 1:") == 1
+    for name, value in load_file(path).items():
+        torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_stopped_goes_on_with_another_number_of_processes(tmp_path, number):
+    options = ["train-vae", "--epochs", 8, "--beta-warmup", 2]
+    whole, history = _train(tmp_path / "whole.safetensors", *options)
+    path = tmp_path / "x.safetensors"
+    result = _stopped(path, *options, "--gpus", 2, after="epoch 2", number=number)
+    assert result.returncode == 128 + number, result.stderr
+    assert result.stderr.count("go on with the same command and --resume") == 1
+    assert [each.name for each in tmp_path.glob("x.*")] == ["x.resume.safetensors"]
+    result = _stopped(path, *options, "--resume", "--gpus", 3, after="epoch 4", number=number)
+    assert result.returncode == 128 + number, result.stderr
+    weights, gone_on = _train(path, *options, "--resume")
+    for name, value in whole.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
+    pd.testing.assert_frame_equal(gone_on, history, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
+    path = tmp_path / "x.safetensors"
+    process, children = _two_that_train(path)
+    os.kill(int(children[1]), signal.SIGKILL)
+    started = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert process.returncode == 1
+    assert "--gpus: process 1 of 2 was killed by signal 9" in said
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert path.with_name("x.resume.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_processes_whose_launcher_is_killed_save_and_end(tmp_path):
+    path = tmp_path / "x.safetensors"
+    process, children = _two_that_train(path)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert path.with_name("x.resume.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_what_one_process_cannot_do_is_said_once_with_its_exit_code(tmp_path, capfd):
+    assert launch(2, ["train-ae", "--data", "nowhere", "--device", "cpu", "-o", str(tmp_path / "x.safetensors")]) == 1
+    assert capfd.readouterr().err.count("nowhere: no such data set") == 1
+    assert launch(2, ["train-ae", "--data", "digits", "--epochs", "x"]) == 2
+    assert capfd.readouterr().err.count("'x' is not a whole number") == 1
+    if not torch.cuda.is_available():
+        assert launch(2, ["train-ae", "--data", "digits", "--device", "cuda"]) == 1
+        assert capfd.readouterr().err.count("this machine has 0 GPUs") == 1

@@ -1,0 +1,41 @@
+"""Intervals hold the truth as often as they say, and agree with scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aekit.core.intervals import bootstrap_interval, mean_interval
+
+
+def test_the_interval_of_a_mean_is_that_of_students_t():
+    values = np.random.default_rng(0).normal(3, 2, 10)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    value, low, high = mean_interval(values, confidence=0.9)
+    assert value == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_single_draw_has_no_interval():
+    value, low, high = mean_interval(np.array([4.0]))
+    assert value == 4
+    assert np.isnan(low)
+    assert np.isnan(high)
+
+
+def test_the_bootstrap_agrees_with_scipy_and_with_itself():
+    sample = np.random.default_rng(1).exponential(size=200)
+    ours = bootstrap_interval(lambda rows: float(np.median(sample[rows])), 200, n_resamples=2000, seed=3)
+    theirs = stats.bootstrap(
+        (sample,), np.median, n_resamples=2000, method="percentile", rng=np.random.default_rng(4)
+    ).confidence_interval
+    assert ours.value == np.median(sample)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+    assert ours == bootstrap_interval(lambda rows: float(np.median(sample[rows])), 200, n_resamples=2000, seed=3)
+
+
+def test_ninety_five_in_a_hundred_intervals_hold_the_mean():
+    generator = np.random.default_rng(2)
+    intervals = [mean_interval(generator.normal(5, 1, 6)) for _ in range(1000)]
+    assert 0.93 < np.mean([low <= 5 <= high for _, low, high in intervals]) < 0.97

@@ -1,0 +1,206 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data import read_images
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "cache"))
+
+
+def write(path, seed=0, size=(10, 12), channels=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = size if channels == 1 else (*size, channels)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+def fill(folder, n, prefix="", **options):
+    return [write(folder / f"{prefix}{number:03}.png", seed=number, **options) for number in range(n)]
+
+
+def read(folder, split="train", *, on_progress=None, **options):
+    return read_images(DataConfig(str(folder), **options), split, data_root=folder, on_progress=on_progress)
+
+
+class Told:
+    """Listens to progress."""
+
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, what, done, total):
+        self.lines.append(what)
+        self.last = (what, done, total)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes()
+
+
+def test_a_flat_folder_gives_all_its_images_once(tmp_path):
+    paths = fill(tmp_path / "faces", 20)
+    splits = [read(tmp_path / "faces", split, val=0.25) for split in ("train", "val", "test")]
+    assert [len(images) for images in splits] == [12, 4, 4]
+    assert {image.tobytes() for images in splits for image in images.images} == {pixels(path) for path in paths}
+    assert splits[0].name == "faces"
+    assert splits[0].labels is None
+
+
+def test_class_folders_give_labels_in_the_order_of_their_names(tmp_path):
+    truth = {}
+    for number, name in enumerate(["zebra", "ant", "Bee"]):
+        for seed in range(10):
+            truth[pixels(write(tmp_path / name / f"{seed}.png", seed=100 * number + seed))] = name
+    images = read(tmp_path)
+    assert images.class_names == ("Bee", "ant", "zebra")
+    assert [images.label_text(index) for index in range(24)] == [truth[image.tobytes()] for image in images.images]
+
+
+def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
+    fill(tmp_path, 10)
+    write(tmp_path / ".hidden.png")
+    write(tmp_path / ".thumbnails" / "x.png")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    assert len(read(tmp_path)) + len(read(tmp_path, "test")) == 10
+
+
+def test_suffixes_count_in_capitals_too(tmp_path):
+    for name in ("a.PNG", "b.JPG", "c.jpeg", "d.bmp", "e.gif", "f.TIF", "g.tiff", "h.webp"):
+        write(tmp_path / name)
+    assert len(read(tmp_path)) + len(read(tmp_path, "test")) == 8
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["a/b/x.png"], "two folders down"),
+        (["a/x.png", "a/b/x.png"], "two folders down"),
+        (["x.png", "a/x.png"], "both beside and inside a"),
+        (["notes.txt/x.gz"], "holds no images"),
+    ],
+)
+def test_other_nestings_are_refused_with_what_is_supported(tmp_path, names, what):
+    for name in names:
+        if name.endswith(".png"):
+            write(tmp_path / name)
+        else:
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).touch()
+    with pytest.raises(AekitError, match=what) as error:
+        read(tmp_path)
+    assert "one folder of images for each class" in str(error.value)
+
+
+def test_mixed_sizes_name_two_of_them_and_the_option(tmp_path):
+    fill(tmp_path, 5)
+    write(tmp_path / "x.png", size=(20, 30))
+    with pytest.raises(AekitError, match=r"10x12 \(000.png\) and 20x30 \(x.png\); give --image-size"):
+        read(tmp_path)
+    assert read(tmp_path, image_size=(9, 9)).image_shape == (3, 9, 9)
+
+
+def test_a_folder_of_gray_images_has_one_channel_and_a_mixed_one_three(tmp_path):
+    fill(tmp_path / "gray", 10, channels=1)
+    assert read(tmp_path / "gray").image_shape == (1, 10, 12)
+    write(tmp_path / "gray" / "colour.png")
+    assert read(tmp_path / "gray").image_shape == (3, 10, 12)
+    assert read(tmp_path / "gray", grayscale=True).image_shape == (1, 10, 12)
+
+
+def test_the_splits_of_a_limited_folder_agree_on_the_channels(tmp_path):
+    fill(tmp_path, 30, channels=1)
+    for number in range(3):
+        write(tmp_path / f"colour{number}.png")
+    shapes = {read(tmp_path, split, limit=5, val=0.2).image_shape for split in ("train", "val", "test")}
+    assert len(shapes) == 1
+
+
+def test_only_the_images_within_the_limit_are_decoded(tmp_path):
+    fill(tmp_path, 50)
+    told = Told()
+    read(tmp_path, limit=3, on_progress=told)
+    assert told.last == ("decoding", 6, 6)  # three for training, three for the test
+
+
+def test_a_limit_draws_the_same_images_that_the_whole_has(tmp_path):
+    fill(tmp_path, 50)
+    whole = {image.tobytes() for image in read(tmp_path).images}
+    few, more = ({image.tobytes() for image in read(tmp_path, limit=limit).images} for limit in (5, 15))
+    assert few < more < whole
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_a_bad_image_is_named_with_the_option_that_skips_it(tmp_path):
+    spoil(fill(tmp_path, 10)[4])
+    with pytest.raises(AekitError, match=r"004.png: .*truncated.* --skip-bad"):
+        read(tmp_path)
+    (tmp_path / "002.png").write_text("no image")
+    with pytest.raises(AekitError, match=r"002.png: it is no image in a known format; .* --skip-bad"):
+        read(tmp_path)
+
+
+def test_skipped_images_are_counted_named_and_leave_the_splits_as_they_are(tmp_path):
+    fill(tmp_path, 40)
+    whole = {split: read(tmp_path, split) for split in ("train", "test")}
+    for number in range(5):
+        spoil(tmp_path / f"{number:03}.png")
+    for _ in ("decoded", "from the cache"):
+        told = Told()
+        left = {split: read(tmp_path, split, skip_bad=True, on_progress=told) for split in whole}
+        assert sum(images.n_skipped for images in left.values()) == 5
+        for split, images in left.items():
+            assert len(images) + images.n_skipped == len(whole[split])
+            assert {i.tobytes() for i in images.images} <= {i.tobytes() for i in whole[split].images}
+        assert any(what.startswith(f"left out {tmp_path.name}/000.png: ") for what in told.lines)
+        assert "left out 5 images in all" in told.lines
+    with pytest.raises(AekitError, match=r"000\.png"):  # what was skipped once is not forgiven without the option
+        read(tmp_path)
+
+
+def test_a_folder_of_nothing_but_bad_images_is_refused(tmp_path):
+    for path in fill(tmp_path, 5):
+        path.write_text("x")
+    with pytest.raises(AekitError, match="none of its 5 images can be decoded"):
+        read(tmp_path, skip_bad=True)
+
+
+def test_odd_names_are_shown_escaped(tmp_path):
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    for path in fill(folder, 5, prefix="a\x1b[31m"):
+        path.write_text("x")
+    with pytest.raises(AekitError) as error:
+        read(folder)
+    assert str(error.value).isprintable()
+    assert "f\\udcff" in str(error.value)
+    assert "a\\x1b[31m000.png" in str(error.value)
+
+
+def test_class_names_can_be_printed(tmp_path):
+    fill(tmp_path / os.fsdecode(b"\xff"), 10)
+    assert read(tmp_path).class_names == ("\\udcff",)
+
+
+def test_the_folder_here_has_a_name_too(tmp_path, monkeypatch):
+    fill(tmp_path / "flowers", 10)
+    monkeypatch.chdir(tmp_path / "flowers")
+    assert read(".").name == "flowers"
+
+
+def test_too_few_images_for_a_split_are_an_error(tmp_path):
+    fill(tmp_path, 1)
+    with pytest.raises(AekitError, match="too few images, none is left for the test split"):
+        read(tmp_path, "test")
+    fill(tmp_path, 10)
+    with pytest.raises(AekitError, match="none is left for the val split; use a larger --val"):
+        read(tmp_path, "val", val=0.01)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data import DATASETS, find_on_disk, read_images
+from aekit.images.data.catalog import CATALOG
+
+
+def read(name, split="train", root=None, **options):
+    return read_images(DataConfig(str(name), **options), split, data_root=root)
+
+
+def test_the_catalogue_describes_every_data_set():
+    assert CATALOG.keys() == DATASETS.keys()
+
+
+@pytest.mark.parametrize("name", ["minst", "digit", "CelebA"])
+def test_an_unknown_name_gets_the_nearest_one_and_the_list(name):
+    with pytest.raises(AekitError, match=r"no such data set .* did you mean '(mnist|digits|celeba)'\?.*fashion-mnist"):
+        read(name)
+
+
+@pytest.mark.parametrize("name", ["pictures/faces", "./mnist", "faces.npy", "/nowhere"])
+def test_a_path_that_is_not_there_is_called_so(name):
+    with pytest.raises(AekitError, match="no such file or folder"):
+        read(name)
+
+
+def test_a_file_of_another_kind_is_refused_with_the_kinds_there_are(tmp_path):
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(AekitError, match=r"is no \.npy, \.npz, \.safetensors file and no folder"):
+        read(tmp_path / "x.csv")
+
+
+def test_to_ask_for_validation_images_where_there_are_none_is_a_bug():
+    with pytest.raises(ValueError, match="no validation split"):
+        read("digits", "val")
+
+
+def test_a_path_leaves_no_trace_of_the_machine_in_the_name(tmp_path):
+    np.save(tmp_path / "faces.npy", np.full((10, 8, 8), 200, np.uint8))
+    assert read(tmp_path / "faces.npy").name == "faces"
+    assert find_on_disk(str(tmp_path / "faces.npy"), tmp_path) == tmp_path / "faces.npy"
+
+
+def test_a_known_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(read("digits")) == 1438
+
+
+def test_the_same_question_gets_the_same_answer():
+    one, two = (read("digits", limit=100, val=0.1, image_size=(12, 16)) for _ in range(2))
+    assert one.fingerprint == two.fingerprint
+    assert one.image_shape == (1, 12, 16)
+    assert one.fingerprint != read("digits", limit=100, val=0.1, split_seed=1, image_size=(12, 16)).fingerprint

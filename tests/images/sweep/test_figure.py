@@ -1,0 +1,104 @@
+"""The figures of a grid show the means over seeds, at the right places."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aekit.images.sweep.figure import plot_cells, plot_sweep
+
+
+def _results(**swept):
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(itertools.product(*swept.values()), columns=list(swept))
+    for measure in ("total", "reconstruction", "kl", "mse"):
+        table[f"val_{measure}"] = generator.uniform(1, 100, len(table))
+    return table
+
+
+def test_over_two_options_the_heat_maps_say_mean_and_spread_of_the_seeds():
+    results = _results(beta=[0.1, 1.0, 4.0], latent=[2, 10], seed=[0, 1, 2])
+    figure = plot_sweep(results, ["beta", "latent"], split="val")
+    assert len(figure.axes) == 4
+    axes = figure.axes[1]
+    assert axes.get_title(loc="left").startswith("Reconstruction")
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    cell = results.query("beta == 4 and latent == 10")["val_reconstruction"]
+    assert texts[(1, 2)] == f"{cell.mean():.2f}\n± {cell.std():.2f}"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "1", "4"]
+
+
+def test_a_cell_that_failed_stays_empty():
+    results = _results(beta=[0.1, 1.0], latent=[2, 10]).drop(index=3)
+    axes = plot_sweep(results, ["beta", "latent"], split="val").axes[0]
+    assert {text.get_position(): text.get_text() for text in axes.texts}[(1, 1)] == "-"
+
+
+def test_over_one_option_a_curve_of_means_lies_in_its_band():
+    results = _results(latent=[2, 5, 10, 100], seed=[0, 1, 2])
+    axes = plot_sweep(results, ["latent"], split="val").axes[0]
+    means = results.groupby("latent")["val_total"].mean()
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), np.column_stack([means.index, means]))
+    assert axes.get_xscale() == "log"
+    band = axes.collections[0].get_paths()[0].get_extents()
+    assert band.y0 < means.min() < means.max() < band.y1
+
+
+@pytest.mark.parametrize(
+    "swept", [{"seed": [0]}, {"arch": ["conv", "dense"]}, {"arch": ["a", "b"], "beta": [1.0, 2.0], "latent": [2, 3, 4]}]
+)
+def test_one_cell_texts_and_three_options_are_drawn_too(swept):
+    over = [name for name in swept if name != "seed"]
+    figure = plot_sweep(_results(**swept), over, split="val")
+    assert len([axes for axes in figure.axes if axes.lines]) == 4
+
+
+def test_an_autoencoder_has_no_panels_of_total_and_kl():
+    results = _results(latent=[2, 3]).assign(val_kl=np.nan)
+    titles = [axes.get_title(loc="left") for axes in plot_sweep(results, ["latent"], split="val").axes]
+    assert [title for title in titles if title] == ["Reconstruction (nats per image)", "Mean squared error (per pixel)"]
+    (alone,) = plot_sweep(results, ["latent"], split="val", loss="mse").axes
+    assert alone.get_title(loc="left") == "Mean squared error (per pixel)"
+
+
+def test_all_cells_of_a_map_have_the_decimals_that_four_digits_of_the_largest_take():
+    results = _results(beta=[0.1, 1.0], latent=[2, 10])
+    results["val_kl"], results["val_mse"] = [0.0, 0.04069, 14.34, 16.654], [0.0651, 0.03, 0.08, 0.0123]
+    kl, mse = plot_sweep(results, ["beta", "latent"], split="val").axes[2:]
+    assert [text.get_text() for text in kl.texts] == ["0.00", "0.04", "14.34", "16.65"]
+    assert [text.get_text() for text in mse.texts] == ["0.06510", "0.03000", "0.08000", "0.01230"]
+
+
+def test_a_map_of_more_cells_than_have_room_for_numbers_has_a_bar_of_colours():
+    results = _results(beta=[0.1, 1.0], latent=list(range(2, 102)))
+    figure = plot_sweep(results, ["beta", "latent"], split="val")
+    assert not any(axes.texts for axes in figure.axes)
+    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 4
+
+
+def test_losses_that_differ_have_no_common_unit():
+    titles = [
+        axes.get_title(loc="left")
+        for axes in plot_sweep(_results(latent=[2, 3]), ["latent"], split="val", loss=None).axes
+    ]
+    assert "Reconstruction (unit of each loss)" in titles
+
+
+@pytest.mark.parametrize("n_cells", [1, 3, pytest.param(20, marks=pytest.mark.slow)])
+def test_every_cell_has_its_row_of_three_panels(n_cells):
+    history = pd.DataFrame(
+        [
+            {"epoch": e, "split": s, "total": 9.0 / e, "reconstruction": 5.0 / e, "kl": 4.0 / e, "mse": 0.1 / e}
+            for e in (1, 2)
+            for s in ("train", "val")
+        ]
+    )
+    figure = plot_cells([history] * n_cells, [f"cell {i}" for i in range(n_cells)])
+    drawn = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(drawn) == 3 * n_cells
+    assert all(axes.lines for axes in drawn)
+    headings = [axes.get_title(loc="left").split("\n")[0] for axes in drawn]
+    assert {heading for heading in headings if heading.startswith("cell")} == {f"cell {i}" for i in range(n_cells)}

@@ -1,0 +1,123 @@
+"""The losses agree with torch.distributions, and their gradients stay finite."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, ContinuousBernoulli, Normal, kl_divergence
+
+from aekit.images import objectives as losses
+
+LOGITS = torch.tensor([-60.0, -12.0, -3.0, -0.3, -0.101, -0.099, -1e-3, -1e-7, 0.0, 1e-5, 0.05, 0.2, 1.0, 7.0, 30.0])
+
+
+def _images(n: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 3, 4, 5, generator=generator) * 3, torch.rand(n, 3, 4, 5, generator=generator)
+
+
+def _per_image(log_prob: torch.Tensor) -> torch.Tensor:
+    return -log_prob.flatten(1).sum(1)
+
+
+def test_kl_divergence_is_that_of_torch():
+    mean, scale = torch.randn(7, 4), torch.rand(7, 4) + 0.1
+    truth = kl_divergence(Normal(mean, scale), Normal(torch.zeros(7, 4), torch.ones(7, 4)))
+    torch.testing.assert_close(losses.kl_per_dimension(mean, 2 * scale.log()), truth)
+    torch.testing.assert_close(losses.kl_divergence(mean, 2 * scale.log()), truth.sum(1))
+
+
+def test_kl_divergence_is_never_negative_and_zero_at_the_prior():
+    assert losses.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+    assert bool((losses.kl_divergence(torch.randn(100, 3), torch.randn(100, 3)) >= 0).all())
+
+
+def test_bernoulli_is_the_log_probability_of_binary_images():
+    logits, x = _images()
+    truth = _per_image(Bernoulli(logits=logits).log_prob(x.round()))
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x.round(), "bernoulli"), truth)
+
+
+def test_bernoulli_of_grey_images_is_the_expectation_over_binary_ones():
+    logits, x = _images()
+    bernoulli = Bernoulli(logits=logits)
+    truth = _per_image(x * bernoulli.log_prob(torch.ones_like(x)) + (1 - x) * bernoulli.log_prob(torch.zeros_like(x)))
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "bernoulli"), truth)
+
+
+def test_gaussian_is_the_log_density_of_torch():
+    logits, x = _images()
+    log_sigma = torch.tensor(-1.3)
+    truth = _per_image(Normal(torch.sigmoid(logits), log_sigma.exp()).log_prob(x))
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "gaussian", log_sigma), truth)
+
+
+def test_gaussian_noise_is_never_narrower_than_a_step_of_eight_bits():
+    logits, x = _images()
+    narrow, bound = (
+        losses.reconstruction_loss(logits, x, "gaussian", torch.tensor(s)) for s in (-50.0, -math.log(255))
+    )
+    torch.testing.assert_close(narrow, bound)
+
+
+def test_gaussian_without_a_noise_is_a_broken_promise():
+    logits, x = _images()
+    with pytest.raises(ValueError, match="log_sigma"):
+        losses.reconstruction_loss(logits, x, "gaussian")
+
+
+def test_continuous_bernoulli_is_the_log_density_of_torch():
+    logits, x = _images()
+    truth = _per_image(ContinuousBernoulli(logits=logits.double()).log_prob(x.double()))
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "continuous-bernoulli"), truth.float())
+
+
+@pytest.mark.parametrize("logit", LOGITS.tolist())
+def test_continuous_bernoulli_normaliser_holds_for_logits_of_any_size(logit):
+    # torch's own series near a probability of one half is good to about 1e-6, and its probabilities stop at 1 - 1e-16.
+    t = torch.tensor([logit], dtype=torch.float64)
+    truth = ContinuousBernoulli(logits=t.clamp(-30, 30))._cont_bern_log_norm()
+    if abs(logit) > 30:
+        truth = torch.tensor([math.log(abs(logit))], dtype=torch.float64)
+    torch.testing.assert_close(
+        losses.continuous_bernoulli_log_normaliser(t.float()).double(), truth, atol=3e-6, rtol=1e-5
+    )
+
+
+def test_continuous_bernoulli_mean_is_that_of_torch():
+    moderate = LOGITS[LOGITS.abs() < 10].double()
+    truth = ContinuousBernoulli(logits=moderate).mean
+    torch.testing.assert_close(losses.pixel_mean(moderate, "continuous-bernoulli"), truth, atol=3e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["bernoulli", "gaussian", "mse"])
+def test_pixel_mean_is_the_sigmoid_for_every_other_loss(loss):
+    torch.testing.assert_close(losses.pixel_mean(LOGITS, loss), torch.sigmoid(LOGITS))
+
+
+def test_pixel_means_lie_between_black_and_white():
+    for loss in ("bernoulli", "continuous-bernoulli"):
+        mean = losses.pixel_mean(torch.tensor([-1e4, -200.0, 200.0, 1e4]), loss)
+        assert bool(((mean >= 0) & (mean <= 1)).all())
+
+
+@pytest.mark.parametrize("loss", ["bernoulli", "continuous-bernoulli", "gaussian", "mse"])
+def test_gradients_are_finite_for_logits_of_any_size(loss):
+    logits = LOGITS.reshape(1, 1, 3, 5).clone().requires_grad_()
+    x = torch.rand(1, 1, 3, 5, generator=torch.Generator().manual_seed(0))
+    losses.reconstruction_loss(logits, x, loss, torch.tensor(-2.0)).sum().backward()
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_continuous_bernoulli_gradient_is_that_of_finite_differences():
+    logits = LOGITS[LOGITS.abs() < 20].double().requires_grad_()
+    assert torch.autograd.gradcheck(losses.continuous_bernoulli_log_normaliser, (logits,), eps=1e-6, atol=1e-5)
+
+
+def test_mse_is_a_mean_over_pixels_and_channels():
+    logits, x = _images()
+    truth = torch.stack([torch.nn.functional.mse_loss(torch.sigmoid(a), b) for a, b in zip(logits, x, strict=True)])
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "mse"), truth)

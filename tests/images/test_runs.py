@@ -1,0 +1,146 @@
+"""A run that was killed, stopped or resumed ends with the bytes of one that never was."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aekit.core.checkpoint import read_header, resume_path
+from aekit.errors import AekitError
+
+OPTIONS = [
+    "train-vae",
+    "--data",
+    "digits",
+    "--image-size",
+    "16",
+    "--epochs",
+    "8",
+    "--val",
+    "0.2",
+    "--keep",
+    "best",
+    "--threads",
+    "1",
+]
+
+
+def _start(output: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "aekit", *OPTIONS, "-o", str(output), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _wait_for_state(process: subprocess.Popen[str], output: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not resume_path(output).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _finish(output: Path) -> None:
+    process = _start(output, "--resume", "--quiet")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.strip() == str(output)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("whole") / "x.safetensors"
+    process = _start(output)
+    assert process.wait(60) == 0
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kill_with", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, kill_with, exit_code):
+    output = tmp_path / "x.safetensors"
+    process = _start(output)
+    _wait_for_state(process, output)
+    process.send_signal(kill_with)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == exit_code, err
+    assert not output.exists()
+    if kill_with != signal.SIGKILL:
+        assert "--resume" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["x.resume.safetensors"]
+    _finish(output)
+    assert output.read_bytes() == undisturbed.read_bytes()
+    assert output.with_suffix(".png").read_bytes() == undisturbed.with_suffix(".png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
+        "x.csv",
+        "x.png",
+        "x.safetensors",
+    ]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_alone_by_resume(aekit, undisturbed):
+    before = undisturbed.stat().st_mtime_ns
+    result = aekit(*OPTIONS, "-o", undisturbed, "--resume")
+    assert (result.exit_code, result.paths) == (0, [undisturbed])
+    assert undisturbed.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_finished_run_with_other_options_is_not_passed_off_as_this_one(aekit, undisturbed):
+    result = aekit(*OPTIONS, "--beta", 2, "-o", undisturbed, "--resume")
+    assert result.exit_code == 1
+    assert "beta 1.0, not 2.0" in result.stderr
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(aekit, undisturbed, tmp_path):
+    output = tmp_path / "x.safetensors"
+    process = _start(output)
+    _wait_for_state(process, output)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert read_header(resume_path(output))["state"]["epoch"] >= 1
+    result = aekit(*OPTIONS, "-o", output)
+    assert result.exit_code == 1
+    assert "unfinished run" in result.stderr
+    result = aekit(*OPTIONS, "--seed", 1, "-o", output, "--resume")
+    assert result.exit_code == 1
+    assert "seed 0, not 1" in result.stderr
+    assert aekit(*OPTIONS, "-q", "-o", output, "--overwrite").exit_code == 0
+    assert output.read_bytes() == undisturbed.read_bytes()
+    assert not resume_path(output).exists()
+
+
+def test_a_damaged_state_is_refused_in_one_line(aekit, tmp_path):
+    output = tmp_path / "x.safetensors"
+    resume_path(output).write_bytes(b"damaged")
+    result = aekit(*OPTIONS, "-o", output, "--resume")
+    assert result.exit_code == 1
+    assert "x.resume.safetensors" in result.stderr
+
+
+def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, monkeypatch):
+    options = ["train-ae", "--data", "digits", "--epochs", "1", "-q", "-o"]
+    monkeypatch.setattr("aekit.images.data.batches.MAX_EXACT_BYTES", 0)
+    monkeypatch.setattr("aekit.images.data.readahead.BLOCK_BYTES", 7 * 64)
+    assert aekit(*options, tmp_path / "x.safetensors").exit_code == 0
+    splits = read_header(tmp_path / "x.safetensors")["data"]["splits"]
+    assert splits["train"]["shuffled_blocks"] == [7, 1024]
+    assert set(splits["test"]) == {"n", "fingerprint"}
+
+    monkeypatch.setattr("aekit.images.runs._finish", stop)
+    assert aekit(*options, tmp_path / "y.safetensors").exit_code == 1
+    monkeypatch.undo()
+    refused = aekit(*options, tmp_path / "y.safetensors", "--resume")
+    assert refused.exit_code == 1
+    assert "was trained in another order of the images" in refused.stderr
+
+
+def stop(*_):
+    raise AekitError("stopped: before the end; go on")
