@@ -7,6 +7,7 @@ import pytest
 from aekit.brains.hypotheses import HYPOTHESES, compare_hypotheses
 from aekit.brains.measures.regression import paired_difference
 from aekit.brains.runs import FinishedBrains
+from aekit.core.checkpoint import Header
 
 TRUTH = np.linspace(20, 80, 12)
 
@@ -34,7 +35,7 @@ def fake(asked, shift=None):
                      "truth": truth, "prediction": said}
                 )  # fmt: skip
         pd.DataFrame(rows[::-1]).to_csv(path.with_suffix(".predictions.csv"), index=False)
-        header = {"data": {"people": 60}, "train": {"epochs": 1}, "model": {"arch": config.model.arch}}
+        header = Header(data={"people": 60}, train={"epochs": 1}, model={"arch": config.model.arch})
         return FinishedBrains(path, header, pd.DataFrame(metrics))
 
     return train

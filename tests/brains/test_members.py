@@ -11,7 +11,7 @@ from aekit.brains import runs
 from aekit.brains.members import Ensemble, ask_members, read_brain_config, read_ensemble, train_members, write_ensemble
 from aekit.brains.runs import BrainReporting, train_brains
 from aekit.brains.training import EpochRow, Member, Setting, build_network, measure_norms, stages_of
-from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 
@@ -36,7 +36,7 @@ def train(setting, people, *, n_workers=1, threads=1, ensemble=None, save=lambda
 def header(config, n_bins=12):
     found = to_dict(config)
     found["data"] |= {"n_bins": n_bins}
-    return json.loads(json.dumps(found))
+    return Header(**json.loads(json.dumps(found)))
 
 
 def untrained(config, data, keys=((0, 0),)):
@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on_to_the_bytes_of_an_undisturbed_one(run, tmp_
     with pytest.raises(Stopped):  # two batches a stage, and 200 for ages: in the chain of the first fold
         run("broken", reporting=stop_after(2 + 200 + 1))
     unfinished = resume_path(tmp_path / "broken.safetensors")
-    assert read_header(unfinished)["members"] == [[0, 0, "volumes", "age"]]
+    assert read_header(unfinished).members == [[0, 0, "volumes", "age"]]
     assert not (tmp_path / "broken.safetensors").exists()
     with pytest.raises(AekitError, match=r"broken\.resume\.safetensors: an unfinished run is there; .*--resume"):
         run("broken", reporting=BrainReporting())

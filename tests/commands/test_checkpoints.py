@@ -94,7 +94,7 @@ def test_nothing_is_done_if_one_of_several_checkpoints_cannot_be_read(aekit, vae
 def test_validation_images_are_only_there_if_the_run_set_some_aside(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
     result = aekit("encode", vae_checkpoint, "--split", "val", "-o", tmp_path / "x.csv")
     assert result.exit_code == 0
-    n_images = read_header(vae_checkpoint)["data"]["splits"]["val"]["n"]
+    n_images = read_header(vae_checkpoint).data["splits"]["val"]["n"]
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 1 + n_images
     result = aekit("encode", ae_checkpoint, "--split", "val", "-o", tmp_path / "y.csv")
     assert result.exit_code == 1

@@ -41,8 +41,7 @@ def _without(checkpoint, folder, n_dead):
     """Return the checkpoint with the first dimensions of its code switched off, but for a constant."""
     tensors, header = load_file(checkpoint), read_header(checkpoint)
     tensors["mean_head.weight"][:n_dead] = 0
-    own = {key: value for key, value in header.items() if key not in ("format", "aekit")}
-    return write_checkpoint(folder / f"dead{n_dead}.safetensors", tensors, own)
+    return write_checkpoint(folder / f"dead{n_dead}.safetensors", tensors, header)
 
 
 def _codes(checkpoint):
@@ -52,7 +51,7 @@ def _codes(checkpoint):
     from aekit.images.config import DataConfig
     from aekit.images.data import read_images
 
-    config = DataConfig(name="digits", limit=read_header(checkpoint)["data"]["limit"])
+    config = DataConfig(name="digits", limit=read_header(checkpoint).data["limit"])
     test = read_images(config, "test", data_root=checkpoint.parent)
     with torch.no_grad():
         return aekit.load(checkpoint).encode(torch.from_numpy(test.images).float() / 255).numpy().astype(np.float64)

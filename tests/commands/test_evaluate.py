@@ -19,7 +19,7 @@ def _evaluate(aekit, checkpoint, tmp_path, *options):
 
 def test_it_repeats_the_test_figures_of_the_training(aekit, vae_checkpoint, tmp_path):
     totals, result = _evaluate(aekit, vae_checkpoint, tmp_path)
-    reported = read_header(vae_checkpoint)["result"]["test"]
+    reported = read_header(vae_checkpoint).result["test"]
     for key in ("total", "reconstruction", "kl"):
         assert totals[key] == pytest.approx(reported[key], rel=1e-5)
         assert 0 < totals[f"{key}_error"] < totals[key]

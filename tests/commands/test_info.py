@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aekit.core.checkpoint import read_header
+from aekit.core.checkpoint import Header, read_header
 
 
 def test_it_tells_model_data_training_and_result_on_stderr_and_passes_the_path_on(aekit, vae_checkpoint):
@@ -17,7 +17,7 @@ def test_it_tells_model_data_training_and_result_on_stderr_and_passes_the_path_o
 
 def test_json_is_the_whole_header(aekit, vae_checkpoint):
     result = aekit("info", vae_checkpoint, "--json")
-    assert json.loads(result.stdout) == {"path": str(vae_checkpoint), **read_header(vae_checkpoint)}
+    assert json.loads(result.stdout) == {"path": str(vae_checkpoint), **read_header(vae_checkpoint).entries}
     assert result.stderr == ""
 
 
@@ -30,7 +30,7 @@ def test_several_are_told_one_after_another(aekit, vae_checkpoint, ae_checkpoint
 def test_a_header_with_less_in_it_is_told_as_far_as_it_goes(aekit, tmp_path):
     from aekit.core.weights import write_checkpoint
 
-    path = write_checkpoint(tmp_path / "x.safetensors", {}, {"model": {"kind": "ae"}, "data": {}, "train": {}})
+    path = write_checkpoint(tmp_path / "x.safetensors", {}, Header({"kind": "ae"}, {}, {}))
     result = aekit("info", path)
     assert result.exit_code == 0
     assert "kind ae" in result.stderr

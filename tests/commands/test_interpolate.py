@@ -186,7 +186,6 @@ def _with_codes(path: Path, target: Path, *, scale: float, latent: int | None = 
     if latent is not None:  # the other dimensions are dead
         tensors["mean_head.weight"][latent:] = 0
         tensors["mean_head.bias"][latent:] = 0.5
-    del header["format"], header["aekit"]
     return write_checkpoint(target, tensors, header)
 
 

@@ -104,9 +104,9 @@ def test_it_writes_the_networks_tables_and_figures_and_prints_the_path_alone(aek
     assert set(history["stage"]) == {"volumes", "age", "chain", "direct"}
     assert len(pd.read_csv(tmp_path / "m.left-out.csv")) == 0
     header = read_header(path)
-    assert {(one["model"], one["target"]) for one in header["result"]["conformal"]} >= {("chain", "age_years")}
-    assert header["result"]["seen"]["shapes"] == [[16, 16, 16]]
-    assert str(phantom_cohort) not in json.dumps(header)
+    assert {(one["model"], one["target"]) for one in header.result["conformal"]} >= {("chain", "age_years")}
+    assert header.result["seen"]["shapes"] == [[16, 16, 16]]
+    assert str(phantom_cohort) not in json.dumps(header.to_dict())
     told = aekit("info", path)
     assert told.exit_code == 0, told.stderr
     for expected in ("brain", "strided", "participants.tsv", "train 26, val 6, test 8", "chain"):
@@ -140,8 +140,8 @@ def test_a_cross_validation_pools_its_folds_and_tests_on_whom_it_is_told_to(mri_
     counts = metrics.groupby("split")["n"].unique()
     assert {split: n.tolist() for split, n in counts.items()} == {"cv": [32], "test": [8]}
     header = read_header(path)
-    assert header["result"]["judged"] == "test"
-    assert [one[:2] for one in header["members"]] == [[0, 0], [1, 0]]
+    assert header.result["judged"] == "test"
+    assert [one[:2] for one in header.members] == [[0, 0], [1, 0]]
     table = pd.read_csv(path.with_suffix(".predictions.csv"), dtype={"participant_id": str})
     cv = table[table["split"] == "cv"]
     assert cv.groupby("participant_id")["fold"].nunique().eq(1).all()
@@ -204,9 +204,9 @@ def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_tra
 )
 def test_options_reach_the_training_and_the_header(mri_train, options, part, expected):
     header = config_of(mri_train(*options, "--quiet"))
-    assert {key: header[part][key] for key in expected} == expected
+    assert {key: header.to_dict()[part][key] for key in expected} == expected
     if "--seeds" in options:
-        assert [one[:2] for one in header["members"]] == [[0, 0], [0, 1]]
+        assert [one[:2] for one in header.members] == [[0, 0], [0, 1]]
 
 
 def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
@@ -252,7 +252,7 @@ def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_trai
     assert "--drop-outliers: " in refused(mri_train("--direct", "--drop-outliers", table=tmp_path / "bare.csv"))
     result = mri_train("--direct", table=tmp_path / "bare.csv")
     assert "Warning" not in result.stderr
-    assert config_of(result)["members"] == [[0, 0, "direct"]]
+    assert config_of(result).members == [[0, 0, "direct"]]
     metrics = pd.read_csv(result.paths[0].with_suffix(".metrics.csv"))
     assert set(metrics["model"]) == {"mean", "median", "ridge-voxels", "ridge-histogram", "direct"}
     assert set(metrics["target"]) == {"age_years"}
@@ -264,8 +264,8 @@ def test_hypotheses_make_four_checkpoints_of_one_split_and_their_table(mri_train
     assert result.exit_code == 0, result.stderr
     assert [path.name for path in result.paths] == [f"m-{name}.safetensors" for name in ("base", "h1", "h2", "h3")]
     headers = [read_header(path) for path in result.paths]
-    assert [header["model"]["arch"] for header in headers] == ["base", "base", "base", "deep"]
-    assert [header["model"]["target"] for header in headers] == ["absolute"] + ["proportion"] * 3
+    assert [header.model["arch"] for header in headers] == ["base", "base", "base", "deep"]
+    assert [header.model["target"] for header in headers] == ["absolute"] + ["proportion"] * 3
     tables = [pd.read_csv(path.with_suffix(".predictions.csv"), dtype={"participant_id": str}) for path in result.paths]
     tested = [set(table.loc[table["split"] == "test", "participant_id"]) for table in tables]
     assert tested == [tested[0]] * 4
@@ -495,7 +495,7 @@ def test_the_phantom_goes_through_a_pipe(tmp_path):
         line, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "m.safetensors\n", "")
-    assert read_header(tmp_path / "m.safetensors")["data"]["people"] == 30
+    assert read_header(tmp_path / "m.safetensors").data["people"] == 30
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 
 from aekit.commands.pca_compare import _elbows, _model_names
-from aekit.core.checkpoint import read_header
+from aekit.core.checkpoint import Header, read_header
 from aekit.core.weights import write_checkpoint
 
 COLUMNS = [
@@ -100,7 +100,7 @@ def test_the_same_call_makes_the_same_bytes(aekit, sweep, compared, tmp_path):
 def test_models_are_named_by_what_they_differ_in_but_the_seed(compared):
     assert pd.read_csv(compared.paths[0].with_suffix(".csv"))["model"].unique().tolist() == ["ae dense", "vae conv"]
     headers = [
-        {"model": {"kind": kind, "arch": "conv", "latent": latent}, "train": {"beta": beta, "seed": latent, "lr": lr}}
+        Header({"kind": kind, "arch": "conv", "latent": latent}, {}, {"beta": beta, "seed": latent, "lr": lr})
         for kind, latent, beta, lr in [
             ("vae", 2, 1.0, 0.1),
             ("vae", 3, 4.0, 0.1),

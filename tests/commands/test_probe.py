@@ -30,8 +30,7 @@ def _few_steps(monkeypatch):
 def _changed(checkpoint, folder, fill):
     tensors, header = load_file(checkpoint), read_header(checkpoint)
     tensors["mean_head.weight"][:] = fill
-    own = {key: value for key, value in header.items() if key not in ("format", "aekit")}
-    return write_checkpoint(folder / "changed.safetensors", tensors, own)
+    return write_checkpoint(folder / "changed.safetensors", tensors, header)
 
 
 def test_the_tables_hold_every_draw_and_the_paired_differences(aekit, ae_checkpoint, tmp_path):

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from aekit.commands.report_files import group_files, name_key
-from aekit.core.checkpoint import read_header
+from aekit.core.checkpoint import Header, read_header
 from aekit.core.weights import write_checkpoint
 from aekit.plotting.png import read_parameters
 
@@ -78,8 +79,8 @@ def folder(aekit, vae_checkpoint, ae_checkpoint, tmp_path_factory):
     assert aekit("reconstruct", ae, "-q", "-o", folder / "inner" / "few.png").exit_code == 0
     assert aekit("encode", ae, "-q", "-o", folder / "inner" / "codes.safetensors").exit_code == 0
     (folder / f"{NASTY.replace('/', '')}.csv").write_text(f"{NASTY},n\n{NASTY},1\n")
-    header = {part: value for part, value in read_header(vae).items() if part in ("model", "data", "train")}
-    write_checkpoint(folder / "late.resume.safetensors", {}, {**header, "state": {"epoch": 1}})
+    header = Header(**read_header(vae).configuration)
+    write_checkpoint(folder / "late.resume.safetensors", {}, replace(header, state={"epoch": 1}))
     (folder / "inner" / "cut.png").write_bytes((folder / "vae.png").read_bytes()[:-500])
     (folder / "inner" / "cut.safetensors").write_bytes(vae.read_bytes()[:-8])
     (folder / "inner" / "empty.csv").write_text("")
@@ -105,13 +106,13 @@ def test_the_runs_stand_side_by_side_with_the_figures_that_they_ended_with(made,
     assert [row[0] for row in rows] == ["ae", "vae"]
     for row in rows:
         run = dict(zip(columns, row, strict=True))
-        result = read_header(folder / f"{run['run']}.safetensors")["result"]
+        result = read_header(folder / f"{run['run']}.safetensors").result
         assert float(run["test total"]) == pytest.approx(result["test"]["total"], rel=5e-4)
         assert float(run["test mse"]) == pytest.approx(result["test"]["mse"], rel=5e-4)
     of = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     assert (of["ae"]["latent"], of["vae"]["latent"]) == ("3", "2")
     assert (of["ae"]["val total"], of["ae"]["test kl"]) == ("", "")
-    last = read_header(folder / "vae.safetensors")["result"]["history"][-2]
+    last = read_header(folder / "vae.safetensors").result["history"][-2]
     assert last["split"] == "val"
     assert float(of["vae"]["val total"]) == pytest.approx(last["total"], rel=5e-4)
 
@@ -254,9 +255,9 @@ def test_brains_are_told_by_the_errors_of_people_held_out(aekit, tmp_path):
         ]
     ]
     for arch in ("base", "deep"):
-        header = {"model": {"kind": "brain", "arch": arch}, "data": {"name": "people.tsv", "people": 44}, "train": {}}
+        header = Header(model={"kind": "brain", "arch": arch}, data={"name": "people.tsv", "people": 44}, train={})
         write_checkpoint(
-            tmp_path / f"{arch}.safetensors", {}, {**header, "result": {"judged": "test", "metrics": rows}}
+            tmp_path / f"{arch}.safetensors", {}, replace(header, result={"judged": "test", "metrics": rows})
         )
     assert aekit("report", tmp_path, "-q").exit_code == 0
     page = Page((tmp_path / "report.html").read_text())

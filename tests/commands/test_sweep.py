@@ -102,20 +102,20 @@ def test_the_table_repeats_what_the_checkpoints_and_histories_say(grid):
         history = pd.read_csv(Path(row.path).with_suffix(".csv"))
         val = history[history["split"] == "val"].iloc[-1]
         assert (row.latent, row.beta, row.seed) == (
-            header["model"]["latent"], header["train"]["beta"], header["train"]["seed"],
+            header.model["latent"], header.train["beta"], header.train["seed"],
         )  # fmt: skip
         assert row.val_total == pytest.approx(val["total"])
         assert row.val_total == pytest.approx(row.val_reconstruction + row.beta * row.val_kl, rel=1e-6)
-        assert row.test_mse == pytest.approx(header["result"]["test"]["mse"])
+        assert row.test_mse == pytest.approx(header.result["test"]["mse"])
         assert row.active_units == val["active_units"]
         assert row.seconds == pytest.approx(history["seconds"].sum())
-        assert row.parameters == header["result"]["parameters"]
+        assert row.parameters == header.result["parameters"]
 
 
 def test_a_cell_is_what_the_training_command_makes_to_the_byte(aekit, grid, tmp_path):
     path = grid[2].paths[3]
-    train = read_header(path)["train"]
-    model = read_header(path)["model"]
+    train = read_header(path).train
+    model = read_header(path).model
     options = ["--latent", model["latent"], "--beta", train["beta"], "--seed", train["seed"], "--val", 0.3]
     alone = tmp_path / "alone.safetensors"
     assert aekit("train-vae", *QUICK, *options, "--threads", 1, "-o", alone).exit_code == 0
@@ -156,10 +156,10 @@ def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     path = Path(json.loads(result.stdout)["path"])
     chosen = Path(aekit("sweep", *QUICK, *options, "-o", folder, "--best", "mse").stdout.strip())
     header, winner = read_header(path), read_header(chosen)
-    assert header["data"]["val"] == 0
-    assert header["model"] == winner["model"]
-    assert header["train"]["beta"] == winner["train"]["beta"]
-    assert header["data"]["splits"]["train"]["n"] == 60
+    assert header.data["val"] == 0
+    assert header.model == winner["model"]
+    assert header.train["beta"] == winner["train"]["beta"]
+    assert header.data["splits"]["train"]["n"] == 60
 
 
 def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
@@ -202,7 +202,7 @@ def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(tmp_path):
     assert "killed by signal 9" in stderr
     assert stderr.splitlines()[-1].endswith("stopped with 1 of 4 cells done; go on with the same command")
     assert pd.read_csv(tmp_path / "results.csv")["status"].tolist() == ["failed"]
-    assert all(read_header(path)["state"]["epoch"] > 0 for path in tmp_path.glob("*.resume.safetensors"))
+    assert all(read_header(path).state["epoch"] > 0 for path in tmp_path.glob("*.resume.safetensors"))
 
 
 def _wait_for(is_true, seconds=60):

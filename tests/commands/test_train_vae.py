@@ -40,13 +40,13 @@ def test_with_validation_the_last_row_is_the_test_row(aekit, vae_checkpoint):
 
 def test_the_test_figures_are_those_of_the_weights_that_were_kept(vae_checkpoint):
     header = read_header(vae_checkpoint)
-    config = DataConfig(**{key: header["data"][key] for key in ("name", "limit", "val", "split_seed")})
+    config = DataConfig(**{key: header.data[key] for key in ("name", "limit", "val", "split_seed")})
     test = read_images(config, "test", data_root=vae_checkpoint.parent)
     means = evaluate(package.load(vae_checkpoint), ImageLoader(test, torch.device("cpu")), seed=0)
-    figures = header["result"]["test"]
+    figures = header.result["test"]
     assert means[:3] == pytest.approx((figures["reconstruction"], figures["kl"], figures["mse"]), rel=1e-5)
     assert means.active_units == figures["active_units"] <= 2
-    assert header["data"]["splits"]["test"] == {"n": len(test), "fingerprint": test.fingerprint}
+    assert header.data["splits"]["test"] == {"n": len(test), "fingerprint": test.fingerprint}
 
 
 def test_the_best_epoch_is_written_when_asked_for(aekit, tmp_path):
@@ -56,7 +56,7 @@ def test_the_best_epoch_is_written_when_asked_for(aekit, tmp_path):
     history = pd.read_csv(output.with_suffix(".csv"))
     val = history[history["split"] == "val"]
     best = int(val.loc[val["total"].idxmin(), "epoch"])
-    assert read_header(output)["result"]["epoch"] == best
+    assert read_header(output).result["epoch"] == best
     assert history.iloc[-1]["epoch"] == best
 
 
@@ -96,7 +96,7 @@ def test_no_absolute_path_gets_into_a_checkpoint(aekit, tmp_path):
     assert aekit("train-vae", "--data", images, "--epochs", 1, "-o", output, "-q").exit_code == 0
     assert str(tmp_path).encode() not in output.read_bytes()
     assert str(tmp_path).encode() not in output.with_suffix(".png").read_bytes()
-    assert read_header(output)["data"]["name"] == "mine.npy"
+    assert read_header(output).data["name"] == "mine.npy"
 
 
 def test_training_lowers_the_loss_on_digits(aekit, tmp_path):
@@ -111,7 +111,7 @@ def test_training_lowers_the_loss_on_digits(aekit, tmp_path):
 def test_one_epoch_on_mnist_beats_ten_of_the_notebook(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     assert aekit("train-vae", "--epochs", 1, "-o", output, "-q").exit_code == 0
-    test = read_header(output)["result"]["test"]
+    test = read_header(output).result["test"]
     assert test["total"] < 106
     assert test["mse"] < 0.02
 
@@ -121,4 +121,4 @@ def test_the_defaults_train_on_colour_faces_without_diverging(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     options = ["--data", "celeba", "--image-size", 48, "--epochs", 1, "--latent", 32]
     assert aekit("train-vae", *options, "-o", output, "-q").exit_code == 0
-    assert read_header(output)["result"]["test"]["mse"] < 0.04
+    assert read_header(output).result["test"]["mse"] < 0.04

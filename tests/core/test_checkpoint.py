@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import aekit as package
-from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 
 def _header(**model):
     config = {"kind": "vae", "arch": "dense", "latent": 2, "layers": None, "width": 8, "loss": "bernoulli", **model}
-    return {"model": config, "data": {"name": "x", "shape": [1, 28, 28]}, "train": {}, "result": {}}
+    return Header(model=config, data={"name": "x", "shape": [1, 28, 28]}, train={})
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def _rewrite(path: Path, *, metadata=None, tensors=None) -> None:
 
 
 def _without_checksum(header):
-    return {key: value for key, value in header.items() if key != "sha256"}
+    return {key: value for key, value in header.entries.items() if key != "sha256"}
 
 
 @pytest.mark.parametrize("arch", list(MODELS))
@@ -59,9 +60,9 @@ def test_a_model_that_was_saved_and_loaded_computes_the_same(tmp_path, kind, los
 
 def test_the_header_is_read_without_torch_and_says_who_wrote_it(checkpoint):
     header = read_header(checkpoint)
-    assert header["format"] == 1
-    assert header["aekit"] == package.__version__
-    assert header["model"]["latent"] == 2
+    assert header.format == 1
+    assert header.aekit == package.__version__
+    assert header.model["latent"] == 2
 
 
 def test_the_same_content_makes_the_same_bytes(checkpoint, tmp_path):
@@ -111,7 +112,7 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path):
 
 
 def test_a_newer_format_is_refused_by_name(checkpoint):
-    _rewrite(checkpoint, metadata={"aekit": json.dumps({**read_header(checkpoint), "format": 2})})
+    _rewrite(checkpoint, metadata={"aekit": json.dumps({**read_header(checkpoint).entries, "format": 2})})
     with pytest.raises(AekitError, match=r"format 2, newer than 1.*install a newer aekit"):
         read_model(checkpoint, CPU)
 
@@ -155,7 +156,7 @@ def test_the_checksum_is_of_header_and_weights(checkpoint):
     digest = hashlib.sha256(json.dumps(_without_checksum(header)).encode())
     for name, tensor in sorted(load_file(checkpoint).items()):
         digest.update(f'["{name}", "torch.float32", {list(tensor.shape)}]'.encode() + tensor.numpy().tobytes())
-    assert header["sha256"] == digest.hexdigest()
+    assert header.sha256 == digest.hexdigest()
 
 
 def test_any_bit_that_flips_is_noticed(checkpoint):
@@ -175,15 +176,16 @@ def test_any_bit_that_flips_is_noticed(checkpoint):
         except AekitError:
             n_refused += 1
             continue
-        told.pop(next(key for key in told if key not in header or key == "sha256"))
-        assert told == _without_checksum(header), bit
+        entries = dict(told.entries)
+        entries.pop(next(key for key in entries if key not in header.entries or key == "sha256"))
+        assert entries == _without_checksum(header), bit
         assert all(torch.equal(value, weights[name]) for name, value in found.state_dict().items()), bit
     assert n_refused > 550
 
 
 def test_a_checkpoint_without_a_checksum_is_read(checkpoint):
     _rewrite(checkpoint)
-    assert "sha256" not in read_header(checkpoint)
+    assert read_header(checkpoint).sha256 is None
     read_model(checkpoint, CPU)
 
 
@@ -192,7 +194,7 @@ def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
     path = tmp_path / "x.safetensors"
     assert aekit(*options, "--epochs", 1, "-o", path).exit_code == 0
     header, tensors = read_header(path), load_file(path)
-    state = write_checkpoint(resume_path(path), tensors, {**_without_checksum(header), "state": {"epoch": 0}})
+    state = write_checkpoint(resume_path(path), tensors, replace(header, state={"epoch": 0}))
     content = bytearray(state.read_bytes())
     content[-1] ^= 1
     state.write_bytes(content)
@@ -229,8 +231,8 @@ def test_the_state_of_another_run_beside_a_finished_one_is_told_of(aekit, tmp_pa
     options = ("train-ae", "--data", "digits", "--limit", 50, "--latent", 2, "--arch", "dense", "--epochs", 1)
     path = tmp_path / "x.safetensors"
     assert aekit(*options, "-o", path).exit_code == 0
-    other = {**_without_checksum(read_header(path)), "state": {"epoch": 0}}
-    other["model"] = {**other["model"], "latent": 3}
+    other = replace(read_header(path), state={"epoch": 0})
+    other.model["latent"] = 3
     state = write_checkpoint(resume_path(path), load_file(path), other)
     result = aekit(*options, "--resume", "-o", path)
     assert result.exit_code == 0

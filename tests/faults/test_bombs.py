@@ -129,7 +129,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(name, tmp_path, monkeypatch):
 )
 def test_a_network_that_a_header_only_claims_is_not_built(vae_checkpoint, tmp_path, part, changes):
     header = read_header(vae_checkpoint)
-    header[part] |= changes
+    header.to_dict()[part].update(changes)
     path = write_checkpoint(tmp_path / "x.safetensors", load_file(vae_checkpoint), header)
     counts = Counts()
     with Watch() as watch:

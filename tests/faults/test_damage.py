@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.volumes.nifti import read_volume
 from aekit.core.cache import is_digest
-from aekit.core.checkpoint import read_header
+from aekit.core.checkpoint import Header, read_header
 from aekit.core.damage import FREE_BYTES, is_bomb, map_npy
 from aekit.core.settings import from_dict
 from aekit.core.weights import write_checkpoint
@@ -32,7 +33,7 @@ OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"
 
 def _with(path: Path, folder: Path, part: str, **changes: object) -> Path:
     header = read_header(path)
-    header[part] = {**header[part], **changes}
+    header = replace(header, **{part: {**header.to_dict()[part], **changes}})
     return write_checkpoint(folder / "x.safetensors", load_file(path), header)
 
 
@@ -61,7 +62,7 @@ def test_a_header_whose_parts_are_something_else_is_refused_where_it_is_read(vae
 
 def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path):
     path = _with(vae_checkpoint, tmp_path, "result", another={"deep": [None, "x"]})
-    assert read_header(path)["result"]["another"] == {"deep": [None, "x"]}
+    assert read_header(path).result["another"] == {"deep": [None, "x"]}
 
 
 @pytest.mark.parametrize("command", ["pca-compare", "decorrelation", "tsne", "interpolate", "probe"])
@@ -80,7 +81,7 @@ def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
 
 def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoint, tmp_path):
     header = read_header(vae_checkpoint)
-    del header["result"]["test"]
+    del header.result["test"]
     path = write_checkpoint(tmp_path / "x.safetensors", load_file(vae_checkpoint), header)
     with pytest.raises(AekitError, match="header is damaged"):
         finished_run(RunConfig(), path)
@@ -100,7 +101,10 @@ def test_whole_numbers_are_taken_where_numbers_belong_and_lists_where_pairs_do()
 def test_a_damaged_history_leaves_a_grid_without_a_time(tmp_path, text):
     (tmp_path / "x.csv").write_text(text)
     cell = SimpleNamespace(path=tmp_path / "x.safetensors")
-    assert result_row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})["seconds"] is None
+    assert (
+        result_row(SimpleNamespace(cell=cell, header=Header({}, {}, {}, result={"epoch": 1}), error=""), {})["seconds"]
+        is None
+    )
 
 
 @pytest.mark.parametrize("text", ["", "target\nage_years\n", 'a\n"', EMPTY])

@@ -265,4 +265,4 @@ def test_closed_streams_do_not_matter(tmp_path, streams):
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0
     assert sorted(contents(tmp_path)) == ["x.csv", "x.png", "x.safetensors"]
-    assert read_header(output)["result"]
+    assert read_header(output).result

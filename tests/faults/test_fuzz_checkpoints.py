@@ -19,9 +19,10 @@ from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
 from aekit.commands.info import _describe
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections
-from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
+from aekit.core.output import refuse_other_run
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
@@ -78,32 +79,36 @@ def _brain() -> bytes:
     torch.manual_seed(0)
     stages = ("volumes", "age", "chain")
     networks = {stage: build_network(stage, config, _empty_norms(config, 4), 4) for stage in stages}
-    header = json.loads(json.dumps(to_dict(config)))
-    header["data"] |= {
-        "shape": [6, 6, 6],
-        "n_bins": 4,
-        "people": 20,
-        "fingerprint": "f" * 64,
-        "splits": {"train": {"n": 16}, "test": {"n": 4}},
-    }
+    header = Header(**json.loads(json.dumps(to_dict(config))))
+    header.data.update(
+        {
+            "shape": [6, 6, 6],
+            "n_bins": 4,
+            "people": 20,
+            "fingerprint": "f" * 64,
+            "splits": {"train": {"n": 16}, "test": {"n": 4}},
+        }
+    )
     numbers = {"mae": 5.5, "mae_low": 4.0, "mae_high": None, "mse_z": 1.0, "r2": 0.5, "skill": 0.5}
-    header["ran_on"] = {"device": "cpu", "threads": 1, "precision": "fp32"}
-    header["result"] = {
-        "parameters": 10,
-        "judged": "test",
-        "metrics": [{"target": "age_years", "model": "chain", "split": "test", "n": 4, **numbers}],
-        "conformal": [
-            {"model": "chain", "target": "age_years", "half_width": 9.0, "coverage": 0.9, "wanted": 0.9, "n": 4}
-        ],
-        "seen": {
-            "age_years": [20.0, 80.0],
-            "brain_ml": [1000.0, 1500.0],
-            "spacing_mm": [1.0, 1.2],
-            "shapes": [[6, 6, 6]],
-            "intensity": [0.25, 0.5, 0.75, 1.0],
-            "intensity_distance": 0.1,
-        },
-    }
+    header.ran_on.update({"device": "cpu", "threads": 1, "precision": "fp32"})
+    header.result.update(
+        {
+            "parameters": 10,
+            "judged": "test",
+            "metrics": [{"target": "age_years", "model": "chain", "split": "test", "n": 4, **numbers}],
+            "conformal": [
+                {"model": "chain", "target": "age_years", "half_width": 9.0, "coverage": 0.9, "wanted": 0.9, "n": 4}
+            ],
+            "seen": {
+                "age_years": [20.0, 80.0],
+                "brain_ml": [1000.0, 1500.0],
+                "spacing_mm": [1.0, 1.2],
+                "shapes": [[6, 6, 6]],
+                "intensity": [0.25, 0.5, 0.75, 1.0],
+                "intensity_distance": 0.1,
+            },
+        }
+    )
     path = _folder() / "brain.safetensors"
     return write_ensemble(path, Ensemble({(0, 0): networks}), header).read_bytes()
 
@@ -113,12 +118,12 @@ def _ask(path: Path) -> None:
     header = read_header(path)
     _ = (
         _describe(path, header),
-        json.dumps(header),
+        json.dumps(header.to_dict()),
         short_labels([path, path]),
         refuse_mixed([path, path], ["test"], data=None),
     )
     data_config(header, str(path))
-    if header["model"].get("kind") != "brain":
+    if header.model.get("kind") != "brain":
         finished_run(CONFIG, path)
 
 
@@ -141,7 +146,7 @@ def _run() -> tuple[runs.Run, dict]:
 
 def _resume(path: Path) -> None:
     run, header = _run()
-    runs.refuse_other_run(path, header, read_header(path))
+    refuse_other_run(path, header.configuration, read_header(path))
     state = read_state(path, run)
     try:
         fit(run, state, Hooks())

@@ -33,6 +33,7 @@ from aekit.commands.mri_phantom import ABOUT, _read_about
 from aekit.commands.mri_predict import _list_paths
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections
+from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.sweep.grid import result_row
 from aekit.plotting.html import build_report
@@ -104,7 +105,7 @@ def _report(path: Path) -> None:
 
 def _history(path: Path) -> None:
     cell = SimpleNamespace(path=path.with_suffix(".safetensors"))
-    result_row(SimpleNamespace(cell=cell, header={"result": {"epoch": 1}}, error=""), {})
+    result_row(SimpleNamespace(cell=cell, header=Header({}, {}, {}, result={"epoch": 1}), error=""), {})
 
 
 def _about(path: Path) -> None:

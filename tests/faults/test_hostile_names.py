@@ -94,9 +94,9 @@ def hostile_folder(vae_checkpoint, tmp_path):
     )
     (folder / "x.json").write_text(json.dumps({text: text for text in TEXTS} | {"rows": [{t: t for t in TEXTS}]}))
     header = read_header(vae_checkpoint)
-    header["data"]["name"] = f"{TEXTS[1]}{CONTROL}"
-    header["model"] = {**header["model"], "arch": TEXTS[2]}
-    header["ran_on"] = {text: text for text in TEXTS}
+    header.data["name"] = f"{TEXTS[1]}{CONTROL}"
+    header.model["arch"] = TEXTS[2]
+    header.ran_on.update({text: text for text in TEXTS})
     write_checkpoint(folder / "x.safetensors", load_file(vae_checkpoint), header)
     image = Image.new("L", (4, 4))
     from PIL import PngImagePlugin
@@ -273,7 +273,7 @@ def test_lines_on_stdin_that_are_no_paths_are_refused_in_one_line(text, what):
 @pytest.mark.parametrize("name", ["/etc/images", "/", "../images", "here/../../images", ".."])
 def test_images_that_a_checkpoint_names_outside_the_working_folder_are_not_opened(aekit, ae_checkpoint, tmp_path, name):
     header = read_header(ae_checkpoint)
-    header["data"]["name"] = name
+    header.data["name"] = name
     path = write_checkpoint(tmp_path / "x.safetensors", load_file(ae_checkpoint), header)
     result = aekit("evaluate", path)
     assert result.exit_code == 1

@@ -105,7 +105,7 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(aekit, 
     _wait_for_state(process, output)
     process.terminate()
     process.communicate(timeout=60)
-    assert read_header(resume_path(output))["state"]["epoch"] >= 1
+    assert read_header(resume_path(output)).state["epoch"] >= 1
     result = aekit(*OPTIONS, "-o", output)
     assert result.exit_code == 1
     assert "unfinished run" in result.stderr
@@ -130,7 +130,7 @@ def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, 
     monkeypatch.setattr("aekit.images.data.batches.MAX_EXACT_BYTES", 0)
     monkeypatch.setattr("aekit.images.data.readahead.BLOCK_BYTES", 7 * 64)
     assert aekit(*options, tmp_path / "x.safetensors").exit_code == 0
-    splits = read_header(tmp_path / "x.safetensors")["data"]["splits"]
+    splits = read_header(tmp_path / "x.safetensors").data["splits"]
     assert splits["train"]["shuffled_blocks"] == [7, 1024]
     assert set(splits["test"]) == {"n", "fingerprint"}
 

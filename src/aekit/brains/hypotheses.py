@@ -64,7 +64,7 @@ def compare_hypotheses(
         _return_memory()
     table = _compare(runs)
     write_csv(output.with_suffix(".hypotheses.csv"), table)
-    parameters = {"command": "mri-train --hypotheses", **{name: run.header["train"] for name, run in runs.items()}}
+    parameters = {"command": "mri-train --hypotheses", **{name: run.header.train for name, run in runs.items()}}
     write_png(output.with_suffix(".hypotheses.png"), _plot(table, runs), parameters)
     return list(runs.values())
 
@@ -133,6 +133,6 @@ def _plot(table: pd.DataFrame, runs: dict[str, FinishedBrains]) -> Any:
     shown = table[table["model"].isin(list(_MODELS)) & table["split"].isin(judged)]
     shown = shown.assign(hypothesis=shown["hypothesis"].map(_NAMES), model=shown["model"].map(_MODELS))
     means = table[(table["model"] == "mean") & (table["hypothesis"] == "base")].set_index("split")["mae"]
-    people = next(iter(runs.values())).header["data"]["people"]
+    people = next(iter(runs.values())).header.data["people"]
     floor = {split: float(means[split]) for split in judged}
     return plot_hypotheses(shown, floor=floor, title=f"the same split of {people:,} people, mean absolute error of age")

@@ -209,7 +209,7 @@ def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
         for name, value in network.state_dict().items()
     }
     members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
-    return write_checkpoint(path, tensors, {**header, "members": members})
+    return write_checkpoint(path, tensors, replace(header, members=members))
 
 
 def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConfig, Header]:
@@ -220,14 +220,14 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     """
     header = read_header(path)
     config = read_brain_config(path, header)
-    n_bins = header["data"].get("n_bins")
+    n_bins = header.data.get("n_bins", 0)
     if not (_is_number(n_bins) and all(map(_is_number, config.data.size)) and len(config.data.size) == 3):
         raise AekitError(f"{path}: its header is damaged; train it again")
-    if not _are_members(header.get("members")):
+    if not _are_members(header.members):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path, header)
     ensemble = Ensemble()
-    for fold, seed, *stages in header["members"]:
+    for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:
             prefix = f"{fold}.{seed}.{stage}."
@@ -257,16 +257,14 @@ def read_brain_config(path: Path, header: Header) -> BrainConfig:
     Raises:
         AekitError: It is a checkpoint of something else, or damaged.
     """
-    if header["model"].get("kind") != "brain":
+    if header.kind != "brain":
         raise AekitError(f"{path}: holds an autoencoder, which reads no brains; give a checkpoint of mri-train")
-    known: dict[str, Any] = {
-        key: header["data"][key] for key in CohortConfig.__dataclass_fields__ if key in header["data"]
-    }
+    known: dict[str, Any] = {key: header.data[key] for key in CohortConfig.__dataclass_fields__ if key in header.data}
     source = str(path)
     return BrainConfig(
-        model=from_dict(BrainModelConfig, header["model"], source),
+        model=from_dict(BrainModelConfig, header.model, source),
         data=from_dict(CohortConfig, known, source),
-        train=from_dict(BrainTrainConfig, header["train"], source),
+        train=from_dict(BrainTrainConfig, header.train, source),
     )
 
 

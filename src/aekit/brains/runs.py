@@ -196,7 +196,7 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
     refuse_damaged(output)
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
     try:
-        metrics = pd.DataFrame(header["result"]["metrics"]).astype(numbers)
+        metrics = pd.DataFrame(header.result["metrics"]).astype(numbers)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AekitError(f"{output}: its header is damaged; train it again with --overwrite") from error
     return FinishedBrains(output, header, metrics)
@@ -249,23 +249,20 @@ def _header(
 ) -> Header:
     """Return what a checkpoint says of its run before there are results."""
     splits = {"train": folds[0].train, **folds[0].held_out}
-    header: Header = {
-        **to_dict(config),
-        "ran_on": {"device": device.type, "threads": threads, "precision": precision},
-    }
-    header["data"] |= {
-        "shape": list(config.data.size),
-        "n_bins": N_BINS,
-        "people": len(people.cohort),
-        "fingerprint": people.volumes.fingerprint,
-        "splits": {split: {"n": len(rows)} for split, rows in splits.items()},
-    }
+    header = Header(**to_dict(config), ran_on={"device": device.type, "threads": threads, "precision": precision})
+    header.data.update(
+        shape=list(config.data.size),
+        n_bins=N_BINS,
+        people=len(people.cohort),
+        fingerprint=people.volumes.fingerprint,
+        splits={split: {"n": len(rows)} for split, rows in splits.items()},
+    )
     return header
 
 
 def _save(path: Path, ensemble: Ensemble, header: Header) -> None:
     state = {"epoch": _n_stages(ensemble), "history": [asdict(row) for row in ensemble.history]}
-    write_ensemble(path, ensemble, {**header, "state": state})
+    write_ensemble(path, ensemble, replace(header, state=state))
 
 
 def _n_stages(ensemble: Ensemble) -> int:
@@ -273,10 +270,10 @@ def _n_stages(ensemble: Ensemble) -> int:
 
 
 def _read_unfinished(path: Path, header: Header, device: torch.device) -> Ensemble:
-    refuse_other_run(path, header, read_header(path))
+    refuse_other_run(path, header.configuration, read_header(path))
     ensemble, _, found = read_ensemble(path, device)
     try:
-        ensemble.history = [EpochRow(**row) for row in found["state"]["history"]]
+        ensemble.history = [EpochRow(**row) for row in (found.state or {})["history"]]
     except (KeyError, TypeError) as error:
         raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error
     return ensemble
@@ -328,7 +325,7 @@ def _finish(
     write_csv(output.with_suffix(".metrics.csv"), metrics)
     write_csv(output.with_suffix(".differences.csv"), differences_table(predictions))
     write_csv(output.with_suffix(".left-out.csv"), people.left_out)
-    write_figures(output, people, predictions, ensemble.history, header)
+    write_figures(output, people, predictions, ensemble.history, header.to_dict())
     train = np.unique(np.concatenate([fold.train for fold in folds]))
     result = {
         "parameters": ensemble.n_parameters(),
@@ -337,7 +334,7 @@ def _finish(
         "conformal": conformal_table(predictions),
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
     }
-    write_ensemble(output, ensemble, {**header, "result": result})
+    write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedBrains(output, read_header(output), metrics)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from aekit.core.checkpoint import RESUME_SUFFIX, read_header
+from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
 from aekit.core.settings import MAX_SEED, from_dict
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
@@ -92,7 +92,7 @@ class Trained:
 
     path: Path
     model: Autoencoder
-    header: dict[str, Any]
+    header: Header
     target: Path
     name: str
 
@@ -100,7 +100,7 @@ class Trained:
         """Return what goes into a result file, so that it says later where it came from."""
         from aekit import __version__
 
-        origin = {key: self.header[key] for key in ("model", "data", "train")}
+        origin = self.header.configuration
         parameters = {
             "aekit": __version__,
             "command": command,
@@ -124,7 +124,7 @@ class Trained:
 
     def label(self) -> str:
         """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
-        model, train = self.header["model"], self.header["train"]
+        model, train = self.header.model, self.header.train
         beta = f", beta {train['beta']:g}" if model["kind"] == "vae" else ""
         return f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}"
 
@@ -156,7 +156,7 @@ def read_paths(arguments: list[str], console: Console | None = None, *, any_kind
         if paths.setdefault(path.resolve(), path) is not path and console is not None:
             console.message(f"{path}: is named twice; it is taken once")
     for path in () if any_kind else paths.values():
-        if path.is_file() and read_header(path)["model"].get("kind") == "brain":
+        if path.is_file() and read_header(path).model.get("kind") == "brain":
             raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
     return list(paths.values())
 
@@ -176,7 +176,7 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
     """
     from aekit.core.weights import refuse_damaged
 
-    first, *others = [(path, read_header(path)["data"]) for path in paths]
+    first, *others = [(path, read_header(path).data) for path in paths]
     for path, found in others:
         shapes = [tuple(header.get("shape", ())) for header in (first[1], found)]
         if shapes[0] != shapes[1]:
@@ -226,12 +226,12 @@ def short_labels(paths: Sequence[Path]) -> list[str]:
     headers = [read_header(path) for path in paths]
     texts = [dict[str, str]() for _ in paths]
     for part in ("model", "train", "data"):
-        keys = [key for key in headers[0].get(part, {}) if key not in ("lr", "splits", "shape", "batch_size")]
+        keys = [key for key in headers[0].configuration[part] if key not in ("lr", "splits", "shape", "batch_size")]
         for key in keys:
-            values = [header.get(part, {}).get(key) for header in headers]
+            values = [header.configuration[part].get(key) for header in headers]
             if any(value != values[0] for value in values):
                 for text, value, header in zip(texts, values, headers, strict=True):
-                    if key.startswith("beta") and header["model"].get("kind") == "ae":
+                    if key.startswith("beta") and header.model.get("kind") == "ae":
                         continue
                     plain = part == "model" and key in ("kind", "arch")
                     shown = f"{value:g}" if isinstance(value, float) else str(value)
@@ -239,7 +239,7 @@ def short_labels(paths: Sequence[Path]) -> list[str]:
     labels = [", ".join(text.values()) for text in texts]
     if len(paths) == 1 or len(set(labels)) < len(labels):
         return [path.stem for path in paths]
-    model = headers[0]["model"]
+    model = headers[0].model
     if any(key in model for text in texts for key in text):
         return labels
     return [f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}, {label}" for label in labels]
@@ -389,7 +389,7 @@ class Images:
         if images.image_shape != trained.model.image_shape:
             there, wanted = ("x".join(map(str, shape)) for shape in (images.image_shape, trained.model.image_shape))
             raise AekitError(f"--data {images.name}: images are {there}, {trained.path} takes {wanted}; use others")
-        recorded = trained.header["data"].get("splits", {}).get(split, {}).get("fingerprint")
+        recorded = trained.header.data.get("splits", {}).get(split, {}).get("fingerprint")
         if recorded == images.fingerprint:
             return
         if self._data is None:
@@ -402,14 +402,14 @@ class Images:
         )
 
 
-def data_config(header: dict[str, Any], source: str) -> DataConfig:
+def data_config(header: Header, source: str) -> DataConfig:
     """Return the configuration of a checkpoint's data.
 
     Raises:
         AekitError: It is damaged.
     """
     known = {field.name for field in fields(DataConfig)}
-    return from_dict(DataConfig, {key: value for key, value in header["data"].items() if key in known}, source)
+    return from_dict(DataConfig, {key: value for key, value in header.data.items() if key in known}, source)
 
 
 def _refuse_outside(name: str, source: str) -> None:

@@ -165,7 +165,7 @@ def _groups(paths: list[Path]) -> list[str]:
     settings = []
     for path in paths:
         header = read_header(path)
-        parts = [header.get(part, {}) for part in ("model", "train", "data")]
+        parts = [header.model, header.train, header.data]
         settings.append({key: value for part in parts for key, value in part.items() if key not in _NOT_IN_GROUPS})
     networks = [f"{own.get('kind')} {own.get('arch')}" for own in settings]
     differing = differing_keys(settings, networks)
@@ -226,7 +226,7 @@ def _measure(trained: Trained, image_set: ImageSet, request: Request, group: str
 
     codes = trained.encode(image_set).mean
     found = measure_codes(codes, n_resamples=request.bootstrap, seed=request.seed)
-    model, train = trained.header["model"], trained.header["train"]
+    model, train = trained.header.model, trained.header.train
     n_live = int(found.live.sum())
     if n_live < len(found.live):
         console.message(

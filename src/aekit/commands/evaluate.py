@@ -86,12 +86,12 @@ def evaluate(
     targets = choose_targets(paths, output, name=name, suffixes=(".json",))
     if importance is not None:
         for path in paths:
-            if read_header(path)["model"].get("kind") == "ae":
+            if read_header(path).model.get("kind") == "ae":
                 raise AekitError(f"--importance: {path} is a plain autoencoder, which has no p(x); leave it out")
     images = Images(data, data_root, console)
     for trained in read_checkpoints(paths, targets, device=device, threads=threads):
         image_set = images.read(trained, split)
-        used_seed = trained.header["train"]["seed"] if seed is None else seed
+        used_seed = trained.header.train["seed"] if seed is None else seed
         evaluation, totals = _measure(trained, image_set, used_seed, importance, console)
         parameters = trained.parameters("evaluate", image_set, split=split, seed=used_seed, importance=importance)
         write_png(trained.target.with_suffix(".png"), _figure(trained, evaluation), parameters)
@@ -107,7 +107,7 @@ def _measure(
 ) -> tuple[Evaluation, dict[str, Any]]:
     from aekit.images.inference import evaluate_images, importance_bound, mean_and_error
 
-    beta = trained.header["train"]["beta"]
+    beta = trained.header.train["beta"]
     evaluation = evaluate_images(trained.model, image_set, beta=beta, seed=seed)
     per_image = {key: getattr(evaluation, key) for key in ("total", "reconstruction", "kl", "mse", "psnr", "ssim")}
     if importance is not None:

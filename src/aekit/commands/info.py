@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.commands.checkpoints import Checkpoints, read_paths
-from aekit.core.checkpoint import read_header
+from aekit.core.checkpoint import Header, read_header
 from aekit.terminal import options
 from aekit.terminal.console import Console
 
@@ -25,32 +25,32 @@ def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.J
         if not json:
             for line in _describe(path, header):
                 console.message(line)
-        console.result(path, **header)
+        console.result(path, **header.entries)
 
 
-def _describe(path: Path, header: dict[str, Any]) -> list[str]:
+def _describe(path: Path, header: Header) -> list[str]:
     """Return lines of text; whatever another version left out of the header is left out here."""
-    result = header.get("result", {})
-    size = f"{path.stat().st_size / 1e6:.1f} MB, format {header['format']}, aekit {header.get('aekit', '?')}"
+    result = header.result
+    size = f"{path.stat().st_size / 1e6:.1f} MB, format {header.format}, aekit {header.aekit or '?'}"
     sections = {
-        "model": _settings(header["model"]) + _counted(result.get("parameters"), "parameters"),
-        "data": _data(header["data"]),
-        "training": _settings(header["train"]),
-        "ran on": _settings(header.get("ran_on", {})),
+        "model": _settings(header.model) + _counted(result.get("parameters"), "parameters"),
+        "data": _data(header.data),
+        "training": _settings(header.train),
+        "ran on": _settings(header.ran_on),
         "result": _result(result),
     }
     what = "epochs"
-    if header["model"].get("kind") == "brain":
+    if header.kind == "brain":
         what = "stages"
         sections |= _brain_sections(header, result)
-    if "state" in header:
-        sections["state"] = f"unfinished, {header['state'].get('epoch', '?')} {what} done; go on with --resume"
+    if header.state is not None:
+        sections["state"] = f"unfinished, {header.state.get('epoch', '?')} {what} done; go on with --resume"
     return [f"{path} ({size})", *(f"  {name:<9} {text}" for name, text in sections.items() if text)]
 
 
-def _brain_sections(header: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
+def _brain_sections(header: Header, result: dict[str, Any]) -> dict[str, str]:
     """Return what differs for networks that read brains: members, errors with intervals, and what they have seen."""
-    members = header.get("members", [])
+    members = header.members or []
     stages = ", ".join(map(str, members[0][2:])) if members else ""
     judged = result.get("judged", "?")
     errors = [

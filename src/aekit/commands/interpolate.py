@@ -295,7 +295,7 @@ def _walk_group(walker: Walker, group_number: int, group: Group, space: str, rep
 
 def _settings(trained: Trained | None) -> dict[str, Any]:
     """Return the columns that say which model a path is of; they are empty for blends of images."""
-    model, train = ({}, {}) if trained is None else (trained.header["model"], trained.header["train"])
+    model, train = ({}, {}) if trained is None else (trained.header.model, trained.header.train)
     beta = train.get("beta") if model.get("kind") == "vae" else None
     settings = {key: model.get(key) for key in ("kind", "arch", "latent")}
     return {"checkpoint": trained and trained.name} | settings | {"beta": beta, "seed": train.get("seed")}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from aekit.brains.members import MemberSays
     from aekit.brains.volumes.store import PreparedVolumes
+    from aekit.core.checkpoint import Header
 
 N_SHOWN = 20
 
@@ -79,9 +80,9 @@ def mri_predict(
     paths = _list_paths(volumes)
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
-    if "result" not in header or "state" in header:
+    if not header.result or header.state is not None:
         raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
-    if "seen" not in header["result"]:
+    if "seen" not in header.result:
         raise AekitError(f"{checkpoint}: its header is damaged; train it again")
     refuse_unwritable(target)
     with TrainingProgress(console) as progress:
@@ -149,7 +150,7 @@ def _unknown_people(prepared: PreparedVolumes) -> Any:
     return BrainData(prepared.images, torch.from_numpy(cumulative), torch.empty(n, 0), torch.zeros(n))
 
 
-def _table(paths: list[Path], said: MemberSays, header: dict[str, Any]) -> pd.DataFrame:
+def _table(paths: list[Path], said: MemberSays, header: Header) -> pd.DataFrame:
     """Return a row a scan: age first, by the chain where there is one, then volumes or proportions, with intervals."""
     import numpy as np
     import pandas as pd
@@ -160,7 +161,7 @@ def _table(paths: list[Path], said: MemberSays, header: dict[str, Any]) -> pd.Da
 
     def add(name: str, values: npt.NDArray[np.float64], model: str, target: str) -> None:
         columns[name] = values
-        for interval in header["result"].get("conformal", []):
+        for interval in header.result.get("conformal", []):
             if (interval["model"], interval["target"]) == (model, target):
                 columns[f"{name}_low"] = np.maximum(values - interval["half_width"], 0.0)  # no quantity is below
                 columns[f"{name}_high"] = values + interval["half_width"]
@@ -170,31 +171,29 @@ def _table(paths: list[Path], said: MemberSays, header: dict[str, Any]) -> pd.Da
     if said.direct_age is not None:
         add(AGE if said.chain_age is None else f"direct_{AGE}", said.direct_age, "direct", AGE)
     if said.tissues is not None:
-        for column, target in enumerate(TISSUE_TARGETS[header["model"]["target"]]):
+        for column, target in enumerate(TISSUE_TARGETS[header.model["target"]]):
             add(target, said.tissues[:, column], "volumes", target)
     return pd.DataFrame(columns)
 
 
-def _warnings(
-    prepared: PreparedVolumes, rows: npt.NDArray[np.int64], table: pd.DataFrame, header: dict[str, Any]
-) -> list[str]:
+def _warnings(prepared: PreparedVolumes, rows: npt.NDArray[np.int64], table: pd.DataFrame, header: Header) -> list[str]:
     from aekit.brains.domain import tell_unlike
 
     texts = []
     for place, row in enumerate(rows):
         ages = [float(table[name].iloc[place]) for name in ("age_years", "direct_age_years") if name in table]
-        unlike = tell_unlike(header["result"]["seen"], prepared, int(row), ages)
+        unlike = tell_unlike(header.result["seen"], prepared, int(row), ages)
         texts.append("; ".join([*prepared.warnings.get(int(row), ()), *unlike]))
     return texts
 
 
-def _say(table: pd.DataFrame, header: dict[str, Any], console: Console) -> None:
+def _say(table: pd.DataFrame, header: Header, console: Console) -> None:
     names = [name for name in table if name not in ("file", "warnings") and not name.endswith(("_low", "_high"))]
     cells = []
     for _, row in table.head(N_SHOWN).iterrows():
         cells.append([Path(row["file"]).name, *(_with_ends(row, name) for name in names)])
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
-    coverages = {round(100 * interval["coverage"]) for interval in header["result"].get("conformal", [])}
+    coverages = {round(100 * interval["coverage"]) for interval in header.result.get("conformal", [])}
     how = f" with {min(coverages)} % intervals" if coverages else ", without intervals, as nobody was held out"
     console.table(f"predicted{how}{more}", ["file", *names], cells)
     warned = table[table["warnings"] != ""]

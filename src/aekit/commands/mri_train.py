@@ -272,13 +272,13 @@ def _stopper(stop_signal: Callable[[], int | None]) -> Callable[[], None]:
 
 def _judged(finished: FinishedBrains) -> dict[str, Any]:
     """Return the figures by which the run is judged, for --json."""
-    result = finished.header["result"]
+    result = finished.header.result
     rows = [row for row in result["metrics"] if row["split"] == result["judged"]]
     return {"split": result["judged"], "parameters": result["parameters"], "metrics": rows}
 
 
 def _say(finished: FinishedBrains, console: Console) -> None:
-    result = finished.header["result"]
+    result = finished.header.result
     own = finished.metrics[finished.metrics["split"] == result["judged"]]
     for target, rows in own.groupby("target", sort=False):
         cells = [

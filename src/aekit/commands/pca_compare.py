@@ -137,7 +137,7 @@ def _compare(
 
     headers = [read_header(path) for path in paths]
     models = _model_names(headers)
-    latents = [int(header["model"]["latent"]) for header in headers]
+    latents = [int(header.model["latent"]) for header in headers]
     rows: list[dict[str, Any]] = []
     planes: list[Plane] = []
     n_planes = 0
@@ -166,7 +166,7 @@ def _compare(
 
 def _model_names(headers: list[Header]) -> list[str]:
     """Return kind and architecture of each checkpoint, and what else differs among those of the same, but the seed."""
-    settings = [{key: header[key[0]].get(key[1]) for key in _setting_keys(header)} for header in headers]
+    settings = [{key: header.configuration[key[0]].get(key[1]) for key in _setting_keys(header)} for header in headers]
     plain_names = [_plain_name(header) for header in headers]
     differing = differing_keys(settings, plain_names)
     names = []
@@ -181,11 +181,16 @@ def _model_names(headers: list[Header]) -> list[str]:
 
 
 def _setting_keys(header: Header) -> list[tuple[str, str]]:
-    return [(part, key) for part in ("model", "train") for key in header[part] if key not in ("latent", "seed")]
+    return [
+        (part, key)
+        for part in ("model", "train")
+        for key in header.configuration[part]
+        if key not in ("latent", "seed")
+    ]
 
 
 def _plain_name(header: Header) -> str:
-    return f"{header['model']['kind']} {header['model']['arch']}"
+    return f"{header.model['kind']} {header.model['arch']}"
 
 
 def _fit(trained: Trained, images: Images, split: Split, latents: list[int], console: Console) -> Rival:
@@ -240,7 +245,7 @@ def _mse(trained: Trained, image_set: ImageSet, codes: Floats) -> float:
 
 
 def _row(trained: Trained, model: str, mse: float, rival: Rival) -> dict[str, Any]:
-    config, train = trained.header["model"], trained.header["train"]
+    config, train = trained.header.model, trained.header.train
     pca_mse, clipped_mse = rival.at(config["latent"])
     return {
         "latent": config["latent"],
@@ -354,7 +359,7 @@ def _plane(trained: Trained, model: str, codes: Floats, console: Console) -> Pla
     else:
         (z0, z1), over = _code_range(codes), OVER_CODES
     decoded = decode_codes(trained.model, _grid_codes(z0, z1)).reshape(GRID, GRID, *trained.model.image_shape)
-    return Plane(f"{model}, seed {trained.header['train']['seed']}", codes, z0, z1, decoded, over)
+    return Plane(f"{model}, seed {trained.header.train['seed']}", codes, z0, z1, decoded, over)
 
 
 def _code_range(codes: Floats) -> tuple[Floats, Floats]:

@@ -155,7 +155,7 @@ def probe(
         found = _measure(trained, task, request, baselines, console)
         tables.append(_table(trained, found, task, request))
         differences.append(_differences(trained, found, task, request))
-        parameters[trained.name] = {key: trained.header[key] for key in ("model", "train")}
+        parameters[trained.name] = {key: trained.header.configuration[key] for key in ("model", "train")}
     assert task is not None  # there is at least one checkpoint
     table = pd.concat(tables, ignore_index=True)
     write_csv(target.with_suffix(".csv"), table)
@@ -282,7 +282,7 @@ def _encoder(model: Autoencoder, layer: Layer) -> nn.Module:
 
 
 def _settings(trained: Trained, request: Request) -> dict[str, Any]:
-    model, train = trained.header["model"], trained.header["train"]
+    model, train = trained.header.model, trained.header.train
     return {
         "checkpoint": trained.name,
         **{key: model[key] for key in ("kind", "arch", "latent")},

@@ -173,7 +173,7 @@ def _read_other(name: str, path: Path, results: Results, max_rows: int) -> None:
         except NotAModelError:
             results.others[suffix] += 1
             return
-        is_unfinished = "state" in header or path.name.endswith(RESUME_SUFFIX)
+        is_unfinished = header.state is not None or path.name.endswith(RESUME_SUFFIX)
         (results.unfinished if is_unfinished else results.runs)[name] = header
     elif suffix in _DELIMITERS:
         results.tables[name] = _read_table(path, _DELIMITERS[suffix], max_rows)

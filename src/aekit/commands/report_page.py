@@ -103,9 +103,9 @@ def _cut(lines: list[str], what: str) -> list[str]:
 
 
 def _unfinished(name: str, header: Header) -> str:
-    state = header.get("state")
+    state = header.state
     done = state.get("epoch", "?") if isinstance(state, dict) else "?"
-    what = "stages" if is_brain(header) else f"of {header['train'].get('epochs', '?')} epochs"
+    what = "stages" if is_brain(header) else f"of {header.train.get('epochs', '?')} epochs"
     return f"{name}: unfinished ({describe(header)}), {done} {what} done; its command and --resume go on with it"
 
 
@@ -129,7 +129,7 @@ def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
             "Mean absolute errors (MAE) of people who were held out, ages in years; less is better. Age is read off "
             "the image by way of tissue volumes, directly, or off the true volumes; the mean age is the floor."
         )
-    losses = {str(header["model"].get("loss")) for header in runs.values()}
+    losses = {str(header.model.get("loss")) for header in runs.values()}
     betas = {str(options_of(header)["beta"]) for header in runs.values() if "beta" in options_of(header)}
     text = "Means an image after the epoch whose weights were kept, KL and likelihoods in nats; less is better."
     if len(losses) > 1:

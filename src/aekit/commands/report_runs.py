@@ -29,16 +29,16 @@ _AGE_MODELS = {"chain": "by volumes", "direct": "direct", "volumes": "true volum
 
 def is_brain(header: Header) -> bool:
     """Return whether a checkpoint holds networks that read brains."""
-    return bool(header["model"].get("kind") == "brain")
+    return bool(header.kind == "brain")
 
 
 def describe(header: Header) -> str:
     """Return in a few words what a run trained on what."""
-    model, data = header["model"], header["data"]
+    model, data = header.model, header.data
     if is_brain(header):
         people = data.get("people")
         return f"brain {model.get('arch')}: {data.get('name')}" + (f", {people:,} people" if is_number(people) else "")
-    beta = f", beta {as_text(header['train'].get('beta'))}" if model.get("kind") == "vae" else ""
+    beta = f", beta {as_text(header.train.get('beta'))}" if model.get("kind") == "vae" else ""
     return f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}{beta}: {data.get('name')}"
 
 
@@ -64,18 +64,18 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def options_of(header: Header) -> dict[str, Any]:
     """Return the options of a run by name, without those that its model does not have."""
-    left_out = VAE_ONLY if header["model"].get("kind") == "ae" else ()
+    left_out = VAE_ONLY if header.model.get("kind") == "ae" else ()
     return {
         CALLED.get(key, key): value
-        for part in PARTS
-        for key, value in header[part].items()
+        for part, settings in header.configuration.items()
+        for key, value in settings.items()
         if key not in left_out and not (part == "data" and key in _FOUND)
     } | {_IMAGES: _images(header)}
 
 
 def _images(header: Header) -> str | None:
     """Return what tells one set of test images from another: figures compare on the same ones only."""
-    test = _inner(header["data"], "splits", "test")
+    test = _inner(header.data, "splits", "test")
     return f"{test.get('n')}, {test['fingerprint'][:8]}" if isinstance(test.get("fingerprint"), str) else None
 
 
@@ -130,7 +130,7 @@ def _ordered(measures: list[str]) -> list[str]:
 
 
 def _figures(header: Header) -> dict[str, Any]:
-    result = _inner(header, "result")
+    result = header.result
     history = result.get("history")
     chosen = {"test": _inner(result, "test")}
     for row in history if isinstance(history, list) else ():
@@ -146,7 +146,7 @@ def _figures(header: Header) -> dict[str, Any]:
 
 def _brain_figures(header: Header) -> dict[str, Any]:
     """Return mean absolute errors of people who were held out: ages in years, tissue volumes in mL or shares."""
-    result = _inner(header, "result")
+    result = header.result
     metrics = result.get("metrics")
     judged = result.get("judged")
     rows = [row for row in metrics if isinstance(row, dict)] if isinstance(metrics, list) else []
@@ -164,12 +164,12 @@ def _brain_figures(header: Header) -> dict[str, Any]:
 
 def details(name: str, header: Header) -> Details:
     """Return every option of a run, and the command that trains it again where there is one."""
-    result = _inner(header, "result")
+    result = header.result
     seen = {"parameters": result.get("parameters"), "epoch": result.get("epoch")}
-    sections = {part: header[part] for part in PARTS} | {
-        "ran on": _inner(header, "ran_on"),
+    sections = dict(header.configuration) | {
+        "ran on": header.ran_on,
         "result": {key: value for key, value in seen.items() if value is not None},
-        "file": {"format": header.get("format"), "aekit": header.get("aekit")},
+        "file": {"format": header.format, "aekit": header.aekit},
     }
     rows = [[part, key, value] for part, values in sections.items() for key, value in flatten(values).items()]
     table = Table(["", "option", "value"], rows, caption=_EMPTY, n_left=3, wrap=["value"])
@@ -191,12 +191,12 @@ def training_command(name: str, header: Header) -> str | None:
         return None
     try:
         config = RunConfig(
-            model=from_dict(ModelConfig, header["model"], name),
+            model=from_dict(ModelConfig, header.model, name),
             data=data_config(header, name),
-            train=from_dict(TrainConfig, header["train"], name),
+            train=from_dict(TrainConfig, header.train, name),
         )
     except (AekitError, OverflowError):  # an integer too large to be a setting
         return None
-    ran_on = _inner(header, "ran_on")
+    ran_on = header.ran_on
     machine = [word for key in ("device", "threads") if ran_on.get(key) for word in (f"--{key}", str(ran_on[key]))]
     return shlex.join([*command_words(config), *machine, "-o", name])

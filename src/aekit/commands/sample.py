@@ -127,7 +127,7 @@ def sample(
     paths = read_paths(checkpoints, console)
     targets = choose_targets(paths, output, name=mode, suffixes=(".png",))
     for path in paths:
-        latent = read_header(path)["model"].get("latent")
+        latent = read_header(path).model.get("latent")
         if manifold and latent != 2:
             raise AekitError(f"--manifold: {path} has {latent} latent dimensions, not 2; use --traverse")
     images = Images(data, data_root, console)

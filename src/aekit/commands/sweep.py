@@ -190,7 +190,7 @@ def sweep(
             console.message(f"least {what} on validation images{of_seeds}: {winner.cell.label}")
             done = [_retrain(winner.cell, train, console)] if retrain else [winner]
     for outcome in done:
-        result = (outcome.header or {})["result"]
+        result = outcome.header.result if outcome.header else {}
         console.result(outcome.cell.path, **result["test"], parameters=result["parameters"])
     if len(failed := [outcome for outcome in outcomes if outcome.error]):
         first = f"{failed[0].cell.label}: {failed[0].error}"
@@ -366,7 +366,7 @@ def _write_summary(
     if len(shown) < len(rows):
         of_cells += f": the first {MAX_CURVES} of {len(rows)} cells"
         console.message(f"{folder / 'curves.png'}: shows the first {MAX_CURVES} of {len(rows)} cells")
-    histories = [pd.DataFrame((outcome.header or {})["result"]["history"]) for outcome in shown]
+    histories = [pd.DataFrame(outcome.header.result["history"]) for outcome in shown if outcome.header]
     labels = [outcome.cell.label for outcome in shown]
     losses = [outcome.cell.config.model.loss for outcome in shown]
     write_png(folder / "curves.png", plot_cells(histories, labels, losses=losses, title=of_cells), parameters)

@@ -53,6 +53,4 @@ def run_training(
             stop_signal=lambda: stop_signal() or (signal.SIGTERM if is_orphan() else None),
         )
         finished = train_run(config, path, machine, overwrite=overwrite, resume=resume, reporting=reporting)
-    console.result(
-        finished.path, **finished.header["result"]["test"], parameters=finished.header["result"]["parameters"]
-    )
+    console.result(finished.path, **finished.header.result["test"], parameters=finished.header.result["parameters"])

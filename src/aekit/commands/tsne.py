@@ -418,7 +418,8 @@ def _parameters(found: list[Embedded], shown: ImageSet, request: Request) -> dic
         for key in ("checkpoint", "model", "train"):
             del parameters[key]
         parameters["checkpoints"] = {
-            each.trained.name: {key: each.trained.header[key] for key in ("model", "train")} for each in found
+            each.trained.name: {key: each.trained.header.configuration[key] for key in ("model", "train")}
+            for each in found
         }
     parameters["measures"] = [each.measures for each in found]
     parameters |= _scale(len(shown), request)
@@ -442,7 +443,7 @@ def _table(found: list[Embedded], shown: ImageSet, rows: Indices) -> pd.DataFram
     labels = [shown.label_text(row) for row in range(len(shown))]
     parts = []
     for each in found:
-        model, train = each.trained.header["model"], each.trained.header["train"]
+        model, train = each.trained.header.model, each.trained.header.train
         columns = {
             "checkpoint": each.trained.name,
             "index": rows,

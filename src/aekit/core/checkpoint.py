@@ -17,15 +17,63 @@ The header's metadata has one entry, ``aekit``, a JSON object:
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from aekit import __version__
 from aekit.errors import AekitError
 
 FORMAT = 1
 RESUME_SUFFIX = ".resume.safetensors"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-Header = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself; the parts are plain values, as JSON has them.
+
+    Attributes:
+        model: Which network: its configuration, with ``kind``.
+        data: What it was trained on: the configuration, and the shape and the fingerprint of each split.
+        train: How it was trained: the configuration.
+        ran_on: Device, threads, precision and number of processes.
+        result: What came out; empty while a run goes on.
+        state: Where an unfinished run stands; None in a finished checkpoint.
+        members: Which network of an ensemble is which; None for a single one.
+        aekit: Version that wrote it.
+        format: Format of the file.
+        sha256: Checksum of header and weights; None in a file that is older than it.
+        entries: All entries as they stand in the file, for its checksum; empty until it is written.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    train: dict[str, Any]
+    ran_on: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] | None = None
+    members: list[list[Any]] | None = None
+    aekit: str = __version__
+    format: int = FORMAT
+    sha256: str | None = None
+    entries: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        """Return what it holds: ``ae``, ``vae`` or ``brain``."""
+        return str(self.model.get("kind"))
+
+    @property
+    def configuration(self) -> dict[str, dict[str, Any]]:
+        """Return what went in: model, data and train."""
+        return {"model": self.model, "data": self.data, "train": self.train}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts that say something of the run, in the order in which they are written."""
+        parts: dict[str, Any] = {"ran_on": self.ran_on, "result": self.result}
+        parts |= {"state": self.state, "members": self.members}
+        return {**self.configuration, **{name: part for name, part in parts.items() if part}}
 
 
 # What a header is made of, for those who read it: {name: what}, "*" for all other names, [what] for lists, and [a, b]
@@ -124,7 +172,8 @@ def _parse_metadata(path: Path, text: object) -> Header:
         )
     if not all(part in header for part in ("model", "data", "train")) or not _is_made_of(header, _PARTS):
         raise AekitError(f"{path}: its header is damaged; train it again")
-    return header
+    known = {each.name for each in fields(Header)} - {"entries"}
+    return Header(**{"aekit": "", **{key: value for key, value in header.items() if key in known}}, entries=header)
 
 
 def _is_made_of(value: object, what: Any) -> bool:
@@ -162,7 +211,7 @@ def read_state_header(path: Path) -> Header:
         header = read_header(path)
     except AekitError as error:
         raise damaged_state(path) from error
-    if not isinstance(header.get("state"), dict):
+    if header.state is None:
         raise AekitError(f"{path}: holds no state of an unfinished run; start over with --overwrite")
     return header
 

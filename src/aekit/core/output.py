@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 
 
-def refuse_other_run(path: Path, wanted: Header, found: Header) -> None:
+def refuse_other_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
     """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
-    for part in ("model", "data", "train"):
+    for part, settings in found.configuration.items():
         for key, value in wanted[part].items():
             # A file that is older than an option was made without it.
-            there = found[part].get(key, False if value is False else None)
+            there = settings.get(key, False if value is False else None)
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "splits":
                     what = "in another order of the images" if _same_images(value, there) else "on other images"

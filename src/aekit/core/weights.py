@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -58,7 +58,7 @@ def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
     except (SafetensorError, OSError) as error:
         raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
     try:
-        is_damaged = "sha256" in header and header["sha256"] != _sha256(header, tensors)
+        is_damaged = header.sha256 is not None and header.sha256 != _sha256(header.entries, tensors)
     except (RuntimeError, RecursionError):  # tensors of types, or a header of a depth, that aekit never wrote
         is_damaged = True
     if is_damaged:
@@ -69,7 +69,7 @@ def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _sha256(header: Header, tensors: dict[str, torch.Tensor]) -> str:
+def _sha256(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     """Return the checksum of a header, but for its own entry, and of tensors: their names, types, shapes and bytes."""
     sha256 = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "sha256"}).encode())
     for name, tensor in sorted(tensors.items()):
@@ -120,8 +120,9 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: Heade
     """Return ``path`` with tensors and header, whole or not at all, the same bytes for the same content."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # As it will be read: JSON has lists for tuples, and texts for the keys of objects.
-    header = json.loads(json.dumps({"format": FORMAT, "aekit": __version__, **header}, allow_nan=False))
-    header["sha256"] = _sha256(header, own)
+    entries = {"format": FORMAT, "aekit": __version__, **header.to_dict()}
+    entries = json.loads(json.dumps(entries, allow_nan=False))
+    entries["sha256"] = _sha256(entries, own)
     # One metadata entry: several would be stored in an order that changes from run to run.
-    content = save(own, {"aekit": json.dumps(header)})
+    content = save(own, {"aekit": json.dumps(entries)})
     return write_atomically(path, lambda file: file.write(content))

@@ -174,7 +174,7 @@ def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bo
     group.in_all(lambda: _refuse_other_images(headers, header))
     if resume and group.in_first(unfinished.exists):
         with group.file_of_first(unfinished) as path:
-            refuse_other_run(unfinished, header, read_state_header(path))
+            refuse_other_run(unfinished, header.configuration, read_state_header(path))
             state = read_state(path, run)
         reporting.on_message(f"going on after epoch {state.epoch} of {run.config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
@@ -190,7 +190,7 @@ def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bo
 
 
 def _refuse_other_images(first: Header, own: Header) -> None:
-    if first["data"]["splits"] != own["data"]["splits"]:
+    if first.data["splits"] != own.data["splits"]:
         raise AekitError("--data: this process reads other images than process 0; give all machines the same")
 
 
@@ -243,22 +243,22 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
 
 def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: int) -> Header:
     """Return what a checkpoint says of its run before there are results."""
-    header: Header = {
+    header = Header(
         **to_dict(_recorded(config)),
-        "ran_on": {
+        ran_on={
             "device": run.train.device.type,
             "threads": threads,
             "precision": run.precision,
             **({"processes": run.group.size} if run.group.size > 1 else {}),
         },
-        "result": {"parameters": n_parameters(run.model)},
-    }
-    header["data"] |= {
-        "shape": list(sets["train"].image_shape),
-        "splits": {split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
-    }
+        result={"parameters": n_parameters(run.model)},
+    )
+    header.data.update(
+        shape=list(sets["train"].image_shape),
+        splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
+    )
     if run.train.blocks is not None:  # a run goes on in the order in which it began, or not at all
-        header["data"]["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
+        header.data["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
     return header
 
 
@@ -289,10 +289,10 @@ def _read_own(config: RunConfig, path: Path) -> Header:
         AekitError: It cannot be read, or is of other settings.
     """
     header = read_header(path)
-    n_images = header["data"].get("splits", {}).get("train", {}).get("n", 0)
-    shape = header["data"].get("shape", (0, 0, 0))
-    needed = {"test", "history", "epoch", "parameters"} if header["model"].get("kind") != "brain" else set()
-    is_damaged = "state" not in header and not needed <= header.get("result", {}).keys()
+    n_images = header.data.get("splits", {}).get("train", {}).get("n", 0)
+    shape = header.data.get("shape", (0, 0, 0))
+    needed = {"test", "history", "epoch", "parameters"} if header.kind != "brain" else set()
+    is_damaged = header.state is None and not needed <= header.result.keys()
     if n_images < 1 or len(shape) != 3 or is_damaged:
         raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
@@ -386,15 +386,17 @@ def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header
     if run.held_out_split == "val":
         history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
     rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
-    header = {**header, "result": {**header["result"], "epoch": epoch, "test": rows[-1], "history": rows}}
+    header = replace(header, result={**header.result, "epoch": epoch, "test": rows[-1], "history": rows})
     if not run.group.is_first:
         return Finished(output, header)
     table = pd.DataFrame([asdict(row) for row in history]).astype({"active_units": "Int64"})
     write_csv(output.with_suffix(".csv"), table)
-    model, data = header["model"], header["data"]
+    model, data = header.model, header.data
     beta = f", beta {run.config.beta:g}" if model["kind"] == "vae" else ""
     title = f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}: {data['name']}"
-    write_png(output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header)
+    write_png(
+        output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header.to_dict()
+    )
     write_checkpoint(output, run.model.state_dict(), header)
     resume_path(output).unlink(missing_ok=True)
     return Finished(output, read_header(output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -26,15 +26,15 @@ def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
         AekitError: As :func:`read_header`, or the weights are not those of the network in the header.
     """
     header = read_header(path)
-    if "state" in header:
+    if header.state is not None:
         finished = path.with_name(path.name.replace(".resume.", "."))
         raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
-    if header["model"].get("kind") == "brain":
+    if header.model.get("kind") == "brain":
         raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
-    shape = header["data"].get("shape")
+    shape = header.data.get("shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
-    config, image_shape = from_dict(ModelConfig, header["model"], str(path)), (shape[0], shape[1], shape[2])
+    config, image_shape = from_dict(ModelConfig, header.model, str(path)), (shape[0], shape[1], shape[2])
     model = build_checked(lambda: build_model(config, image_shape), read_tensors(path, header), path)
     model.name = str(path)
     return model.to(device).eval(), header
@@ -56,7 +56,7 @@ def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
         "best_total": state.best_total if math.isfinite(state.best_total) else None,
         "best_epoch": state.best_epoch,
     }
-    return write_checkpoint(path, tensors, {**header, "state": where})
+    return write_checkpoint(path, tensors, replace(header, state=where))
 
 
 def read_state(path: Path, run: Run) -> State:
@@ -66,7 +66,7 @@ def read_state(path: Path, run: Run) -> State:
         AekitError: The file is damaged or does not belong to such a run.
     """
     header = read_state_header(path)
-    where = header["state"]
+    where = header.state or {}
     try:
         tensors = read_tensors(path, header)
     except AekitError as error:

@@ -308,8 +308,8 @@ class GridProgress:
         self._ended.append(outcome)
         if outcome.error:
             end = f"failed: {outcome.error}"
-        else:
-            last = [row for row in (outcome.header or {})["result"]["history"] if row["split"] != "train"]
+        elif outcome.header is not None:
+            last = [row for row in outcome.header.result["history"] if row["split"] != "train"]
             row = next((row for row in reversed(last) if row["split"] == "val"), last[-1])
             kl = "" if row["kl"] is None else f" (reconstruction {row['reconstruction']:.5g}, KL {row['kl']:.4g})"
             end = f"{row['split']} {row['total']:.5g}{kl}, MSE {row['mse']:.4g}"

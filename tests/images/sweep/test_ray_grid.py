@@ -173,7 +173,7 @@ def test_everything_is_as_with_processes_of_this_machine(aekit, cluster, tmp_pat
             pd.testing.assert_frame_equal(*tables)
         else:
             assert own.read_bytes() == other.read_bytes(), name
-    assert {read_header(path)["ran_on"]["threads"] for path in (tmp_path / "there").glob("*.safetensors")} == {1}
+    assert {read_header(path).ran_on["threads"] for path in (tmp_path / "there").glob("*.safetensors")} == {1}
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def test_after_a_signal_running_cells_send_their_state_and_the_next_time_go_on(c
         _on_ray(cluster, cells, hooks)
     states = sorted(tmp_path.glob("*.resume.safetensors"))
     assert states
-    assert all(read_header(path)["state"]["epoch"] >= 2 for path in states)
+    assert all(read_header(path).state["epoch"] >= 2 for path in states)
     messages = []
     outcomes = _on_ray(cluster, cells, GridHooks(on_message=messages.append))
     assert [outcome.error for outcome in outcomes] == [""] * 4

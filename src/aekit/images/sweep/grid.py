@@ -357,7 +357,7 @@ def results_table(outcomes: Sequence[Outcome], settings: Callable[[RunConfig], d
 def result_row(outcome: Outcome, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the row of one cell in :func:`results_table`, whose settings are as given."""
     row = {key: "x".join(map(str, value)) if isinstance(value, tuple) else value for key, value in settings.items()}
-    result = (outcome.header or {}).get("result", {})
+    result = outcome.header.result if outcome.header else {}
     row |= {"status": "failed" if outcome.error else "done", "error": outcome.error or None}
     row |= {"parameters": result.get("parameters"), "epoch": result.get("epoch")}
     kept = {r["split"]: r for r in result.get("history", []) if r["epoch"] == result["epoch"]}
