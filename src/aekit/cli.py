@@ -38,8 +38,9 @@ from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
 from aekit.core.environment import n_processes
 from aekit.errors import AekitError, Stopped, nearest
-from aekit.terminal.console import StdoutError, open_streams, say, terminate
 from aekit.terminal.help_page import Command, as_flag, explain
+from aekit.terminal.signals import terminate
+from aekit.terminal.streams import StdoutError, open_streams, say
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from aekit.commands.report_page import build_sections
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
-from aekit.core.output import refuse_other_run
+from aekit.core.run_files import refuse_other_run
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs

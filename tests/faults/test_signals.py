@@ -15,7 +15,7 @@ import pytest
 from fault_lab import Ended, contents, environment
 from PIL import Image
 
-from aekit.terminal import console
+from aekit.terminal import streams
 
 SMALL = ["--data", "digits", "--limit", 60, "--threads", 1, "--device", "cpu"]
 SIGNALS = {
@@ -181,4 +181,4 @@ def test_a_signal_that_comes_in_the_middle_of_a_line_does_not_break_the_line(mon
             pass
 
     monkeypatch.setattr("sys.stderr", Busy())
-    console.say("stopping after this step")
+    streams.say("stopping after this step")

@@ -33,7 +33,7 @@ from aekit.brains.volumes.store import N_BINS
 from aekit.core.artifacts import refuse_unwritable, write_csv
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
-from aekit.core.output import refuse_other_run
+from aekit.core.run_files import refuse_other_run
 from aekit.core.settings import to_dict
 from aekit.core.weights import refuse_damaged
 from aekit.errors import AekitError

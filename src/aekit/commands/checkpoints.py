@@ -16,7 +16,8 @@ from aekit.core.settings import MAX_SEED, from_dict
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
 from aekit.terminal import completion, options
-from aekit.terminal.console import Console, TrainingProgress, with_stdin
+from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.streams import with_stdin
 
 if TYPE_CHECKING:
     from aekit.images.data.image_set import ImageSet
@@ -143,8 +144,6 @@ def read_paths(arguments: list[str], console: Console | None = None, *, any_kind
         AekitError: There is none, or one holds no autoencoder.
     """
     texts = with_stdin(arguments)
-    if not texts:
-        raise AekitError("-: no path came on stdin; the command before it made nothing, or give a checkpoint's path")
     given = [Path(text) for text in texts]
     resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
     if not any_kind and 0 < len(resumes) < len(given):

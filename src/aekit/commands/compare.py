@@ -13,7 +13,8 @@ import typer
 from aekit.commands import grid_options
 from aekit.errors import AekitError, nearest
 from aekit.terminal import completion, options
-from aekit.terminal.console import LOG_WIDTH, Console, stderr_console, with_stdin
+from aekit.terminal.console import LOG_WIDTH, Console
+from aekit.terminal.streams import stderr_console, with_stdin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,9 +123,7 @@ def compare(
 
 
 def _paths(arguments: list[str]) -> list[Path]:
-    texts = with_stdin(arguments)
-    if not texts:
-        raise AekitError("-: no path came on stdin; the command before it made nothing, or give a table's path")
+    texts = with_stdin(arguments, kind="table")
     return list(dict.fromkeys(Path(text) for text in texts))
 
 

@@ -24,7 +24,8 @@ from aekit.core.checkpoint import read_header
 from aekit.core.settings import MAX_SEED
 from aekit.errors import AekitError
 from aekit.terminal import options
-from aekit.terminal.console import Console, TrainingProgress, stderr_console
+from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.streams import stderr_console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

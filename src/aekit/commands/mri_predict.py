@@ -11,7 +11,8 @@ from aekit.commands.checkpoints import choose_target
 from aekit.errors import AekitError
 from aekit.terminal import completion, options
 from aekit.terminal.brain_options import SkipBad, VoxelSize
-from aekit.terminal.console import Console, TrainingProgress, with_stdin
+from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.streams import with_stdin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ def _list_paths(arguments: list[str]) -> list[Path]:
     """
     from aekit.brains.volumes.nifti import list_volumes
 
-    texts = with_stdin(arguments)
+    texts = with_stdin(arguments, kind="volume")
     paths: dict[Path, Path] = {}
     for path in map(Path, texts):
         if not path.exists():

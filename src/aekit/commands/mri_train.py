@@ -20,7 +20,8 @@ from aekit.core.durable import one_writer
 from aekit.errors import AekitError, Stopped, nearest
 from aekit.terminal import completion, options
 from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table, VoxelSize
-from aekit.terminal.console import Console, TrainingProgress, stop_on_signals
+from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,8 @@ from aekit.core.durable import one_writer
 from aekit.errors import AekitError
 from aekit.images.config import RunConfig
 from aekit.terminal import options
-from aekit.terminal.console import Console, GridProgress, stop_on_signals
+from aekit.terminal.console import Console, GridProgress
+from aekit.terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     import pandas as pd

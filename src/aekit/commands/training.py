@@ -13,7 +13,8 @@ from aekit.core.launch import follow_parent, is_orphan, launch
 from aekit.errors import AekitError
 from aekit.images.config import RunConfig
 from aekit.terminal import options
-from aekit.terminal.console import Console, TrainingProgress, stop_on_signals
+from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.signals import stop_on_signals
 
 
 def run_training(

@@ -1,36 +1,99 @@
-"""The life of a result file: claimed, refused, gone on with, finished."""
+"""Where the files of a result go, what they may not replace, and what is said of them at the end.
+
+Standard library only: commands that load nothing heavy have results, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 
 
-def refuse_other_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
-    """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
-    for part, settings in found.configuration.items():
-        for key, value in wanted[part].items():
-            # A file that is older than an option was made without it.
-            there = settings.get(key, False if value is False else None)
-            if (list(value) if isinstance(value, tuple) else value) != there:
-                if key == "splits":
-                    what = "in another order of the images" if _same_images(value, there) else "on other images"
-                    raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")
-                raise AekitError(
-                    f"{path}: was trained with {key} {there}, not {value}; give the same options, another --output, "
-                    "or --overwrite"
-                )
+@dataclass(frozen=True)
+class Result:
+    """A main artifact.
+
+    Attributes:
+        path: Its file.
+        values: What ``--json`` reports of it.
+    """
+
+    path: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _same_images(splits: dict[str, Any], others: Any) -> bool:
-    """Return whether the splits of two headers have the same images, if not in the same order."""
-    if not isinstance(others, dict) or splits.keys() != others.keys():
-        return False
-    return all(
-        isinstance(others[name], dict) and own.get("fingerprint") == others[name].get("fingerprint")
-        for name, own in splits.items()
-    )
+def choose_target(inputs: Sequence[Path], output: Path | None, *, name: str, suffix: str = ".png") -> Path:
+    """Return the one file to write for all inputs together.
+
+    Args:
+        inputs: Checkpoints.
+        output: What ``--output`` says: a file, or a folder, which has no suffix or is there already.
+        name: What is made, for the file name: ``x.<name><suffix>`` next to one checkpoint, ``<name><suffix>`` in the
+            folder that several share.
+        suffix: Suffix of the file.
+
+    Raises:
+        AekitError: A suffix of another kind, or a result that would replace a checkpoint, its history or its curves.
+    """
+    is_file = output is not None and output.suffix and not output.is_dir()
+    if len(inputs) == 1 or is_file:
+        target = _targets(inputs[:1], output, name=name, suffixes=(suffix,))[0]
+    else:
+        target = (output or _shared_folder(inputs)) / f"{name}{suffix}"
+    _refuse_own_files(inputs, [target])
+    return target
+
+
+def choose_targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the main file to write for each input: ``x.<name><suffix>`` next to ``x.safetensors``, or ``output``.
+
+    Args:
+        inputs: Checkpoints.
+        output: What ``--output`` says: a file for one checkpoint, or a folder, which has no suffix or is there already.
+        name: What is made, for the file name.
+        suffixes: Suffixes that the main file may have; the first is the default.
+
+    Raises:
+        AekitError: One file for several checkpoints, a suffix of another kind, two results that would share a file, or
+            a result that would replace a checkpoint, its history or its curves.
+    """
+    targets = _targets(inputs, output, name=name, suffixes=suffixes)
+    _refuse_own_files(inputs, targets)
+    return targets
+
+
+def _shared_folder(paths: Sequence[Path]) -> Path:
+    folders = [path.parent for path in paths]
+    if len({folder.is_absolute() for folder in folders}) > 1:
+        folders = [folder.absolute() for folder in folders]
+    return Path(os.path.commonpath(folders))
+
+
+def _refuse_own_files(inputs: Sequence[Path], targets: Sequence[Path]) -> None:
+    own = {path.resolve().with_suffix("") for path in inputs}
+    for target in targets:
+        if target.resolve().with_suffix("") in own:
+            raise AekitError(
+                f"--output {target}: shares its stem with the checkpoint, whose own files it would replace; "
+                "choose another name"
+            )
+
+
+def _targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    if output is not None and output.suffix and not output.is_dir():
+        if len(inputs) > 1:
+            raise AekitError(
+                f"--output {output}: is one file for {len(inputs)} checkpoints; give a folder, without suffix"
+            )
+        if output.suffix not in suffixes:
+            raise AekitError(f"--output {output}: cannot be written as {output.suffix}; use {' or '.join(suffixes)}")
+        return [output]
+    targets = [(output or path.parent) / f"{path.stem}.{name}{suffixes[0]}" for path in inputs]
+    if len(set(targets)) < len(set(inputs)):
+        raise AekitError(f"--output {output}: checkpoints of the same name would share a file; call for each apart")
+    return targets

@@ -43,12 +43,13 @@ def build_checked(build: Callable[[], Network], weights: dict[str, torch.Tensor]
     return model
 
 
-def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path, header: Header, *, is_verified: bool = False) -> dict[str, torch.Tensor]:
     """Return a checkpoint's tensors by name, on the CPU.
 
     Args:
         path: The checkpoint.
         header: As :func:`read_header` returned it.
+        is_verified: Whether the checksum of this very file was compared before, and need not be again.
 
     Raises:
         AekitError: The file is damaged, or header and tensors are not those that were written.
@@ -58,7 +59,7 @@ def read_tensors(path: Path, header: Header) -> dict[str, torch.Tensor]:
     except (SafetensorError, OSError) as error:
         raise AekitError(f"{path}: cannot be read ({error}); train it again") from error
     try:
-        is_damaged = header.sha256 is not None and header.sha256 != _sha256(header.entries, tensors)
+        is_damaged = not is_verified and header.sha256 is not None and header.sha256 != _sha256(header.entries, tensors)
     except (RuntimeError, RecursionError):  # tensors of types, or a header of a depth, that aekit never wrote
         is_damaged = True
     if is_damaged:
@@ -101,13 +102,17 @@ def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Pat
     _refuse_infinite(weights, path)
 
 
-def refuse_damaged(path: Path) -> None:
+def refuse_damaged(path: Path, header: Header | None = None) -> None:
     """Read a checkpoint's weights and refuse those that are damaged or not finite, without building the network.
+
+    Args:
+        path: The checkpoint.
+        header: As :func:`read_header` returned it; None reads it.
 
     Raises:
         AekitError: They are, or the file cannot be read.
     """
-    _refuse_infinite(read_tensors(path, read_header(path)), path)
+    _refuse_infinite(read_tensors(path, header or read_header(path)), path)
 
 
 def _refuse_infinite(weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -83,7 +83,12 @@ class ModelConfig:
         check_at_least("layers", self.layers, 1)
         check_at_least("width", self.width, 1)
         if self.kind == "vae" and self.loss == "mse":
-            raise AekitError("--loss: mse is no log-likelihood, so beta would have no scale; use gaussian for a VAE")
+            raise AekitError("--loss: mse is not a log-likelihood, so beta would have no scale; use gaussian for a VAE")
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether the code has a prior distribution, and so a posterior and a KL divergence from it."""
+        return self.kind == "vae"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from aekit.core.checkpoint import Header, read_header, read_state_header, resume
 from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
 from aekit.core.distributed import Group, joined, own_device, share_batch_norm
 from aekit.core.durable import forget_writer, one_writer
-from aekit.core.output import refuse_other_run
+from aekit.core.run_files import refuse_other_run
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.weights import refuse_damaged, write_checkpoint

@@ -19,23 +19,33 @@ from aekit.images.steps import Run
 from aekit.images.training import Row, State
 
 
-def read_model(path: Path, device: torch.device) -> tuple[Autoencoder, Header]:
+def read_model(
+    path: Path, device: torch.device, *, header: Header | None = None, is_verified: bool = False
+) -> tuple[Autoencoder, Header]:
     """Return a checkpoint's network on ``device``, ready to encode and decode, and its header.
+
+    Args:
+        path: The checkpoint.
+        device: Where the network goes.
+        header: As :func:`read_header` returned it; None reads it.
+        is_verified: Whether the checksum of this very file was compared before.
 
     Raises:
         AekitError: As :func:`read_header`, or the weights are not those of the network in the header.
     """
-    header = read_header(path)
+    header = header or read_header(path)
     if header.state is not None:
         finished = path.with_name(path.name.replace(".resume.", "."))
         raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
-    if header.model.get("kind") == "brain":
-        raise AekitError(f"{path}: holds networks that read brains, no autoencoder; aekit mri-predict takes it")
+    if header.kind == "brain":
+        raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
     shape = header.data.get("shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
     config, image_shape = from_dict(ModelConfig, header.model, str(path)), (shape[0], shape[1], shape[2])
-    model = build_checked(lambda: build_model(config, image_shape), read_tensors(path, header), path)
+    model = build_checked(
+        lambda: build_model(config, image_shape), read_tensors(path, header, is_verified=is_verified), path
+    )
     model.name = str(path)
     return model.to(device).eval(), header
 

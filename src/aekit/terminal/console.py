@@ -1,64 +1,108 @@
-"""The terminal: paths on stdout, everything else on stderr. The only module that prints."""
+"""How a command speaks: results on stdout, everything else on stderr. The only module that prints results."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aekit.core.artifacts import refuse_line_break
 from aekit.core.environment import process_rank
-from aekit.errors import AekitError, shown
+from aekit.errors import shown
+from aekit.terminal.progress_bars import SHOWN_SECONDS, Bars
+from aekit.terminal.signals import stop_on_signals
+from aekit.terminal.streams import say, stderr_console
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from types import FrameType
-
-    from _typeshed import ReadableBuffer as Buffer
-    from rich.console import Console as RichConsole
-
+    from aekit.core.output import Result
     from aekit.images.sweep.grid import Cell, Outcome, Progressed
     from aekit.images.training import Row, Step
 
-
-LOG_WIDTH = 240  # characters of a line in a file; a terminal says how wide it is
-SHOWN_S = 0.25  # a bar moves so often
-PATIENCE_S = 10.0  # a download that cannot start fails sooner, and its error is then the only line
+LOG_WIDTH = 240  # characters of a line in a file; a terminal reports its own width
+PATIENCE_SECONDS = 10.0  # a download that cannot start fails sooner, and its error is then the only line
 
 
-@dataclass(frozen=True)
 class Console:
-    """How a command speaks.
+    """How a command speaks, and how it is asked to stop; see :class:`aekit.core.progress.Progress`.
 
-    Attributes:
-        quiet: Say nothing on stderr but errors.
-        json: On stdout, one JSON object a line instead of a path.
+    Args:
+        quiet: Print only errors to stderr.
+        json: On stdout, one JSON object per line instead of a path.
     """
 
-    quiet: bool = False
-    json: bool = False
+    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+        self.quiet = quiet
+        self.json = json
+        self._bars = Bars()
+        self._lock = threading.RLock()
+        self._since: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._signals = contextlib.ExitStack()
+        self._stop_signal: Callable[[], int | None] = lambda: None
 
-    def result(self, path: Path, **values: Any) -> None:
-        """Print the path of a main artifact on stdout, or with ``json`` an object of it and the values."""
+    def __enter__(self) -> Console:
+        if threading.current_thread() is threading.main_thread():  # the only one that may handle signals
+            self._stop_signal = self._signals.enter_context(stop_on_signals())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._bars.clear()
+        self._signals.close()
+
+    def result(self, results: Result | Iterable[Result] | Path, /, **values: Any) -> None:
+        """Print the path of each main artifact on stdout, or with ``json`` an object of it and its values."""
+        if isinstance(results, Path):
+            self._print(results, values)
+            return
+        for result in results if isinstance(results, Iterable) else [results]:
+            self._print(result.path, result.values)
+
+    def _print(self, path: Path, values: Any) -> None:
         if process_rank() > 0:  # of several processes that share a run, the first one speaks
             return
         refuse_line_break(path)
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)
         if sys.stdout.isatty():  # for the next command paths are bytes; a terminal would obey them, as ls knows
             line = shown(line)
-        print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
+        with self._lock:
+            self._bars.clear()
+            print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
+
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
+        """Move a bar on a terminal; elsewhere name what takes long, unless it has details and so its own notices."""
+        with self._lock:
+            if self.is_live:
+                self._bars.update(what, done, total, lane, detail)
+            elif (
+                detail is None and time.monotonic() - self._since.setdefault(what, time.monotonic()) > PATIENCE_SECONDS
+            ):
+                self.notice(what)
+
+    def notice(self, text: str) -> None:
+        """Print a line on stderr once, unless asked to be quiet."""
+        with self._lock:
+            if text not in self._said:
+                self._said.add(text)
+                self.message(text)
 
     def message(self, text: str) -> None:
-        """Say something on stderr, unless asked to be quiet."""
-        if not self.quiet:
-            say(text)
+        """Print a line on stderr, unless asked to be quiet."""
+        if self.quiet:
+            return
+        with self._lock:
+            if self._bars.is_shown:
+                self._bars.say(text)
+            else:
+                say(text)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table on stderr, unless asked to be quiet.
@@ -66,9 +110,9 @@ class Console:
         Args:
             title: Written above it.
             columns: Headings; the first column is aligned left, the others right.
-            rows: A cell a column; floats are shown with four significant digits, None as nothing.
+            rows: A cell per column; floats are shown with four significant digits, None as nothing.
         """
-        if self.quiet:
+        if self.quiet or process_rank() > 0:
             return
         from rich import box
         from rich.markup import escape
@@ -82,9 +126,15 @@ class Console:
         console = stderr_console()
         if not console.is_terminal:
             console.width = LOG_WIDTH
-        # A table's own title is as narrow as it.
-        console.print(shown(title), style="bold", markup=False, highlight=False)
-        console.print(table)
+        with self._lock:
+            self._bars.clear()
+            # A table's own title is as narrow as it.
+            console.print(shown(title), style="bold", markup=False, highlight=False)
+            console.print(table)
+
+    def should_stop(self) -> int | None:
+        """Return the signal that asks to stop, if one has come."""
+        return self._stop_signal()
 
     @property
     def is_live(self) -> bool:
@@ -96,80 +146,6 @@ def _cell(value: object) -> str:
     if value is None or value != value:  # NaN
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def say(text: str) -> None:
-    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail.
-
-    Of several processes that share a run, only the first one speaks.
-    """
-    if process_rank() > 0:
-        return
-    # RuntimeError: a signal's handler speaks while the program itself is in the middle of a line.
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        print(shown(text), file=sys.stderr, flush=True)  # noqa: T201
-
-
-def with_stdin(arguments: list[str]) -> list[str]:
-    """Return the paths that were given, with those on stdin, one a line, for each ``-``.
-
-    Raises:
-        AekitError: One of them is no path that there could be: too long, or with a NUL byte, as in a file of bytes.
-    """
-    texts: list[str] = []
-    for argument in arguments:
-        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
-    for text in texts:
-        try:
-            os.lstat(text)
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # which is said by those who need it
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
-    return texts
-
-
-class StdoutError(OSError):
-    """A failure to write stdout, which is no file of ours; a reader that has gone is a BrokenPipeError instead."""
-
-
-class _Stdout(io.FileIO):
-    def write(self, content: Buffer) -> int:
-        try:
-            return super().write(content)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise StdoutError(error.errno, error.strerror) from error
-
-
-def open_streams() -> None:
-    """Have stdout tell its failures from those of files, and turn closed streams (``2>&-``) to nowhere.
-
-    The next file to be opened would be one of those: a result would get what libraries write on stderr.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, and so that of the stream
-            os.set_inheritable(nowhere, True)
-            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", closefd=False))
-    if isinstance(old := sys.stdout, io.TextIOWrapper):
-        raw = _Stdout(old.fileno(), "wb", closefd=False)
-        sys.stdout = io.TextIOWrapper(
-            raw if isinstance(old.buffer, io.RawIOBase) else io.BufferedWriter(raw),
-            encoding=old.encoding,
-            errors=old.errors,
-            line_buffering=old.line_buffering,
-            write_through=old.write_through,
-        )
-
-
-def stderr_console() -> RichConsole:
-    """Return rich's console on stderr, for tables and bars; it honours NO_COLOR and TERM=dumb."""
-    from rich.console import Console as RichConsole
-
-    return RichConsole(stderr=True)
 
 
 class TrainingProgress:
@@ -216,7 +192,7 @@ class TrainingProgress:
         if self._bar is None:
             since = self._since.setdefault(what, time.monotonic())
             is_notice = what.startswith(("left out", "decoding into memory", "going on", "waiting for"))
-            if what not in self._said and (is_notice or time.monotonic() - since > PATIENCE_S):
+            if what not in self._said and (is_notice or time.monotonic() - since > PATIENCE_SECONDS):
                 self._said.add(what)
                 self._console.message(what)
             return
@@ -238,7 +214,7 @@ class TrainingProgress:
         """Show epoch, loss, images/s and the time left of the whole run."""
         # Asking for the loss makes a GPU wait, so it is asked for as often as an eye can follow.
         now = time.monotonic()
-        if self._bar is None or (now - self._shown < SHOWN_S and step.step != step.n_steps):
+        if self._bar is None or (now - self._shown < SHOWN_SECONDS and step.step != step.n_steps):
             return
         self._shown = now
         done = step.epoch * step.n_steps + step.step
@@ -354,36 +330,3 @@ class GridProgress:
             cells = f"{at.epoch}/{at.n_epochs}", f"{at.loss:.5g}", f"{at.seconds_left:.0f} s"
             table.add_row(escape(shown(label)), *cells)
         return table
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], int | None]]:
-    """Yield a function that tells which of SIGINT and SIGTERM has come, if any.
-
-    A signal ends the command at once until the function is first asked, that is while data are read, when there is
-    nothing to save; and at once if it is the second.
-    """
-    came: list[int] = []
-    asked: list[bool] = []
-
-    def stop_signal() -> int | None:
-        asked[:] = [True]
-        return came[0] if came else None
-
-    def note(signal_number: int, frame: FrameType | None) -> None:
-        if came or not asked:
-            raise KeyboardInterrupt if signal_number == signal.SIGINT else SystemExit(128 + signal_number)
-        came.append(signal_number)
-        say("stopping after this step, the state is saved; once more ends at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop_signal
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def terminate(signal_number: int, frame: FrameType | None) -> None:
-    """End on a signal as batch schedulers send it, with the exit code a shell expects; clean-up runs on the way."""
-    raise SystemExit(128 + signal_number)

@@ -1,0 +1,124 @@
+"""The life of a training's files: claimed, continued from a state, finished; the same for every trainer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aekit.core.artifacts import refuse_unwritable
+from aekit.core.checkpoint import Header, resume_path
+from aekit.core.durable import forget_writer, one_writer
+from aekit.core.progress import SILENT, Progress
+from aekit.core.weights import refuse_damaged
+from aekit.errors import AekitError
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a training: claimed before it starts, and finished or continued from its state.
+
+    Attributes:
+        path: The checkpoint.
+        companions: Suffixes of the files that share its stem.
+        read_own: Returns the header of a checkpoint or state at a path, and raises an AekitError if it cannot be read
+            or is of a run with other settings.
+        overwrite: Start over whatever is there.
+        resume: Continue an unfinished run; leave a finished one as it is.
+    """
+
+    path: Path
+    companions: Sequence[str]
+    read_own: Callable[[Path], Header]
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def state(self) -> Path:
+        """Return where the state of an unfinished run is kept."""
+        return resume_path(self.path)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the output for this process: a second one that would write it is refused."""
+        with one_writer(self.path):
+            yield
+
+    def claim(self, progress: Progress = SILENT) -> Header | None:
+        """Return the header of the run if it is finished already, or None if it is to be trained.
+
+        Raises:
+            AekitError: Something would be replaced that nobody asked to replace, or the output cannot be written.
+        """
+        if not (self.overwrite or self.resume):
+            for path in (self.path, *(self.path.with_suffix(suffix) for suffix in self.companions)):
+                if path.exists():
+                    raise AekitError(
+                        f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume"
+                    )
+        header = None if self.overwrite else self.finished()
+        if header is not None:
+            if self.state.exists():
+                progress.notice(f"{self.state}: is the state of another run; it is left alone")
+            return header
+        if self.state.exists() and not (self.overwrite or self.resume):
+            raise AekitError(
+                f"{self.state}: an unfinished run is there; continue it with --resume or start over with --overwrite"
+            )
+        refuse_unwritable(self.path)
+        return None
+
+    def finished(self) -> Header | None:
+        """Return the header of a finished run, whose checkpoint is whole, or None if there is none.
+
+        A state of this very run beside it is newer than the checkpoint, as a finished run removes its state: the
+        checkpoint was to be replaced, or what remains to be done is to remove the state.
+
+        Raises:
+            AekitError: There is a file that is not a checkpoint, is damaged, or is of other settings.
+        """
+        with contextlib.suppress(AekitError):
+            self.read_own(self.state)
+            return None
+        if not self.path.exists():
+            return None
+        header = self.read_own(self.path)
+        refuse_damaged(self.path)  # or every run that continues would take it for whole, and nothing could read it
+        forget_writer(self.path)
+        return header
+
+    def is_unfinished(self) -> bool:
+        """Return whether there is a state to continue from, and that is wanted."""
+        return self.resume and self.state.exists()
+
+    def finish(self) -> None:
+        """Remove the state, as the checkpoint and its companions are there."""
+        self.state.unlink(missing_ok=True)
+
+
+def refuse_other_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
+    """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
+    for part, settings in found.configuration.items():
+        for key, value in wanted[part].items():
+            # A file that is older than an option was made without it.
+            there = settings.get(key, False if value is False else None)
+            if (list(value) if isinstance(value, tuple) else value) != there:
+                if key == "splits":
+                    what = "in another order of the images" if _same_images(value, there) else "on other images"
+                    raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")
+                raise AekitError(
+                    f"{path}: was trained with {key} {there}, not {value}; give the same options, another --output, "
+                    "or --overwrite"
+                )
+
+
+def _same_images(splits: dict[str, Any], others: Any) -> bool:
+    """Return whether the splits of two headers have the same images, if not in the same order."""
+    if not isinstance(others, dict) or splits.keys() != others.keys():
+        return False
+    return all(
+        isinstance(others[name], dict) and own.get("fingerprint") == others[name].get("fingerprint")
+        for name, own in splits.items()
+    )

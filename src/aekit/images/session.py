@@ -1,0 +1,304 @@
+"""Checkpoints opened once, checked once, with their images: what every study starts from."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aekit import __version__
+from aekit.core.artifacts import refuse_unwritable
+from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
+from aekit.core.device import choose_device, set_threads
+from aekit.core.environment import default_data_root
+from aekit.core.output import choose_target, choose_targets
+from aekit.core.progress import SILENT, Progress
+from aekit.core.settings import differing_keys, flag, in_words
+from aekit.core.weights import refuse_damaged
+from aekit.errors import AekitError
+from aekit.images.config import DataConfig, Split
+from aekit.images.data import read_images
+from aekit.images.data.image_set import ImageSet
+from aekit.images.inference import Codes, encode_images
+from aekit.images.models.base import Autoencoder
+from aekit.images.record import RunRecord, read_record
+from aekit.images.state import read_model
+
+_NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size")
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint with its network.
+
+    Attributes:
+        path: Its file.
+        name: What tables call it: the name of its file, or its path if others of that name are with it.
+        label: A few words that tell it from the others of the session.
+        model: The network, on its device.
+        header: What the file says of itself.
+        record: The same, typed.
+    """
+
+    path: Path
+    name: str
+    label: str
+    model: Autoencoder
+    header: Header
+    record: RunRecord
+
+    @property
+    def title(self) -> str:
+        """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
+        return self.record.title
+
+    def parameters(self, command: str, image_set: ImageSet | None = None, **options: Any) -> dict[str, Any]:
+        """Return what goes into a result file, so that it says later where it came from."""
+        parameters = {
+            "aekit": __version__,
+            "command": command,
+            "options": options,
+            "checkpoint": self.path.name,
+            **self.header.configuration,
+        }
+        if image_set is not None:
+            parameters["images"] = {"name": image_set.name, "n": len(image_set), "fingerprint": image_set.fingerprint}
+        return parameters
+
+    def encode(self, image_set: ImageSet) -> Codes:
+        """Return the codes, or posterior means, of images.
+
+        Raises:
+            AekitError: Some of them are not finite, as those of a model whose training diverged.
+        """
+        return encode_images(self.model, image_set)
+
+
+@dataclass
+class Session:
+    """Several checkpoints and the images that they are studied on; made by :func:`open_session`.
+
+    Attributes:
+        paths: The checkpoints, each once.
+        headers: What each says of itself.
+        records: The same, typed.
+        data: Other images than those of the training, a name or path; None takes these.
+        data_root: Folder of the known data sets.
+        device: Where the networks are.
+        progress: What is told of reading and computing.
+    """
+
+    paths: list[Path]
+    headers: list[Header]
+    records: list[RunRecord]
+    data: str | None
+    data_root: Path
+    device: torch.device
+    progress: Progress = SILENT
+    _verified: dict[Path, os.stat_result] = field(default_factory=dict)
+    _images: dict[tuple[DataConfig, Split], ImageSet] = field(default_factory=dict)
+
+    def check_comparable(self, splits: Sequence[Split]) -> None:
+        """Refuse checkpoints that cannot be compared: images of other shapes, other images in a split, or damaged.
+
+        Several are read whole here, so that the last one does not fail when all others have been computed.
+
+        Args:
+            splits: The splits that must be the same for all; with ``data`` all are measured on it, and only the shape
+                must be the same.
+
+        Raises:
+            AekitError: One of them differs from the first, or is damaged.
+        """
+        first = self.records[0]
+        for path, record in zip(self.paths[1:], self.records[1:], strict=True):
+            if first.image_shape != record.image_shape:
+                there, wanted = ("x".join(map(str, shape)) for shape in (record.image_shape, first.image_shape))
+                raise AekitError(f"{path}: takes images of {there}, {self.paths[0]} of {wanted}; compare them apart")
+            for split in splits if self.data is None else ():
+                if first.fingerprints.get(split) != record.fingerprints.get(split):
+                    how = _differing_data(record.data, first.data)
+                    raise AekitError(
+                        f"{path}: has other {split} images than {self.paths[0]} ({how}); compare them apart"
+                    )
+        for path, header in zip(self.paths, self.headers, strict=True) if len(self.paths) > 1 else ():
+            before = path.stat()
+            refuse_damaged(path, header)
+            self._verified[path] = before
+
+    def target(self, output: Path | None, *, name: str, suffix: str = ".png") -> Path:
+        """Return the one file to write for all checkpoints, which can be written; see ``choose_target``."""
+        target = choose_target(self.paths, output, name=name, suffix=suffix)
+        refuse_unwritable(target)
+        return target
+
+    def targets(self, output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+        """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``."""
+        targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
+        for target in targets:
+            refuse_unwritable(target)
+        return targets
+
+    def checkpoints(self) -> Iterator[LoadedCheckpoint]:
+        """Yield the checkpoints with their networks, one after another.
+
+        Raises:
+            AekitError: One is damaged, or its weights are not those of the network in its header.
+        """
+        n_of_name = Counter(path.name for path in self.paths)
+        labels = self.labels()
+        for path, label, header, record in zip(self.paths, labels, self.headers, self.records, strict=True):
+            model, _ = read_model(path, self.device, header=header, is_verified=self._is_verified(path))
+            yield LoadedCheckpoint(
+                path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record
+            )
+
+    def labels(self) -> list[str]:
+        """Return a few words for each checkpoint that tell it from the others: the settings in which they differ.
+
+        If the model is none of them, it is said too. One alone, or those that do not differ in any setting, are called
+        by the name of their file.
+        """
+        texts = [dict[str, str]() for _ in self.paths]
+        parts = [header.configuration for header in self.headers]
+        for part in ("model", "train", "data"):
+            differing = differing_keys([each[part] for each in parts], [""] * len(parts))[""]
+            for key in parts[0][part]:
+                if key not in differing or key in _NOT_IN_LABELS:
+                    continue
+                for text, each, record in zip(texts, parts, self.records, strict=True):
+                    if record.model.has_prior or not key.startswith("beta"):
+                        text[key] = in_words(key, each[part].get(key))
+        labels = [", ".join(text.values()) for text in texts]
+        if len(self.paths) == 1 or len(set(labels)) < len(labels):
+            return [path.stem for path in self.paths]
+        if any(key in parts[0]["model"] for text in texts for key in text):
+            return labels
+        model = self.records[0].model
+        return [f"{model.kind} {model.arch}, latent {model.latent}, {label}" for label in labels]
+
+    def images(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
+        """Return one split of a checkpoint's images, or of ``data``.
+
+        Raises:
+            AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
+        """
+        config = checkpoint.record.data
+        if split == "val" and config.val == 0:
+            raise AekitError(f"--split val: {checkpoint.path} was trained without validation images; use train or test")
+        if self.data is not None:
+            config = replace(config, name=self.data)
+        else:
+            _refuse_outside(config.name, str(checkpoint.path))
+        if (config, split) not in self._images:
+            # Those of one configuration are kept, for the next checkpoint.
+            self._images = {key: images for key, images in self._images.items() if key[0] == config}
+            self._images[config, split] = self._read(checkpoint, config, split)
+        images = self._images[config, split]
+        self._compare(checkpoint, split, images)
+        return images
+
+    def _is_verified(self, path: Path) -> bool:
+        """Return whether the file is the one whose checksum was compared."""
+        before = self._verified.get(path)
+        now = path.stat()
+        return before is not None and (now.st_size, now.st_mtime_ns, now.st_ino, now.st_dev) == (
+            before.st_size,
+            before.st_mtime_ns,
+            before.st_ino,
+            before.st_dev,
+        )
+
+    def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
+        try:
+            return read_images(config, split, data_root=self.data_root, on_progress=self.progress.update)
+        except AekitError as error:
+            if self.data is not None:
+                raise
+            raise AekitError(
+                f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "
+                f"({str(error).partition(';')[0]}); say where they lie with --data"
+            ) from error
+
+    def _compare(self, checkpoint: LoadedCheckpoint, split: Split, images: ImageSet) -> None:
+        path = checkpoint.path
+        if images.image_shape != checkpoint.model.image_shape:
+            there, wanted = ("x".join(map(str, s)) for s in (images.image_shape, checkpoint.model.image_shape))
+            raise AekitError(f"--data {images.name}: images are {there}, {path} takes {wanted}; use others")
+        if checkpoint.record.fingerprints.get(split) == images.fingerprint:
+            return
+        if self.data is None:
+            raise AekitError(
+                f"{path}: the {split} images of {images.name} are not those that it was trained with; "
+                "say which to use with --data"
+            )
+        self.progress.notice(f"{path}: these {split} images of {images.name} are not those that it was trained with")
+
+
+def open_session(
+    checkpoints: Sequence[str | Path],
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Session:
+    """Return a session over checkpoints, after reading each header once.
+
+    Args:
+        checkpoints: Paths; one that is named twice is taken once, and unfinished runs among others are left out, as a
+            pattern such as ``runs/*.safetensors`` matches them too.
+        data: Other images than those of the training, a name or path, or where these lie now.
+        data_root: Folder of the known data sets; None takes ``$AEKIT_DATA`` or the user's data folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; None takes every core.
+        progress: What is told of reading and computing.
+
+    Raises:
+        AekitError: There is no checkpoint, one cannot be read, or holds something else than an autoencoder.
+    """
+    paths = _distinct([Path(path) for path in checkpoints], progress)
+    headers = [_read_header(path) for path in paths]
+    records = [read_record(header, str(path)) for path, header in zip(paths, headers, strict=True)]
+    set_threads(threads)
+    return Session(paths, headers, records, data, data_root or default_data_root(), choose_device(device), progress)
+
+
+def _distinct(given: list[Path], progress: Progress) -> list[Path]:
+    resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
+    if 0 < len(resumes) < len(given):
+        given = [path for path in given if path not in resumes]
+        others = f", with {len(resumes) - 1} others like it" if len(resumes) > 1 else ""
+        progress.notice(f"{resumes[0]}: is an unfinished run; left out{others}")
+    paths: dict[Path, Path] = {}
+    for path in given:
+        if paths.setdefault(path.resolve(), path) is not path:
+            progress.notice(f"{path}: is named twice; it is taken once")
+    return list(paths.values())
+
+
+def _read_header(path: Path) -> Header:
+    header = read_header(path)
+    if header.kind == "brain":
+        raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
+    return header
+
+
+def _differing_data(found: DataConfig, first: DataConfig) -> str:
+    """Return in which settings of the data two checkpoints differ: ``--val 0.2, not 0``."""
+    for key, value in vars(found).items():
+        if value != getattr(first, key):
+            return f"{'--data' if key == 'name' else flag(key)} {value}, not {getattr(first, key)}"
+    return "the files were others"
+
+
+def _refuse_outside(name: str, source: str) -> None:
+    """Refuse to follow a checkpoint, which may come from anybody, out of the working folder."""
+    if Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts:
+        raise AekitError(f"{source}: names images outside this folder, {name}; if they are yours, use --data")

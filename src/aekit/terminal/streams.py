@@ -1,0 +1,96 @@
+"""The standard streams: failures of stdout told apart from those of files, closed streams, and paths on stdin."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from aekit.core.environment import process_rank
+from aekit.errors import AekitError, shown
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+    from rich.console import Console as RichConsole
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail.
+
+    Of several processes that share a run, only the first one speaks.
+    """
+    if process_rank() > 0:
+        return
+    # RuntimeError: a signal's handler speaks while the program itself is in the middle of a line.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        print(shown(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def with_stdin(arguments: list[str], *, kind: str = "checkpoint") -> list[str]:
+    """Return the paths that were given, with those on stdin, one per line, for each ``-``.
+
+    Args:
+        arguments: What the command line says.
+        kind: What the paths are of, for messages.
+
+    Raises:
+        AekitError: There is none, or one cannot be a path: too long, or with a NUL byte, as in a file of bytes.
+    """
+    texts: list[str] = []
+    for argument in arguments:
+        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+    for text in texts:
+        try:
+            os.lstat(text)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # which is said by those who need it
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
+    if not texts:
+        raise AekitError(f"-: no path came on stdin; the command before it wrote nothing, or give a {kind}'s path")
+    return texts
+
+
+class StdoutError(OSError):
+    """A failure to write stdout, which is no file of ours; a reader that has gone is a BrokenPipeError instead."""
+
+
+class _Stdout(io.FileIO):
+    def write(self, content: Buffer) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StdoutError(error.errno, error.strerror) from error
+
+
+def open_streams() -> None:
+    """Have stdout tell its failures from those of files, and turn closed streams (``2>&-``) to nowhere.
+
+    The next file to be opened would be one of those: a result would get what libraries write on stderr.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, and so that of the stream
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", closefd=False))
+    if isinstance(old := sys.stdout, io.TextIOWrapper):
+        raw = _Stdout(old.fileno(), "wb", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            raw if isinstance(old.buffer, io.RawIOBase) else io.BufferedWriter(raw),
+            encoding=old.encoding,
+            errors=old.errors,
+            line_buffering=old.line_buffering,
+            write_through=old.write_through,
+        )
+
+
+def stderr_console() -> RichConsole:
+    """Return rich's console on stderr, for tables and bars; it honours NO_COLOR and TERM=dumb."""
+    from rich.console import Console as RichConsole
+
+    return RichConsole(stderr=True)

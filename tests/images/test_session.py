@@ -1,0 +1,99 @@
+"""A session: each header is parsed once, each file's weights are hashed once, however many checkpoints there are."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from aekit.core import checkpoint as checkpoint_module
+from aekit.core import weights as weights_module
+from aekit.errors import AekitError
+from aekit.images.session import open_session
+
+
+class Notes:
+    """Progress that keeps what it was told."""
+
+    def __init__(self):
+        self.notices = []
+
+    def update(self, what, done, total, *, lane="", detail=None):
+        pass
+
+    def notice(self, text):
+        self.notices.append(text)
+
+    def table(self, title, columns, rows):
+        pass
+
+    def should_stop(self):
+        return None
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count how often a header is parsed and weights are hashed, by file."""
+    counts = {"parsed": 0, "hashed": 0}
+    parse, digest = checkpoint_module._parse_metadata, weights_module._sha256
+
+    def counted_parse(path, text):
+        counts["parsed"] += 1
+        return parse(path, text)
+
+    def counted_digest(header, tensors):
+        counts["hashed"] += 1
+        return digest(header, tensors)
+
+    monkeypatch.setattr(checkpoint_module, "_parse_metadata", counted_parse)
+    monkeypatch.setattr(weights_module, "_sha256", counted_digest)
+    return counts
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_header_is_parsed_once_and_its_weights_are_hashed_once(vae_checkpoint, tmp_path, counted, n):
+    paths = [shutil.copy(vae_checkpoint, tmp_path / f"{i}.safetensors") for i in range(n)]
+    session = open_session(paths, device="cpu")
+    session.check_comparable(["test"])
+    session.labels()
+    loaded = list(session.checkpoints())
+    for each in loaded:
+        session.images(each, "test")
+    assert counted == {"parsed": n, "hashed": n}
+    assert [each.path for each in loaded] == session.paths
+
+
+def test_a_file_that_changed_after_it_was_checked_is_checked_again(vae_checkpoint, tmp_path):
+    paths = [shutil.copy(vae_checkpoint, tmp_path / f"{i}.safetensors") for i in range(2)]
+    session = open_session(paths, device="cpu")
+    session.check_comparable(["test"])
+    content = bytearray(paths[1].read_bytes())
+    content[-1] ^= 1
+    paths[1].write_bytes(content)
+    with pytest.raises(AekitError, match=r"1\.safetensors: was damaged after it was written"):
+        list(session.checkpoints())
+
+
+def test_what_is_named_twice_or_unfinished_is_reported_and_left_out(vae_checkpoint, tmp_path):
+    first = shutil.copy(vae_checkpoint, tmp_path / "x.safetensors")
+    unfinished = shutil.copy(vae_checkpoint, tmp_path / "x.resume.safetensors")
+    notes = Notes()
+    session = open_session([first, unfinished, first], device="cpu", progress=notes)
+    assert session.paths == [first]
+    assert [str(unfinished) in notes.notices[0], str(first) in notes.notices[1]] == [True, True]
+
+
+def test_labels_name_the_settings_that_differ(vae_checkpoint, ae_checkpoint):
+    session = open_session([vae_checkpoint, ae_checkpoint], device="cpu")
+    assert session.labels() == ["vae, latent 2, val 0.2", "ae, latent 3, val 0"]
+
+
+def test_the_codes_of_a_session_are_those_of_the_model(ae_checkpoint):
+    session = open_session([ae_checkpoint], device="cpu")
+    (loaded,) = session.checkpoints()
+    images = session.images(loaded, "test")
+    with torch.no_grad():
+        x = torch.from_numpy(images.take(range(len(images)))).float() / 255
+        expected = loaded.model.encode(x)
+    assert torch.allclose(torch.from_numpy(loaded.encode(images).mean), expected, atol=1e-5)
