@@ -160,7 +160,8 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
     from aekit.images.config import DataConfig, ModelConfig, TrainConfig
     from aekit.images.data import batches, read_images
     from aekit.images.models import build_model
-    from aekit.images.training import Hooks, Run, State, fit
+    from aekit.images.objectives import build_objective
+    from aekit.images.training import Run, State, fit
 
     config = DataConfig(name=str(FACES), image_size=size)
     train, test = (read_images(config, split, data_root=LARGE) for split in ("train", "test"))
@@ -194,8 +195,9 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
                 config=TrainConfig(epochs=1, batch_size=BATCH, lr=1e-4, samples_per_epoch=n_samples),
                 precision=choose_precision("auto", cpu),
                 team=team,
+                objective=build_objective(model),
             )
-            seconds = fit(run, State(), Hooks()).history[0].seconds
+            seconds = fit(run, State()).history[0].seconds
     return {
         "images_per_second": n_samples / seconds,
         "waited": loader.waited_s / seconds,

@@ -184,13 +184,13 @@ def _flops(network: str) -> float:
 
     from aekit.images.config import ModelConfig
     from aekit.images.models import build_model
-    from aekit.images.objectives import loss_terms
+    from aekit.images.objectives import build_objective
 
     model = build_model(ModelConfig(kind="vae", arch=network, latent=10), (1, 28, 28))
     x = torch.rand(100, 1, 28, 28)
     with FlopCounterMode(display=False) as counter:
-        terms = loss_terms(x, *model(x, torch.randn(100, 10)), loss="bernoulli", log_sigma=None)
-        torch.autograd.grad(terms[0].mean() + terms[1].mean(), list(model.parameters()))
+        terms = build_objective(model).terms(x, model(x, torch.randn(100, 10)))
+        torch.autograd.grad(terms["reconstruction"].mean() + terms["kl"].mean(), list(model.parameters()))
     return counter.get_total_flops() / 100
 
 

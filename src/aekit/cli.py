@@ -37,7 +37,7 @@ from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
 from aekit.core.environment import n_processes
-from aekit.errors import AekitError, Stopped, nearest
+from aekit.errors import AekitError, Stopped, UsageError, nearest
 from aekit.terminal.help_page import Command, as_flag, explain
 from aekit.terminal.signals import terminate
 from aekit.terminal.streams import StdoutError, open_streams, say
@@ -53,7 +53,7 @@ def _one_line_errors() -> Iterator[None]:
             sys.stdout.flush()  # while a failure can still be told; at its exit Python would make its own of it
     except AekitError as error:
         say(f"aekit: {error}")
-        raise typer.Exit(1) from error
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
     except Stopped as stopped:
         say(f"aekit: {stopped}")
         raise typer.Exit(128 + stopped.signal_number) from stopped

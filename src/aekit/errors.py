@@ -25,6 +25,10 @@ class AekitError(Exception):
         super().__init__(text)
 
 
+class UsageError(AekitError):
+    """A command line that cannot be understood: exit code 2."""
+
+
 class Stopped(Exception):
     """A run that was asked to stop by a signal, after it saved its state."""
 

@@ -44,7 +44,7 @@ def test_the_test_figures_are_those_of_the_weights_that_were_kept(vae_checkpoint
     test = read_images(config, "test", data_root=vae_checkpoint.parent)
     means = evaluate(package.load(vae_checkpoint), ImageLoader(test, torch.device("cpu")), seed=0)
     figures = header.result["test"]
-    assert means[:3] == pytest.approx((figures["reconstruction"], figures["kl"], figures["mse"]), rel=1e-5)
+    assert means.terms == pytest.approx({name: figures[name] for name in ("reconstruction", "kl", "mse")}, rel=1e-5)
     assert means.active_units == figures["active_units"] <= 2
     assert header.data["splits"]["test"] == {"n": len(test), "fingerprint": test.fingerprint}
 

@@ -24,7 +24,7 @@ from aekit.errors import AekitError
 from aekit.images.config import ModelConfig, RunConfig
 from aekit.images.data import decode
 from aekit.images.data.prepared import _blocks
-from aekit.images.runs import finished_run
+from aekit.images.runs import run_files
 from aekit.images.sweep.grid import result_row
 
 EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody
@@ -84,7 +84,7 @@ def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoi
     del header.result["test"]
     path = write_checkpoint(tmp_path / "x.safetensors", load_file(vae_checkpoint), header)
     with pytest.raises(AekitError, match="header is damaged"):
-        finished_run(RunConfig(), path)
+        run_files(RunConfig(), path).finished()
 
 
 @pytest.mark.parametrize("values", [{"latent": "2"}, {"latent": [2]}, {"latent": 2.5}, {"latent": True}, {"kind": {}}])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fuzzing import Target, expect_clean, fuzz, raw, record_counts, replay, safetensors_header
+from recorded import Recorded
 
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.members import Ensemble, _empty_norms, read_ensemble, write_ensemble
@@ -27,9 +28,9 @@ from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from aekit.images.runs import Machine, Reporting, _header, build_model, fill_defaults, finished_run, read_splits
+from aekit.images.runs import Machine, _header, build_model, fill_defaults, read_splits, run_files
 from aekit.images.state import read_model, read_state
-from aekit.images.training import Hooks, fit
+from aekit.images.training import fit
 from aekit.plotting.html import build_report
 
 CPU = torch.device("cpu")
@@ -43,8 +44,6 @@ def _folder() -> Path:
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-checkpoints-"))
-    asked = iter([None, 2])  # the second step is interrupted
-    reporting = Reporting(stop_signal=lambda: next(asked, 2))
     for stops in (True, False):
         try:
             runs.train_run(
@@ -53,7 +52,7 @@ def _folder() -> Path:
                 Machine(folder, "cpu", 1),
                 overwrite=True,
                 resume=False,
-                reporting=reporting if stops else Reporting(),
+                progress=Recorded(stop_after=2 if stops else None),  # the second step is interrupted
             )
         except Stopped:
             continue
@@ -124,7 +123,7 @@ def _ask(path: Path) -> None:
     )
     data_config(header, str(path))
     if header.model.get("kind") != "brain":
-        finished_run(CONFIG, path)
+        run_files(CONFIG, path).finished()
 
 
 def _report(path: Path) -> None:
@@ -137,7 +136,7 @@ def _report(path: Path) -> None:
 
 @functools.cache
 def _run() -> tuple[runs.Run, dict]:
-    sets = read_splits(CONFIG.data, _folder(), Reporting())
+    sets = read_splits(CONFIG.data, _folder())
     config = fill_defaults(CONFIG, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
     model = build_model(config.model, sets["train"].image_shape)
     run = runs._build_run(model, config, sets, CPU, torch.Generator(), ThreadTeam(1).__enter__(), Group())
@@ -149,7 +148,7 @@ def _resume(path: Path) -> None:
     refuse_other_run(path, header.configuration, read_header(path))
     state = read_state(path, run)
     try:
-        fit(run, state, Hooks())
+        fit(run, state)
     except AekitError as error:  # of weights that are no numbers, which a training may come to by itself
         raise AekitError(f"{path}: {error}") from error
 

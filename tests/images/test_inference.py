@@ -161,10 +161,10 @@ def test_an_evaluation_repeats_the_figures_of_the_training_with_the_same_seed():
     from aekit.images.training import evaluate
 
     model, images = _model(), _noise_images(1203)
-    reconstruction, kl, *_ = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5)
+    terms = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5).terms
     evaluation = evaluate_images(model, images, seed=5)
-    assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(reconstruction, rel=1e-6)
-    assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(kl, rel=1e-6)
+    assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(terms["reconstruction"], rel=1e-6)
+    assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(terms["kl"], rel=1e-6)
 
 
 def test_the_total_weighs_the_divergence_by_beta_and_dimensions_add_up():

@@ -142,5 +142,5 @@ def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, 
     assert "was trained in another order of the images" in refused.stderr
 
 
-def stop(*_):
+def stop(*_, **__):
     raise AekitError("stopped: before the end; go on")

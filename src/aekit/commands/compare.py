@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit.commands import grid_options
 from aekit.errors import AekitError, nearest
+from aekit.images import config as image_config
 from aekit.terminal import completion, options
 from aekit.terminal.console import LOG_WIDTH, Console
 from aekit.terminal.streams import stderr_console, with_stdin
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COMPARISON = "Comparison"
 FILE = "file"  # the column that says which table a row of ours is from
 # Rows that differ in one of these are other experiments, not other seeds of the same.
-SETTINGS = {*grid_options.SETTINGS, "epoch", "split", "stage", "target", "hypothesis", "method", "labels"}
+SETTINGS = {*image_config.SETTINGS, "epoch", "split", "stage", "target", "hypothesis", "method", "labels"}
 REPETITIONS = {"seed", "split_seed"}
 N_NAMED = 8
 

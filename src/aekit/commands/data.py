@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aekit.images.config import DataConfig, Split
+from aekit.images.config import DataConfig, Split, parse_image_size
 from aekit.terminal import completion, options
 from aekit.terminal.console import Console, TrainingProgress
 
@@ -47,9 +47,7 @@ def data(
     if list_known or not names:
         _list_known(console, root)
     for name in names or []:
-        config = DataConfig(
-            name=name, image_size=options.parse_image_size(image_size), grayscale=grayscale, skip_bad=skip_bad
-        )
+        config = DataConfig(name=name, image_size=parse_image_size(image_size), grayscale=grayscale, skip_bad=skip_bad)
         _check(console, config, root)
 
 

@@ -17,6 +17,7 @@ from aekit.brains.config import (
     Target,
 )
 from aekit.core.durable import one_writer
+from aekit.core.output import checkpoint_path
 from aekit.errors import AekitError, Stopped, nearest
 from aekit.terminal import completion, options
 from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table, VoxelSize
@@ -202,7 +203,7 @@ def mri_train(
         ),
     )
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
-    path = options.checkpoint_path(output or Path("runs"), f"{brain_run_name(config)}.safetensors")
+    path = checkpoint_path(output or Path("runs"), f"{brain_run_name(config)}.safetensors")
     with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
 
         def train(config: BrainConfig, path: Path) -> FinishedBrains:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aekit.commands.checkpoints import data_config
-from aekit.commands.grid_options import CALLED, VAE_ONLY, as_text, command_words
 from aekit.commands.report_files import is_number
 from aekit.core.checkpoint import Header
-from aekit.core.settings import from_dict
+from aekit.core.settings import as_text, from_dict
 from aekit.errors import AekitError
-from aekit.images.config import ModelConfig, RunConfig, TrainConfig
+from aekit.images.config import SETTINGS, VAE_ONLY, ModelConfig, RunConfig, TrainConfig, command_words
 from aekit.plotting.html import Code, Details, Link, Paragraph, Table
 
 PARTS = ("model", "data", "train")
@@ -25,6 +24,8 @@ _EMPTY = "Where nothing stands, the default was taken."
 _MEASURES = ("total", "reconstruction", "kl", "mse", "active_units")
 # What predicts age: from the image by way of volumes, from the image, from the true volumes; and the floor.
 _AGE_MODELS = {"chain": "by volumes", "direct": "direct", "volumes": "true volumes", "mean": "mean age"}
+
+_CALLED = {where: name for name, where in SETTINGS.items()}  # by part and field
 
 
 def is_brain(header: Header) -> bool:
@@ -66,7 +67,7 @@ def options_of(header: Header) -> dict[str, Any]:
     """Return the options of a run by name, without those that its model does not have."""
     left_out = VAE_ONLY if header.model.get("kind") == "ae" else ()
     return {
-        CALLED.get(key, key): value
+        _CALLED.get((part, key), key): value
         for part, settings in header.configuration.items()
         for key, value in settings.items()
         if key not in left_out and not (part == "data" and key in _FOUND)

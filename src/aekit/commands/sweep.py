@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aekit.commands import grid_options
-from aekit.commands.grid_options import as_text, command_words, expand, flat
 from aekit.core.durable import one_writer
+from aekit.core.settings import as_text
 from aekit.errors import AekitError
-from aekit.images.config import RunConfig
+from aekit.images.config import VAE_ONLY, RunConfig, command_words, flat
+from aekit.images.sweep.cells import expand
 from aekit.terminal import options
 from aekit.terminal.console import Console, GridProgress
 from aekit.terminal.signals import stop_on_signals
+from aekit.terminal.training_options import grid_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,34 +46,14 @@ Folder = Annotated[
 ]
 
 
+@grid_options
 def sweep(
-    model: grid_options.Kinds = "vae",
-    data: grid_options.Names = "mnist",
+    *,
+    model: Annotated[
+        str, typer.Option("--model", rich_help_panel=options.MODEL, metavar="ae|vae,...", help="What to train.")
+    ] = "vae",
+    given: dict[str, str | bool | None],
     data_root: options.DataRoot = None,
-    image_size: grid_options.Sizes = None,
-    grayscale: options.Grayscale = False,
-    limit: grid_options.Limits = None,
-    val: grid_options.Vals = "0",
-    split_seed: grid_options.SplitSeeds = "0",
-    skip_bad: options.SkipBad = False,
-    arch: grid_options.Archs = "conv",
-    layers: grid_options.Depths = None,
-    width: grid_options.Widths = None,
-    loss: grid_options.Losses = "bernoulli",
-    beta: grid_options.Betas = None,
-    latent: grid_options.Latents = "10",
-    beta_warmup: grid_options.Warmups = None,
-    epochs: grid_options.EpochNumbers = "10",
-    batch_size: grid_options.BatchSizes = None,
-    lr: grid_options.Rates = None,
-    weight_decay: grid_options.Decays = "0.1",
-    schedule: grid_options.Schedules = "one-cycle",
-    samples_per_epoch: grid_options.SampleNumbers = None,
-    mirror: options.Mirror = False,
-    precision: grid_options.Precisions = "auto",
-    compile_model: options.Compile = False,
-    keep: grid_options.Keeps = "last",
-    seed: grid_options.Seeds = "0",
     best: Annotated[
         Metric | None,
         typer.Option(
@@ -155,13 +136,7 @@ def sweep(
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
-    given: dict[str, str | bool | None] = {
-        "model": model, "data": data, "image_size": image_size, "grayscale": grayscale, "limit": limit, "val": val,
-        "split_seed": split_seed, "skip_bad": skip_bad, "arch": arch, "layers": layers, "width": width, "loss": loss,
-        "beta": beta, "latent": latent, "beta_warmup": beta_warmup, "epochs": epochs, "batch_size": batch_size,
-        "lr": lr, "weight_decay": weight_decay, "schedule": schedule, "samples_per_epoch": samples_per_epoch,
-        "mirror": mirror, "precision": precision, "compile": compile_model, "keep": keep, "seed": seed,
-    }  # fmt: skip
+    given = {"model": model, **given}
     console = Console(quiet=quiet, json=json)
     configs, swept = expand(given)
     _check(configs, swept, best=best, retrain=retrain, yes=yes or dry_run)
@@ -174,7 +149,8 @@ def sweep(
         for words in _commands(configs, folder, data_root, device, threads):
             typer.echo(shlex.join(words))
         return
-    from aekit.images.runs import Machine, run_name
+    from aekit.images.config import run_name
+    from aekit.images.runs import Machine
     from aekit.images.sweep.grid import Cell
 
     cells = [Cell(config, folder / f"{run_name(config)}.safetensors", _label(config, swept)) for config in configs]
@@ -241,7 +217,7 @@ def _commands(
     configs: list[RunConfig], folder: Path, data_root: Path | None, device: str, threads: int | None
 ) -> list[list[str]]:
     """Return the words of each cell's command; run anywhere, they leave what the sweep would, and it goes on there."""
-    from aekit.images.runs import run_name
+    from aekit.images.config import run_name
 
     where = ["--data-root", str(data_root)] if data_root else []
     where += [] if device == "auto" else ["--device", device]
@@ -255,7 +231,7 @@ def _commands(
 def _label(config: RunConfig, swept: list[str]) -> str:
     values = flat(config)
     if config.model.kind == "ae":
-        swept = [field for field in swept if field not in grid_options.VAE_ONLY]
+        swept = [field for field in swept if field not in VAE_ONLY]
     texts = [
         as_text(values[field])
         if field in ("model", "arch", "data")
@@ -333,7 +309,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     """Return the columns of settings of a run; a plain autoencoder has no beta."""
     settings = flat(config)
     if config.model.kind == "ae":
-        settings |= dict.fromkeys(grid_options.VAE_ONLY)
+        settings |= dict.fromkeys(VAE_ONLY)
     return settings
 
 
@@ -413,7 +389,7 @@ def _retrain(cell: Cell, train: Train, console: Console) -> Outcome:
     """Train the settings of a cell on all of train, beside it."""
     from dataclasses import replace
 
-    from aekit.images.runs import run_name
+    from aekit.images.config import run_name
     from aekit.images.sweep.grid import Cell
 
     config = replace(

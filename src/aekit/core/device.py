@@ -112,24 +112,29 @@ class ThreadTeam:
     where shared operators fall to 65 %.
 
     Args:
-        n_threads: Threads, the calling one included; 1 needs no team and leaves torch's threads as they are.
+        n_threads: Threads, the calling one included; 1 needs no team and leaves torch's threads as they are, unless
+            there are several parts.
+        n_parts: Into how many parts a batch is cut; None is one for each thread.
     """
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, n_parts: int | None = None) -> None:
         self.n_threads = n_threads
+        self.n_parts = n_parts or n_threads
         self._before = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> ThreadTeam:
-        if self.n_threads > 1:
+        if self.n_parts > 1:
             # The number of threads of an operator belongs to the thread that calls it.
             torch.set_num_threads(1)
+        if self.n_threads > 1:
             self._pool = ThreadPoolExecutor(self.n_threads - 1, initializer=lambda: torch.set_num_threads(1))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+        if self.n_parts > 1:
             torch.set_num_threads(self._before)
 
     def map(self, function: Callable[[Part], Done], parts: Iterable[Part]) -> list[Done]:

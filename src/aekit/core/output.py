@@ -97,3 +97,16 @@ def _targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes
     if len(set(targets)) < len(set(inputs)):
         raise AekitError(f"--output {output}: checkpoints of the same name would share a file; call for each apart")
     return targets
+
+
+def checkpoint_path(output: Path, name: str) -> Path:
+    """Return the checkpoint to write: ``output`` itself, or ``name`` in it if it is a folder or has no suffix.
+
+    Raises:
+        AekitError: It ends like another kind of file.
+    """
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if output.suffix != ".safetensors":
+        raise AekitError(f"--output {output}: a checkpoint cannot be a {output.suffix} file; end it in .safetensors")
+    return output

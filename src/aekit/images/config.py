@@ -6,10 +6,21 @@ Standard library only, so that the command line and ``aekit info`` need not load
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
 
-from aekit.core.settings import Precision, Schedule, check_at_least, check_choice, check_seed
+from aekit.core.settings import (
+    Precision,
+    Schedule,
+    as_text,
+    changes_in_name,
+    check_at_least,
+    check_choice,
+    check_seed,
+    flag,
+)
 from aekit.errors import AekitError
 
 Kind = Literal["ae", "vae"]
@@ -156,3 +167,66 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.train.keep == "best" and self.data.val == 0:
             raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
+
+
+PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+VAE_ONLY = ("beta", "beta_warmup")  # a plain autoencoder has no KL divergence to weigh
+_CALLED = {"name": "data", "kind": "model"}  # fields that are called otherwise on the command line, and so in tables
+# Every setting by the name of its option with underscores: in which part it is, and under which name.
+SETTINGS = {_CALLED.get(f.name, f.name): (part, f.name) for part, cls in PARTS.items() for f in fields(cls)}
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Return all settings of a run in one dictionary, by the names of :data:`SETTINGS`."""
+    return {name: getattr(getattr(config, part), field_name) for name, (part, field_name) in SETTINGS.items()}
+
+
+def build_config(values: Mapping[str, Any]) -> RunConfig:
+    """Return the run with these settings, by the names of :data:`SETTINGS`; others have their default.
+
+    Raises:
+        AekitError: A value is refused.
+    """
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for name, value in values.items():
+        part, field_name = SETTINGS[name]
+        parts[part][field_name] = value
+    return RunConfig(**{part: PARTS[part](**settings) for part, settings in parts.items()})
+
+
+def run_name(config: RunConfig) -> str:
+    """Return a file name made of what matters, the same for the same options: ``vae-mnist-conv-z10``.
+
+    Options that differ from their default are appended, so that other options give another name.
+    """
+    model, data, train = config.model, config.data, config.train
+    fresh = RunConfig(model=ModelConfig(kind=model.kind, arch=model.arch, latent=model.latent))
+    parts = [model.kind, Path(data.name).stem or "data", model.arch, f"z{model.latent}"]
+    parts += changes_in_name(model, fresh.model)
+    parts += changes_in_name(data, fresh.data, but=("name",))
+    parts += changes_in_name(train, fresh.train)
+    return "-".join(parts)
+
+
+def command_words(config: RunConfig) -> list[str]:
+    """Return the words of the training command of a run, with the options that differ from their defaults."""
+    default = flat(RunConfig(model=ModelConfig(kind=config.model.kind)))
+    words = ["aekit", f"train-{config.model.kind}"]
+    for name, value in flat(config).items():
+        if name != "model" and value != default[name]:
+            words += [flag(name)] if value is True else [flag(name), as_text(value)]
+    return words
+
+
+def parse_image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of ``64`` or ``218x178``, or None for None.
+
+    Raises:
+        AekitError: Anything else.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise AekitError(f"--image-size: {text!r} is not a size; give one number or HEIGHTxWIDTH, as 64 or 218x178")
+    return int(sides[0]), int(sides[-1])

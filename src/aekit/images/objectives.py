@@ -1,59 +1,105 @@
-"""Losses: tensors in, one value per example (B,) out, in nats unless the name says otherwise; no state."""
+"""What training minimises: objectives with named terms, and the losses that they are made of.
+
+Losses take tensors and return one value per image, (B,), in nats unless the name says otherwise.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aekit.images.config import Loss
+from aekit.images.config import Loss, TrainConfig
 
-
-class Terms(NamedTuple):
-    """What an image costs, one value per example (B,): see :func:`loss_terms`."""
-
-    reconstruction: Tensor
-    kl: Tensor
-    mse: Tensor
+if TYPE_CHECKING:
+    from aekit.images.models.base import Autoencoder, Output
 
 
 # Pixels are multiples of 1/255, so a Gaussian narrower than one such step would earn likelihood by rounding alone.
 MIN_LOG_SIGMA = -math.log(255)
 
 
-def loss_terms(
-    x: Tensor,
-    x_hat_logits: Tensor,
-    mean: Tensor,
-    logvar: Tensor | None,
-    *,
-    loss: Loss,
-    log_sigma: Tensor | None = None,
-) -> Terms:
-    """Return reconstruction and KL in nats (the reconstruction as a mean square for ``mse``) and the squared error.
+class Objective:
+    """What training minimises: a weighted sum of named terms.
 
-    Args:
-        x: Images in [0, 1], (B, C, H, W).
-        x_hat_logits: Decoder output, (B, C, H, W).
-        mean: Codes or posterior means, (B, L).
-        logvar: Posterior log-variances, (B, L); None for a plain autoencoder, whose KL is zero here.
-        loss: How logits are read.
-        log_sigma: Log of the pixel noise, for ``gaussian``.
+    A subclass names its terms, computes them and weighs them. History, learning curves and the state of an unfinished
+    run carry the names.
 
-    Returns:
-        Three tensors (B,); ``mse`` is the mean over pixels and channels of the squared error of the mean image, and
-        carries no gradient.
+    Attributes:
+        names: The terms in the order in which they are stored. ``mse`` is always among them: the mean over pixels and
+            channels of the squared error of the mean image, for which nothing is minimised.
+        needs_whole_batch: Whether a term looks at several images at once, such as a total correlation. The parts into
+            which threads cut a batch are then put together before the terms are computed.
     """
-    # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
-    x_hat_logits, mean = x_hat_logits.float(), mean.float()
-    kl = mean.new_zeros(len(mean)) if logvar is None else kl_divergence(mean, logvar.float())
-    reconstruction = reconstruction_loss(x_hat_logits, x, loss, log_sigma)
-    with torch.no_grad():
-        mse = (pixel_mean(x_hat_logits, loss) - x).square().flatten(1).mean(1)
-    return Terms(reconstruction, kl, mse)
+
+    names: tuple[str, ...] = ("reconstruction", "mse")
+    needs_whole_batch = False
+
+    def __init__(self, model: Autoencoder) -> None:
+        self._loss: Loss = model.config.loss
+        self._model = model
+
+    def terms(self, x: Tensor, output: Output) -> dict[str, Tensor]:
+        """Return the terms by name, each one value per image (B,), in nats but for ``mse`` and the loss of that name.
+
+        Args:
+            x: Images in [0, 1], (B, C, H, W).
+            output: One pass of the model through them.
+        """
+        # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
+        logits = output.x_hat_logits.float()
+        reconstruction = reconstruction_loss(logits, x, self._loss, self._model.log_sigma)
+        with torch.no_grad():
+            mse = (pixel_mean(logits, self._loss) - x).square().flatten(1).mean(1)
+        return {"reconstruction": reconstruction, "mse": mse}
+
+    def weights(self, config: TrainConfig, epochs_done: float) -> dict[str, float]:
+        """Return the weights of the terms that are minimised, after ``epochs_done`` epochs, which may be a fraction."""
+        return {"reconstruction": 1.0}
+
+    def total(self, config: TrainConfig, means: Mapping[str, float]) -> float:
+        """Return the sum with the weights of the end of training, also while they warm up, so that epochs compare."""
+        return float(weighted_sum(means, self.weights(config, config.epochs)))
+
+
+class ElboObjective(Objective):
+    """The evidence lower bound with a weight on the KL divergence: reconstruction + beta KL(q(z | x) || N(0, I)).
+
+    Source:
+        Kingma & Welling 2014, arXiv:1312.6114; Higgins et al. 2017 (beta-VAE).
+    """
+
+    names = ("reconstruction", "kl", "mse")
+
+    def terms(self, x: Tensor, output: Output) -> dict[str, Tensor]:
+        """Return reconstruction, KL divergence and squared error of each image, (B,)."""
+        if output.logvar is None:
+            raise ValueError("a model without a prior has no KL divergence")
+        kl = kl_divergence(output.mean.float(), output.logvar.float())
+        return {**super().terms(x, output), "kl": kl}
+
+    def weights(self, config: TrainConfig, epochs_done: float) -> dict[str, float]:
+        """Return 1 for the reconstruction, and ``beta`` or what it has warmed up to for the KL divergence."""
+        warmed_up = min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else 1.0
+        return {"reconstruction": 1.0, "kl": config.beta * warmed_up}
+
+
+def build_objective(model: Autoencoder) -> Objective:
+    """Return what a model is trained on by default."""
+    return (ElboObjective if model.config.has_prior else Objective)(model)
+
+
+def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, Any]) -> Any:
+    """Return the sum of the terms that have a weight, numbers or tensors, times their weights."""
+    total = None
+    for name, weight in weights.items():
+        term = terms[name] if isinstance(weight, float) and weight == 1.0 else weight * terms[name]
+        total = term if total is None else total + term
+    return total
 
 
 def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: Tensor | None = None) -> Tensor:

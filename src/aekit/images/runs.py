@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,17 +13,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from aekit.core.artifacts import refuse_unwritable, write_csv, write_png
-from aekit.core.checkpoint import Header, read_header, read_state_header, resume_path
+from aekit.core.artifacts import write_csv, write_png
+from aekit.core.checkpoint import Header, read_header, read_state_header
 from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
 from aekit.core.distributed import Group, joined, own_device, share_batch_norm
-from aekit.core.durable import forget_writer, one_writer
-from aekit.core.run_files import refuse_other_run
+from aekit.core.output import Result, checkpoint_path
+from aekit.core.progress import SILENT, Progress
+from aekit.core.run_files import RunFiles, refuse_other_run
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
-from aekit.core.weights import refuse_damaged, write_checkpoint
+from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
-from aekit.images.config import Arch, DataConfig, ModelConfig, RunConfig, Split
+from aekit.images.config import Arch, DataConfig, ModelConfig, RunConfig, Split, run_name
 from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
@@ -32,12 +32,15 @@ from aekit.images.data.readahead import rows_a_block
 from aekit.images.figures.curves import plot_history
 from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder, ImageShape, is_large, n_parameters
+from aekit.images.objectives import Objective, build_objective
+from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
-from aekit.images.training import Hooks, Row, State, Step, evaluation_row, fit
+from aekit.images.training import OnEpoch, Row, State, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
-FLOATS_A_PARAMETER = 4  # itself, its gradient and two moments
+WHOLE_BATCH_PARTS = 4  # of a batch that an objective looks at as a whole, for up to as many threads
+FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 # Peaks of the one-cycle schedule.
 DEFAULT_LR: dict[Arch, float] = {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
@@ -60,38 +63,53 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Reporting:
-    """How a run tells of itself: hooks of the training loop, and the progress of reading data."""
+class FinishedRun:
+    """A run that is done.
 
-    on_data: Callable[[str, int, int], None] | None = None
-    on_step: Callable[[Step], object] = lambda step: None
-    on_epoch: Callable[[list[Row]], object] = lambda rows: None
-    on_message: Callable[[str], object] = lambda text: None
-    stop_signal: Callable[[], int | None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that is done."""
+    Attributes:
+        path: The checkpoint.
+        header: What it says of itself.
+    """
 
     path: Path
     header: Header = field(repr=False)
 
 
-def run_name(config: RunConfig) -> str:
-    """Return a file name made of what matters, the same for the same options: ``vae-mnist-conv-z10``.
+def run_training(
+    config: RunConfig,
+    output: Path | None,
+    machine: Machine,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """Return the checkpoint of a model that is trained, with its test results; each epoch is reported in a line.
 
-    Options that differ from their default are appended, so that other options give another name.
+    Args:
+        config: What is trained.
+        output: The checkpoint, or a folder for it; None is ``runs/<made of the options>.safetensors``.
+        machine: Where.
+        overwrite: Start over whatever is there.
+        resume: Continue an unfinished run; leave a finished one as it is.
+        progress: What is told of it, and asked whether to stop.
+
+    Raises:
+        AekitError: As :func:`train_run`, or the output cannot be a checkpoint.
+        Stopped: As :func:`train_run`.
     """
-    model, data, train = config.model, config.data, config.train
-    parts = [model.kind, Path(data.name).stem or "data", model.arch, f"z{model.latent}"]
-    fresh = RunConfig(model=ModelConfig(kind=model.kind, arch=model.arch, latent=model.latent))
-    for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
-        for key, value in to_dict(own).items():
-            if value != to_dict(default)[key] and key != "name":
-                text = "x".join(map(str, value)) if isinstance(value, (tuple, list)) else f"{value}"
-                parts.append(key.replace("_", "") + ("" if value is True else text))
-    return "-".join(parts)
+    path = checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
+    done = train_run(
+        config,
+        path,
+        machine,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+        on_epoch=lambda rows: progress.notice(epoch_line(rows)),
+    )
+    result = done.header.result
+    return Result(done.path, {**result["test"], "parameters": result["parameters"]})
 
 
 def train_run(
@@ -101,9 +119,10 @@ def train_run(
     *,
     overwrite: bool,
     resume: bool,
-    reporting: Reporting,
+    progress: Progress = SILENT,
+    on_epoch: OnEpoch = lambda rows: None,
     sets: dict[Split, ImageSet] | None = None,
-) -> Finished:
+) -> FinishedRun:
     """Train one model, write ``output`` and its companions ``.csv`` (history) and ``.png`` (curves), and return it.
 
     Args:
@@ -111,37 +130,60 @@ def train_run(
         output: The checkpoint.
         machine: Where.
         overwrite: Start over whatever is there.
-        resume: Go on with an unfinished run; leave a finished one as it is.
-        reporting: How it tells of itself.
+        resume: Continue an unfinished run; leave a finished one as it is.
+        progress: What is told of it, and asked whether to stop.
+        on_epoch: Called with the rows of each epoch.
         sets: The images as :func:`read_splits` returns them; None reads them.
 
     Raises:
         AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, the data cannot be read,
             the configuration does not fit them, or the loss stopped being finite.
-        Stopped: A signal asked for it; ``resume`` goes on from there.
+        Stopped: A signal asked for it; ``resume`` continues from there.
     """
+    files = run_files(config, output, overwrite=overwrite, resume=resume)
     with joined(machine.device) as group, contextlib.ExitStack() as held:
-        group.in_first(lambda: held.enter_context(one_writer(output)))
-        if done := group.in_first(lambda: _before(config, output, reporting, overwrite=overwrite, resume=resume)):
-            return done
+        group.in_first(lambda: held.enter_context(files.writing()))
+        if header := group.in_first(lambda: _claim(files, config, progress)):
+            return FinishedRun(output, header)
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
-        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, reporting))
+        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, progress))
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
         group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
-        with ThreadTeam(_parts_of_a_batch(model, config, device, threads)) as team:
+        with build_team(model, build_objective(model), config, device, threads) as team:
             run = _build_run(model, config, sets, device, noise, team, group)
             header = _header(config, sets, run, threads)
-            return _train(run, output, header, sets["test"], resume=resume, reporting=reporting)
+            return _train(run, files, header, sets["test"], progress=progress, on_epoch=on_epoch)
+
+
+def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resume: bool = False) -> RunFiles:
+    """Return the files of a run, which are claimed and finished as those of every trainer."""
+    return RunFiles(output, (".csv", ".png"), lambda path: _read_own(config, path), overwrite=overwrite, resume=resume)
+
+
+def _claim(files: RunFiles, config: RunConfig, progress: Progress) -> Header | None:
+    refuse_own_images(config, files.path)
+    return files.claim(progress)
+
+
+def epoch_line(rows: list[Row]) -> str:
+    """Return what an epoch reached, in one line."""
+    train, held_out = rows
+    text = f"epoch {train.epoch}: train {train.total:.5g}, {held_out.split} {held_out.total:.5g}"
+    weighed = {name: value for name, value in held_out.terms.items() if name != "mse"}
+    if len(weighed) > 1:
+        names = {"kl": "KL"}
+        text += f" ({', '.join(f'{names.get(name, name)} {value:.5g}' for name, value in weighed.items())})"
+    return f"{text}, MSE {held_out.terms['mse']:.4g}, {train.images_per_second:,.0f} images/s"
 
 
 def _refuse_too_large(config: ModelConfig, image_shape: ImageShape) -> None:
     """Refuse a network that memory cannot hold with its gradients and moments, before it is built."""
     try:
         with torch.device("meta"):
-            n_bytes = 4 * FLOATS_A_PARAMETER * n_parameters(build_model(config, image_shape))
+            n_bytes = 4 * FLOATS_PER_PARAMETER * n_parameters(build_model(config, image_shape))
     except (RuntimeError, OverflowError):  # torch's, of sizes that no tensor has
         n_bytes = sys.maxsize
     if n_bytes > (free := free_memory()):
@@ -151,42 +193,26 @@ def _refuse_too_large(config: ModelConfig, image_shape: ImageShape) -> None:
         )
 
 
-def _before(config: RunConfig, output: Path, reporting: Reporting, *, overwrite: bool, resume: bool) -> Finished | None:
-    """Return the run if it is finished already, and refuse what would be lost or could not be written."""
-    unfinished = resume_path(output)
-    refuse_own_images(config, output)
-    if done := _finished(config, output, overwrite=overwrite, resume=resume):
-        if unfinished.exists():
-            reporting.on_message(f"{unfinished}: is the state of another run; it is left alone")
-        return done
-    if unfinished.exists() and not (overwrite or resume):
-        raise AekitError(
-            f"{unfinished}: an unfinished run is there; go on with --resume or start over with --overwrite"
-        )
-    refuse_unwritable(output)
-    return None
-
-
-def _train(run: Run, output: Path, header: Header, test: ImageSet, *, resume: bool, reporting: Reporting) -> Finished:
+def _train(
+    run: Run, files: RunFiles, header: Header, test: ImageSet, *, progress: Progress, on_epoch: OnEpoch
+) -> FinishedRun:
     """Train from the start, or from where the run stands, and write what comes out; process 0 alone writes."""
-    group, unfinished, state = run.group, resume_path(output), State()
+    group, state = run.group, State()
     headers = group.in_first(lambda: header)
     group.in_all(lambda: _refuse_other_images(headers, header))
-    if resume and group.in_first(unfinished.exists):
-        with group.file_of_first(unfinished) as path:
-            refuse_other_run(unfinished, header.configuration, read_state_header(path))
+    if group.in_first(files.is_unfinished):
+        with group.file_of_first(files.state) as path:
+            refuse_other_run(files.state, header.configuration, read_state_header(path))
             state = read_state(path, run)
-        reporting.on_message(f"going on after epoch {state.epoch} of {run.config.epochs}")
+        progress.notice(f"continuing after epoch {state.epoch} of {run.config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
-    hooks = Hooks(
-        on_step=reporting.on_step,
-        on_epoch=reporting.on_epoch,
-        on_message=reporting.on_message,
-        save=lambda state: write_state(unfinished, run, state, header) if group.is_first else None,
-        stop_signal=reporting.stop_signal,
-    )
-    state = fit(run, state, hooks)
-    return _finish(run, state, test, output, header)
+
+    def save(state: State) -> None:
+        if group.is_first:
+            write_state(files.state, run, state, header)
+
+    state = fit(run, state, progress=progress, on_epoch=on_epoch, save=save)
+    return _finish(run, state, test, files, header)
 
 
 def _refuse_other_images(first: Header, own: Header) -> None:
@@ -200,13 +226,18 @@ def refuse_own_images(config: RunConfig, output: Path) -> None:
         raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
 
 
-def _parts_of_a_batch(model: Autoencoder, config: RunConfig, device: torch.device, threads: int) -> int:
-    """Return into how many parts a batch is cut, one a thread.
+def build_team(
+    model: Autoencoder, objective: Objective, config: RunConfig, device: torch.device, threads: int
+) -> ThreadTeam:
+    """Return the threads that share out each batch, and into how many parts they cut it.
 
-    Batch norm looks at the whole batch, and a compiled model shares out its operators itself.
+    Batch norm looks at the whole batch, and a compiled model shares out its operators itself: these stay whole. Where
+    the objective looks at the whole batch, the number of parts does not depend on that of threads, nor do the results.
     """
     is_whole = any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) or config.train.compile
-    return threads if device.type == "cpu" and not is_whole else 1
+    if device.type != "cpu" or is_whole:
+        return ThreadTeam(1)
+    return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.needs_whole_batch else None)
 
 
 def default_lr(arch: Arch, image_shape: ImageShape) -> float:
@@ -262,26 +293,6 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
     return header
 
 
-def finished_run(config: RunConfig, output: Path) -> Header | None:
-    """Return what the checkpoint of a finished run says of itself, or None if there is none.
-
-    A state of this very run beside it is newer than the checkpoint, as a finished run removes its state: the checkpoint
-    was to be replaced, or what remains to be done is to remove the state.
-
-    Raises:
-        AekitError: There is a file that is no checkpoint, or one of other settings.
-    """
-    with contextlib.suppress(AekitError):
-        _read_own(config, resume_path(output))
-        return None
-    if not output.exists():
-        return None
-    header = _read_own(config, output)
-    refuse_damaged(output)  # or it would be taken for whole by every run that goes on, and by nothing that reads it
-    forget_writer(output)
-    return header
-
-
 def _read_own(config: RunConfig, path: Path) -> Header:
     """Return the header of a checkpoint or state.
 
@@ -300,34 +311,25 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     return header
 
 
-def _finished(config: RunConfig, output: Path, *, overwrite: bool, resume: bool) -> Finished | None:
-    if not (overwrite or resume):
-        for path in (output, output.with_suffix(".csv"), output.with_suffix(".png")):
-            if path.exists():
-                raise AekitError(f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume")
-    header = None if overwrite else finished_run(config, output)
-    return Finished(output, header) if header else None
-
-
 def _recorded(config: RunConfig) -> RunConfig:
     """Return the configuration as it is written into files: without absolute paths, which differ by machine."""
     name = Path(config.data.name)
     return replace(config, data=replace(config.data, name=name.name)) if name.is_absolute() else config
 
 
-def read_splits(config: DataConfig, data_root: Path, reporting: Reporting) -> dict[Split, ImageSet]:
+def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:
     """Return the images of a run by split: train, test, and val if there is one.
 
     Raises:
         AekitError: The data cannot be read, or a split is empty.
     """
     splits: tuple[Split, ...] = ("train", "val", "test") if config.val else ("train", "test")
-    sets = {split: read_images(config, split, data_root=data_root, on_progress=reporting.on_data) for split in splits}
+    sets = {split: read_images(config, split, data_root=data_root, on_progress=progress.update) for split in splits}
     for split, images in sets.items():
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
     if skipped := sum(images.n_skipped for images in sets.values()):
-        reporting.on_message(f"{skipped} images could not be used and were left out")
+        progress.notice(f"{skipped} images could not be used and were left out")
     return sets
 
 
@@ -364,6 +366,7 @@ def _build_run(
         config=config.train,
         precision=choose_precision(config.train.precision, device, threads_an_operator=torch.get_num_threads()),
         team=team,
+        objective=build_objective(model),
         group=group,
     )
 
@@ -375,28 +378,26 @@ def _mean_image(images: ImageSet) -> torch.Tensor:
     return torch.from_numpy(np.asarray(sums) / (255 * len(indices))).float()
 
 
-def _finish(run: Run, state: State, test: ImageSet, output: Path, header: Header) -> Finished:
+def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header) -> FinishedRun:
     # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
     # last: where it is, its companions are.
-    epoch = state.epoch
+    output, epoch = files.path, state.epoch
     if run.config.keep == "best":
         run.model.load_state_dict(state.best_weights)
         epoch = state.best_epoch
     history = list(state.history)
     if run.held_out_split == "val":
         history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
-    rows = [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in history]
+    rows = [{key: value for key, value in row.to_dict().items() if key not in TIMINGS} for row in history]
     header = replace(header, result={**header.result, "epoch": epoch, "test": rows[-1], "history": rows})
     if not run.group.is_first:
-        return Finished(output, header)
-    table = pd.DataFrame([asdict(row) for row in history]).astype({"active_units": "Int64"})
+        return FinishedRun(output, header)
+    table = pd.DataFrame([row.to_dict() for row in history]).astype({"active_units": "Int64"})
     write_csv(output.with_suffix(".csv"), table)
-    model, data = header.model, header.data
-    beta = f", beta {run.config.beta:g}" if model["kind"] == "vae" else ""
-    title = f"{model['kind']} {model['arch']}, latent {model['latent']}{beta}: {data['name']}"
+    title = f"{read_record(header, str(output)).title}: {header.data['name']}"
     write_png(
         output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header.to_dict()
     )
     write_checkpoint(output, run.model.state_dict(), header)
-    resume_path(output).unlink(missing_ok=True)
-    return Finished(output, read_header(output))
+    files.finish()
+    return FinishedRun(output, read_header(output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder
 from aekit.images.steps import Run
-from aekit.images.training import Row, State
+from aekit.images.training import COLUMNS, Row, State
 
 
 def read_model(
@@ -62,7 +62,8 @@ def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
         "epoch": state.epoch,
         "step": state.step,
         "seconds": state.seconds,
-        "history": [asdict(row) for row in state.history],
+        "terms": list(run.objective.names),
+        "history": [row.to_dict() for row in state.history],
         "best_total": state.best_total if math.isfinite(state.best_total) else None,
         "best_epoch": state.best_epoch,
     }
@@ -96,15 +97,21 @@ def read_state(path: Path, run: Run) -> State:
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         run.noise.set_state(tensors["noise"])
+        names = where.get("terms", list(COLUMNS))  # a state that is older than names has these
         terms = tensors["terms"]
-        if terms.ndim != 2 or terms.shape[1] != 3 or not 0 <= where["step"] <= len(terms) or where["epoch"] < 0:
+        if (
+            terms.ndim != 2
+            or terms.shape[1] != len(names)
+            or not 0 <= where["step"] <= len(terms)
+            or where["epoch"] < 0
+        ):
             raise ValueError("its losses do not fit its step")
         return State(
             epoch=where["epoch"],
             step=where["step"],
             seconds=where["seconds"],
-            terms=tensors["terms"].to(run.train.device),
-            history=[Row(**row) for row in where["history"]],
+            terms=terms[:, [names.index(name) for name in run.objective.names]].to(run.train.device),
+            history=[Row.from_dict(row) for row in where["history"]],
             best_total=math.inf if where["best_total"] is None else where["best_total"],
             best_epoch=where["best_epoch"],
             best_weights=_strip_prefix(tensors, "best."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,16 +11,18 @@ from torch import Tensor
 
 from aekit.core.device import Recording, ThreadTeam, on_own_stream
 from aekit.core.distributed import Group
+from aekit.core.progress import SILENT, Progress
 from aekit.core.schedule import learning_rate
 from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader, mirror
 from aekit.images.models.base import Autoencoder, Output
-from aekit.images.objectives import loss_terms
+from aekit.images.objectives import Objective, weighted_sum
 
 RECORDED_STEPS = 200  # a run of fewer steps is over before recording one pays
 RECORDING_WARMUP = 3  # steps taken before one is recorded, in which libraries choose and allocate
 
 Forward = Callable[[Tensor, Tensor | None], Output]
+Part = tuple[Tensor, Tensor | None]  # images of a batch, and noise for them
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Run:
     config: TrainConfig
     precision: Literal["fp32", "bf16"]
     team: ThreadTeam
+    objective: Objective
     group: Group = field(default_factory=Group)
 
 
@@ -57,10 +60,11 @@ def train_step(
         n_images: Images of the batch in all processes; None is B.
 
     Returns:
-        The loss of the batch before the step, a scalar, and the mean of each of its terms, (3,).
+        The loss of the batch before the step, a scalar, and the mean of each term of the objective, (T,).
     """
     _set_learning_rate(run, epochs_done)
-    return _descend(run, forward, x, kl_weight=kl_weight(run.config, epochs_done), n_images=n_images or len(x))
+    weights = run.objective.weights(run.config, epochs_done)
+    return _descend(run, forward, x, weights=weights, n_images=n_images or len(x))
 
 
 def _set_learning_rate(run: Run, epochs_done: float) -> None:
@@ -72,51 +76,114 @@ def _set_learning_rate(run: Run, epochs_done: float) -> None:
             group["lr"] = rate
 
 
-def kl_weight(config: TrainConfig, epochs_done: float) -> float:
-    """Return the weight of the KL divergence: ``beta``, or on the way to it while it warms up."""
-    return config.beta * min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else config.beta
-
-
 def _descend(
-    run: Run, forward: Forward, x: Tensor, *, kl_weight: float | Tensor, n_images: int
+    run: Run, forward: Forward, x: Tensor, *, weights: Mapping[str, float | Tensor], n_images: int
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of the optimiser at the learning rate that it has.
+    """Take one step of the optimiser at its present learning rate.
 
     Each process takes a part of the batch, and each thread of its team a part of that; the gradients of the parts are
     added in a fixed order.
     """
     noise = None
-    if run.model.config.kind == "vae":
+    if run.model.config.has_prior:
         # For the whole batch in every process, so that the noise of an image does not depend on who takes it.
         shape = n_images, run.model.config.latent
         noise = torch.randn(shape, generator=run.noise, device=x.device)[run.group.part(n_images)]
-    x_parts = x.chunk(run.team.n_threads)
-    noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_threads)
+    x_parts = x.chunk(run.team.n_parts)
+    noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_parts)
+    parts = list(zip(x_parts, noise_parts, strict=True))
+    differentiate = _whole_batch_gradients if run.objective.needs_whole_batch else _summed_gradients
+    gradients, means = differentiate(run, forward, parts, weights, n_images)
+    run.group.add([*gradients, means])
+    for parameter, gradient in zip(run.model.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    run.optimizer.step()
+    return weighted_sum(dict(zip(run.objective.names, means, strict=True)), weights), means
+
+
+def _summed_gradients(
+    run: Run, forward: Forward, parts: list[Part], weights: Mapping[str, float | Tensor], n_images: int
+) -> tuple[list[Tensor], Tensor]:
+    """Return the gradients of the loss and the mean terms, (T,): sums over the parts of a batch."""
     parameters = list(run.model.parameters())
 
-    def work(part: tuple[Tensor, Tensor | None]) -> tuple[tuple[Tensor, ...], Tensor]:
-        x_part, noise_part = part
-        # Every weight is cast once a step, so a cache of casts, which threads would share, saves nothing.
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
-            output = forward(x_part, noise_part)
-        terms = loss_terms(x_part, *output, loss=run.model.config.loss, log_sigma=run.model.log_sigma)
+    def work(part: Part) -> tuple[tuple[Tensor, ...], Tensor]:
+        x, noise = part
+        terms = run.objective.terms(x, _forward(run, forward, x, noise))
         # The mean of no image is not a number; their sum is zero, and so are its gradients.
-        means = torch.stack([term.mean() if len(term) else term.sum() for term in terms]) * (len(x_part) / n_images)
-        return torch.autograd.grad(means[0] + kl_weight * means[1], parameters), means.detach()
+        means = {name: (term.mean() if len(term) else term.sum()) * (len(x) / n_images) for name, term in terms.items()}
+        loss = weighted_sum(means, weights)
+        return torch.autograd.grad(loss, parameters), torch.stack(
+            [means[name] for name in run.objective.names]
+        ).detach()
 
-    (gradients, means), *others = run.team.map(work, list(zip(x_parts, noise_parts, strict=True)))
+    (first, means), *others = run.team.map(work, parts)
+    gradients = list(first)
     for more_gradients, more_means in others:
         torch._foreach_add_(gradients, more_gradients)
         means += more_means
-    run.group.add([*gradients, means])
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    run.optimizer.step()
-    return means[0] + kl_weight * means[1], means
+    return gradients, means
+
+
+def _whole_batch_gradients(
+    run: Run, forward: Forward, parts: list[Part], weights: Mapping[str, float | Tensor], n_images: int
+) -> tuple[list[Tensor], Tensor]:
+    """Return gradients and mean terms of an objective that looks at all images of a batch together.
+
+    The parts go forward apart, the terms are computed of all of them, and each part goes back from the gradients of its
+    own output. The parts are the same however many threads there are, and so are the bytes.
+    """
+    parameters = list(run.model.parameters())
+    outputs = run.team.map(lambda part: _forward(run, forward, *part), parts)
+    cut = [_detached(output) for output in outputs]
+    terms = run.objective.terms(torch.cat([x for x, _ in parts]), _joined(cut))
+    means = {name: term.mean() for name, term in terms.items()}
+    leaves = [value for output in cut for value in output if value is not None]
+    # The objective may have parameters of the model in it, too, such as the noise of pixels.
+    loss = weighted_sum(means, weights)
+    flowing = torch.autograd.grad(loss, [*leaves, *parameters], materialize_grads=True, allow_unused=True)
+    to_leaves = list(flowing[: len(leaves)])
+    gradients = list(flowing[len(leaves) :])
+
+    def back(number: int) -> tuple[Tensor, ...]:
+        values = [value for value in outputs[number] if value is not None]
+        own = to_leaves[number * len(values) : (number + 1) * len(values)]
+        return torch.autograd.grad(values, parameters, own, materialize_grads=True, allow_unused=True)
+
+    for more in run.team.map(back, range(len(parts))):
+        torch._foreach_add_(gradients, more)
+    return gradients, torch.stack([means[name] for name in run.objective.names]).detach()
+
+
+def _detached(output: Output) -> Output:
+    """Return the values of an output, from which gradients are taken, without their past."""
+
+    def cut(value: Tensor) -> Tensor:
+        return value.detach().requires_grad_()
+
+    logvar = None if output.logvar is None else cut(output.logvar)
+    return Output(cut(output.x_hat_logits), cut(output.mean), logvar, cut(output.z))
+
+
+def _joined(outputs: list[Output]) -> Output:
+    """Return the output of a whole batch from those of its parts."""
+    logvars = [output.logvar for output in outputs if output.logvar is not None]
+    return Output(
+        x_hat_logits=torch.cat([output.x_hat_logits for output in outputs]),
+        mean=torch.cat([output.mean for output in outputs]),
+        logvar=torch.cat(logvars) if logvars else None,
+        z=torch.cat([output.z for output in outputs]),
+    )
+
+
+def _forward(run: Run, forward: Forward, x: Tensor, noise: Tensor | None) -> Output:
+    # Every weight is cast once per step, so a cache of casts, which threads would share, saves nothing.
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
+        return forward(x, noise)
 
 
 class FixedStep:
-    """A step whose batch, KL weight and result lie in tensors that stay where they are, so that it can be recorded.
+    """A step whose batch, weights and result lie in tensors that stay where they are, so that it can be recorded.
 
     Args:
         run: What is trained, with the images on the device.
@@ -130,15 +197,27 @@ class FixedStep:
         self._forward = forward
         self._batch = torch.zeros(n_images, dtype=torch.int64, device=device)
         self._mirrored = torch.zeros(n_images, dtype=torch.bool, device=device)
-        self._kl_weight = torch.zeros((), device=device)
-        self.result = torch.zeros(4, device=device)  # the loss, and the mean of each term
+        # A weight that is 1 stays out of the recording; the others are filled in before each step.
+        self._weights: dict[str, float | Tensor] = {
+            name: 1.0 if self._is_one(name) else torch.zeros((), device=device)
+            for name in run.objective.weights(run.config, 0.0)
+        }
+        self.result = torch.zeros(1 + len(run.objective.names), device=device)  # the loss, and the mean of each term
+
+    def _is_one(self, name: str) -> bool:
+        config = self._run.config
+        return all(
+            self._run.objective.weights(config, done)[name] == 1.0 for done in (0.0, config.epochs / 2, config.epochs)
+        )
 
     def load(self, batch: Tensor, mirrored: Tensor | None, epochs_done: float) -> None:
         """Say what the next step is: which images, which of them mirrored, and when."""
         self._batch.copy_(batch)
         if mirrored is not None:
             self._mirrored.copy_(mirrored)
-        self._kl_weight.fill_(kl_weight(self._run.config, epochs_done))
+        for name, weight in self._run.objective.weights(self._run.config, epochs_done).items():
+            if isinstance(own := self._weights[name], Tensor):
+                own.fill_(weight)
         _set_learning_rate(self._run, epochs_done)
 
     def take(self) -> None:
@@ -146,7 +225,7 @@ class FixedStep:
         x = self._run.train.take(self._batch)
         if self._run.config.mirror:
             x = mirror(x, self._mirrored)
-        loss, means = _descend(self._run, self._forward, x, kl_weight=self._kl_weight, n_images=len(x))
+        loss, means = _descend(self._run, self._forward, x, weights=self._weights, n_images=len(x))
         self.result[0] = loss.detach()
         self.result[1:] = means
 
@@ -158,13 +237,13 @@ class Stepper:
         run: What is trained.
         forward: The model, or its compiled form.
         n_steps: Steps that are still to come.
-        on_message: Told if a step cannot be recorded.
+        progress: Told if a step cannot be recorded.
     """
 
-    def __init__(self, run: Run, forward: Forward, n_steps: int, on_message: Callable[[str], object]) -> None:
+    def __init__(self, run: Run, forward: Forward, n_steps: int, progress: Progress = SILENT) -> None:
         self._run = run
         self._forward = forward
-        self._on_message = on_message
+        self._progress = progress
         self._n_images = run.config.batch_size or len(run.train)
         self._n_taken = 0
         self._recording: Recording | None = None
@@ -182,7 +261,7 @@ class Stepper:
         Args:
             batch: Rows of the training images, (B,).
             x: This process's part of these images, if they were read ahead; None takes them from the device.
-            mirrored: Which of them are turned left to right, (B,); None for none.
+            mirrored: Which of them are flipped horizontally, (B,); None for none.
             epochs_done: Epochs behind us, with a fraction.
         """
         if self._fixed is not None and x is None and len(batch) == self._n_images:
@@ -206,7 +285,7 @@ class Stepper:
                 self._recording = self._checked(fixed)
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
-                self._on_message(f"steps are taken one by one, as they cannot be recorded here ({reason})")
+                self._progress.notice(f"steps are taken one by one, as they cannot be recorded here ({reason})")
                 self._fixed = None
                 fixed.take()
                 return

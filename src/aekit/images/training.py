@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import islice, repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,157 +15,215 @@ from torch import Tensor
 
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, Stopped
 from aekit.images.data.batches import ImageLoader, epoch_mirrored, epoch_order, split_batches
 from aekit.images.latent import active_units, live_dimensions
 from aekit.images.models.base import Autoencoder, Output
-from aekit.images.objectives import loss_terms
+from aekit.images.objectives import Objective, build_objective
 from aekit.images.steps import Run, Stepper
 
 EVALUATION_BATCH = 500
-SAVE_SECONDS = 60.0  # a long epoch is saved in between, so often
-GPU_ASK_STEPS = 20  # so often processes on GPUs ask each other whether one was told to stop
-CHECK_STEPS = 50  # on the CPU the loss is looked at so often; elsewhere that would stall the device
+SAVE_SECONDS = 60.0  # how often a long epoch is saved
+GPU_ASK_STEPS = 20  # how often processes on GPUs ask each other whether one was asked to stop
+CHECK_STEPS = 50  # how often the loss is checked on the CPU; elsewhere that would stall the device
+
+
+COLUMNS = ("reconstruction", "kl", "mse")  # of every history, empty where an objective has no such term
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of a history: means over the images of a split, for ``train`` over the epoch as it went.
 
-    ``total`` is reconstruction + beta * kl with the final beta, also while beta still warms up, so that epochs
-    compare. ``kl`` is None for a plain autoencoder. ``active_units`` counts the latent dimensions in use (see
-    :func:`aekit.images.latent.active_units`); None for ``train``.
+    Attributes:
+        epoch: Epochs that were complete, from 1.
+        split: ``train``, ``val`` or ``test``.
+        total: The objective with the weights of the end of training, also while they still warm up, so that epochs
+            compare.
+        terms: Its terms by name.
+        seconds: Time that it took.
+        images_per_second: Speed.
+        active_units: Latent dimensions in use (see :func:`aekit.images.latent.active_units`); None for ``train``.
     """
 
     epoch: int
     split: str
     total: float
-    reconstruction: float
-    kl: float | None
-    mse: float
+    terms: dict[str, float]
     seconds: float
     images_per_second: float
     active_units: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as histories are stored: a column per term, None for a usual one that there is not."""
+        terms = {name: self.terms.get(name) for name in dict.fromkeys((*COLUMNS, *self.terms))}
+        row = {"epoch": self.epoch, "split": self.split, "total": self.total, **terms}
+        row |= {"seconds": self.seconds, "images_per_second": self.images_per_second}
+        return {**row, "active_units": self.active_units}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Row:
+        """Return the row that :meth:`to_dict` stored.
+
+        Raises:
+            TypeError: A value is missing.
+        """
+        known = {each.name for each in fields(cls)}
+        terms = {name: value for name, value in row.items() if name not in known and value is not None}
+        return cls(terms=terms, **{name: value for name, value in row.items() if name in known})
+
 
 @dataclass
 class State:
-    """Where a run stands: all that it takes, with weights, optimiser and noise, to go on as if it had never stopped."""
+    """Where a run stands: with weights, optimiser and noise, all that it takes to continue as if it had not stopped."""
 
     epoch: int = 0  # whole epochs behind us
     step: int = 0  # steps behind us in this epoch
     seconds: float = 0.0  # spent in this epoch
-    terms: Tensor = field(default_factory=lambda: torch.zeros(0, 3))  # mean Terms of each step of this epoch
+    terms: Tensor = field(default_factory=lambda: torch.zeros(0, 0))  # mean terms of each step of this epoch, (S, T)
     history: list[Row] = field(default_factory=list)
     best_total: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a progress bar may want to know after a step."""
-
-    epoch: int
-    n_epochs: int
-    step: int
-    n_steps: int
-    images_per_step: float
-    loss: Tensor
+OnEpoch = Callable[[list[Row]], object]
+Save = Callable[[State], object]
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """What the loop tells the outside, and asks of it."""
-
-    on_step: Callable[[Step], object] = lambda step: None
-    on_epoch: Callable[[list[Row]], object] = lambda rows: None
-    on_message: Callable[[str], object] = lambda text: None
-    save: Callable[[State], object] = lambda state: None
-    stop_signal: Callable[[], int | None] = lambda: None
-
-
-def fit(run: Run, state: State, hooks: Hooks) -> State:
+def fit(
+    run: Run,
+    state: State,
+    *,
+    progress: Progress = SILENT,
+    on_epoch: OnEpoch = lambda rows: None,
+    save: Save = lambda state: None,
+) -> State:
     """Train from ``state`` on to the last epoch and return the final state.
+
+    Args:
+        run: What is trained.
+        state: Where it stands.
+        progress: What is told of steps, and asked whether to stop.
+        on_epoch: Called with the rows of each epoch.
+        save: Called with the state after each epoch, each minute, and before the run stops.
 
     Raises:
         AekitError: The loss stopped being finite; what was saved last stays.
         Stopped: A signal asked for it; the state was saved.
     """
-    config, device = run.config, run.train.device
-    n_samples = config.samples_per_epoch or len(run.train)
+    config = run.config
     if config.compile:
-        hooks.on_message("compiling the network during the first step, which takes a while")
+        progress.notice("compiling the network during the first step, which takes a while")
     forward = torch.compile(run.model) if config.compile else run.model
+    n_samples = config.samples_per_epoch or len(run.train)
     n_left = (config.epochs - state.epoch) * math.ceil(n_samples / (config.batch_size or n_samples)) - state.step
-    take_step = Stepper(run, forward, n_left, hooks.on_message)
-    saved = time.monotonic()
-
+    take_step = Stepper(run, forward, n_left, progress)
+    watch = _Watch(run, progress, save)
     while state.epoch < config.epochs:
-        order = epoch_order(len(run.train), n_samples, config.seed, state.epoch, blocks=run.train.blocks).to(device)
-        batches = split_batches(order, config.batch_size or n_samples)
-        n_steps = len(batches)
-        mirrored = torch.split(
-            epoch_mirrored(n_samples, config.seed, state.epoch).to(device), [len(each) for each in batches]
-        )
+        epoch = _draw_epoch(run, state.epoch, n_samples)
         if state.step == 0:
-            state.terms = torch.zeros(n_steps, 3, device=device)
-        started = time.perf_counter() - state.seconds
+            state.terms = torch.zeros(len(epoch.batches), len(run.objective.names), device=run.train.device)
         run.model.train()
-        todo = batches[state.step :]
+        started = time.perf_counter() - state.seconds
+        todo = epoch.batches[state.step :]
         own = [batch[run.group.part(len(batch))] for batch in todo]
         # Of a set that lies on the device a step takes its images itself, since then it can be recorded.
         images = repeat(None) if run.train.resident is not None else run.train.batches(own)
         for batch, x in zip(todo, images, strict=False):
-            done = (state.epoch * n_steps + state.step) / n_steps
-            turned = mirrored[state.step] if config.mirror else None
-            loss, state.terms[state.step] = take_step(batch, x, turned, done)
+            done = (state.epoch * len(epoch.batches) + state.step) / len(epoch.batches)
+            loss, state.terms[state.step] = take_step(batch, x, epoch.mirrored[state.step], done)
             state.step += 1
             state.seconds = time.perf_counter() - started
-            hooks.on_step(Step(state.epoch, config.epochs, state.step, n_steps, n_samples / n_steps, loss))
-            signal_number = _signal(run, state, hooks)
-            is_late = time.monotonic() - saved > SAVE_SECONDS
-            if signal_number is not None or is_late or (device.type == "cpu" and state.step % CHECK_STEPS == 0):
-                _refuse_infinite(state, run)
-            if signal_number is not None or is_late:
-                hooks.save(state)
-                saved = time.monotonic()
-            if signal_number is not None:
-                where = f"epoch {state.epoch + 1} of {config.epochs}"
-                raise Stopped(f"stopped in {where}; go on with the same command and --resume", signal_number)
+            watch.after_step(state, loss, n_samples)
         _refuse_infinite(state, run)
-        _end_epoch(run, state, hooks, sizes=torch.tensor([len(batch) for batch in batches]))
-        saved = time.monotonic()
+        on_epoch(_end_epoch(run, state, save, sizes=torch.tensor([len(batch) for batch in epoch.batches])))
+        watch.saved = time.monotonic()
     return state
 
 
-def _signal(run: Run, state: State, hooks: Hooks) -> int | None:
-    """Return the signal that asks to stop, at the same step in every process."""
-    if run.group.size == 1:
-        return hooks.stop_signal()
-    if run.train.device.type != "cpu" and state.step % min(GPU_ASK_STEPS, len(state.terms)):
-        return None
-    return run.group.largest(hooks.stop_signal() or 0) or None
+class _Epoch(NamedTuple):
+    """The batches of an epoch, and which images of each are flipped horizontally; None for none."""
+
+    batches: Sequence[Tensor]
+    mirrored: Sequence[Tensor | None]
+
+
+def _draw_epoch(run: Run, number: int, n_samples: int) -> _Epoch:
+    config, device = run.config, run.train.device
+    order = epoch_order(len(run.train), n_samples, config.seed, number, blocks=run.train.blocks).to(device)
+    batches = split_batches(order, config.batch_size or n_samples)
+    if not config.mirror:
+        return _Epoch(batches, [None] * len(batches))
+    mirrored = epoch_mirrored(n_samples, config.seed, number).to(device)
+    return _Epoch(batches, torch.split(mirrored, [len(each) for each in batches]))
+
+
+class _Watch:
+    """Looks after each step whether the loss is finite, whether to save, and whether to stop."""
+
+    def __init__(self, run: Run, progress: Progress, save: Save) -> None:
+        self._run = run
+        self._progress = progress
+        self._save = save
+        self.saved = time.monotonic()
+
+    def after_step(self, state: State, loss: Tensor, n_samples: int) -> None:
+        """Report a step, and save or stop if it is time."""
+        config, n_steps = self._run.config, len(state.terms)
+
+        def detail() -> str:
+            rate = state.step * n_samples / n_steps / state.seconds
+            return f"epoch {state.epoch + 1}/{config.epochs}  loss {loss.item():.4g}  {rate:,.0f} images/s"
+
+        done, total = state.epoch * n_steps + state.step, config.epochs * n_steps
+        self._progress.update("training", done, total, detail=detail)
+        signal_number = self._signal(state)
+        is_late = time.monotonic() - self.saved > SAVE_SECONDS
+        is_cheap = self._run.train.device.type == "cpu" and state.step % CHECK_STEPS == 0
+        if signal_number is not None or is_late or is_cheap:
+            _refuse_infinite(state, self._run)
+        if signal_number is not None or is_late:
+            self._save(state)
+            self.saved = time.monotonic()
+        if signal_number is not None:
+            where = f"epoch {state.epoch + 1} of {config.epochs}"
+            raise Stopped(f"stopped in {where}; continue with the same command and --resume", signal_number)
+
+    def _signal(self, state: State) -> int | None:
+        """Return the signal that asks to stop, at the same step in every process."""
+        run = self._run
+        if run.group.size == 1:
+            return self._progress.should_stop()
+        if run.train.device.type != "cpu" and state.step % min(GPU_ASK_STEPS, len(state.terms)):
+            return None
+        return run.group.largest(self._progress.should_stop() or 0) or None
 
 
 class Means(NamedTuple):
-    """What a model reaches on an image set: means over its images, and how many latent dimensions it uses."""
+    """What a model reaches on an image set: mean terms by name, and how many latent dimensions it uses."""
 
-    reconstruction: float
-    kl: float
-    mse: float
+    terms: dict[str, float]
     active_units: int | None = None
 
 
 def evaluate(
-    model: Autoencoder, images: ImageLoader, *, seed: int, team: ThreadTeam | None = None, group: Group | None = None
+    model: Autoencoder,
+    images: ImageLoader,
+    *,
+    seed: int,
+    objective: Objective | None = None,
+    team: ThreadTeam | None = None,
+    group: Group | None = None,
 ) -> Means:
-    """Return the mean reconstruction, KL and squared error over all images, in fp32, with one posterior sample each.
+    """Return the mean terms of the objective over all images, in fp32, with one posterior sample each.
 
     The noise depends on the seed alone, so that epochs and runs compare on the same draws. The processes of a group
     share the images out, and all return the means over all of them.
     """
     group = group or Group()
+    objective = objective or build_objective(model)
     noise_source = torch.Generator(images.device).manual_seed(seed)
     model.eval()
 
@@ -174,7 +232,7 @@ def evaluate(
         own = images.batches(spans[group.rank :: group.size])
         for number, span in enumerate(spans):
             noise = None
-            if model.config.kind == "vae":  # for every block, whoever takes it
+            if model.config.has_prior:  # for every block, whoever takes it
                 shape = len(span), model.config.latent
                 noise = torch.randn(shape, generator=noise_source, device=images.device)
             if number % group.size == group.rank:
@@ -185,12 +243,13 @@ def evaluate(
         rows, x, noise = block
         with torch.inference_mode():
             output: Output = model(x, noise)
-            terms = loss_terms(x, *output, loss=model.config.loss, log_sigma=model.log_sigma)
-            return rows, torch.stack([term.sum() for term in terms]).cpu().double(), output.mean.float().cpu()
+            terms = objective.terms(x, output)
+            sums = torch.stack([terms[name].sum() for name in objective.names])
+            return rows, sums.cpu().double(), output.mean.float().cpu()
 
     team = team or ThreadTeam(1)
     todo = blocks()
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(len(objective.names), dtype=torch.float64)
     codes = torch.zeros(len(images), model.config.latent)
     while some := list(islice(todo, team.n_threads)):  # few at a time: the images must not all be floats at once
         for rows, block_sums, block_codes in team.map(work, some):
@@ -198,17 +257,16 @@ def evaluate(
             codes[rows] = block_codes
     group.add([sums])
     group.add([codes])
-    is_active = active_units if model.config.kind == "vae" else live_dimensions
+    is_active = active_units if model.config.has_prior else live_dimensions
     with np.errstate(invalid="ignore", over="ignore"):  # codes of a run that diverges
         n_active = int(is_active(codes.numpy()).sum())
-    reconstruction, kl, mse = (sums / len(images)).tolist()
-    return Means(reconstruction, kl, mse, n_active)
+    return Means(dict(zip(objective.names, (sums / len(images)).tolist(), strict=True)), n_active)
 
 
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
     """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
     started = time.perf_counter()
-    means = evaluate(run.model, images, seed=run.config.seed, team=run.team, group=run.group)
+    means = evaluate(run.model, images, seed=run.config.seed, objective=run.objective, team=run.team, group=run.group)
     return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
 
 
@@ -216,23 +274,22 @@ def _row(run: Run, epoch: int, split: str, means: Means, seconds: float, n_image
     return Row(
         epoch=epoch,
         split=split,
-        total=means.reconstruction + run.config.beta * means.kl,
-        reconstruction=means.reconstruction,
-        kl=means.kl if run.model.config.kind == "vae" else None,
-        mse=means.mse,
+        total=run.objective.total(run.config, means.terms),
+        terms=means.terms,
         seconds=seconds,
         images_per_second=n_images / seconds,
         active_units=means.active_units,
     )
 
 
-def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
+def _end_epoch(run: Run, state: State, save: Save, *, sizes: Tensor) -> list[Row]:
+    """Return the rows of an epoch whose steps are done, after the state was saved."""
     # Batches weigh by their size, so that a small last one does not count like a full one.
     weights = (sizes / sizes.sum()).double()
-    reconstruction, kl, mse = (weights @ state.terms.double().cpu()).tolist()
+    terms = dict(zip(run.objective.names, (weights @ state.terms.double().cpu()).tolist(), strict=True))
     epoch = state.epoch + 1
     rows = [
-        _row(run, epoch, "train", Means(reconstruction, kl, mse), state.seconds, int(sizes.sum())),
+        _row(run, epoch, "train", Means(terms), state.seconds, int(sizes.sum())),
         evaluation_row(run, run.held_out_split, run.held_out, epoch),
     ]
     if not math.isfinite(rows[1].total):
@@ -242,8 +299,8 @@ def _end_epoch(run: Run, state: State, hooks: Hooks, *, sizes: Tensor) -> None:
         state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
     state.history += rows
     state.epoch, state.step, state.seconds = epoch, 0, 0.0
-    hooks.save(state)
-    hooks.on_epoch(rows)
+    save(state)
+    return rows
 
 
 def _refuse_infinite(state: State, run: Run) -> None:
@@ -256,6 +313,6 @@ def _refuse_infinite(state: State, run: Run) -> None:
 
 def _calmer(run: Run) -> str:
     rate = f"lower --lr (now {run.config.lr:g})"
-    if run.model.config.kind == "ae":
+    if not run.model.config.has_prior:
         return rate
     return f"{rate} or --beta (now {run.config.beta:g}), or add --beta-warmup 1"

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from aekit.core.artifacts import refuse_line_break
 from aekit.core.environment import process_rank
 from aekit.errors import shown
-from aekit.terminal.progress_bars import SHOWN_SECONDS, Bars
+from aekit.terminal.progress_bars import Bars
 from aekit.terminal.signals import stop_on_signals
 from aekit.terminal.streams import say, stderr_console
 
 if TYPE_CHECKING:
     from aekit.core.output import Result
     from aekit.images.sweep.grid import Cell, Outcome, Progressed
-    from aekit.images.training import Row, Step
 
 LOG_WIDTH = 240  # characters of a line in a file; a terminal reports its own width
 PATIENCE_SECONDS = 10.0  # a download that cannot start fails sooner, and its error is then the only line
@@ -164,7 +163,6 @@ class TrainingProgress:
         self._what = ""
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
-        self._shown = 0.0
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_live:
@@ -209,28 +207,6 @@ class TrainingProgress:
             self._console.message(text)
         else:
             self._bar.console.print(shown(text), highlight=False, markup=False)
-
-    def on_step(self, step: Step) -> None:
-        """Show epoch, loss, images/s and the time left of the whole run."""
-        # Asking for the loss makes a GPU wait, so it is asked for as often as an eye can follow.
-        now = time.monotonic()
-        if self._bar is None or (now - self._shown < SHOWN_SECONDS and step.step != step.n_steps):
-            return
-        self._shown = now
-        done = step.epoch * step.n_steps + step.step
-        what = f"epoch {step.epoch + 1}/{step.n_epochs}"
-        speed = self._bar.tasks[self._task].speed if self._task is not None else None
-        rate = f"{speed * step.images_per_step:,.0f} images/s" if speed else ""
-        self._show("training", done, step.n_epochs * step.n_steps, f"{what}  loss {step.loss.item():.4g}  {rate}")
-
-    def on_epoch(self, rows: list[Row]) -> None:
-        """Say what an epoch reached."""
-        train, held_out = rows
-        text = f"epoch {train.epoch}: train {train.total:.5g}, {held_out.split} {held_out.total:.5g}"
-        if held_out.kl is not None:
-            text += f" (reconstruction {held_out.reconstruction:.5g}, KL {held_out.kl:.4g})"
-        text += f", MSE {held_out.mse:.4g}, {train.images_per_second:,.0f} images/s"
-        self.say(text)
 
     def _show(self, what: str, done: int, total: int, detail: str) -> None:
         what = shown(what)
@@ -324,9 +300,8 @@ class GridProgress:
             left = seconds / n_new * (self._n_cells - len(self._ended))
             title += f", {seconds:.0f} s, about {left:.0f} s left"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        for column, side in (("cell", "left"), ("epoch", "right"), ("loss", "right"), ("time left", "right")):
+        for column, side in (("cell", "left"), ("done", "right"), ("", "left")):
             table.add_column(column, justify=side)  # type: ignore[arg-type]
         for label, at in self._running.items():
-            cells = f"{at.epoch}/{at.n_epochs}", f"{at.loss:.5g}", f"{at.seconds_left:.0f} s"
-            table.add_row(escape(shown(label)), *cells)
+            table.add_row(escape(shown(label)), f"{100 * at.done / at.total:.0f} %", escape(at.detail))
         return table

@@ -29,11 +29,13 @@ class Output(NamedTuple):
         x_hat_logits: Decoder output before the sigmoid, (B, C, H, W).
         mean: Codes, or posterior means, (B, L).
         logvar: Posterior log-variances, (B, L); None for a plain autoencoder.
+        z: Codes that were decoded: a sample of the posterior, or the mean, (B, L).
     """
 
     x_hat_logits: Tensor
     mean: Tensor
     logvar: Tensor | None
+    z: Tensor
 
 
 class Parts(NamedTuple):
@@ -138,7 +140,7 @@ class Autoencoder(nn.Module):
         """
         mean, logvar = self.posterior(x)
         z = mean if logvar is None or noise is None else mean + torch.exp(0.5 * logvar) * noise
-        return Output(self.decode_logits(z), mean, logvar)
+        return Output(self.decode_logits(z), mean, logvar, z)
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -26,8 +26,7 @@ from aekit.core.progress import OnProgress
 from aekit.errors import AekitError, Stopped
 from aekit.images.config import RunConfig, Split
 from aekit.images.data import read_images
-from aekit.images.runs import Machine, Reporting, finished_run, train_run
-from aekit.images.training import Row, Step
+from aekit.images.runs import Machine, run_files, train_run
 
 TOLD_SECONDS = 0.25  # how often a worker tells how far it is
 ORPHAN_S = 20.0  # for a worker to save its state and end when its parent has gone
@@ -53,12 +52,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a running cell has come."""
+    """How far a running cell has come.
 
-    epoch: int
-    n_epochs: int
-    loss: float
-    seconds_left: float
+    Attributes:
+        done: Steps behind it.
+        total: Steps of the whole run.
+        detail: Epoch, loss and speed, in words.
+    """
+
+    done: int
+    total: int
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def run_missing(
     outcomes: dict[Path, Outcome] = {}
     todo = []
     for cell in cells:
-        header = None if overwrite else finished_run(cell.config, cell.path)
+        header = None if overwrite else run_files(cell.config, cell.path).finished()
         if header is None:
             todo.append(cell)
         else:
@@ -269,9 +273,7 @@ def _work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection)
     signal.signal(signal.SIGTERM, lambda number, frame: teller.came.append(number))
     threading.Thread(target=_follow_parent, args=(teller,), daemon=True).start()
     try:
-        done = train_run(
-            cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, reporting=teller.reporting()
-        )
+        done = train_run(cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, progress=teller)
     except AekitError as error:
         teller.tell("failed", str(error))
     except Stopped:
@@ -303,16 +305,6 @@ class Teller:
         self.came: list[int] = []
         self._send = send
         self._told = 0.0
-        self._started: tuple[float, int] | None = None
-
-    def reporting(self) -> Reporting:
-        """Return the hooks of a run that is told of."""
-        return Reporting(
-            on_step=self.on_step,
-            on_epoch=self.on_epoch,
-            on_message=lambda text: self.tell("message", text),
-            stop_signal=lambda: self.came[0] if self.came else None,
-        )
 
     def tell(self, kind: str, value: Any) -> None:
         """Tell, or stop the run if nobody listens any more."""
@@ -321,20 +313,25 @@ class Teller:
         except OSError:  # the parent is gone: save and end
             self.came.append(signal.SIGTERM)
 
-    def on_step(self, step: Step) -> None:
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
         """Tell of a step, if the last time was long enough ago."""
-        now, done = time.monotonic(), step.epoch * step.n_steps + step.step
-        if self._started is None:
-            self._started = (now, done)
-        elif now - self._told > TOLD_SECONDS:
+        now = time.monotonic()
+        if detail is not None and now - self._told > TOLD_SECONDS:
             self._told = now
-            since, before = self._started
-            left = (now - since) / (done - before) * (step.n_epochs * step.n_steps - done)
-            self.tell("progress", Progressed(step.epoch + 1, step.n_epochs, step.loss.item(), left))
+            self.tell("progress", Progressed(done, total, detail()))
 
-    def on_epoch(self, rows: list[Row]) -> None:
-        """Have the first step of the next epoch told."""
-        self._told = 0.0
+    def notice(self, text: str) -> None:
+        """Tell a line that must not be missed."""
+        self.tell("message", text)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Tell no tables: a run has none."""
+
+    def should_stop(self) -> int | None:
+        """Return the signal that has come, if any."""
+        return self.came[0] if self.came else None
 
 
 # --- what came out ---

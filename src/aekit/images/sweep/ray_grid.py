@@ -26,11 +26,12 @@ import numpy as np
 from aekit import __version__
 from aekit.core.artifacts import refuse_unwritable, write_atomically
 from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.progress import Silent
 from aekit.core.settings import from_dict, to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from aekit.images.data.image_set import ImageSet
-from aekit.images.runs import Machine, Reporting, read_splits, refuse_own_images, train_run
+from aekit.images.runs import Machine, read_splits, refuse_own_images, train_run
 from aekit.images.sweep.grid import Cell, GridHooks, Outcome, Progressed, Teller, run_missing
 
 LOOK_SECONDS = 0.25  # how often the driver looks at the board
@@ -203,6 +204,23 @@ def _has_room(node: dict[str, Any], needs: _Needs) -> bool:
     return bool(resources.get("CPU", 0) >= needs.threads and resources.get("GPU", 0) >= needs.gpus)
 
 
+class _Reading(Silent):
+    """Progress of reading that is passed on to the hooks of a grid."""
+
+    def __init__(self, hooks: GridHooks) -> None:
+        self._hooks = hooks
+
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
+        """Pass on how far reading has come."""
+        self._hooks.on_data(what, done, total)
+
+    def notice(self, text: str) -> None:
+        """Pass on a line."""
+        self._hooks.on_message(text)
+
+
 def _place(cells: list[Cell], machine: Machine, needs: _Needs, hooks: GridHooks) -> dict[DataConfig, Any]:
     """Read each image set once, and return references to them in Ray's object store, which copies them once a node.
 
@@ -211,12 +229,11 @@ def _place(cells: list[Cell], machine: Machine, needs: _Needs, hooks: GridHooks)
     """
     import ray
 
-    reporting = Reporting(on_data=hooks.on_data, on_message=hooks.on_message)
     nodes = [node for node in _nodes() if _has_room(node, needs)]
     room = min(node["Resources"].get("object_store_memory", 0) for node in nodes)
     references = {}
     for config in dict.fromkeys(cell.config.data for cell in cells):
-        sets = read_splits(config, machine.data_root, reporting)
+        sets = read_splits(config, machine.data_root, _Reading(hooks))
         n_bytes = sum(len(images) * int(np.prod(images.image_shape)) for images in sets.values())
         if n_bytes > room:
             raise AekitError(
@@ -488,9 +505,8 @@ def train_cell(order: dict[str, Any], images: dict[str, Any], board: Any) -> tup
         if order["state"]:
             unfinished.write_bytes(order["state"])
         machine = Machine(Path(folder), **order["machine"])
-        reporting = line.teller.reporting()
         try:
-            train_run(config, output, machine, overwrite=False, resume=True, reporting=reporting, sets=sets)
+            train_run(config, output, machine, overwrite=False, resume=True, progress=line.teller, sets=sets)
         except AekitError as error:
             return "failed", str(error).replace(folder, str(path.parent))  # the user knows no folder of the node
         except Stopped:

@@ -1,0 +1,90 @@
+"""Training options that take several values, and the grid of runs that they span; standard library only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, get_args, get_type_hints
+
+from aekit.core.settings import flag
+from aekit.errors import UsageError, nearest
+from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
+
+
+def expand(given: dict[str, str | bool | None]) -> tuple[list[RunConfig], list[str]]:
+    """Return the runs of a grid, each once, and the settings in which they differ.
+
+    Args:
+        given: What each option says, by its name with underscores; None leaves it at its default. The last one
+            changes fastest, and latent faster than beta.
+
+    Raises:
+        UsageError: A value cannot be read.
+        AekitError: A configuration is refused.
+    """
+    order = list(given)
+    if {"latent", "beta"} <= given.keys():
+        order.remove("latent")
+        order.insert(order.index("beta") + 1, "latent")
+    values = {field: _values(field, text) for field in order if (text := given[field]) is not None}
+    if "vae" not in values["model"]:
+        for field in VAE_ONLY:
+            if field in values:
+                raise UsageError(f"{flag(field)}: only a VAE has it; add --model vae")
+    configs: dict[RunConfig, None] = {}
+    for combination in itertools.product(*values.values()):
+        configs[_config(dict(zip(values, combination, strict=True)))] = None
+    rows = [flat(config) for config in configs]
+    return list(configs), [field for field in order if len({str(row[field]) for row in rows}) > 1]
+
+
+def _config(values: dict[str, Any]) -> RunConfig:
+    is_plain = values["model"] == "ae"
+    return build_config({name: value for name, value in values.items() if not (is_plain and name in VAE_ONLY)})
+
+
+def _values(field: str, text: str | bool) -> Sequence[Any]:
+    if isinstance(text, bool):
+        return [text]
+    part, name = SETTINGS[field]
+    hint = get_type_hints(PARTS[part])[name]
+    items = [item.strip() for item in text.split(",")]
+    if "" in items:
+        raise UsageError(f"{flag(field)}: {text!r} has an empty value; give values as 1,2,5")
+    if field == "image_size":
+        return [parse_image_size(item) for item in items]
+    types = get_args(hint) or (hint,)
+    if int in types:
+        return _integers(field, items)
+    if float in types:
+        return _numbers(field, items)
+    for item in items if str not in types else []:
+        if item not in types:
+            raise UsageError(
+                f"{flag(field)}: {item!r} is not one of {', '.join(types)}{nearest(item, types)}; choose one of them"
+            )
+    return items
+
+
+def _integers(field: str, items: list[str]) -> list[int]:
+    """Return whole numbers: ``3``, the range ``2-20`` with both ends, or ``2-20:4``, every fourth of it."""
+    numbers: list[int] = []
+    for item in items:
+        span, _, step = item.partition(":")
+        ends = span.split("-")
+        if not all(text.isdecimal() for text in ends) or len(ends) > 2 or (step and not step.isdecimal()):
+            example = "give numbers and ranges, as 1,5,10-20 or 2-30:4"
+            raise UsageError(f"{flag(field)}: {item!r} is not a whole number; {example}")
+        first, last, stride = int(ends[0]), int(ends[-1]), int(step or 1)
+        if last < first or stride == 0 or (step and len(ends) == 1):
+            raise UsageError(f"{flag(field)}: {item!r} is an empty range; give one as 2-30:4")
+        numbers += range(first, last + 1, stride)
+    return numbers
+
+
+def _numbers(field: str, items: list[str]) -> list[float]:
+    try:
+        return [float(item) for item in items]
+    except ValueError as error:
+        text = ",".join(items)
+        raise UsageError(f"{flag(field)}: {text!r} has a value that is not a number; give 0.1,0.5,1") from error

@@ -1,0 +1,205 @@
+"""The options of training, each written once: ``train-ae``, ``train-vae`` and ``sweep`` derive their signatures.
+
+An option is a field of a configuration (:mod:`aekit.images.config`), which has its type, default and check, and an
+entry of :data:`OPTIONS`, which has its help. A new one needs these two.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from aekit.core.settings import as_text, flag
+from aekit.errors import AekitError
+from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, build_config, parse_image_size
+from aekit.terminal import completion
+from aekit.terminal.options import DATA, MODEL, TRAINING, with_choices
+
+VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
+Command = Callable[..., None]
+INTEGERS, NUMBERS, NAMES = "N,N-N,...", "X,X,...", "NAME,..."  # values that take several
+
+
+@dataclass(frozen=True)
+class TrainingOption:
+    """How a setting is explained on the command line.
+
+    Attributes:
+        name: The setting, as in :data:`aekit.images.fields.SETTINGS`; the flag is the same with dashes.
+        panel: Heading of the help page that it stands under.
+        help: What it does, for all commands, or by command: ``ae``, ``vae`` and ``sweep``.
+        metavar: What stands for its value; None derives it from the type.
+        shows: What stands for a default of None, or None if the default shows itself.
+        completes: What Tab offers for the value.
+    """
+
+    name: str
+    panel: str
+    help: str | dict[str, str]
+    metavar: str | None = None
+    shows: str | None = None
+    completes: completion.Complete | None = None
+
+    def help_of(self, command: str) -> str:
+        """Return the help for ``ae``, ``vae`` or ``sweep``."""
+        return self.help if isinstance(self.help, str) else self.help[command]
+
+
+OPTIONS = (
+    TrainingOption(
+        "data",
+        DATA,
+        "mnist, fashion-mnist, kmnist, emnist, cifar10, celeba, digits; or a folder of images (class folders inside "
+        "give labels), an .npy, .npz or .safetensors file.",
+        metavar="NAME|PATH",
+        completes=completion.images,
+    ),
+    TrainingOption("image_size", DATA, "Resize and centre-crop images to this size in pixels.", "N|HxW", "unchanged"),
+    TrainingOption("grayscale", DATA, "Convert colour images to one channel of luma."),
+    TrainingOption("limit", DATA, "Use at most N images of each split.", shows="all"),
+    TrainingOption("val", DATA, "Fraction of the training images to set aside for validation.", "FRACTION"),
+    TrainingOption("split_seed", DATA, "Seed of random splits, independent of --seed."),
+    TrainingOption("skip_bad", DATA, "Leave out images that cannot be decoded or are not finite; count and name them."),
+    TrainingOption("latent", MODEL, "Number of latent dimensions."),
+    TrainingOption(
+        "arch", MODEL, "conv, dense and blocks take images of 8x8 pixels or more; resize-conv and strided take 28x28."
+    ),
+    TrainingOption("layers", MODEL, "Depth of conv, dense, blocks or strided.", shows="by --arch"),
+    TrainingOption("width", MODEL, "Channels of the first layer of conv or blocks, units of dense.", shows="by --arch"),
+    TrainingOption(
+        "loss",
+        MODEL,
+        {
+            "ae": "Negative log-likelihood of a pixel in nats, or mse: mean squared error.",
+            "vae": "Likelihood of a pixel; losses are in nats.",
+            "sweep": "Likelihood of a pixel, as in train-ae and train-vae.",
+        },
+    ),
+    TrainingOption("beta", TRAINING, "Weight of the KL divergence."),
+    TrainingOption("beta_warmup", TRAINING, "Epochs over which the weight of the KL rises from 0 to beta.", "EPOCHS"),
+    TrainingOption("epochs", TRAINING, "Passes over the training images."),
+    TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or all if fewer"),
+    TrainingOption("lr", TRAINING, "Learning rate, or its peak.", shows="by --arch and image size"),
+    TrainingOption("weight_decay", TRAINING, "Decoupled weight decay, as in AdamW."),
+    TrainingOption("schedule", TRAINING, "one-cycle: linear warm-up, then cosine decay to zero."),
+    TrainingOption(
+        "samples_per_epoch", TRAINING, "Images per epoch, drawn without replacement until all were used.", shows="all"
+    ),
+    TrainingOption(
+        "mirror",
+        TRAINING,
+        "Flip a random half of the training images horizontally, anew each epoch; for faces and objects, not digits.",
+    ),
+    TrainingOption("precision", TRAINING, "auto: bf16 where the hardware multiplies in it, otherwise fp32."),
+    TrainingOption("compile", TRAINING, "Compile the network first; pays off for long runs on a GPU."),
+    TrainingOption("keep", TRAINING, "Write the weights of the last epoch, or of the best on --val."),
+    TrainingOption("seed", TRAINING, "Seed of initial weights, order of images and noise."),
+)
+
+
+def training_options(kind: Literal["ae", "vae"]) -> Callable[[Command], Command]:
+    """Return a decorator for a command that takes a ``config``: its command line has the training options instead."""
+    own = [option for option in OPTIONS if kind == "vae" or option.name not in VAE_ONLY]
+
+    def build(values: dict[str, Any]) -> Any:
+        return build_config({"model": kind, **values, "image_size": parse_image_size(values["image_size"])})
+
+    return _deriving("config", [_single(option, kind) for option in own], build)
+
+
+def grid_options(command: Command) -> Command:
+    """Return a command that takes ``given`` with the training options, each of which takes several values, instead.
+
+    ``given`` has what each option says, as text, by name; None leaves it at its default.
+    """
+    return _deriving("given", [_several(option) for option in OPTIONS], lambda values: values)(command)
+
+
+def _deriving(
+    name: str, derived: list[inspect.Parameter], build: Callable[[dict[str, Any]], Any]
+) -> Callable[[Command], Command]:
+    """Return a decorator that replaces the parameter ``name`` by others, from whose values it is built."""
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            own = parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            parameters += derived if parameter.name == name else [own]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            if values.get("overwrite") and values.get("resume"):
+                raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
+            built = build({parameter.name: values.pop(parameter.name) for parameter in derived})
+            command(**{name: built}, **values)
+
+        del run.__wrapped__
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        setattr(run, "__signature__", inspect.Signature(parameters))  # noqa: B010
+        return run
+
+    return decorate
+
+
+def _single(option: TrainingOption, command: str) -> inspect.Parameter:
+    """Return the parameter of an option that takes one value."""
+    kind, default = _field(option.name)
+    if option.name == "loss" and command == "vae":
+        kind = VaeLoss
+    if option.name == "image_size":
+        kind = str | None
+    info = _info(option, option.help_of(command), option.metavar, option.completes, option.shows)
+    return _parameter(option.name, kind, info, default)
+
+
+def _several(option: TrainingOption) -> inspect.Parameter:
+    """Return the parameter of an option that takes several values, as text; one that is on or off stays as it is."""
+    kind, default = _field(option.name)
+    if kind is bool:
+        return _single(option, "sweep")
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    text = with_choices(option.help_of("sweep"), choices) if choices else option.help_of("sweep")
+    completes = (
+        completion.several_of(completion.DATA_SETS if option.name == "data" else choices)
+        if (choices or option.name == "data")
+        else None
+    )
+    types = get_args(kind) or (kind,)
+    metavar = NAMES if choices else INTEGERS if int in types else NUMBERS
+    if option.metavar is not None and option.name not in VAE_ONLY:
+        metavar = f"{option.metavar},..."
+    if default is None or option.name in VAE_ONLY:  # an autoencoder refuses a beta, so it must be known who gave one
+        shows = option.shows or as_text(default)
+        return _parameter(option.name, str | None, _info(option, text, metavar, completes, shows), None)
+    return _parameter(option.name, str, _info(option, text, metavar, completes, None), as_text(default))
+
+
+def _field(name: str) -> tuple[Any, Any]:
+    """Return type and default of the field behind a setting."""
+    part, field_name = SETTINGS[name]
+    cls = PARTS[part]
+    return get_type_hints(cls)[field_name], getattr(cls(), field_name)
+
+
+def _info(
+    option: TrainingOption, text: str, metavar: str | None, completes: completion.Complete | None, shows: str | None
+) -> Any:
+    return typer.Option(
+        flag(option.name),
+        rich_help_panel=option.panel,
+        help=text,
+        metavar=metavar,
+        autocompletion=completes,
+        show_default=shows or True,
+    )
+
+
+def _parameter(name: str, kind: Any, info: Any, default: Any) -> inspect.Parameter:
+    annotation = Annotated[kind, info]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
