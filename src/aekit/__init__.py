@@ -28,7 +28,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
 
     Raises:
-        AekitError: The file is no checkpoint, or the device is not there.
+        AekitError: The file is not a checkpoint, or the device is not available.
     """
     from pathlib import Path
 

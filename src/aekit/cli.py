@@ -45,12 +45,12 @@ from aekit.terminal.streams import StdoutError, open_streams, say
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn the failures that a user can mend into one line on stderr and an exit code."""
+    """Turn errors that a user can fix into one line on stderr and an exit code."""
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()  # while a failure can still be told; at its exit Python would make its own of it
+            sys.stdout.flush()  # while a failure can still be reported; at exit Python would print its own message
     except AekitError as error:
         say(f"aekit: {error}")
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
@@ -64,7 +64,7 @@ def _one_line_errors() -> Iterator[None]:
         _give_up_stdout()  # its reader has gone, as in `aekit ... | head -1`
         raise typer.Exit(0) from error
     except SystemExit as end:
-        # So rich, which prints the help, says that its reader has gone.
+        # This is how rich, which prints the help, reports that its reader has gone.
         if isinstance(end.__context__, BrokenPipeError):
             raise typer.Exit(0) from end
         if end.code == 128 + signal.SIGTERM:
@@ -72,12 +72,12 @@ def _one_line_errors() -> Iterator[None]:
         raise
     except StdoutError as error:
         _give_up_stdout()
-        say(f"aekit: stdout: cannot be written ({error.strerror}); make room where it goes, what is in files is there")
+        say(f"aekit: stdout: cannot be written ({error.strerror}); free some space; the result files are complete")
         raise typer.Exit(1) from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        say(f"aekit: {error.filename}: is too long a name for a file; choose a shorter one")
+        say(f"aekit: {error.filename}: is too long for a file name; choose a shorter one")
         raise typer.Exit(1) from error
     except Exception as error:
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
@@ -91,7 +91,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _give_up_stdout() -> None:
-    """Turn stdout away, as Python would complain when it flushes it at its exit."""
+    """Redirect stdout to the null device, as Python would complain when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -139,11 +139,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Single-purpose commands for representation learning with autoencoders. They read and write .safetensors "
-    "checkpoints, PNG and CSV, print the paths of what they made, and so chain in pipelines and Makefiles.",
-    epilog="Exit codes: 0 done; 1 something to mend, in one line on stderr; 2 a wrong command line; 130 Ctrl-C and 143 "
-    "SIGTERM, after the state of a training was saved.\n\n"
-    "Environment: AEKIT_DATA is the folder of the known data sets, AEKIT_CACHE that of prepared images and volumes; "
-    "NO_COLOR turns colours off.\n\n"
+    "checkpoints, PNG and CSV, print the paths of the files they write, and so chain in pipelines and Makefiles.",
+    epilog="Exit codes: 0 success; 1 an error you can fix, in one line on stderr; 2 a wrong command line; 130 Ctrl-C "
+    "and 143 SIGTERM, after the state of a training was saved.\n\n"
+    "Environment: AEKIT_DATA is the folder of the known data sets, AEKIT_CACHE the folder of prepared images and "
+    "volumes; NO_COLOR turns colours off.\n\n"
     "aekit COMMAND --help explains a command and all of its options.",
 )
 
@@ -158,7 +158,7 @@ def _aekit(
         raise typer.Exit
     if n_processes() > 1 and ctx.invoked_subcommand not in SHARED:
         raise AekitError(
-            f"{ctx.invoked_subcommand or 'aekit'}: runs in one process, and WORLD_SIZE says there are {n_processes()}; "
+            f"{ctx.invoked_subcommand or 'aekit'}: runs in one process, but WORLD_SIZE is {n_processes()}; "
             f"torchrun is for {' and '.join(SHARED)}"
         )
     if ctx.invoked_subcommand is None:
@@ -201,10 +201,10 @@ def main() -> None:
             stream.reconfigure(errors="surrogateescape")
     try:
         app()
-    except KeyboardInterrupt:  # another Ctrl-C while the first one was told of
+    except KeyboardInterrupt:  # another Ctrl-C while the first one was being reported
         sys.exit(130)
     finally:
-        # The files are written and the line is said. What is left is Python's own end, which a signal would not shorten
-        # but fill with tracebacks.
+        # The files are written and the message is printed. Only Python's own shutdown is left, which a signal would not
+        # shorten but fill with tracebacks.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

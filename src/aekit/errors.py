@@ -9,7 +9,7 @@ MAX_MESSAGE = 4000  # characters: a damaged table may have a heading of megabyte
 
 
 class AekitError(Exception):
-    """A failure that the user can mend, said in one line.
+    """An error that the user can fix, in one line.
 
     The message reads ``"<path or option>: <what is wrong>; <what to do>"``. The command line prints it on stderr and
     ends with exit code 1; anything else that escapes is a bug and shows its traceback.

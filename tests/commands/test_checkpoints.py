@@ -186,5 +186,7 @@ def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_
     large = tmp_path / "large.safetensors"
     options = ["--data", "digits", "--image-size", 12, "--limit", 30, "--epochs", 1, "-q"]
     assert aekit("train-ae", *options, "-o", large).exit_code == 0
-    with pytest.raises(AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them apart"):
+    with pytest.raises(
+        AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them separately"
+    ):
         refuse_mixed([vae_checkpoint, large], [], data="elsewhere")

@@ -154,7 +154,7 @@ def test_dead_or_broken_codes_name_the_checkpoint(aekit, ae_checkpoint, tmp_path
 def test_checkpoints_of_other_images_are_not_compared(aekit, ae_checkpoint, vae_checkpoint):
     result = aekit("probe", ae_checkpoint, vae_checkpoint, *QUICK)  # one was trained with validation images
     assert result.exit_code == 1
-    assert "compare them apart" in result.stderr
+    assert "compare them separately" in result.stderr
 
 
 def test_quiet_says_nothing(aekit, ae_checkpoint, tmp_path):

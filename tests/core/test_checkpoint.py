@@ -201,7 +201,7 @@ def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
     path.unlink()
     result = aekit(*options, "--epochs", 1, "--resume", "-o", path)
     assert result.exit_code == 1
-    line = f"aekit: {state}: the state of an unfinished run, is damaged; start over with --overwrite"
+    line = f"aekit: {state}: is the damaged state of an unfinished run; start over with --overwrite"
     assert result.stderr.splitlines()[-1] == line
     state.write_bytes(content[:1000])
     assert aekit(*options, "--epochs", 1, "--resume", "-o", path).stderr.splitlines()[-1] == line
@@ -236,7 +236,7 @@ def test_the_state_of_another_run_beside_a_finished_one_is_told_of(aekit, tmp_pa
     state = write_checkpoint(resume_path(path), load_file(path), other)
     result = aekit(*options, "--resume", "-o", path)
     assert result.exit_code == 0
-    assert f"{state}: is the state of another run; it is left alone" in result.stderr
+    assert f"{state}: belongs to another run; it is left as it is" in result.stderr
 
 
 def test_an_unfinished_run_is_no_model(checkpoint):

@@ -166,7 +166,7 @@ def test_a_run_that_was_stopped_goes_on_with_another_number_of_processes(tmp_pat
     path = tmp_path / "x.safetensors"
     result = _stopped(path, *options, "--gpus", 2, after="epoch 2", number=number)
     assert result.returncode == 128 + number, result.stderr
-    assert result.stderr.count("go on with the same command and --resume") == 1
+    assert result.stderr.count("continue with the same command and --resume") == 1
     assert [each.name for each in tmp_path.glob("x.*")] == ["x.resume.safetensors"]
     result = _stopped(path, *options, "--resume", "--gpus", 3, after="epoch 4", number=number)
     assert result.returncode == 128 + number, result.stderr

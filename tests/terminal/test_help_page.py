@@ -96,7 +96,15 @@ def test_nothing_is_clipped_or_split(name, columns, page):
 
 def test_the_page_of_all_commands_says_exit_codes_and_environment(page):
     text = " ".join(" ".join(page()).split())
-    for word in ("AEKIT_DATA", "AEKIT_CACHE", "NO_COLOR", "0 done", "1 something to mend", "130 Ctrl-C", "143 SIGTERM"):
+    for word in (
+        "AEKIT_DATA",
+        "AEKIT_CACHE",
+        "NO_COLOR",
+        "0 success",
+        "1 an error you can fix",
+        "130 Ctrl-C",
+        "143 SIGTERM",
+    ):
         assert word in text
     assert "<bool>" not in text
 

@@ -180,12 +180,12 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
         shapes = [tuple(header.get("shape", ())) for header in (first[1], found)]
         if shapes[0] != shapes[1]:
             there, wanted = ("x".join(map(str, shape)) for shape in (shapes[1], shapes[0]))
-            raise AekitError(f"{path}: takes images of {there}, {first[0]} of {wanted}; compare them apart")
+            raise AekitError(f"{path}: takes images of {there}, {first[0]} of {wanted}; compare them separately")
         for split in splits if data is None else ():
             fingerprints = [header.get("splits", {}).get(split) for header in (first[1], found)]
             if fingerprints[0] != fingerprints[1]:
                 how = _differing_data(found, first[1])
-                raise AekitError(f"{path}: has other {split} images than {first[0]} ({how}); compare them apart")
+                raise AekitError(f"{path}: has other {split} images than {first[0]} ({how}); compare them separately")
     for path in paths if others else ():
         refuse_damaged(path)
 

@@ -7,11 +7,11 @@ The header's metadata has one entry, ``aekit``, a JSON object:
   fingerprint of each split;
 - ``ran_on``: device type, threads, precision and number of processes, if there were several, on which the
   last digits of results may depend;
-- ``result``: the test figures and the history, without timings, so that equal runs make equal bytes;
+- ``result``: the test results and the history, without timings, so that equal runs give equal bytes;
 - ``state``: only in a ``.resume.safetensors``, where an unfinished run stands;
-- ``sha256``: of all the above and of the weights, looked at whenever weights are read; a file without it is read too.
+- ``sha256``: checksum of all the above and of the weights, verified whenever weights are read; optional.
 
-:func:`read_header` needs the standard library alone.
+This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself; the parts are plain values, as JSON has them.
+    """The header of a checkpoint; its parts are plain JSON values.
 
     Attributes:
         model: Which network: its configuration, with ``kind``.
         data: What it was trained on: the configuration, and the shape and the fingerprint of each split.
         train: How it was trained: the configuration.
         ran_on: Device, threads, precision and number of processes.
-        result: What came out; empty while a run goes on.
-        state: Where an unfinished run stands; None in a finished checkpoint.
+        result: Test results and history; empty while a run is in progress.
+        state: How far an unfinished run has come; None in a finished checkpoint.
         members: Which network of an ensemble is which; None for a single one.
         aekit: Version that wrote it.
         format: Format of the file.
@@ -61,23 +61,23 @@ class Header:
 
     @property
     def kind(self) -> str:
-        """Return what it holds: ``ae``, ``vae`` or ``brain``."""
+        """Return the kind of model: ``ae``, ``vae`` or ``brain``."""
         return str(self.model.get("kind"))
 
     @property
     def configuration(self) -> dict[str, dict[str, Any]]:
-        """Return what went in: model, data and train."""
+        """Return the three parts that describe the run: model, data and train."""
         return {"model": self.model, "data": self.data, "train": self.train}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the parts that say something of the run, in the order in which they are written."""
+        """Return the parts that are not empty, in the order in which they are written."""
         parts: dict[str, Any] = {"ran_on": self.ran_on, "result": self.result}
         parts |= {"state": self.state, "members": self.members}
         return {**self.configuration, **{name: part for name, part in parts.items() if part}}
 
 
-# What a header is made of, for those who read it: {name: what}, "*" for all other names, [what] for lists, and [a, b]
-# for lists of two. An older aekit left some out, and a list of names says which may not be missing.
+# The structure of a header: {name: what}, "*" for all other names, [what] for lists, [a, b] for lists of two, and a
+# pair of dictionaries where the names of the first must be present. Older versions of aekit left some entries out.
 _COUNT, _NUMBER, _MAYBE = int, (int, float), (int, float, type(None))
 _ROW = {"epoch": _COUNT, "split": str, **dict.fromkeys(("total", "reconstruction", "kl", "mse"), _MAYBE)}
 _METRIC = {"target": str, "model": str, "split": str, "mae": _MAYBE}
@@ -124,14 +124,14 @@ _PARTS: dict[str, Any] = {
 
 
 class NotAModelError(AekitError):
-    """A file that is whole, but holds something else than a model, such as codes."""
+    """An intact file that holds something other than a model, such as codes."""
 
 
 def read_header(path: Path) -> Header:
-    """Return what a checkpoint says of itself, after checking that the file is whole.
+    """Return the header of a checkpoint, after checking that the file is complete.
 
     Raises:
-        AekitError: Not there, not a checkpoint, of another program or a newer format, or cut short.
+        AekitError: The file is missing, not a checkpoint, of another program or a newer format, or truncated.
     """
     try:
         n_bytes = path.stat().st_size
@@ -177,7 +177,7 @@ def _parse_metadata(path: Path, text: object) -> Header:
 
 
 def _is_made_of(value: object, what: Any) -> bool:
-    """Return whether a value is made of what it should be, as ``_PARTS`` says it."""
+    """Return whether a value has the structure that ``_PARTS`` describes."""
     if isinstance(what, dict):
         others = what.get("*", object)
         return isinstance(value, dict) and all(_is_made_of(one, what.get(key, others)) for key, one in value.items())
@@ -197,15 +197,15 @@ def _not_a_checkpoint(path: Path) -> AekitError:
 
 
 def resume_path(path: Path) -> Path:
-    """Return where the state of an unfinished run is kept: ``x.resume.safetensors`` beside ``x.safetensors``."""
+    """Return where the state of an unfinished run is kept: ``x.resume.safetensors`` next to ``x.safetensors``."""
     return path.with_name(path.stem + RESUME_SUFFIX)
 
 
 def read_state_header(path: Path) -> Header:
-    """Return what the state of an unfinished run says of itself.
+    """Return the header of the state of an unfinished run.
 
     Raises:
-        AekitError: It is damaged, or no such state.
+        AekitError: It is damaged, or the file is not such a state.
     """
     try:
         header = read_header(path)
@@ -217,5 +217,5 @@ def read_state_header(path: Path) -> Header:
 
 
 def damaged_state(path: Path) -> AekitError:
-    """Return the error that says so of the state of an unfinished run."""
-    return AekitError(f"{path}: the state of an unfinished run, is damaged; start over with --overwrite")
+    """Return the error that reports a damaged state of an unfinished run."""
+    return AekitError(f"{path}: is the damaged state of an unfinished run; start over with --overwrite")

@@ -188,7 +188,7 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise AekitError(
-            "another process of this run has ended, see what it said; go on with the same command and --resume"
+            "another process of this run has ended, see its message; continue with the same command and --resume"
         ) from error
 
 

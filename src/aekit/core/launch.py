@@ -82,7 +82,7 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
         if code < 0 and -code not in came:  # nor did it end by a signal before it could take notice of it
             why = ", as when memory runs out" if code == -signal.SIGKILL else ""
             raise AekitError(
-                f"--gpus: process {rank} of {n_processes} was killed by signal {-code}{why}; go on with the same "
+                f"--gpus: process {rank} of {n_processes} was killed by signal {-code}{why}; continue with the same "
                 "command and --resume"
             )
     return codes[0] if codes[0] > 0 else 128 + came[0]

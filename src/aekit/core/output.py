@@ -1,6 +1,6 @@
-"""Where the files of a result go, what they may not replace, and what is said of them at the end.
+"""Where result files go, which files they must not replace, and what a command reports of them.
 
-Standard library only: commands that load nothing heavy have results, too.
+Standard library only, as commands that load nothing heavy have results, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def choose_target(inputs: Sequence[Path], output: Path | None, *, name: str, suf
 
     Args:
         inputs: Checkpoints.
-        output: What ``--output`` says: a file, or a folder, which has no suffix or is there already.
+        output: What ``--output`` says: a file, or a folder, which has no suffix or exists already.
         name: What is made, for the file name: ``x.<name><suffix>`` next to one checkpoint, ``<name><suffix>`` in the
             folder that several share.
         suffix: Suffix of the file.
@@ -95,7 +95,9 @@ def _targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes
         return [output]
     targets = [(output or path.parent) / f"{path.stem}.{name}{suffixes[0]}" for path in inputs]
     if len(set(targets)) < len(set(inputs)):
-        raise AekitError(f"--output {output}: checkpoints of the same name would share a file; call for each apart")
+        raise AekitError(
+            f"--output {output}: checkpoints of the same name would share a file; run the command for each separately"
+        )
     return targets
 
 

@@ -25,7 +25,7 @@ class RunFiles:
         companions: Suffixes of the files that share its stem.
         read_own: Returns the header of a checkpoint or state at a path, and raises an AekitError if it cannot be read
             or is of a run with other settings.
-        overwrite: Start over whatever is there.
+        overwrite: Start over, whatever exists.
         resume: Continue an unfinished run; leave a finished one as it is.
     """
 
@@ -42,7 +42,7 @@ class RunFiles:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the output for this process: a second one that would write it is refused."""
+        """Hold the output for this process; a second process that would write it is refused."""
         with one_writer(self.path):
             yield
 
@@ -50,7 +50,7 @@ class RunFiles:
         """Return the header of the run if it is finished already, or None if it is to be trained.
 
         Raises:
-            AekitError: Something would be replaced that nobody asked to replace, or the output cannot be written.
+            AekitError: A result would be replaced without ``overwrite``, or the output cannot be written.
         """
         if not (self.overwrite or self.resume):
             for path in (self.path, *(self.path.with_suffix(suffix) for suffix in self.companions)):
@@ -61,11 +61,11 @@ class RunFiles:
         header = None if self.overwrite else self.finished()
         if header is not None:
             if self.state.exists():
-                progress.notice(f"{self.state}: is the state of another run; it is left alone")
+                progress.notice(f"{self.state}: belongs to another run; it is left as it is")
             return header
         if self.state.exists() and not (self.overwrite or self.resume):
             raise AekitError(
-                f"{self.state}: an unfinished run is there; continue it with --resume or start over with --overwrite"
+                f"{self.state}: holds an unfinished run; continue it with --resume or start over with --overwrite"
             )
         refuse_unwritable(self.path)
         return None
@@ -73,8 +73,8 @@ class RunFiles:
     def finished(self) -> Header | None:
         """Return the header of a finished run, whose checkpoint is whole, or None if there is none.
 
-        A state of this very run beside it is newer than the checkpoint, as a finished run removes its state: the
-        checkpoint was to be replaced, or what remains to be done is to remove the state.
+        A state of the same run is newer than the checkpoint, as a finished run removes its state: either the
+        checkpoint was about to be replaced, or only the state is left to be removed.
 
         Raises:
             AekitError: There is a file that is not a checkpoint, is damaged, or is of other settings.

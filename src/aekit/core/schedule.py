@@ -1,4 +1,4 @@
-"""How the learning rate goes over a run, and the momenta that go with it."""
+"""The learning-rate schedule, and the momenta of Adam that go with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ADAM_BETAS = (0.9, 0.99)
 
 
 def learning_rate(peak: float, schedule: Schedule, progress: float) -> float:
-    """Return the learning rate when a share ``progress`` in [0, 1) of the run is behind us.
+    """Return the learning rate after a fraction ``progress`` in [0, 1) of the run.
 
     ``one-cycle`` rises linearly from a hundredth of the peak during the first tenth, then falls to zero along half a
     cosine.

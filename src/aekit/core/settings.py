@@ -1,6 +1,6 @@
 """Settings as frozen dataclasses: checks, the way to plain dictionaries and back, and how several of them differ.
 
-What names runs, labels lines of a figure and heads columns is here, so that one setting is called the same everywhere.
+What names runs, labels lines of a figure and heads columns is here, so that a setting has the same name everywhere.
 
 Standard library only, so that the command line and ``aekit info`` need not load torch.
 """
@@ -36,7 +36,7 @@ def check_choice(option: str, value: object, literal: Any) -> None:
 def check_at_least(option: str, value: float | None, minimum: float) -> None:
     """Raise an AekitError if a number is below its minimum or not finite; None passes."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise AekitError(f"--{option}: {value} is no number to compute with; give {minimum:g} or more")
+        raise AekitError(f"--{option}: {value} is not a finite number; give {minimum:g} or more")
     if value is not None and value < minimum:
         raise AekitError(f"--{option}: {value} is below {minimum:g}; give {minimum:g} or more")
 

@@ -1,4 +1,4 @@
-"""What a run is made of: which images, which network, how it is trained.
+"""The configuration of a run: which images, which network, how it is trained.
 
 Standard library only, so that the command line and ``aekit info`` need not load torch.
 """
@@ -37,8 +37,8 @@ class DataConfig:
     Attributes:
         name: A known data set, or the path of a folder or file of images.
         image_size: (height, width) in pixels that images are resized and centre-cropped to; None keeps theirs.
-        grayscale: Turn colour into one channel of luma.
-        limit: At most so many images of each split, drawn with ``split_seed``; None takes all.
+        grayscale: Convert colour images to one channel of luma.
+        limit: Largest number of images per split, drawn with ``split_seed``; None takes all.
         val: Fraction of the training images that is set aside for validation, in [0, 1).
         split_seed: Seed of every random split. Apart from the run's seed, so that seeds compare on the same images.
         skip_bad: Leave out images that cannot be decoded, or have values that are not finite, instead of stopping.
@@ -115,7 +115,7 @@ class TrainConfig:
         beta: Weight of the KL divergence; 1 is the evidence lower bound.
         beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
         samples_per_epoch: Images drawn for an epoch, without repetition until all were seen; None takes all.
-        mirror: Turn half of an epoch's training images left to right, another half each epoch.
+        mirror: Flip a random half of the training images horizontally, anew each epoch.
         precision: ``bf16`` runs the network under autocast; ``auto`` takes it where the hardware has it.
         compile: Run the network through ``torch.compile``.
         keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
@@ -171,7 +171,7 @@ class RunConfig:
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 VAE_ONLY = ("beta", "beta_warmup")  # a plain autoencoder has no KL divergence to weigh
-_CALLED = {"name": "data", "kind": "model"}  # fields that are called otherwise on the command line, and so in tables
+_CALLED = {"name": "data", "kind": "model"}  # fields that have another name on the command line, and so in tables
 # Every setting by the name of its option with underscores: in which part it is, and under which name.
 SETTINGS = {_CALLED.get(f.name, f.name): (part, f.name) for part, cls in PARTS.items() for f in fields(cls)}
 

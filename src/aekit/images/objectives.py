@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aekit.images.models.base import Autoencoder, Output
 
 
-# Pixels are multiples of 1/255, so a Gaussian narrower than one such step would earn likelihood by rounding alone.
+# Pixels are multiples of 1/255, so a Gaussian narrower than one such step would gain likelihood from rounding alone.
 MIN_LOG_SIGMA = -math.log(255)
 
 
@@ -32,8 +32,8 @@ class Objective:
     Attributes:
         names: The terms in the order in which they are stored. ``mse`` is always among them: the mean over pixels and
             channels of the squared error of the mean image, for which nothing is minimised.
-        needs_whole_batch: Whether a term looks at several images at once, such as a total correlation. The parts into
-            which threads cut a batch are then put together before the terms are computed.
+        needs_whole_batch: Whether a term depends on several images at once, as a total correlation does. The parts
+            into which threads split a batch are then joined before the terms are computed.
     """
 
     names: tuple[str, ...] = ("reconstruction", "mse")
@@ -103,7 +103,7 @@ def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, Any]) -> Any:
 
 
 def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: Tensor | None = None) -> Tensor:
-    """Return how badly the logits explain the images: -log p(x | z) in nats summed over pixels, or for ``mse`` a mean.
+    """Return the reconstruction loss: -log p(x | z) in nats, summed over pixels, or for ``mse`` a mean over pixels.
 
     Args:
         x_hat_logits: Decoder output, (B, C, H, W).

@@ -39,7 +39,7 @@ from aekit.images.steps import Run
 from aekit.images.training import OnEpoch, Row, State, evaluation_row, fit
 
 DEFAULT_BATCH_SIZE = 100
-WHOLE_BATCH_PARTS = 4  # of a batch that an objective looks at as a whole, for up to as many threads
+WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batches, and so at most as many threads
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 # Peaks of the one-cycle schedule.
@@ -49,12 +49,12 @@ LARGE_IMAGE_LR = 1e-3
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run happens: what does not belong to the experiment and is not written into the checkpoint.
+    """Where a run happens: not part of the experiment, and not written into the checkpoint.
 
     Attributes:
         data_root: Folder of the known data sets.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        threads: CPU threads; None takes every core.
+        threads: CPU threads; None uses all cores.
     """
 
     data_root: Path
@@ -64,7 +64,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that is done.
+    """A finished run.
 
     Attributes:
         path: The checkpoint.
@@ -84,15 +84,15 @@ def run_training(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """Return the checkpoint of a model that is trained, with its test results; each epoch is reported in a line.
+    """Return the checkpoint of a trained model, with its test results; each epoch is reported as one line.
 
     Args:
         config: What is trained.
         output: The checkpoint, or a folder for it; None is ``runs/<made of the options>.safetensors``.
         machine: Where.
-        overwrite: Start over whatever is there.
+        overwrite: Start over, whatever exists.
         resume: Continue an unfinished run; leave a finished one as it is.
-        progress: What is told of it, and asked whether to stop.
+        progress: Receives updates, and is asked whether to stop.
 
     Raises:
         AekitError: As :func:`train_run`, or the output cannot be a checkpoint.
@@ -129,9 +129,9 @@ def train_run(
         config: What is trained.
         output: The checkpoint.
         machine: Where.
-        overwrite: Start over whatever is there.
+        overwrite: Start over, whatever exists.
         resume: Continue an unfinished run; leave a finished one as it is.
-        progress: What is told of it, and asked whether to stop.
+        progress: Receives updates, and is asked whether to stop.
         on_epoch: Called with the rows of each epoch.
         sets: The images as :func:`read_splits` returns them; None reads them.
 
@@ -229,10 +229,11 @@ def refuse_own_images(config: RunConfig, output: Path) -> None:
 def build_team(
     model: Autoencoder, objective: Objective, config: RunConfig, device: torch.device, threads: int
 ) -> ThreadTeam:
-    """Return the threads that share out each batch, and into how many parts they cut it.
+    """Return the threads that split each batch among them.
 
-    Batch norm looks at the whole batch, and a compiled model shares out its operators itself: these stay whole. Where
-    the objective looks at the whole batch, the number of parts does not depend on that of threads, nor do the results.
+    Batch norm needs the whole batch, and a compiled model distributes its operators itself: these batches are not
+    split. If the objective needs the whole batch, the number of parts is fixed, so that results do not depend on the
+    number of threads.
     """
     is_whole = any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) or config.train.compile
     if device.type != "cpu" or is_whole:
@@ -288,7 +289,7 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         shape=list(sets["train"].image_shape),
         splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
     )
-    if run.train.blocks is not None:  # a run goes on in the order in which it began, or not at all
+    if run.train.blocks is not None:  # a run is only continued in the order in which it began
         header.data["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
     return header
 

@@ -1,4 +1,4 @@
-"""Checkpoints opened once, checked once, with their images: what every study starts from."""
+"""Checkpoints opened and checked once, with their images: the starting point of every study."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LoadedCheckpoint:
         return self.record.title
 
     def parameters(self, command: str, image_set: ImageSet | None = None, **options: Any) -> dict[str, Any]:
-        """Return what goes into a result file, so that it says later where it came from."""
+        """Return what a result file records of its origin."""
         parameters = {
             "aekit": __version__,
             "command": command,
@@ -74,7 +74,7 @@ class LoadedCheckpoint:
         """Return the codes, or posterior means, of images.
 
         Raises:
-            AekitError: Some of them are not finite, as those of a model whose training diverged.
+            AekitError: Some are not finite, as for a model whose training diverged.
         """
         return encode_images(self.model, image_set)
 
@@ -90,7 +90,7 @@ class Session:
         data: Other images than those of the training, a name or path; None takes these.
         data_root: Folder of the known data sets.
         device: Where the networks are.
-        progress: What is told of reading and computing.
+        progress: Receives updates and notices of reading and computing.
     """
 
     paths: list[Path]
@@ -119,12 +119,14 @@ class Session:
         for path, record in zip(self.paths[1:], self.records[1:], strict=True):
             if first.image_shape != record.image_shape:
                 there, wanted = ("x".join(map(str, shape)) for shape in (record.image_shape, first.image_shape))
-                raise AekitError(f"{path}: takes images of {there}, {self.paths[0]} of {wanted}; compare them apart")
+                raise AekitError(
+                    f"{path}: takes images of {there}, {self.paths[0]} of {wanted}; compare them separately"
+                )
             for split in splits if self.data is None else ():
                 if first.fingerprints.get(split) != record.fingerprints.get(split):
                     how = _differing_data(record.data, first.data)
                     raise AekitError(
-                        f"{path}: has other {split} images than {self.paths[0]} ({how}); compare them apart"
+                        f"{path}: has other {split} images than {self.paths[0]} ({how}); compare them separately"
                     )
         for path, header in zip(self.paths, self.headers, strict=True) if len(self.paths) > 1 else ():
             before = path.stat()
@@ -164,23 +166,27 @@ class Session:
         If the model is none of them, it is said too. One alone, or those that do not differ in any setting, are called
         by the name of their file.
         """
-        texts = [dict[str, str]() for _ in self.paths]
         parts = [header.configuration for header in self.headers]
-        for part in ("model", "train", "data"):
-            differing = differing_keys([each[part] for each in parts], [""] * len(parts))[""]
-            for key in parts[0][part]:
-                if key not in differing or key in _NOT_IN_LABELS:
-                    continue
-                for text, each, record in zip(texts, parts, self.records, strict=True):
-                    if record.model.has_prior or not key.startswith("beta"):
-                        text[key] = in_words(key, each[part].get(key))
-        labels = [", ".join(text.values()) for text in texts]
+        differing = [
+            (part, key)
+            for part in ("model", "train", "data")
+            for keys in differing_keys([each[part] for each in parts], [part] * len(parts)).values()
+            for key in parts[0][part]
+            if key in keys and key not in _NOT_IN_LABELS
+        ]
+        labels = [self._label(number, differing) for number in range(len(self.paths))]
         if len(self.paths) == 1 or len(set(labels)) < len(labels):
             return [path.stem for path in self.paths]
-        if any(key in parts[0]["model"] for text in texts for key in text):
+        if any(part == "model" for part, _ in differing):
             return labels
         model = self.records[0].model
         return [f"{model.kind} {model.arch}, latent {model.latent}, {label}" for label in labels]
+
+    def _label(self, number: int, differing: list[tuple[str, str]]) -> str:
+        """Return the settings of one checkpoint in words; an autoencoder has no beta."""
+        header, has_prior = self.headers[number], self.records[number].model.has_prior
+        own = [(part, key) for part, key in differing if has_prior or not key.startswith("beta")]
+        return ", ".join(in_words(key, header.configuration[part].get(key)) for part, key in own)
 
     def images(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
         """Return one split of a checkpoint's images, or of ``data``.
@@ -222,7 +228,7 @@ class Session:
                 raise
             raise AekitError(
                 f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "
-                f"({str(error).partition(';')[0]}); say where they lie with --data"
+                f"({str(error).partition(';')[0]}); give their place with --data"
             ) from error
 
     def _compare(self, checkpoint: LoadedCheckpoint, split: Split, images: ImageSet) -> None:
@@ -235,7 +241,7 @@ class Session:
         if self.data is None:
             raise AekitError(
                 f"{path}: the {split} images of {images.name} are not those that it was trained with; "
-                "say which to use with --data"
+                "choose the images with --data"
             )
         self.progress.notice(f"{path}: these {split} images of {images.name} are not those that it was trained with")
 
@@ -257,11 +263,11 @@ def open_session(
         data: Other images than those of the training, a name or path, or where these lie now.
         data_root: Folder of the known data sets; None takes ``$AEKIT_DATA`` or the user's data folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        threads: CPU threads; None takes every core.
-        progress: What is told of reading and computing.
+        threads: CPU threads; None uses all cores.
+        progress: Receives updates and notices of reading and computing.
 
     Raises:
-        AekitError: There is no checkpoint, one cannot be read, or holds something else than an autoencoder.
+        AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
     """
     paths = _distinct([Path(path) for path in checkpoints], progress)
     headers = [_read_header(path) for path in paths]
@@ -279,7 +285,7 @@ def _distinct(given: list[Path], progress: Progress) -> list[Path]:
     paths: dict[Path, Path] = {}
     for path in given:
         if paths.setdefault(path.resolve(), path) is not path:
-            progress.notice(f"{path}: is named twice; it is taken once")
+            progress.notice(f"{path}: is named twice; it is used once")
     return list(paths.values())
 
 
@@ -299,6 +305,6 @@ def _differing_data(found: DataConfig, first: DataConfig) -> str:
 
 
 def _refuse_outside(name: str, source: str) -> None:
-    """Refuse to follow a checkpoint, which may come from anybody, out of the working folder."""
+    """Refuse image paths outside the working folder: a checkpoint may come from anybody."""
     if Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts:
         raise AekitError(f"{source}: names images outside this folder, {name}; if they are yours, use --data")

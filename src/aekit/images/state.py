@@ -1,4 +1,4 @@
-"""The two files of a run of images: a finished model, and the state that ``--resume`` goes on from."""
+"""The two files of a run on images: the finished model, and the state from which ``--resume`` continues."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_model(
 
 
 def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
-    """Return ``path`` with everything it takes to go on with a run: see :class:`aekit.images.training.State`."""
+    """Return ``path`` with everything that is needed to continue a run: see :class:`aekit.images.training.State`."""
     names = [name for name, _ in run.model.named_parameters()]
     tensors = {f"model.{name}": value for name, value in run.model.state_dict().items()}
     for index, moments in run.optimizer.state_dict()["state"].items():

@@ -128,7 +128,7 @@ def _summed_gradients(
 def _whole_batch_gradients(
     run: Run, forward: Forward, parts: list[Part], weights: Mapping[str, float | Tensor], n_images: int
 ) -> tuple[list[Tensor], Tensor]:
-    """Return gradients and mean terms of an objective that looks at all images of a batch together.
+    """Return gradients and mean terms of an objective that needs all images of a batch together.
 
     The parts go forward apart, the terms are computed of all of them, and each part goes back from the gradients of its
     own output. The parts are the same however many threads there are, and so are the bytes.
@@ -177,7 +177,7 @@ def _joined(outputs: list[Output]) -> Output:
 
 
 def _forward(run: Run, forward: Forward, x: Tensor, noise: Tensor | None) -> Output:
-    # Every weight is cast once per step, so a cache of casts, which threads would share, saves nothing.
+    # Every weight is cast once per step, so a cache of casts, shared by threads, would save nothing.
     with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
         return forward(x, noise)
 

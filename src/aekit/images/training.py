@@ -105,7 +105,7 @@ def fit(
     Args:
         run: What is trained.
         state: Where it stands.
-        progress: What is told of steps, and asked whether to stop.
+        progress: Receives an update after each step, and is asked whether to stop.
         on_epoch: Called with the rows of each epoch.
         save: Called with the state after each epoch, each minute, and before the run stops.
 
@@ -220,7 +220,7 @@ def evaluate(
     """Return the mean terms of the objective over all images, in fp32, with one posterior sample each.
 
     The noise depends on the seed alone, so that epochs and runs compare on the same draws. The processes of a group
-    share the images out, and all return the means over all of them.
+    split the images among them, and all return the means over all images.
     """
     group = group or Group()
     objective = objective or build_objective(model)
@@ -232,7 +232,7 @@ def evaluate(
         own = images.batches(spans[group.rank :: group.size])
         for number, span in enumerate(spans):
             noise = None
-            if model.config.has_prior:  # for every block, whoever takes it
+            if model.config.has_prior:  # for every block, whichever process evaluates it
                 shape = len(span), model.config.latent
                 noise = torch.randn(shape, generator=noise_source, device=images.device)
             if number % group.size == group.rank:

@@ -1,4 +1,4 @@
-"""Options of the commands that read a cohort: what the table and the scans are, and whom to leave out."""
+"""Options of the commands that read a cohort: its table, its scans, and who is left out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Group = Annotated[
         "--group",
         rich_help_panel=options.DATA,
         metavar="COLUMN",
-        help="Keep people who share this column, as site, in one split.",
+        help="Keep participants with the same value of this column, such as site, in one split.",
         show_default="none",
     ),
 ]

@@ -80,7 +80,7 @@ def shell_words(param: Any) -> None:
 
 
 def _in_quotes() -> bool:
-    """Return whether the word at the cursor begins with a quote; the script of bash sends a word a line."""
+    """Return whether the word at the cursor begins with a quote; bash's script sends one word per line."""
     words = os.environ.get("COMP_WORDS", "").split("\n")
     place = int(os.environ.get("COMP_CWORD", "0"))
     return place < len(words) and words[place].startswith(('"', "'"))

@@ -1,4 +1,4 @@
-"""How a command speaks: results on stdout, everything else on stderr. The only module that prints results."""
+"""What a command prints: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 10.0  # a download that cannot start fails sooner, and its er
 
 
 class Console:
-    """How a command speaks, and how it is asked to stop; see :class:`aekit.core.progress.Progress`.
+    """The output of a command, and the signals that ask it to stop; see :class:`aekit.core.progress.Progress`.
 
     Args:
         quiet: Print only errors to stderr.
@@ -64,7 +64,7 @@ class Console:
             self._print(result.path, result.values)
 
     def _print(self, path: Path, values: Any) -> None:
-        if process_rank() > 0:  # of several processes that share a run, the first one speaks
+        if process_rank() > 0:  # of several processes that share a run, only the first one prints
             return
         refuse_line_break(path)
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)

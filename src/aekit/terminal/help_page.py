@@ -1,4 +1,4 @@
-"""How commands explain themselves: help pages that are complete, the same for all, and not clipped at 80 columns."""
+"""Help pages that are complete, uniform, and not clipped at 80 columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from aekit.terminal import completion, options
 
 WIDTH = 76  # columns for an example on a terminal of 80
-LONGEST_CHOICES = 18  # characters of a|b|c beside an option; longer ones go into the sentence
+LONGEST_CHOICES = 18  # characters of a|b|c next to an option; longer lists go into the help text
 METAVARS = {bool: "flag", int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 

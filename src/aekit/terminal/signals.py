@@ -31,7 +31,7 @@ def stop_on_signals() -> Iterator[Callable[[], int | None]]:
         if came or not asked:
             raise KeyboardInterrupt if signal_number == signal.SIGINT else SystemExit(128 + signal_number)
         came.append(signal_number)
-        say("stopping after this step, the state is saved; once more ends at once")
+        say("stopping after this step and saving the state; a second signal stops at once")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""The standard streams: failures of stdout told apart from those of files, closed streams, and paths on stdin."""
+"""The standard streams: write errors of stdout, closed streams, and paths on stdin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr, control characters shown escaped; a closed stderr is no reason to fail.
+    """Print one line on stderr, control characters escaped; a closed stderr is not an error.
 
-    Of several processes that share a run, only the first one speaks.
+    Of several processes that share a run, only the first one prints.
     """
     if process_rank() > 0:
         return
@@ -45,17 +45,17 @@ def with_stdin(arguments: list[str], *, kind: str = "checkpoint") -> list[str]:
         try:
             os.lstat(text)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # which is said by those who need it
+            continue  # the readers of files report this
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise AekitError(f"{text}: is no path that can be read ({reason}); give one path a line") from error
+            raise AekitError(f"{text}: is not a path that can be read ({reason}); give one path per line") from error
     if not texts:
         raise AekitError(f"-: no path came on stdin; the command before it wrote nothing, or give a {kind}'s path")
     return texts
 
 
 class StdoutError(OSError):
-    """A failure to write stdout, which is no file of ours; a reader that has gone is a BrokenPipeError instead."""
+    """A failure to write to stdout; if the reader of a pipe has gone, it is a BrokenPipeError instead."""
 
 
 class _Stdout(io.FileIO):
@@ -69,7 +69,7 @@ class _Stdout(io.FileIO):
 
 
 def open_streams() -> None:
-    """Have stdout tell its failures from those of files, and turn closed streams (``2>&-``) to nowhere.
+    """Make write errors of stdout distinguishable, and redirect closed streams (``2>&-``) to the null device.
 
     The next file to be opened would be one of those: a result would get what libraries write on stderr.
     """
