@@ -81,7 +81,7 @@ def test_a_write_that_fails_anywhere_leaves_the_old_file_and_nothing_else(tmp_pa
 def test_what_a_killed_process_left_is_written_over_and_what_a_living_one_writes_is_not(tmp_path):
     path, left = tmp_path / "x.bin", tmp_path / ".x.bin.tmp"
     left.write_bytes(b"half of a longer file")
-    with durable.written_whole(path) as first, durable.written_whole(path) as second:
+    with durable.atomic_write(path) as first, durable.atomic_write(path) as second:
         first.write(b"first")
         second.write(b"second")
     assert path.read_bytes() == b"first"  # which ended last

@@ -81,7 +81,7 @@ def test_of_several_that_write_a_whole_file_the_last_one_stays(tmp_path):
 
 def test_threads_of_one_process_do_not_take_each_other_s_temporary_file(tmp_path):
     path = tmp_path / "x.bin"
-    with durable.written_whole(path) as file:
+    with durable.atomic_write(path) as file:
         file.write(b"outer")
         artifacts.write_atomically(path, lambda inner: inner.write(b"inner"))
         assert path.read_bytes() == b"inner"
@@ -92,12 +92,12 @@ def test_a_writer_that_fails_does_not_remove_what_another_has_begun(tmp_path, mo
     path, unlink = tmp_path / "x.bin", Path.unlink
 
     def meanwhile(self: Path) -> None:
-        with durable.written_whole(path) as file:
+        with durable.atomic_write(path) as file:
             file.write(b"another")
             unlink(self)
 
     monkeypatch.setattr(Path, "unlink", meanwhile)
-    with pytest.raises(ZeroDivisionError), durable.written_whole(path):
+    with pytest.raises(ZeroDivisionError), durable.atomic_write(path):
         raise ZeroDivisionError
     assert contents(tmp_path) == {"x.bin": b"another"}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from aekit.core.durable import make_folder, written_whole
+from aekit.core.durable import atomic_write, make_folder
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     """
     with _readable_errors(path):
         _refuse_folder(path)
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             write(file)
     return path
 

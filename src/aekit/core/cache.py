@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aekit.core.damage import readable
-from aekit.core.durable import TEMPORARY, remove_if_unlocked, written_whole
+from aekit.core.durable import TEMPORARY, atomic_write, remove_if_unlocked
 
 PARTIAL = ".partial"
 _STALE_S = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
@@ -63,7 +63,7 @@ def is_digest(value: object) -> bool:
 
 def remember_key(folder: Path, shortcut: str, *, key: str) -> None:
     """Write down that ``shortcut`` stands for ``key``; a folder that cannot be written is no reason to fail."""
-    with contextlib.suppress(OSError), written_whole(folder / f"{shortcut}.key") as file:
+    with contextlib.suppress(OSError), atomic_write(folder / f"{shortcut}.key") as file:
         file.write(key.encode())
 
 

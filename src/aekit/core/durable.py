@@ -27,7 +27,7 @@ _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that becomes ``path`` when the block ends, and is removed if it fails.
 
     Whoever looks sees the old file or the new one; of several writers the last one wins. What a killed process left of

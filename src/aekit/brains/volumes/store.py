@@ -43,7 +43,7 @@ from aekit.brains.volumes.nifti import (
 )
 from aekit.core.cache import known_key, remember_key, remove_stale, shortcut_key
 from aekit.core.damage import NPY_DAMAGE, map_npy
-from aekit.core.durable import written_whole
+from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
 from aekit.core.progress import OnProgress
 from aekit.errors import AekitError, shown
@@ -389,7 +389,7 @@ def _make(job: _Job, digests: Sequence[bytes], folder: Path, key: str) -> Prepar
     """Prepare into the cache folder, or into memory if that fails."""
     try:
         remove_stale(folder)
-        with written_whole(folder / f"{key}.npy") as file:
+        with atomic_write(folder / f"{key}.npy") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": job.shape}
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
@@ -401,9 +401,9 @@ def _make(job: _Job, digests: Sequence[bytes], folder: Path, key: str) -> Prepar
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
             numbers, about = _fill(job, digests, write)
-        with written_whole(folder / f"{key}.rows.npy") as file:
+        with atomic_write(folder / f"{key}.rows.npy") as file:
             np.save(file, numbers, allow_pickle=False)
-        with written_whole(folder / f"{key}.json") as file:
+        with atomic_write(folder / f"{key}.json") as file:
             file.write(json.dumps(about).encode())
         if prepared := _open(folder, key):
             return prepared

@@ -25,7 +25,7 @@ import numpy as np
 
 from aekit.core.cache import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key
 from aekit.core.damage import NPY_DAMAGE, map_npy
-from aekit.core.durable import written_whole
+from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
 from aekit.core.partial import open_partial
 from aekit.core.progress import OnProgress
@@ -181,7 +181,7 @@ def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Pre
         try:
             partial.write(head, 0)
             fingerprint, bad = decode_files(job, survey, shape, write, done=done, on_block=record)
-            with written_whole(Path(name + ".json")) as file:
+            with atomic_write(Path(name + ".json")) as file:
                 file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
             partial.finish(Path(name + ".npy"))
         except OSError:
