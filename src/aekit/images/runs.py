@@ -343,7 +343,7 @@ def _build_run(
     team: ThreadTeam,
     group: Group,
 ) -> Run:
-    model.start_at(_mean_image(sets["train"]))
+    model.init_output_bias(_mean_image(sets["train"]))
     if group.size > 1:
         share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)

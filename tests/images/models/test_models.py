@@ -95,7 +95,7 @@ def test_a_decoder_that_starts_at_the_mean_image_decodes_to_about_its_brightness
     for arch in MODELS:
         torch.manual_seed(0)
         model = build_model(ModelConfig(arch=arch), (1, 28, 28))
-        model.start_at(torch.full((1, 28, 28), 0.13))
+        model.init_output_bias(torch.full((1, 28, 28), 0.13))
         x_hat = model.decode(torch.zeros(1, 10))
         assert abs(x_hat.mean().item() - 0.13) < 0.1, arch
 

@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
         # exp(-2) = 0.14 is near the pixel noise of an early MNIST reconstruction.
         self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
 
-    def start_at(self, mean_image: Tensor) -> None:
+    def init_output_bias(self, mean_image: Tensor) -> None:
         """Let the decoder start from the mean image, (C, H, W) in [0, 1]: its last bias becomes that image's logits.
 
         A decoder that starts at grey spends its first hundred steps on learning the background: one epoch on MNIST
