@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
-from aekit.images.models.layers import start_weights
+from aekit.images.models.layers import init_weights
 from aekit.images.objectives import pixel_mean
 
 ImageShape = tuple[int, int, int]
@@ -80,7 +80,7 @@ class Autoencoder(nn.Module):
         if parts.head_gain is not None:
             for head in (self.mean_head, self.logvar_head):
                 if head is not None:
-                    start_weights(head, parts.head_gain)
+                    init_weights(head, parts.head_gain)
         # exp(-2) = 0.14 is near the pixel noise of an early MNIST reconstruction.
         self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
 

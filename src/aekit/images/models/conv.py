@@ -15,7 +15,7 @@ from aekit.images.models.layers import (
     UnflattenPixels,
     UpToGrey,
     halved_sizes,
-    start_weights,
+    init_weights,
 )
 
 DEFAULT_WIDTH = 24
@@ -58,11 +58,11 @@ def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
         kernel = (4 - sizes[i][0] % 2, 4 - sizes[i][1] % 2)
         down = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=1)
         up = (UpToGrey if n_in == 1 else nn.ConvTranspose2d)(n_out, n_in, kernel, stride=2, padding=1)
-        encoder += [start_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
-        decoder = [nn.SiLU(), start_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
-    to_hidden = start_weights(nn.Linear(math.prod(shape), hidden), GAIN)
+        encoder += [init_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
+        decoder = [nn.SiLU(), init_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
+    to_hidden = init_weights(nn.Linear(math.prod(shape), hidden), GAIN)
     encoder += [FlattenPixels(), to_hidden, ResidualLinear(hidden, GAIN), nn.SiLU()]
-    from_code = start_weights(nn.Linear(config.latent, hidden), GAIN)
-    from_hidden = start_weights(nn.Linear(hidden, math.prod(shape)), GAIN)
+    from_code = init_weights(nn.Linear(config.latent, hidden), GAIN)
+    from_hidden = init_weights(nn.Linear(hidden, math.prod(shape)), GAIN)
     decoder = [from_code, ResidualLinear(hidden, GAIN), nn.SiLU(), from_hidden, UnflattenPixels(shape), *decoder]
     return Parts(nn.Sequential(*encoder), hidden, nn.Sequential(*decoder), head_gain=GAIN)

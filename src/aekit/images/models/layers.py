@@ -14,7 +14,7 @@ from aekit.errors import AekitError
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-def start_weights(layer: Layer, gain: float) -> Layer:
+def init_weights(layer: Layer, gain: float) -> Layer:
     """Return the layer with weights drawn from N(0, gain^2 / fan_in) and biases of zero."""
     fan_in = layer.weight[0].numel()
     if isinstance(layer, nn.ConvTranspose2d):
@@ -32,7 +32,7 @@ class ResidualLinear(nn.Module):
     def __init__(self, n_features: int, gain: float) -> None:
         super().__init__()
         self.activation = nn.SiLU()
-        self.linear = start_weights(nn.Linear(n_features, n_features), gain)
+        self.linear = init_weights(nn.Linear(n_features, n_features), gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, F) for x (B, F)."""
