@@ -30,7 +30,7 @@ from aekit.brains.scores import (
 )
 from aekit.brains.training import EpochRow, Member, Setting, Stage, stages_of
 from aekit.brains.volumes.store import N_BINS
-from aekit.core.artifacts import refuse_unwritable, write_csv
+from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
 from aekit.core.run_files import refuse_other_run
@@ -139,7 +139,7 @@ def train_brains(
         raise AekitError(
             f"{unfinished}: an unfinished run is there; go on with --resume or start over with --overwrite"
         )
-    refuse_unwritable(output)
+    check_writable(output)
     n_threads, device = set_threads(threads), choose_device(device_name)
     people = gather_people(
         cohort, source, config.data, target=config.model.target, jobs=n_threads, on_progress=reporting.on_data

@@ -323,13 +323,13 @@ def read_checkpoints(paths: list[Path], targets: list[Path], *, device: str, thr
     Raises:
         AekitError: One of them cannot.
     """
-    from aekit.core.artifacts import refuse_unwritable
+    from aekit.core.artifacts import check_writable
     from aekit.core.device import choose_device, set_threads
     from aekit.images.state import read_model
 
     for path, target in zip(paths, targets, strict=True):
         read_header(path)
-        refuse_unwritable(target)
+        check_writable(target)
     set_threads(threads)
     chosen = choose_device(device)
     n_of_name = Counter(path.name for path in paths)

@@ -128,7 +128,7 @@ def _paths(arguments: list[str]) -> list[Path]:
 
 
 def _target(output: Path | None, study: Path, paths: list[Path]) -> Path:
-    from aekit.core.artifacts import refuse_unwritable
+    from aekit.core.artifacts import check_writable
 
     target = output or Path("runs") / f"{study.stem}-comparison.csv"
     if target.is_dir() or not target.suffix:
@@ -139,7 +139,7 @@ def _target(output: Path | None, study: Path, paths: list[Path]) -> Path:
         raise AekitError(f"--output {target}: is one of the tables that are compared; choose another name")
     if target.with_suffix(".safetensors").exists():
         raise AekitError(f"--output {target}: is the history of a checkpoint; choose another name")
-    refuse_unwritable(target)
+    check_writable(target)
     return target
 
 

@@ -82,7 +82,7 @@ def mri_eda(
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """
-    from aekit.core.artifacts import refuse_unwritable
+    from aekit.core.artifacts import check_writable
 
     console = Console(quiet=quiet, json=json)
     fractions = _fractions(val, test)
@@ -90,7 +90,7 @@ def mri_eda(
     if folder.is_file():
         raise AekitError(f"{folder}: is a file; give a folder with --output")
     cohort, reading = _read(table, qc, group=group, skip_bad=skip_bad)
-    refuse_unwritable(folder / "report.html")
+    check_writable(folder / "report.html")
     split = _split(cohort, group, fractions, split_seed)
     study = study_cohort(cohort, split)
     scans = None

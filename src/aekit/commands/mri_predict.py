@@ -71,7 +71,7 @@ def mri_predict(
     from aekit.brains.members import ask_members, read_ensemble
     from aekit.brains.runs import COMPANIONS
     from aekit.brains.volumes.store import Grid, prepare_volumes
-    from aekit.core.artifacts import refuse_unwritable, write_csv
+    from aekit.core.artifacts import check_writable, write_csv
     from aekit.core.device import choose_device, set_threads
 
     console = Console(quiet=quiet, json=json)
@@ -85,7 +85,7 @@ def mri_predict(
         raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
     if "seen" not in header.result:
         raise AekitError(f"{checkpoint}: its header is damaged; train it again")
-    refuse_unwritable(target)
+    check_writable(target)
     with TrainingProgress(console) as progress:
         prepared = prepare_volumes(
             paths,

@@ -72,7 +72,7 @@ def report(
     from aekit import __version__
     from aekit.commands.report_files import read_results
     from aekit.commands.report_page import build_sections
-    from aekit.core.artifacts import refuse_unwritable, write_html
+    from aekit.core.artifacts import check_writable, write_html
     from aekit.plotting.html import build_report
 
     console = Console(quiet=quiet, json=json)
@@ -83,7 +83,7 @@ def report(
     if results.is_empty:
         named = ", ".join(map(str, folders))
         raise AekitError(f"{named}: holds no checkpoint, figure or table; give a folder of results")
-    refuse_unwritable(target)
+    check_writable(target)
     names = [folder.resolve().name or "results" for folder in folders]
     heading = title or ", ".join(names)
     page = build_report(

@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     return path
 
 
-def refuse_unwritable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Make the folder of ``path`` and try to write there, so that a long computation does not fail at its end.
 
     Raises:

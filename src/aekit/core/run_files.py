@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aekit.core.artifacts import refuse_unwritable
+from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header, resume_path
 from aekit.core.durable import forget_writer, one_writer
 from aekit.core.progress import SILENT, Progress
@@ -67,7 +67,7 @@ class RunFiles:
             raise AekitError(
                 f"{self.state}: holds an unfinished run; continue it with --resume or start over with --overwrite"
             )
-        refuse_unwritable(self.path)
+        check_writable(self.path)
         return None
 
     def finished(self) -> Header | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from aekit import __version__
-from aekit.core.artifacts import refuse_unwritable
+from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.environment import default_data_root
@@ -136,14 +136,14 @@ class Session:
     def target(self, output: Path | None, *, name: str, suffix: str = ".png") -> Path:
         """Return the one file to write for all checkpoints, which can be written; see ``choose_target``."""
         target = choose_target(self.paths, output, name=name, suffix=suffix)
-        refuse_unwritable(target)
+        check_writable(target)
         return target
 
     def targets(self, output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
         """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``."""
         targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
         for target in targets:
-            refuse_unwritable(target)
+            check_writable(target)
         return targets
 
     def checkpoints(self) -> Iterator[LoadedCheckpoint]:

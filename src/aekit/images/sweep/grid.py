@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aekit.core.artifacts import refuse_unwritable
+from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, free_memory
 from aekit.core.environment import count_cores
@@ -112,7 +112,7 @@ def run_grid(
 
     def train(todo: list[Cell]) -> Iterator[Outcome]:
         largest = _read_all(todo, machine, hooks.on_data)
-        refuse_unwritable(todo[0].path)
+        check_writable(todo[0].path)
         # Shared out as for all cells, so that one that is trained later has as many threads, and so the same bytes.
         workers = _share(machine, len(cells), jobs, largest)
         return _train(todo, workers, overwrite, hooks)

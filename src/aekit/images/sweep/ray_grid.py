@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aekit import __version__
-from aekit.core.artifacts import refuse_unwritable, write_atomically
+from aekit.core.artifacts import check_writable, write_atomically
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.progress import Silent
 from aekit.core.settings import from_dict, to_dict
@@ -95,7 +95,7 @@ def run_ray_grid(
             refuse_own_images(cell.config, cell.path)
         with _connection(cluster.address):
             needs = _needs(machine, cluster)
-            refuse_unwritable(todo[0].path)
+            check_writable(todo[0].path)
             yield from _Driver(needs, _place(todo, machine, needs, hooks), overwrite, hooks).train(todo, jobs)
 
     return run_missing(cells, train, overwrite=overwrite, hooks=hooks)
