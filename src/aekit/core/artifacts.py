@@ -37,7 +37,7 @@ def check_writable(path: Path) -> None:
     Raises:
         AekitError: The folder cannot be made or written, or the path could not be printed as one line.
     """
-    refuse_line_break(path)
+    check_no_line_break(path)
     with _readable_errors(path):
         _refuse_folder(path)
         make_folder(path.parent)
@@ -45,7 +45,7 @@ def check_writable(path: Path) -> None:
             pass
 
 
-def refuse_line_break(path: Path) -> None:
+def check_no_line_break(path: Path) -> None:
     """Refuse a path that would be two paths to the next command, as paths are printed one a line.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aekit.core.artifacts import refuse_line_break
+from aekit.core.artifacts import check_no_line_break
 from aekit.core.environment import process_rank
 from aekit.errors import shown
 from aekit.terminal.progress_bars import Bars
@@ -66,7 +66,7 @@ class Console:
     def _print(self, path: Path, values: Any) -> None:
         if process_rank() > 0:  # of several processes that share a run, only the first one prints
             return
-        refuse_line_break(path)
+        check_no_line_break(path)
         line = json.dumps({"path": str(path), **values}) if self.json else str(path)
         if sys.stdout.isatty():  # for the next command paths are bytes; a terminal would obey them, as ls knows
             line = shown(line)
