@@ -15,7 +15,7 @@ def build_resize_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
     Source:
         Odena et al. 2016, "Deconvolution and checkerboard artifacts", for resize-convolution.
     """
-    refuse_other_sizes(config, image_shape)
+    check_sizes(config, image_shape)
     if config.layers is not None or config.width is not None:
         raise AekitError("--layers, --width: resize-conv has one depth and width; leave them out or use --arch conv")
     channels = image_shape[0]
@@ -54,7 +54,7 @@ class ResizeConv(nn.Conv2d):
         return super().forward(nn.functional.interpolate(x, (self.resized, self.resized), mode="bilinear"))
 
 
-def refuse_other_sizes(config: ModelConfig, image_shape: ImageShape) -> None:
+def check_sizes(config: ModelConfig, image_shape: ImageShape) -> None:
     """Raise an AekitError unless the images are 28 x 28, which some of the studies' networks are made for."""
     if image_shape[1:] != (28, 28):
         size = "x".join(map(str, image_shape[1:]))

@@ -10,7 +10,7 @@ from torch import nn
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.models.base import ImageShape, Parts
-from aekit.images.models.resize_conv import refuse_other_sizes
+from aekit.images.models.resize_conv import check_sizes
 
 DEFAULT_LAYERS = 2
 
@@ -37,7 +37,7 @@ def build_strided(config: ModelConfig, image_shape: ImageShape) -> Parts:
     The code is linear. The study put a ReLU on it, which switches dimensions off for good and made every model
     from 10 dimensions on worse than PCA; it has no parameters, so the counts are the study's.
     """
-    refuse_other_sizes(config, image_shape)
+    check_sizes(config, image_shape)
     n_layers = config.layers or DEFAULT_LAYERS
     if n_layers not in _STAGES or config.width is not None:
         raise AekitError("--arch strided: takes --layers 1, 2 or 3 and no --width; for other shapes use --arch conv")
