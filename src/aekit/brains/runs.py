@@ -35,7 +35,7 @@ from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
 from aekit.core.run_files import refuse_other_run
 from aekit.core.settings import to_dict
-from aekit.core.weights import refuse_damaged
+from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 
 COMPANIONS = (
@@ -193,7 +193,7 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
         return None
     header = read_header(output)
     refuse_other_run(output, to_dict(config), header)
-    refuse_damaged(output)
+    check_intact(output)
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
     try:
         metrics = pd.DataFrame(header.result["metrics"]).astype(numbers)

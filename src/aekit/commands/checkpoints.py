@@ -173,7 +173,7 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
     Raises:
         AekitError: One of them differs from the first, or is damaged.
     """
-    from aekit.core.weights import refuse_damaged
+    from aekit.core.weights import check_intact
 
     first, *others = [(path, read_header(path).data) for path in paths]
     for path, found in others:
@@ -187,7 +187,7 @@ def refuse_mixed(paths: Sequence[Path], splits: Sequence[Split], *, data: str | 
                 how = _differing_data(found, first[1])
                 raise AekitError(f"{path}: has other {split} images than {first[0]} ({how}); compare them separately")
     for path in paths if others else ():
-        refuse_damaged(path)
+        check_intact(path)
 
 
 def _differing_data(found: dict[str, Any], first: dict[str, Any]) -> str:

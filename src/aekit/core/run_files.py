@@ -12,7 +12,7 @@ from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header, resume_path
 from aekit.core.durable import forget_writer, one_writer
 from aekit.core.progress import SILENT, Progress
-from aekit.core.weights import refuse_damaged
+from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 
 
@@ -85,7 +85,7 @@ class RunFiles:
         if not self.path.exists():
             return None
         header = self.read_own(self.path)
-        refuse_damaged(self.path)  # or every run that continues would take it for whole, and nothing could read it
+        check_intact(self.path)  # or every run that continues would take it for whole, and nothing could read it
         forget_writer(self.path)
         return header
 

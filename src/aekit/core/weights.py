@@ -102,7 +102,7 @@ def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Pat
     _refuse_infinite(weights, path)
 
 
-def refuse_damaged(path: Path, header: Header | None = None) -> None:
+def check_intact(path: Path, header: Header | None = None) -> None:
     """Read a checkpoint's weights and refuse those that are damaged or not finite, without building the network.
 
     Args:

@@ -19,7 +19,7 @@ from aekit.core.environment import default_data_root
 from aekit.core.output import choose_target, choose_targets
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import differing_keys, flag, in_words
-from aekit.core.weights import refuse_damaged
+from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
@@ -130,7 +130,7 @@ class Session:
                     )
         for path, header in zip(self.paths, self.headers, strict=True) if len(self.paths) > 1 else ():
             before = path.stat()
-            refuse_damaged(path, header)
+            check_intact(path, header)
             self._verified[path] = before
 
     def target(self, output: Path | None, *, name: str, suffix: str = ".png") -> Path:
