@@ -23,7 +23,7 @@ from aekit.commands.report_page import build_sections
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
-from aekit.core.run_files import refuse_other_run
+from aekit.core.run_files import check_same_run
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
@@ -145,7 +145,7 @@ def _run() -> tuple[runs.Run, dict]:
 
 def _resume(path: Path) -> None:
     run, header = _run()
-    refuse_other_run(path, header.configuration, read_header(path))
+    check_same_run(path, header.configuration, read_header(path))
     state = read_state(path, run)
     try:
         fit(run, state)

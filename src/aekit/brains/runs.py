@@ -33,7 +33,7 @@ from aekit.brains.volumes.store import N_BINS
 from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
-from aekit.core.run_files import refuse_other_run
+from aekit.core.run_files import check_same_run
 from aekit.core.settings import to_dict
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
@@ -187,12 +187,12 @@ def _finished(config: BrainConfig, output: Path, *, overwrite: bool, resume: boo
     if overwrite:
         return None
     with contextlib.suppress(AekitError):  # as in aekit.images.runs.finished_run
-        refuse_other_run(resume_path(output), to_dict(config), read_header(resume_path(output)))
+        check_same_run(resume_path(output), to_dict(config), read_header(resume_path(output)))
         return None
     if not output.exists():
         return None
     header = read_header(output)
-    refuse_other_run(output, to_dict(config), header)
+    check_same_run(output, to_dict(config), header)
     check_intact(output)
     numbers = dict.fromkeys(("mae", "mae_low", "mae_high", "mse_z", "r2", "skill"), float)
     try:
@@ -270,7 +270,7 @@ def _n_stages(ensemble: Ensemble) -> int:
 
 
 def _read_unfinished(path: Path, header: Header, device: torch.device) -> Ensemble:
-    refuse_other_run(path, header.configuration, read_header(path))
+    check_same_run(path, header.configuration, read_header(path))
     ensemble, _, found = read_ensemble(path, device)
     try:
         ensemble.history = [EpochRow(**row) for row in (found.state or {})["history"]]

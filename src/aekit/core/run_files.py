@@ -98,7 +98,7 @@ class RunFiles:
         self.state.unlink(missing_ok=True)
 
 
-def refuse_other_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
+def check_same_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
     """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
     for part, settings in found.configuration.items():
         for key, value in wanted[part].items():

@@ -19,7 +19,7 @@ from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_
 from aekit.core.distributed import Group, joined, own_device, share_batch_norm
 from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Progress
-from aekit.core.run_files import RunFiles, refuse_other_run
+from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.weights import write_checkpoint
@@ -202,7 +202,7 @@ def _train(
     group.in_all(lambda: _refuse_other_images(headers, header))
     if group.in_first(files.is_unfinished):
         with group.file_of_first(files.state) as path:
-            refuse_other_run(files.state, header.configuration, read_state_header(path))
+            check_same_run(files.state, header.configuration, read_state_header(path))
             state = read_state(path, run)
         progress.notice(f"continuing after epoch {state.epoch} of {run.config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
@@ -308,7 +308,7 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     if n_images < 1 or len(shape) != 3 or is_damaged:
         raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
-    refuse_other_run(path, to_dict(_recorded(wanted)), header)
+    check_same_run(path, to_dict(_recorded(wanted)), header)
     return header
 
 
