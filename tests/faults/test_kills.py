@@ -57,7 +57,7 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
         "cache": Experiment(
             _into(*of_pictures),
             [_into(*of_pictures, "--resume")],
-            env={"AEKIT_FAULTS_SETTINGS": "aekit.core.partial._SAVE_S=0"},  # each block is recorded at once
+            env={"AEKIT_FAULTS_SETTINGS": "aekit.core.partial._SAVE_SECONDS=0"},  # each block is recorded at once
         ),
     }
 

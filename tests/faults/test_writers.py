@@ -21,7 +21,7 @@ LONG = ["--epochs", "5000"]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(durable, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(durable, "PATIENCE_SECONDS", 0.1)
 
 
 def _child(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -136,7 +136,7 @@ def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_di
     process = _start(*words, "-o", output)
     _wait_for(lock)
     again = [word for word in words if word not in ("--gpus", 2)]
-    settings = {"AEKIT_FAULTS_SETTINGS": "aekit.core.durable.PATIENCE_S=0.1"}
+    settings = {"AEKIT_FAULTS_SETTINGS": "aekit.core.durable.PATIENCE_SECONDS=0.1"}
     for more in [[], ["--overwrite"], ["--resume"]]:
         if first == "sweep" and more == ["--resume"]:
             continue

@@ -14,7 +14,7 @@ from aekit.core.damage import readable
 from aekit.core.durable import TEMPORARY, atomic_write, remove_if_unlocked
 
 PARTIAL = ".partial"
-_STALE_S = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
+_STALE_SECONDS = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
 
 
 def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
@@ -69,7 +69,7 @@ def remember_key(folder: Path, shortcut: str, *, key: str) -> None:
 
 def remove_stale(folder: Path) -> None:
     """Remove what killed or interrupted processes have left in ``folder`` and nobody has taken up for long."""
-    for suffix, stale_s in _STALE_S.items():
+    for suffix, stale_s in _STALE_SECONDS.items():
         for path in folder.glob(f"*{suffix}"):
             with contextlib.suppress(OSError):
                 # A clock that is set forward makes everything old, so the lock is asked as well.

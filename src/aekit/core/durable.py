@@ -22,8 +22,8 @@ from aekit.errors import AekitError
 
 TEMPORARY = ".tmp"
 # For whoever has an output to end: what belonged to a command that was killed takes a moment to see that.
-PATIENCE_S = 5.0
-_POLL_S = 0.05
+PATIENCE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -163,7 +163,7 @@ def _lock_of(path: Path) -> Path:
 
 def _take(lock: Path, path: Path) -> int | None:
     """Return an open file that is locked; None where that cannot be."""
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -182,7 +182,7 @@ def _take(lock: Path, path: Path) -> int | None:
                 raise AekitError(
                     f"{path}: is being written by {owner}; wait for it to end, or choose another --output"
                 ) from None
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_SECONDS)
         except OSError:  # a file system without locks
             os.close(descriptor)
             with contextlib.suppress(OSError):

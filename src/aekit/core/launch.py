@@ -19,8 +19,8 @@ from types import FrameType
 from aekit.core.environment import PARENT, count_cores
 from aekit.errors import AekitError
 
-PATIENCE_S = 20.0  # for the others to save and end once one has ended
-POLL_S = 0.1
+PATIENCE_SECONDS = 20.0  # for the others to save and end once one has ended
+POLL_SECONDS = 0.1
 FEW_PROCESSES = 8  # that any machine stands, to try it out; each takes half a gigabyte
 
 
@@ -106,8 +106,8 @@ def follow_parent() -> None:
 
 def _follow_parent() -> None:
     while not is_orphan():
-        time.sleep(POLL_S)
-    time.sleep(PATIENCE_S)
+        time.sleep(POLL_SECONDS)
+    time.sleep(PATIENCE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -118,10 +118,10 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
         if failed_at is None and any(codes):
             failed_at = time.monotonic()
             failed = codes
-        if failed_at is not None and time.monotonic() - failed_at > PATIENCE_S:
+        if failed_at is not None and time.monotonic() - failed_at > PATIENCE_SECONDS:
             # What ended first says why, not those that were killed for it.
             return [code if code is not None else 0 for code in failed]
-        time.sleep(POLL_S)
+        time.sleep(POLL_SECONDS)
     return [code for code in codes if code is not None]
 
 

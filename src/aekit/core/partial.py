@@ -20,7 +20,7 @@ from typing import Any
 
 from aekit.core.durable import sync_folder
 
-_SAVE_S = 2.0  # of work at most is lost to a process that is killed
+_SAVE_SECONDS = 2.0  # of work at most is lost to a process that is killed
 
 
 class Partial:
@@ -82,7 +82,7 @@ class Partial:
         """Record that something is done which was written before; it is on the disk within seconds."""
         self.entries.append(entry)
         self._pending += json.dumps(entry).encode() + b"\n"
-        if time.monotonic() - self._saved > _SAVE_S:
+        if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:

@@ -18,7 +18,7 @@ def torchvision(tmp_path, monkeypatch):
     folder = tmp_path / "python"
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setattr(module, "_INTERVAL_S", 0.02)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.02)
 
     def behave(body):
         code = f"""

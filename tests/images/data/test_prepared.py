@@ -73,7 +73,7 @@ def test_nothing_is_decoded_twice(cache, files, decoded):
 
 
 def test_what_the_file_system_says_is_unchanged_is_not_even_read(cache, files, decoded, monkeypatch):
-    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_S", -1)
+    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
     monkeypatch.setattr(aekit.images.data.files, "_read", None)
     assert take(files).fingerprint == first.fingerprint
@@ -85,7 +85,7 @@ def test_what_has_just_changed_is_read_again(cache, files):
 
 
 def test_touched_and_copied_files_are_not_decoded_again(cache, files, decoded, tmp_path, monkeypatch):
-    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_S", -1)
+    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
     for file in files:
         file.touch()
@@ -99,7 +99,7 @@ def test_touched_and_copied_files_are_not_decoded_again(cache, files, decoded, t
 
 
 def test_other_content_of_the_same_size_and_time_is_decoded(cache, files, decoded, monkeypatch):
-    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_S", -1)
+    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
     before = files[2].stat()
     write(files[2], seed=99)
@@ -144,7 +144,7 @@ def garble(cache):
 
 @pytest.mark.parametrize("damage", [truncate, lengthen, empty, overwrite, misdescribe, garble])
 def test_a_damaged_store_is_made_again(cache, files, decoded, damage, monkeypatch):
-    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_S", -1)
+    monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
     damage(cache)
     second = take(files)
@@ -214,7 +214,7 @@ def slow(data, **options):
     return decode(data, **options)
 
 decode, aekit.images.data.files.decode = aekit.images.data.files.decode, slow
-aekit.images.data.files._BLOCK_BYTES, aekit.core.partial._SAVE_S = 2 * 3 * 10 * 12, 0
+aekit.images.data.files._BLOCK_BYTES, aekit.core.partial._SAVE_SECONDS = 2 * 3 * 10 * 12, 0
 prepared = prepare([Path(name) for name in sys.argv[1:]], source="x")
 print(prepared.fingerprint, prepared.store.sum())
 """

@@ -27,7 +27,7 @@ options = {"split": "balanced"} if name == "EMNIST" else {}
 getattr(torchvision.datasets, name)(folder, download=True, **options)
 """
 _FOLDER = ".download-"
-_INTERVAL_S = 0.5  # between two looks at what has arrived
+_POLL_SECONDS = 0.5  # between two looks at what has arrived
 _TAIL_BYTES = 4096  # of what torchvision said; the end names the cause
 
 
@@ -94,7 +94,7 @@ def _fetch(name: str, folder: Path, on_progress: OnProgress | None) -> None:
 
 def _is_running(process: subprocess.Popen[bytes]) -> bool:
     try:
-        process.wait(_INTERVAL_S)
+        process.wait(_POLL_SECONDS)
     except subprocess.TimeoutExpired:
         return True
     return False

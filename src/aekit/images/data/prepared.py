@@ -45,7 +45,7 @@ from aekit.images.data.pixels import Pixels
 
 _FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
 _MAX_MEMORY_BYTES = 4 * 2**30  # of pixels are held in memory if the cache folder cannot be written
-_SETTLED_S = 2.0  # a file changed later than this may change again without its time stamp showing it
+_SETTLED_SECONDS = 2.0  # a file changed later than this may change again without its time stamp showing it
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def prepare(
             survey = survey_files(job)
             key = hashlib.sha256(b"".join((_options(job), *survey.digests))).hexdigest()
             prepared = _open(folder, key) or _make(job, survey, folder, key)
-        if time.time() - newest > _SETTLED_S:
+        if time.time() - newest > _SETTLED_SECONDS:
             remember_key(folder, shortcut, key=key)
     check_bad(job, prepared.bad)
     report_bad(job, prepared.bad)

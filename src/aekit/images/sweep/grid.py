@@ -29,7 +29,7 @@ from aekit.images.data import read_images
 from aekit.images.runs import Machine, run_files, train_run
 
 TOLD_SECONDS = 0.25  # how often a worker tells how far it is
-ORPHAN_S = 20.0  # for a worker to save its state and end when its parent has gone
+ORPHAN_SECONDS = 20.0  # for a worker to save its state and end when its parent has gone
 # What a worker needs beside its images: torch, the network, its gradients and moments, activations of a batch.
 WORKER_BYTES = 10**9
 FLOATS_AN_IMAGE_BYTE = 2.0  # an image set is held as bytes, and a copy of it exists while it is cut into splits
@@ -287,7 +287,7 @@ def _follow_parent(teller: Teller) -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         wait([parent.sentinel])
         teller.came.append(signal.SIGTERM)
-        time.sleep(ORPHAN_S)
+        time.sleep(ORPHAN_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
