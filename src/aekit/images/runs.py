@@ -24,14 +24,14 @@ from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
-from aekit.images.config import Arch, DataConfig, ModelConfig, RunConfig, Split, run_name
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, run_name
 from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_a_block
 from aekit.images.figures.curves import plot_history
-from aekit.images.models import build_model
-from aekit.images.models.base import Autoencoder, ImageShape, is_large, n_parameters
+from aekit.images.models import build_model, default_lr
+from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.images.objectives import Objective, build_objective
 from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
@@ -42,9 +42,6 @@ DEFAULT_BATCH_SIZE = 100
 WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batches, and so at most as many threads
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
-# Peaks of the one-cycle schedule.
-DEFAULT_LR: dict[Arch, float] = {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
-LARGE_IMAGE_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -239,15 +236,6 @@ def build_team(
     if device.type != "cpu" or is_whole:
         return ThreadTeam(1)
     return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.needs_whole_batch else None)
-
-
-def default_lr(arch: Arch, image_shape: ImageShape) -> float:
-    """Return the default peak of the learning rate for images of shape (channels, height, width).
-
-    The loss is a sum over pixels. The rate that is best for ``conv`` on MNIST diverged within 66 steps on colour faces
-    of 48 x 48, where 1e-3 did better than 2e-3.
-    """
-    return min(DEFAULT_LR[arch], LARGE_IMAGE_LR) if is_large(image_shape) else DEFAULT_LR[arch]
 
 
 def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) -> RunConfig:

@@ -1,8 +1,10 @@
-"""What every network offers: encode, decode, forward; and what its output means."""
+"""The contract of every network: encode, decode, forward, and the meaning of its output."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,11 +16,11 @@ from aekit.images.models.layers import init_weights
 from aekit.images.objectives import pixel_mean
 
 ImageShape = tuple[int, int, int]
-LARGE_IMAGE = 1024  # values; MNIST has 784, and what was chosen on it holds up to here
+LARGE_IMAGE = 1024  # values; MNIST has 784, and defaults that were chosen on it hold up to here
 
 
 def is_large(image_shape: ImageShape) -> bool:
-    """Return whether images have so many values that other defaults are better than those chosen on MNIST."""
+    """Return whether images have more than 1,024 values, so that other defaults are better than those for MNIST."""
     return math.prod(image_shape) > LARGE_IMAGE
 
 
@@ -39,13 +41,13 @@ class Output(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What an architecture brings.
+    """The parts of a network that depend on the architecture.
 
     Attributes:
         encoder: Maps x (B, C, H, W) to features (B, F).
         n_features: F.
         decoder: Maps z (B, L) to logits (B, C, H, W).
-        head_gain: The heads start from N(0, head_gain^2 / F); None leaves torch's own start.
+        head_gain: Weights of the heads are initialised from N(0, head_gain^2 / F); None is PyTorch's default.
     """
 
     encoder: nn.Module
@@ -54,17 +56,30 @@ class Parts(NamedTuple):
     head_gain: float | None = None
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """An entry of the table of models.
+
+    Attributes:
+        build: Returns the parts of a network for images of shape (channels, height, width).
+        default_lr: Default peak of the one-cycle learning rate, for images of up to 1,024 values.
+    """
+
+    build: Callable[[ModelConfig, ImageShape], Parts]
+    default_lr: float
+
+
 class Autoencoder(nn.Module):
     """An encoder body, linear heads for the code, and a decoder.
 
     Args:
-        config: What the network was built from.
-        image_shape: (channels, height, width) of the images that go in and come out.
+        config: The configuration that the network was built from.
+        image_shape: (channels, height, width) of input and output.
         parts: The architecture's encoder and decoder.
 
     Attributes:
-        log_sigma: Logarithm of the pixel noise of the ``gaussian`` likelihood, one number, learned; None for others.
-        name: What messages call it: the path of its checkpoint, if it has one.
+        log_sigma: Logarithm of the pixel noise of the ``gaussian`` likelihood, one learned number; None for others.
+        name: Its name in messages: the path of its checkpoint, if it has one.
     """
 
     name = "the model"
@@ -81,21 +96,21 @@ class Autoencoder(nn.Module):
             for head in (self.mean_head, self.logvar_head):
                 if head is not None:
                     init_weights(head, parts.head_gain)
-        # exp(-2) = 0.14 is near the pixel noise of an early MNIST reconstruction.
+        # exp(-2) = 0.14 is close to the pixel noise of an early MNIST reconstruction.
         self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
 
     def init_output_bias(self, mean_image: Tensor) -> None:
-        """Let the decoder start from the mean image, (C, H, W) in [0, 1]: its last bias becomes that image's logits.
+        """Initialise the decoder's last bias with the logits of the mean image, (C, H, W) in [0, 1].
 
-        A decoder that starts at grey spends its first hundred steps on learning the background: one epoch on MNIST
-        ends 1.7 nats better this way.
+        A decoder that starts at grey spends its first hundred steps learning the background: the loss after one epoch
+        on MNIST is 1.7 nats lower this way.
         """
         last = [module for module in self.decoder.modules() if isinstance(getattr(module, "bias", None), Tensor)][-1]
         assert isinstance(last.bias, Tensor)
         image = mean_image.clamp(0.01, 0.99)
-        start = image.flatten() if isinstance(last, nn.Linear) else image.mean((1, 2))
+        means = image.flatten() if isinstance(last, nn.Linear) else image.mean((1, 2))
         with torch.no_grad():
-            last.bias.copy_(torch.logit(start))
+            last.bias.copy_(torch.logit(means))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the mean (B, L) and log-variance (B, L; None for an autoencoder) of q(z | x) for x (B, C, H, W)."""
@@ -107,12 +122,12 @@ class Autoencoder(nn.Module):
         """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means.
 
         Raises:
-            AekitError: The images have another shape than those that the network was trained on.
+            AekitError: The images differ in shape from those that the network was trained on.
         """
         if tuple(x.shape[1:]) != self.image_shape:
             raise AekitError(
-                f"encode: x is {tuple(x.shape)}; the network takes (B, {', '.join(map(str, self.image_shape))}), "
-                "images by channels by height by width in [0, 1]"
+                f"encode: x is {tuple(x.shape)}; the network takes (B, {', '.join(map(str, self.image_shape))}): "
+                "images, channels, height, width, in [0, 1]"
             )
         return self.posterior(x)[0]
 
@@ -125,18 +140,18 @@ class Autoencoder(nn.Module):
         """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L).
 
         Raises:
-            AekitError: The codes have another number of dimensions than the network.
+            AekitError: The codes differ from the network in their number of dimensions.
         """
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise AekitError(f"decode: z is {tuple(z.shape)}; the network takes (B, {self.config.latent})")
         return pixel_mean(self.decode_logits(z), self.config.loss)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Output:
-        """Return one pass for images x, (B, C, H, W) in [0, 1].
+        """Return the output of one forward pass for images x, (B, C, H, W) in [0, 1].
 
         Args:
             x: Images.
-            noise: Standard normal draws, (B, L), for a VAE's code mean + exp(logvar / 2) * noise; None takes the mean.
+            noise: Standard normal draws, (B, L), for a VAE's code mean + exp(logvar / 2) * noise; None uses the mean.
         """
         mean, logvar = self.posterior(x)
         z = mean if logvar is None or noise is None else mean + torch.exp(0.5 * logvar) * noise
@@ -144,5 +159,5 @@ class Autoencoder(nn.Module):
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers in a network."""
+    """Return the number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

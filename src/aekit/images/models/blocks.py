@@ -1,4 +1,4 @@
-"""The face VAE of study 2: four strided blocks with batch norm, for images of any size."""
+"""The face VAE of study 2: four strided convolutional blocks with batch norm, for images of any size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from aekit.images.config import ModelConfig
-from aekit.images.models.base import ImageShape, Parts
+from aekit.images.models.base import Architecture, ImageShape, Parts
 from aekit.images.models.layers import UpConv, halved_sizes
 
 DEFAULT_LAYERS = 4
@@ -15,10 +15,11 @@ DEFAULT_WIDTH = 32
 
 
 def build_blocks(config: ModelConfig, image_shape: ImageShape) -> Parts:
-    """Return ``--layers`` blocks conv 3x3 of stride 2, batch norm, ReLU, of ``--width`` channels doubling, and back.
+    """Return ``--layers`` blocks, from ``--width`` channels doubling, and a decoder that mirrors them.
 
-    The way back is a linear layer, as many blocks transposed conv 4x4 of stride 2, batch norm, LeakyReLU, and a
-    convolution 3x3. Each block gives the size that its mirror was given, so that 218 x 178 comes out as it went in.
+    A block of the encoder is a 3x3 convolution of stride 2, batch norm and ReLU. The decoder is a linear layer, as many
+    blocks of a 4x4 transposed convolution of stride 2, batch norm and LeakyReLU, and a final 3x3 convolution. Each of
+    its blocks restores the input size of its mirror image, so that 218 x 178 comes out as it went in.
     """
     channels, height, width = image_shape
     n_layers = config.layers or DEFAULT_LAYERS
@@ -36,3 +37,6 @@ def build_blocks(config: ModelConfig, image_shape: ImageShape) -> Parts:
         decoder += [UpConv(stages[i], n_out, sizes[i]), nn.BatchNorm2d(n_out), nn.LeakyReLU()]
     decoder.append(nn.Conv2d(first, channels, 3, padding=1))
     return Parts(nn.Sequential(*encoder, nn.Flatten()), math.prod(shape), nn.Sequential(*decoder))
+
+
+BLOCKS = Architecture(build_blocks, default_lr=2e-3)

@@ -1,4 +1,4 @@
-"""Layers that several networks share: they keep any image size, and start where training is fast."""
+"""Layers that several networks share: they restore any image size and are initialised for fast training."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ResidualLinear(nn.Module):
 
 
 class FlattenPixels(nn.Module):
-    """(B, C, H, W) -> (B, H * W * C): no copy if channels lie last in memory, as they do while training.
+    """(B, C, H, W) -> (B, H * W * C): no copy if channels are last in memory, as in training.
 
-    Flattening channels first would copy, and leave the activation before it a gradient in another order than its
+    Flattening channels first would copy, and give the activation before it a gradient in another memory order than its
     input, which is several times slower.
     """
 
@@ -53,7 +53,7 @@ class FlattenPixels(nn.Module):
 
 
 class UnflattenPixels(nn.Module):
-    """(B, H * W * C) -> (B, C, H, W), channels last in memory: the way back from :class:`FlattenPixels`."""
+    """(B, H * W * C) -> (B, C, H, W), channels last in memory: the inverse of :class:`FlattenPixels`."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -66,14 +66,14 @@ class UnflattenPixels(nn.Module):
 
 
 class UpToGrey(nn.ConvTranspose2d):
-    """A transposed convolution to one channel, on a CPU as one matrix product.
+    """A transposed convolution to one channel; on a CPU, one matrix product.
 
-    oneDNN has no fast way to a single channel: forward and backward of 50 images took 2.7 ms of a step of 24 in fp32,
-    and 2.0 of 19 in bf16, on one core; this takes 1.2 and 1.0.
+    oneDNN is slow for a single output channel: forward and backward of 50 images took 2.7 ms of a 24 ms step in fp32,
+    and 2.0 of 19 ms in bf16, on one core; this takes 1.2 and 1.0 ms.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return (B, 1, H', W') for x (B, C, H, W); on a CPU in fp32 also under bf16, as parts are added."""
+        """Return (B, 1, H', W') for x (B, C, H, W); on a CPU in fp32 even under bf16, as contributions are added."""
         if x.device.type != "cpu" or self.out_channels != 1 or output_size is not None:
             return super().forward(x, output_size)
         n_images, _, height, width = x.shape
@@ -82,7 +82,7 @@ class UpToGrey(nn.ConvTranspose2d):
             (height - 1) * self.stride[0] - 2 * padding[0] + self.kernel_size[0],
             (width - 1) * self.stride[1] - 2 * padding[1] + self.kernel_size[1],
         )
-        # What each pixel adds to each of those that its kernel reaches, (kernel, B * H * W).
+        # The contribution of each pixel to each of those that its kernel reaches, (kernel, B * H * W).
         added = self.weight.flatten(1).t() @ x.permute(0, 2, 3, 1).flatten(0, 2).t()
         added = added.to(torch.promote_types(added.dtype, torch.float32))
         added = added.reshape(len(added), n_images, height * width).transpose(0, 1)
@@ -91,7 +91,7 @@ class UpToGrey(nn.ConvTranspose2d):
 
 
 class UpConv(nn.ConvTranspose2d):
-    """A transposed convolution 4x4 of stride 2 that maps to twice the size, cut to ``size`` (height, width)."""
+    """A 4x4 transposed convolution of stride 2 that doubles the size, cut to ``size`` (height, width)."""
 
     def __init__(self, n_in: int, n_out: int, size: tuple[int, int]) -> None:
         super().__init__(n_in, n_out, kernel_size=4, stride=2, padding=1)
@@ -103,22 +103,22 @@ class UpConv(nn.ConvTranspose2d):
         height, width = self.size
         if twice.shape[2:] == (height, width):
             return twice
-        # A view would send the batch norm behind it down a path that is six times slower: 1.8 times the whole step.
+        # A view would send the batch norm that follows down a path that is six times slower: 1.8 times the whole step.
         last = twice.is_contiguous(memory_format=torch.channels_last)
         memory_format = torch.channels_last if last else torch.contiguous_format
         return twice[:, :, :height, :width].contiguous(memory_format=memory_format)
 
 
 def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
-    """Return ``size`` and what is left after each of ``times`` halvings, rounded up.
+    """Return ``size`` and the sizes after each of ``times`` halvings, rounded up.
 
     Raises:
-        AekitError: More than one of them has nothing left to halve.
+        AekitError: More than one halving starts from a single pixel.
     """
     useful = (max(size) - 1).bit_length()
     if times > useful + 1:
         raise AekitError(
-            f"--layers: {times} is too deep for {size[0]}x{size[1]} pixels, one of which is left after {useful}; "
+            f"--layers: {times} is too deep for {size[0]}x{size[1]} pixels, which are a single one after {useful}; "
             "use fewer"
         )
     sizes = [size]

@@ -1,4 +1,4 @@
-"""The beta-VAE of study 1a: pooled convolutions, and resize-convolutions against checkerboard artefacts."""
+"""The beta-VAE of study 1a: convolutions with pooling, and resize-convolutions to avoid checkerboard artefacts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
-from aekit.images.models.base import ImageShape, Parts
+from aekit.images.models.base import Architecture, ImageShape, Parts
 
 
 def build_resize_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
-    """Return the network for 28 x 28 images: 566,249 parameters as a VAE of 28 latent dimensions.
+    """Return the network for 28 x 28 images: 566,249 parameters as a VAE with 28 latent dimensions.
 
     Source:
         Odena et al. 2016, "Deconvolution and checkerboard artifacts", for resize-convolution.
     """
     check_sizes(config, image_shape)
     if config.layers is not None or config.width is not None:
-        raise AekitError("--layers, --width: resize-conv has one depth and width; leave them out or use --arch conv")
+        raise AekitError("--layers, --width: resize-conv has a fixed depth and width; omit them or use --arch conv")
     channels = image_shape[0]
     encoder = nn.Sequential(
         nn.Conv2d(channels, 16, 4),  # 28 -> 25
@@ -42,8 +42,11 @@ def build_resize_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
     return Parts(encoder, 128, decoder)
 
 
+RESIZE_CONV = Architecture(build_resize_conv, default_lr=2e-3)
+
+
 class ResizeConv(nn.Conv2d):
-    """Bilinear resizing, then a convolution without padding that leaves ``size`` x ``size`` pixels."""
+    """Bilinear resizing, then a convolution without padding whose output has ``size`` x ``size`` pixels."""
 
     def __init__(self, n_in: int, n_out: int, *, kernel_size: int, size: int) -> None:
         super().__init__(n_in, n_out, kernel_size)
@@ -55,7 +58,7 @@ class ResizeConv(nn.Conv2d):
 
 
 def check_sizes(config: ModelConfig, image_shape: ImageShape) -> None:
-    """Raise an AekitError unless the images are 28 x 28, which some of the studies' networks are made for."""
+    """Raise an AekitError unless the images are 28 x 28, the only size that some of the studies' networks take."""
     if image_shape[1:] != (28, 28):
         size = "x".join(map(str, image_shape[1:]))
         raise AekitError(
