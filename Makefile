@@ -60,7 +60,7 @@ check: install
 
 bench: install
 	$(BIN)/python benchmarks/foundation.py
-	$(BIN)/python benchmarks/rivals.py
+	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/latent.py
 	$(BIN)/python benchmarks/mri.py
 	$(BIN)/python benchmarks/large.py

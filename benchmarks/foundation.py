@@ -1,10 +1,10 @@
-"""Measure aekit on MNIST: how well the defaults train, and how fast, beside the loop of a notebook.
+"""Measure aekit on MNIST: how well the defaults train, and how fast, compared with the loop of a notebook.
 
     AEKIT_DATA=... python benchmarks/foundation.py accuracy   # 27 runs, two at a time, one thread each
     AEKIT_DATA=... python benchmarks/foundation.py speed      # on an otherwise idle machine, ten minutes
     AEKIT_DATA=... python benchmarks/foundation.py            # both
 
-Each part is written to runs/bench/ and, from there, all parts into benchmarks/RESULTS.md (`report.py`).
+Each part is kept in runs/bench/ and written into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pandas as pd
-import report
+from program import aekit, command
+from report import BENCH, HERE, Part, main
 
-HERE = Path(__file__).parent
-BENCH = Path("runs/bench")
 SEEDS = (0, 1, 2)
 TARGETS = {  # the most that each may be; MSE of PCA with as many components
     ("vae", 10, 10): (96.5, None),
@@ -37,16 +35,11 @@ TARGETS = {  # the most that each may be; MSE of PCA with as many components
 }
 
 
-def aekit(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "aekit", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
-
-
 # --- accuracy ---
 
 
 def accuracy() -> list[dict]:
-    """Return one row a trained model: kind, latent, epochs, seed and its test figures."""
+    """Return one row per trained model: kind, latent, epochs, seed and its test results."""
     cells = [(*cell, seed) for seed in SEEDS for cell in TARGETS]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda cell: _train(*cell), cells))
@@ -63,7 +56,7 @@ def _train(kind: str, latent: int, epochs: int, seed: int) -> dict:
 
 def accuracy_table(rows: list[dict]) -> str:
     runs = pd.DataFrame(rows)
-    lines = ["| command | epochs | test | mean | by seed | at most | PCA |", "| --- " * 7 + "|"]
+    lines = ["| command | epochs | test | mean | by seed | target, at most | PCA |", "| --- " * 7 + "|"]
     for (kind, latent, epochs), (target, pca) in TARGETS.items():
         cell = runs.query("kind == @kind and latent == @latent and epochs == @epochs").sort_values("seed")
         values = cell["total" if kind == "vae" else "mse"]
@@ -105,8 +98,8 @@ def speed() -> dict:
 
 
 def notebook() -> float:
-    command = [sys.executable, str(HERE / "notebook.py"), os.environ["AEKIT_DATA"], "20000"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["images_per_second"]
+    loop = [sys.executable, str(HERE / "rivals" / "notebook.py"), os.environ["AEKIT_DATA"], "20000"]
+    return json.loads(subprocess.run(loop, capture_output=True, text=True, check=True).stdout)["images_per_second"]
 
 
 def ours(*options: object, name: str = "speed") -> float:
@@ -118,8 +111,8 @@ def ours(*options: object, name: str = "speed") -> float:
 def _timed_epoch() -> tuple[float, int]:
     """Return the wall time in seconds of a whole command of one epoch, and the most memory it held, in bytes."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "aekit", "train-vae", "--epochs", "1", "--overwrite", "-q"]
-    process = subprocess.Popen([*command, "-o", str(BENCH / "epoch.safetensors")])
+    output = BENCH / "epoch.safetensors"
+    process = subprocess.Popen(command("train-vae", "--epochs", 1, "--overwrite", "-q", "-o", output))
     _, _, usage = os.wait4(process.pid, 0)
     return time.perf_counter() - started, usage.ru_maxrss * 1024
 
@@ -171,13 +164,8 @@ def _ratio(result: dict, key: str, wanted: str) -> str:
     return f"{text}; {wanted}" if wanted else text
 
 
-def main() -> None:
-    BENCH.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or ["accuracy", "speed"]:
-        result = {"accuracy": accuracy, "speed": speed}[name]()
-        (BENCH / f"part-{name}.json").write_text(json.dumps(result, indent=1))
-    report.write()
+PARTS = {"accuracy": Part(accuracy, accuracy_table), "speed": Part(speed, speed_table)}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, PARTS)

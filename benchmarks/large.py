@@ -1,13 +1,13 @@
-"""Measure sets of images that memory does not hold: 200,000 files, prepared and trained from the cache.
+"""Measure sets of images that do not fit into memory: 200,000 files, prepared and trained from the cache.
 
     AEKIT_DATA=... python benchmarks/large.py             # both parts; needs 30 GB of disk, half an hour on two cores
     AEKIT_DATA=... python benchmarks/large.py preparing
 
 The 10,000 CelebA images of 109x89 pixels are linked twenty times over as files into a folder outside the repository
 (`AEKIT_LARGE`, else `aekit-large` in the folder for temporary files, which is removed in the end). The parts:
-`preparing` (decoding at their size and at CelebA's own 218x178, killed half-way and gone on with) and `feeding`
-(training from the cache, against the same images held in memory, in turn). Each part is written to runs/bench/ and,
-from there, all parts into benchmarks/RESULTS.md (`report.py`).
+`preparing` (decoding at their size and at CelebA's own 218x178, killed half-way and continued) and `feeding`
+(training from the cache, against the same images held in memory, in turn). Each part is kept in runs/bench/ and
+written into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 import report
-from foundation import BENCH
+from report import Part
 
 LARGE = Path(os.environ.get("AEKIT_LARGE") or Path(tempfile.gettempdir()) / "aekit-large")
 FACES = LARGE / "faces"
@@ -57,7 +57,8 @@ def cache(size: tuple[int, int]) -> Path:
 
 
 def preparing() -> list[dict]:
-    """Return one row a way of preparing: seconds on the clock and of processors, and peak memory."""
+    """Return one row per way of preparing: seconds on the clock and of processors, and peak memory."""
+    link_images()
     rows = []
     for size in (OWN, FULL):
         shutil.rmtree(cache(size), ignore_errors=True)
@@ -112,7 +113,10 @@ def _recorded(size: tuple[int, int]) -> int:
 
 
 def preparing_table(rows: list[dict]) -> str:
-    lines = ["| size | decoded | prepared | images/s | a core | peak memory | opened again |", "| --- " * 7 + "|"]
+    lines = [
+        "| size | decoded | prepared | images/s | images/s per core | peak memory | opened again |",
+        "| --- " * 7 + "|",
+    ]
     for row in rows:
         height, width = row["size"]
         n = N_IMAGES - (row["killed_after"] or 0)
@@ -130,7 +134,8 @@ def preparing_table(rows: list[dict]) -> str:
 
 
 def feeding() -> list[dict]:
-    """Return one row a run: where the images come from, images/s, share of time in which it waited, peak memory."""
+    """Return one row per run: where the images come from, images/s, fraction of time spent waiting, peak memory."""
+    link_images()
     rows = []
     for size, steps, kinds in (
         (OWN, 80, ("memory", "cache", "memory", "cache")),
@@ -143,8 +148,8 @@ def feeding() -> list[dict]:
         for kind in kinds:
             command = [sys.executable, __file__, "feed", *map(str, size), kind, str(steps)]
             environment = os.environ | {"AEKIT_CACHE": str(cache(size))}
-            said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
-            rows.append({"size": size, "kind": kind, **json.loads(said.splitlines()[-1])})
+            printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+            rows.append({"size": size, "kind": kind, **json.loads(printed.splitlines()[-1])})
             print(rows[-1], file=sys.stderr, flush=True)
     return rows
 
@@ -223,7 +228,7 @@ def feeding_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-PARTS = {"preparing": preparing, "feeding": feeding}
+PARTS = {"preparing": Part(preparing, preparing_table), "feeding": Part(feeding, feeding_table)}
 
 
 def main() -> None:
@@ -231,13 +236,9 @@ def main() -> None:
         height, width, kind, n_steps = sys.argv[2:]
         print(json.dumps(feed((int(height), int(width)), kind, int(n_steps))))
         return
-    BENCH.mkdir(parents=True, exist_ok=True)
-    link_images()
-    for name in sys.argv[1:] or PARTS:
-        (BENCH / f"part-{name}.json").write_text(json.dumps(PARTS[name](), indent=1))
+    report.main(__doc__, PARTS)
     if not os.environ.get("AEKIT_LARGE"):
-        shutil.rmtree(LARGE)
-    report.write()
+        shutil.rmtree(LARGE, ignore_errors=True)
 
 
 if __name__ == "__main__":

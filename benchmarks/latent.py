@@ -3,21 +3,20 @@
     AEKIT_DATA=... python benchmarks/latent.py            # all parts, two hours on two cores
     AEKIT_DATA=... python benchmarks/latent.py curve grid # some of them
 
-Each part is written to runs/bench/ and, from there, all parts into benchmarks/RESULTS.md (`report.py`). Trainings that
-are done are not repeated.
+Each part is kept in runs/bench/ and written into benchmarks/RESULTS.md. Trainings that are done are not repeated.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
-import time
 
 import pandas as pd
-import report
 import tsne as tsne_benchmark
-from foundation import BENCH, aekit
+from program import timed
+from report import BENCH, Part, main
 
 # Study 1a after 8 epochs, validation: beta, latent -> total in nats.
 STUDY_1A = {
@@ -28,13 +27,6 @@ STUDY_1A = {
 CURVE = ["--model", "ae", "--latent", "2-20,24,30", "--epochs", 5, "--seed", "0,1,2"]
 METHODS = "frozen,finetune,scratch,logistic,spread,pixels,pca"
 AE_20 = BENCH / "ae-z20-e10-s0.safetensors"
-
-
-def timed(*arguments: object) -> tuple[float, list[dict]]:
-    """Return the seconds that a command took, and the objects that it printed with --json."""
-    started = time.perf_counter()
-    done = aekit(*arguments, "--json", "--quiet")
-    return time.perf_counter() - started, [json.loads(line) for line in done.stdout.splitlines()]
 
 
 # --- the grid of study 1a ---
@@ -53,10 +45,10 @@ def grid() -> dict:
 
 
 def grid_table(result: dict) -> str:
-    """Return a line a cell, beside the study's."""
+    """Return a line per cell, with the study's numbers."""
     lines = [
         f"Fourteen cells in **{result['seconds']:.0f} s**, two at a time.\n",
-        "| beta | latent | total | study 1a | reconstruction | KL | squared error an image | active units |",
+        "| beta | latent | total | study 1a | reconstruction | KL | squared error per image | active units |",
         "| ---: " * 8 + "|",
     ]
     for cell in sorted(result["cells"], key=lambda cell: (cell["beta"], cell["latent"])):
@@ -92,8 +84,8 @@ def jobs_table(result: dict) -> str:
     ratios = [r["sweep"] / r["one_by_one"] for r in result["rounds"]]
     seconds = " and ".join(f"{r['sweep']:.0f} s against {r['one_by_one']:.0f} s" for r in result["rounds"])
     return (
-        f"Ten autoencoders of one epoch on 20,000 images: {seconds} one after another with all cores each, "
-        f"**{statistics.mean(ratios):.2f}x** the time."
+        f"Ten autoencoders of one epoch on 20,000 images: {seconds} one after another, each with all "
+        f"cores: **{statistics.mean(ratios):.2f}x** the time."
     )
 
 
@@ -113,8 +105,6 @@ def encode() -> dict:
         "    t = time.perf_counter(); encode_images(model, images); rates.append(60000 / (time.perf_counter() - t))\n"
         "print(json.dumps(rates[1:]))"
     )
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", script, str(AE_20)], capture_output=True, text=True, check=True)
     return {"rates": json.loads(done.stdout)}
 
@@ -145,7 +135,7 @@ def curve_table(result: dict) -> str:
     """Return a line for each number of dimensions, and the elbows."""
     pca, correlation = pd.DataFrame(result["pca"]), pd.DataFrame(result["correlation"])
     lines = [
-        "| d | MSE | by seed | PCA | PCA clipped | times better | than clipped | mean abs. correlation | axes turned |",
+        "| d | MSE | by seed | PCA | PCA clipped | times better | than clipped | mean abs. correlation | rotated |",
         "| ---: " * 9 + "|",
     ]
     for latent, runs in pca.sort_values("seed").groupby("latent"):
@@ -161,7 +151,7 @@ def curve_table(result: dict) -> str:
     lines += [
         "",
         f"Elbows by Kneedle: {elbows}. `pca-compare` of {result['n']} checkpoints took {result['pca_seconds']:.0f} s, "
-        f"`decorrelation` {result['correlation_seconds']:.0f} s. Measured / turned at d = {latent}: {ratio:.2f}.",
+        f"`decorrelation` {result['correlation_seconds']:.0f} s. Measured / rotated at d = {latent}: {ratio:.2f}.",
     ]
     return "\n".join(lines)
 
@@ -182,7 +172,7 @@ def tsne() -> dict:
 
 
 def tsne_table(result: dict) -> str:
-    """Return a line a figure."""
+    """Return a line per result."""
     seconds = ", ".join(f"{r['aekit_seconds']:.0f} s against {r['sklearn_seconds']:.0f} s" for r in result["rounds"])
     opened = [statistics.median(result[f"page_open_seconds_{n}"]) for n in (10000, 60000)]
     rows = [
@@ -190,10 +180,10 @@ def tsne_table(result: dict) -> str:
         ("trustworthiness@5 (scikit-learn's map)", f"{_pair(result, 'trustworthiness')}", "at least 0.98"),
         ("the whole command, 10,000 codes", _cost(result, 10000), ""),
         ("the whole command, 60,000 codes", _cost(result, 60000), "under 4 GB"),
-        ("page, 10,000 points", f"{result['page_bytes_10000'] / 1e6:.1f} MB, open in {opened[0]:.1f} s", "8 MB, 3 s"),
-        ("page, 60,000 points", f"{result['page_bytes_60000'] / 1e6:.1f} MB, open in {opened[1]:.1f} s", ""),
+        ("page, 10,000 points", f"{result['page_bytes_10000'] / 1e6:.1f} MB, opens in {opened[0]:.1f} s", "8 MB, 3 s"),
+        ("page, 60,000 points", f"{result['page_bytes_60000'] / 1e6:.1f} MB, opens in {opened[1]:.1f} s", ""),
     ]
-    head = "| what | measured | wanted |\n| --- | ---: | --- |\n"
+    head = "| what | measured | target |\n| --- | ---: | --- |\n"
     return head + "\n".join(f"| {what} | {value} | {wanted} |" for what, value, wanted in rows)
 
 
@@ -202,7 +192,7 @@ def _pair(result: dict, name: str) -> str:
 
 
 def _cost(result: dict, n: int) -> str:
-    return f"{result[f'command_seconds_{n}']:.0f} s, {result[f'command_peak_bytes_{n}'] / 1e9:.2f} GB at most"
+    return f"{result[f'command_seconds_{n}']:.0f} s, {result[f'command_peak_bytes_{n}'] / 1e9:.2f} GB of memory"
 
 
 # --- t-SNE by number ---
@@ -214,7 +204,7 @@ def scale() -> dict:
 
 
 def scale_table(result: dict) -> str:
-    """Return a line a part of the command, a column a number of codes."""
+    """Return a line per part of the command, and a column per number of codes."""
     runs = result["runs"]
     lines = ["| | " + " | ".join(f"{run['n']:,} codes" for run in runs) + " |", "| --- " + "| ---: " * len(runs) + "|"]
     parts = ["encoding", "neighbours", "optimisation", "placing", "measures", "figure", "table", "page", "whole"]
@@ -224,13 +214,13 @@ def scale_table(result: dict) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{wall:.1f} s, {cpu:.1f} s" for wall, cpu in cells) + " |")
     rows = {
         "optimised, placed": [f"{run['optimised']:,}, {run['placed']:,}" for run in runs],
-        "memory at most": [f"{run['peak_bytes'] / 1e9:.2f} GB" for run in runs],
+        "peak memory": [f"{run['peak_bytes'] / 1e9:.2f} GB" for run in runs],
         "trustworthiness@5": [_measured(run, "trustworthiness") for run in runs],
         "5-NN accuracy in codes": [_measured(run, "knn_accuracy_codes") for run in runs],
         "5-NN accuracy in the map": [_measured(run, "knn_accuracy_map") for run in runs],
         "figure, table": [f"{run['bytes']['.png'] / 1e6:.1f} MB, {run['bytes']['.csv'] / 1e6:.0f} MB" for run in runs],
         "page": [_page(run) for run in runs],
-        "other work (load of the machine)": [f"{run['load']:.1f}" for run in runs],
+        "load of the machine": [f"{run['load']:.1f}" for run in runs],
     }
     lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()]
     return "\n".join(lines)
@@ -243,7 +233,7 @@ def _measured(run: dict, name: str) -> str:
 
 def _page(run: dict) -> str:
     opened = run["page_open_seconds"]
-    seconds = f", open in {statistics.median(opened):.1f} s" if opened else ""
+    seconds = f", opens in {statistics.median(opened):.1f} s" if opened else ""
     return f"{run['on_page']:,} points, {run['bytes']['.html'] / 1e6:.1f} MB{seconds}"
 
 
@@ -266,7 +256,7 @@ def probe() -> dict:
 
 
 def probe_table(result: dict) -> str:
-    """Return a table a layer: mean and standard deviation over draws by method and number of labels, in per cent."""
+    """Return a table per layer: mean and standard deviation over draws by method and number of labels, in percent."""
     parts = []
     for layer in ("code", "hidden"):
         table = pd.DataFrame(result[layer])
@@ -285,17 +275,16 @@ def probe_table(result: dict) -> str:
     return "\n\n".join(parts)
 
 
-PARTS = {"curve": curve, "grid": grid, "jobs": jobs, "encode": encode, "tsne": tsne, "scale": scale, "probe": probe}
-
-
-def main() -> None:
-    """Measure the parts that are named, or all."""
-    BENCH.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or PARTS:
-        result = PARTS[name]()
-        (BENCH / f"part-{name}.json").write_text(json.dumps(result, indent=1))
-    report.write()
+PARTS = {
+    "curve": Part(curve, curve_table),
+    "grid": Part(grid, grid_table),
+    "jobs": Part(jobs, jobs_table),
+    "encode": Part(encode, encode_table),
+    "tsne": Part(tsne, tsne_table),
+    "scale": Part(scale, scale_table),
+    "probe": Part(probe, probe_table),
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, PARTS)

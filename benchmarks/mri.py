@@ -1,11 +1,11 @@
-"""Measure the commands for brains: phantoms, the cache, the report, and how well volumes and ages are read.
+"""Measure the commands for brains: phantoms, the cache, the report, and how well volumes and ages are predicted.
 
     AEKIT_DATA=... python benchmarks/mri.py           # all parts, about an hour on two cores
     AEKIT_DATA=... python benchmarks/mri.py phantoms ixi
 
 The parts: `phantoms` (make 466 brains of 96^3), `caching`, `eda`, `ixi` (181 real brains, five folds, three seeds),
-`heads` (the phantoms, strided), `hypotheses` (study 1b's table on the phantoms). Each part is written to runs/bench/
-and, from there, all parts into benchmarks/RESULTS.md (`report.py`).
+`heads` (the phantoms, strided), `hypotheses` (study 1b's table on the phantoms). Each part is kept in runs/bench/ and
+written into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import report
-from foundation import BENCH
+from program import measured
+from report import BENCH, Part, main
 
 PHANTOM = BENCH / "phantom-466"
 DATA = Path(os.environ.get("AEKIT_DATA", ".")) / "brain"
@@ -32,24 +32,11 @@ NAMES = {
 }  # fmt: skip
 
 
-def measured(*arguments: object, **environment: str) -> dict:
-    """Return seconds and peak memory of a command, and the object that it printed last with --json."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "aekit", *map(str, arguments), "--json", "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{' '.join(command)}: failed")
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024, "said": json.loads(said.splitlines()[-1])}
-
-
 # --- phantoms ---
 
 
 def phantoms() -> dict:
-    """Return the seconds a brain of 96^3 takes on one thread, and of 466 on all."""
+    """Return the seconds that a brain of 96^3 takes on one thread, and of 466 on all."""
     with tempfile.TemporaryDirectory() as folder:
         few, some = (
             measured("mri-phantom", "-n", n, "--size", 96, "--jobs", 1, "-o", Path(folder) / str(n)) for n in (2, 22)
@@ -118,7 +105,7 @@ def caching() -> list[dict]:
 
 
 def caching_table(rows: list[dict]) -> str:
-    """Return a line a cache."""
+    """Return a line per cache."""
     lines = [
         "| volumes | grid | | seconds | peak memory, MiB | read again, GB/s |",
         "| --- | --- | --- | ---: | ---: | ---: |",
@@ -135,11 +122,11 @@ def caching_table(rows: list[dict]) -> str:
 
 
 def eda() -> list[dict]:
-    """Return seconds, memory and size of the report for the real table, and for one of 100,000 people."""
+    """Return seconds, memory and size of the report for the real table, and for one of 100,000 participants."""
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.csv"
         _write_large(large)
-        cases = [("181 IXI brains, with their volumes", IXI), ("100,000 people", [large])]
+        cases = [("181 IXI brains, with their volumes", IXI), ("100,000 participants", [large])]
         rows = []
         for name, arguments in cases:
             done = measured("mri-eda", *arguments, "-o", Path(folder) / "report")
@@ -160,7 +147,7 @@ def _write_large(path: Path) -> None:
 
 
 def eda_table(rows: list[dict]) -> str:
-    """Return a line a report."""
+    """Return a line per report."""
     lines = ["| report of | seconds | peak memory, MiB | HTML, MB |", "| --- | ---: | ---: | ---: |"]
     for row in rows:
         lines.append(
@@ -176,7 +163,7 @@ def _train(name: str, *arguments: object) -> dict:
     output = BENCH / f"{name}.safetensors"
     done = measured("mri-train", *arguments, "-o", output, "--overwrite")
     metrics = pd.read_csv(output.with_suffix(".metrics.csv"))
-    judged = done["said"]["split"]
+    judged = done["printed"]["split"]
     differences = pd.read_csv(output.with_suffix(".differences.csv"))
     return {
         "seconds": done["seconds"],
@@ -191,8 +178,8 @@ def _train(name: str, *arguments: object) -> dict:
 
 def _metrics_table(result: dict) -> str:
     lines = [
-        f"{result['seconds'] / 60:.1f} minutes, caching included, {result['peak_bytes'] / 2**20:.0f} MiB at most. "
-        f"MAE of the {result['rows'][0]['n']} people of split `{result['split']}` with 95 % intervals:\n",
+        f"{result['seconds'] / 60:.1f} minutes, caching included, peak memory {result['peak_bytes'] / 2**20:.0f} MiB. "
+        f"MAE of the {result['rows'][0]['n']} participants in split `{result['split']}`, with 95 % intervals:\n",
         "| model | " + " | ".join(NAMES.values()) + " | R^2 of the three volumes |",
         "| --- " * 6 + "|",
     ]
@@ -208,7 +195,7 @@ def _metrics_table(result: dict) -> str:
             cells.append(f"{row['mae']:.2f} [{row['mae_low']:.2f}, {row['mae_high']:.2f}]")
             r2 += [f"{row['r2']:.3f}"] if target != "age_years" else []
         lines.append(f"| {model} | {' | '.join(cells)} | {' '.join(r2)} |")
-    lines.append("\nPaired differences of the MAE of age, network less baseline (below zero the network is better):\n")
+    lines.append("\nPaired differences of the MAE of age, network minus baseline (negative: the network is better):\n")
     lines += ["| network | baseline | years |", "| --- | --- | ---: |"]
     for row in result["differences"]:
         if row["baseline"] in ("gp", "linear", "ridge-histogram", "ridge-voxels"):
@@ -226,7 +213,7 @@ ixi_table = _metrics_table
 
 
 def heads() -> dict:
-    """Return the errors on the phantoms' test people."""
+    """Return the errors on the phantoms held out for testing."""
     return _train("heads", *HEADS, "--direct")
 
 
@@ -243,11 +230,11 @@ def hypotheses() -> dict:
 
 
 def hypotheses_table(result: dict) -> str:
-    """Return a line a hypothesis, model and split."""
+    """Return a line per hypothesis, model and split."""
     lines = [
         f"**{result['seconds'] / 60:.1f} minutes** for all four (target 30), "
-        f"{result['peak_bytes'] / 2**20:.0f} MiB at most.\n",
-        "| | model | split | people | MAE, years | MSE of z | MSE of z of volumes | MAE less base |",
+        f"{result['peak_bytes'] / 2**20:.0f} MiB of memory.\n",
+        "| | model | split | participants | MAE, years | MSE of z | MSE of z of volumes | MAE minus base |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
@@ -265,13 +252,15 @@ def hypotheses_table(result: dict) -> str:
     return "\n".join(lines)
 
 
-PARTS = ("phantoms", "caching", "eda", "ixi", "heads", "hypotheses")
+PARTS = {
+    "phantoms": Part(phantoms, phantoms_table),
+    "caching": Part(caching, caching_table),
+    "eda": Part(eda, eda_table),
+    "ixi": Part(ixi, ixi_table),
+    "heads": Part(heads, heads_table),
+    "hypotheses": Part(hypotheses, hypotheses_table),
+}
 
 
 if __name__ == "__main__":
-    BENCH.mkdir(parents=True, exist_ok=True)
-    for part in sys.argv[1:] or PARTS:
-        path = BENCH / f"part-{part}.json"
-        path.write_text(json.dumps(globals()[part](), indent=1))
-        print(globals()[f"{part}_table"](json.loads(path.read_text())), file=sys.stderr, flush=True)
-    report.write()
+    main(__doc__, PARTS)

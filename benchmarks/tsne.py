@@ -1,4 +1,4 @@
-"""Measure `aekit tsne` on MNIST beside scikit-learn's t-SNE, and the page that it writes in headless Chromium.
+"""Measure `aekit tsne` on MNIST against scikit-learn's t-SNE, and the page that it writes in headless Chromium.
 
     AEKIT_DATA=... python benchmarks/tsne.py                      # on an otherwise idle machine, ten minutes
     AEKIT_DATA=... python benchmarks/tsne.py CHECKPOINT ROUNDS
@@ -67,17 +67,17 @@ def scale(sizes: Sequence[int] = SIZES) -> dict:
             subprocess.run([sys.executable, __file__, "--images", images, str(n)], check=True)
             command = [sys.executable, __file__, "--parts", checkpoint, images]
             done = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            said = json.loads(done.stdout.read())
+            printed = json.loads(done.stdout.read())
             _, status, usage = os.wait4(done.pid, 0)
             assert status == 0
             page = _open(images.with_suffix(".html"))
-            runs.append({**said, "peak_bytes": usage.ru_maxrss * 1024, "page_open_seconds": page})
+            runs.append({**printed, "peak_bytes": usage.ru_maxrss * 1024, "page_open_seconds": page})
             print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     return {"cores": os.cpu_count(), "runs": runs}
 
 
 def _write_images(path: Path, n: int) -> None:
-    """Write so many of scikit-learn's digits, drawn again and again, with noise, and their labels."""
+    """Write ``n`` of scikit-learn's digits, drawn with replacement, with noise, and their labels."""
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -97,7 +97,7 @@ def _parts(checkpoint: Path, images: Path) -> dict:
     import io
     from functools import wraps
 
-    import openTSNE  # noqa: F401 - the time to import it is none of t-SNE
+    import openTSNE  # noqa: F401 - importing it is not part of t-SNE
 
     from aekit.cli import app
     from aekit.commands import tsne as command
@@ -157,7 +157,7 @@ def _aekit(*arguments: object) -> list[str]:
 
 
 def _ours(codes):
-    import openTSNE  # noqa: F401 - the time to import it is none of t-SNE
+    import openTSNE  # noqa: F401 - importing it is not part of t-SNE
 
     from aekit.images.tsne.embedding import embed_tsne, find_neighbours
 
@@ -176,24 +176,24 @@ def _scikit_learn(codes):
 
 
 def _command(checkpoint: Path, folder: Path, split: str) -> dict:
-    """Return time, peak memory and figures of the whole command on a split, and what its page weighs and takes."""
+    """Return time, peak memory and results of the command on a split, and the size and opening time of its page."""
     target = folder / f"{split}.png"
     start = time.perf_counter()
     done = subprocess.Popen(
         _aekit("tsne", checkpoint, "--split", split, "-o", target, "--json", "-q"), stdout=subprocess.PIPE, text=True
     )
-    said = json.loads(done.stdout.read())
+    printed = json.loads(done.stdout.read())
     _, status, usage = os.wait4(done.pid, 0)
     assert status == 0
     page = target.with_suffix(".html")
     measured = {
         "command_seconds": time.perf_counter() - start,
         "command_peak_bytes": usage.ru_maxrss * 1024,
-        **said["checkpoints"][0],
+        **printed["checkpoints"][0],
         "page_bytes": page.stat().st_size,
         "page_open_seconds": _open(page),
     }
-    return {f"{key}_{said['n']}": value for key, value in measured.items() if key != "checkpoint"}
+    return {f"{key}_{printed['n']}": value for key, value in measured.items() if key != "checkpoint"}
 
 
 def _open(page: Path) -> list[float] | None:

@@ -1,9 +1,9 @@
-"""The smallest VAE that people start from, to time beside aekit: 784-400-20, a DataLoader over tensors, Adam at 1e-3.
+"""The smallest VAE that people start from, to time against aekit: 784-400-20, a DataLoader over tensors, Adam at 1e-3.
 
-    python benchmarks/example_loop.py DATA_ROOT N_IMAGES EPOCHS
+    python benchmarks/rivals/example_loop.py DATA_ROOT N_IMAGES EPOCHS
 
-Network, batch of 128 and loss are those of the VAE among PyTorch's own examples; written anew. Prints a JSON object a
-pass over the images: seconds of training so far, images/s, and the mean loss of the test images in nats.
+Network, batch of 128 and loss are those of the VAE among PyTorch's own examples, reimplemented here. Prints a JSON
+object per pass over the images: seconds of training so far, images/s, and the mean loss of the test images in nats.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Measure training on a CPU: against what people use instead, against what the processor can do, and how it scales.
 
-    AEKIT_DATA=... python benchmarks/rivals.py             # all parts, about 40 minutes on an otherwise idle machine
-    AEKIT_DATA=... python benchmarks/rivals.py rivals peak
+    AEKIT_DATA=... python benchmarks/cpu.py             # all parts, about 40 minutes on an otherwise idle machine
+    AEKIT_DATA=... python benchmarks/cpu.py rivals peak
 
 The parts: `rivals` (the loops of a notebook, of PyTorch's example and of pythae, in turn with aekit), `peak`
-(images/s by network, batch and precision, and their share of what matrix products reach), `precision` (bf16 against
+(images/s by network, batch and precision, as a fraction of what matrix products reach), `precision` (bf16 against
 fp32 over seeds), `scaling` (against the number of images and of latent dimensions, and two processes), `fits` (PCA
 and label spreading against scikit-learn). pythae gets an environment of its own under runs/bench/. Each part is
-written to runs/bench/ and, from there, into benchmarks/RESULTS.md (`report.py`).
+kept in runs/bench/ and written into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-import report
-from foundation import BENCH, HERE, aekit
+from program import aekit, command
+from report import BENCH, HERE, Part, main
 
 T = TypeVar("T")
 ROUNDS = 3
 PYTHAE = BENCH / "pythae-venv"
-SOME = 20_000  # images that tell a rate
+SOME = 20_000  # images, enough to measure a rate
 NETWORKS = {
     "conv": (),
     "dense": ("--arch", "dense"),
@@ -66,10 +66,10 @@ def rivals() -> dict:
     for _ in range(ROUNDS):
         rounds.append(
             {
-                "notebook": _said(sys.executable, "notebook.py", root, SOME)[-1]["images_per_second"],
-                "example": _said(sys.executable, "example_loop.py", root, SOME, 1)[-1]["images_per_second"],
+                "notebook": _printed(sys.executable, "notebook.py", root, SOME)[-1]["images_per_second"],
+                "example": _printed(sys.executable, "example_loop.py", root, SOME, 1)[-1]["images_per_second"],
                 "example's network in aekit": rate(*example),
-                "pythae, aekit's network": _said(pythae, "pythae_loop.py", root, SOME, 1)[-1]["images_per_second"],
+                "pythae, aekit's network": _printed(pythae, "pythae_loop.py", root, SOME, 1)[-1]["images_per_second"],
                 "aekit, fp32": rate("--precision", "fp32"),
                 "aekit": rate(),
             }
@@ -77,8 +77,8 @@ def rivals() -> dict:
         print(rounds[-1], file=sys.stderr, flush=True)
     return {
         "rounds": rounds,
-        "example": _said(sys.executable, "example_loop.py", root, 60_000, 10),
-        "pythae": _said(pythae, "pythae_loop.py", root, 60_000, 1),
+        "example": _printed(sys.executable, "example_loop.py", root, 60_000, 10),
+        "pythae": _printed(pythae, "pythae_loop.py", root, 60_000, 1),
         "aekit": [_whole_command(epochs) for epochs in (1, 3)],
     }
 
@@ -94,11 +94,15 @@ def _pythae() -> str:
     return str(python)
 
 
-def _said(python: str, script: str, *arguments: object) -> list[dict]:
+def _printed(python: str, script: str, *arguments: object) -> list[dict]:
     done = subprocess.run(
-        [python, HERE / script, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        check=True, env=os.environ | {"GOMP_SPINCOUNT": "300"},
-    )  # fmt: skip
+        [python, HERE / "rivals" / script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env=os.environ | {"GOMP_SPINCOUNT": "300"},
+    )
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -115,7 +119,7 @@ def rivals_table(result: dict) -> str:
     for name in names:
         against = [_ratio(result["rounds"], name, other) for other in ("notebook", "pythae, aekit's network")]
         lines.append(f"| {name} | {median[name]:,.0f} | {against[0]} | {against[1]} |")
-    lines += ["", "Seconds until the loss of the test images lies at or below a bound:", ""]
+    lines += ["", "Seconds of training, and the test loss that they reach:", ""]
     lines += ["| | network | after | seconds | test loss, nats |", "| --- | --- | --- | ---: | ---: |"]
     for epoch in (1, 3, 10):
         row = result["example"][epoch - 1]
@@ -138,9 +142,9 @@ def _ratio(rounds: list[dict], name: str, other: str) -> str:
 
 
 def peak() -> dict:
-    """Return for each network its work an image, images/s, and the GFLOP/s of matrix products just before and after.
+    """Return for each network its work per image, images/s, and the GFLOP/s of matrix products just before and after.
 
-    On a shared host both change by the minute, so a share of a peak of another hour says nothing.
+    On a shared host both change by the minute, so a fraction of a peak measured an hour ago says nothing.
     """
     rows = []
     for network, options in NETWORKS.items():
@@ -178,7 +182,7 @@ print(2 * 2048**3 / statistics.median(times) / 1e9)
 
 
 def _flops(network: str) -> float:
-    """Return the additions and multiplications of forward and backward pass, an image, as torch counts them."""
+    """Return the additions and multiplications of forward and backward pass per image, as torch counts them."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -201,7 +205,7 @@ def peak_table(result: dict) -> str:
         "Products of two matrices of 2,048 x 2,048 on all cores, median of 60, before and after each training: "
         f"{ranges[0]} GFLOP/s in fp32, {ranges[1]} in bf16. Latent 10.",
         "",
-        "| network | MFLOP an image | batch | fp32, images/s | share of peak | bf16, images/s | share | bf16 / fp32 |",
+        "| network | MFLOP per image | batch | fp32, images/s | of peak | bf16, images/s | of peak | bf16 / fp32 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     table = pd.DataFrame(result["rows"]).pivot_table(
@@ -242,8 +246,8 @@ def precision_table(rows: list[dict]) -> str:
     mean, low, high = (f"{value:+.3f}" for value in (differences.mean() + np.array([0, -margin, margin])))
     return (
         f"Nats on 10,000 validation images: fp32 {table['fp32'].mean():.2f}, bf16 {table['bf16'].mean():.2f}; bf16 "
-        f"less fp32, by seed {seeds}, mean **{mean}** (95 % interval {low} to {high}). `--precision auto` takes bf16 "
-        "while it costs less than 0.1."
+        f"minus fp32, by seed {seeds}, mean **{mean}** (95 % interval {low} to {high}). `--precision auto` uses bf16 "
+        "as long as it costs less than 0.1."
     )
 
 
@@ -277,11 +281,11 @@ def scaling() -> dict:
 def _measured(*options: object) -> dict:
     started = time.perf_counter()
     output = BENCH / "size.safetensors"
-    command = [sys.executable, "-m", "aekit", "train-vae", *map(str, options), "--overwrite", "-q", "-o", str(output)]
-    process = subprocess.Popen(command)
+    line = command("train-vae", *options, "--overwrite", "-q", "-o", output)
+    process = subprocess.Popen(line)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{' '.join(command)}: failed")
+        raise SystemExit(f"{' '.join(line)}: failed")
     seconds = time.perf_counter() - started
     found = pd.read_csv(output.with_suffix(".csv"))
     return {
@@ -311,7 +315,7 @@ def scaling_table(result: dict) -> str:
             f"Images/s by latent dimensions: {rates}.",
             "",
             f"Two processes that share each batch (`--device cpu --gpus 2 --threads 1`, gloo): {two:,.0f} images/s, "
-            f"{statistics.median(ratios):.2f} times ({min(ratios):.2f}-{max(ratios):.2f}) one process of two threads "
+            f"{statistics.median(ratios):.2f} times ({min(ratios):.2f}-{max(ratios):.2f}) one process with two threads "
             f"({one:,.0f}), fp32.",
         ]
     )
@@ -383,22 +387,21 @@ def fits_table(result: dict) -> str:
             "| fit | aekit, s | scikit-learn, s | times faster | result |",
             "| --- | ---: | ---: | ---: | --- |",
             row("PCA of 60,000 MNIST images, 50 components: `covariance_eigh`", pca, "exact",
-                f"variances the same to {max(r['off_exact'] for r in pca):.0e}"),
+                f"variances agree to {max(r['off_exact'] for r in pca):.0e}"),
             row("label spreading over 10,000 codes, ten draws of 100 labels", spreading, "sklearn",
                 f"accuracy on 10,000 test images {accuracy}"),
         ]
     )  # fmt: skip
 
 
-PARTS = {"rivals": rivals, "peak": peak, "precision": precision, "scaling": scaling, "fits": fits}
-
-
-def main() -> None:
-    BENCH.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or PARTS:
-        (BENCH / f"part-{name}.json").write_text(json.dumps(PARTS[name](), indent=1))
-        report.write()
+PARTS = {
+    "rivals": Part(rivals, rivals_table),
+    "peak": Part(peak, peak_table),
+    "precision": Part(precision, precision_table),
+    "scaling": Part(scaling, scaling_table),
+    "fits": Part(fits, fits_table),
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, PARTS)

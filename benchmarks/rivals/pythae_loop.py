@@ -1,6 +1,6 @@
-"""aekit's default network trained by pythae's trainer, in an environment of its own, to time it beside aekit.
+"""aekit's default network trained by pythae's trainer, in an environment of its own, to time it against aekit.
 
-    python benchmarks/pythae_loop.py DATA_ROOT N_IMAGES EPOCHS
+    python benchmarks/rivals/pythae_loop.py DATA_ROOT N_IMAGES EPOCHS
 
 Needs pythae and aekit. Same network, same likelihood, same batch of 100; what differs is the loop. Prints a JSON
 object: seconds and images/s of training, evaluation left out, and the mean loss of the test images in nats.
