@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11+ and make: the virtual environment is made on first use.
+# `make demo` and `make test` need only Python 3.11+ and make: the virtual environment is created on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,18 +8,18 @@ STUDIES := mnist-vae brain-age faces autoencoders pca
 .PHONY: help install demo examples test test-slow test-real faults check bench clean
 
 help:
-	@echo "make demo       train on bundled digits and synthetic brains, and look at all of it: runs/demo/"
-	@echo "make examples   the five studies in small, on bundled digits and synthetic brains: examples/*/out/small/"
-	@echo "make test       the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
-	@echo "make faults     kill, starve and feed garbage to every command, at length: runs/faults/"
+	@echo "make demo       every kind of command on bundled digits and synthetic brains: runs/demo/"
+	@echo "make examples   small versions of the five studies, on bundled data: examples/*/out/small/"
+	@echo "make test       run the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
+	@echo "make faults     test every command with kills, full disks and damaged files, at length: runs/faults/"
 	@echo "make check      lint, formatting and types"
 	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
-	@echo "make clean      remove the virtual environment and caches; runs/ stays"
+	@echo "make clean      remove the virtual environment and caches, but not runs/"
 
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aekit needs Python 3.11 or newer; make PYTHON=python3.12 says which")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aekit needs Python 3.11 or newer; choose one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

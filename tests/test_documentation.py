@@ -1,4 +1,4 @@
-"""README.md and docs/ say what is there: every command, option and link in them exists, and they name every command."""
+"""README.md and docs/ agree with the program: their commands, options and links exist, and no command is missing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from aekit.cli import app
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-OPERATORS = set("|;&()<>")  # what shlex makes tokens of, of these characters alone
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+ALL_PAGES = [*PAGES, CONTRIBUTING, ROOT / "CHANGELOG.md", *DECISIONS, *EXAMPLES, RESULTS]
+OPERATORS = set("|;&()<>")  # shlex makes tokens of these characters alone
 MAKE = {"$(AEKIT)": "aekit", "$@": "target", "$<": "source", "$*": "2"}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(aekit [^`]+)`")
-_LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+_LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", flags=re.MULTILINE)
 
 
 def _parser() -> typer.core.TyperGroup:
@@ -30,7 +36,7 @@ def _parser() -> typer.core.TyperGroup:
 
 
 def _command_lines(text: str) -> Iterator[str]:
-    """Yield the lines of shell in a page: those of blocks, commands only, and what stands in the text."""
+    """Yield the lines of shell in a page: the commands in its blocks, and those in its text."""
     for language, body in _BLOCK.findall(text):
         body = body.replace("\\\n", " ")
         for line in body.splitlines():
@@ -39,14 +45,14 @@ def _command_lines(text: str) -> Iterator[str]:
             elif language in ("sh", "make"):
                 yield line
     for line in _INLINE.findall(_BLOCK.sub("", text)):
-        yield line.replace("\\|", "|")  # as a table's cell has it
+        yield line.replace("\\|", "|")  # escaped in the cell of a table
 
 
 def _calls(line: str) -> Iterator[list[str]]:
     """Yield the arguments of every aekit in a line of shell."""
     for variable, value in MAKE.items():
         line = line.replace(variable, value)
-    line = re.sub(r"\$\w+", "1", line)  # of a loop over numbers
+    line = re.sub(r"\$\w+", "1", line)  # in a loop over numbers
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     arguments: list[str] | None = None
@@ -71,7 +77,7 @@ CALLS = [
 ]
 
 
-def test_there_are_pages_and_commands_to_look_at():
+def test_there_are_pages_and_commands_to_check():
     assert len(PAGES) > 4
     assert len(CALLS) > 60
 
@@ -87,11 +93,11 @@ def test_the_program_knows_every_command_option_and_value(arguments):
         return
     assert name in group.commands
     if rest and "--help" not in rest:  # a name alone is a mention, not a command line
-        # Reads the line as the program would, values included, and runs nothing; it complains of what it does not know.
+        # Parses the line as the program would, values included, and runs nothing; it rejects what it does not know.
         group.commands[name].make_context(f"aekit {name}", rest)
 
 
-def test_the_check_finds_options_commands_and_values_that_are_not_there():
+def test_the_check_finds_options_commands_and_values_that_do_not_exist():
     (arguments,) = _calls("aekit tsne x.safetensors --perplexety 50")
     with pytest.raises(Exception, match="No such option"):
         test_the_program_knows_every_command_option_and_value(arguments)
@@ -113,24 +119,78 @@ def test_the_readmes_table_has_every_command_with_an_example():
         assert example.split()[1] == name
 
 
-def test_every_command_has_a_line_in_the_page_on_outputs_or_leaves_nothing():
+def test_every_command_that_writes_files_is_in_the_page_on_outputs():
     text = (ROOT / "docs" / "outputs.md").read_text()
     for name in set(_parser().commands) - {"info", "data"}:
         assert f"`{name}`" in text, name
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page):
-    for target in _LINK.findall(page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = _HEADING.findall(_BLOCK.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_every_link_to_a_file_or_heading_leads_somewhere(page):
+    for target, anchor in _LINK.findall(_BLOCK.sub("", page.read_text())):
+        if "://" in target:
+            continue
+        path = (page.parent / target) if target else page
+        assert path.exists(), target
+        assert not anchor or anchor in _anchors(path), f"{target}#{anchor}"
 
 
 def test_the_picture_is_small():
     (picture,) = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text())
-    assert (ROOT / picture).stat().st_size < 200_000
+    assert (ROOT / picture).stat().st_size < 100_000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_page_but_the_readme_is_linked_from_it(page):
     assert page == README or f"](docs/{page.name})" in README.read_text()
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_every_page_of_decisions_is_linked_from_contributing(page):
+    assert f"](docs/decisions/{page.name})" in CONTRIBUTING.read_text()
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_names_modules_that_exist(page):
+    for name in re.findall(r"`((?:core|images|brains|tests|results|plotting|aekit)/[\w/.]+\.py)`", page.read_text()):
+        place = ROOT / name if name.startswith("tests/") else ROOT / "src" / "aekit" / name.removeprefix("aekit/")
+        assert place.is_file(), name
+
+
+def test_the_readme_and_contributing_stay_short():
+    assert len(README.read_text().splitlines()) <= 150
+    assert len(CONTRIBUTING.read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_prose_is_wrapped_at_100_characters(page):
+    prose = _BLOCK.sub("", page.read_text()).splitlines()
+    assert not [line for line in prose if len(line) > 100 and not line.startswith(("|", "![", "#"))]
+
+
+def _diffs() -> Iterator[tuple[str, bool, list[str]]]:
+    """Yield the file, whether it is new, and the lines of each part of a diff in CONTRIBUTING."""
+    for language, body in _BLOCK.findall(CONTRIBUTING.read_text()):
+        if language == "diff":
+            for part in body.split("@@ ")[1:]:
+                head, *lines = part.splitlines()
+                yield head.removesuffix(" (new)"), head.endswith("(new)"), lines
+
+
+@pytest.mark.parametrize(("name", "is_new", "lines"), [pytest.param(*diff, id=diff[0]) for diff in _diffs()])
+def test_a_diff_in_contributing_fits_the_file_that_it_changes(name, is_new, lines):
+    path = ROOT / name
+    if is_new:
+        assert not path.exists()
+        assert all(line.startswith("+") for line in lines)
+        return
+    have = path.read_text().splitlines()
+    places = [have.index(line[1:]) for line in lines if line[0] in " -"]
+    assert places == sorted(places)
+    assert not [line for line in lines if line[0] == "+" and line[1:] in have]

@@ -1,6 +1,6 @@
-"""The examples are Makefiles of aekit commands alone, and each of their lines is one that the command line takes.
+"""The examples are Makefiles of aekit commands only, and the command line accepts each of their lines.
 
-They are run for real, in small, by ``make examples``.
+``make examples`` runs small versions of them.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def test_every_line_of_an_example_is_a_command_that_exists_with_these_options(ex
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("aekit ")]
     assert commands
     for name, *words in commands:
-        # Parsing checks names, choices and numbers; nothing is run.
+        # Parsing checks names, choices and numbers, and runs nothing.
         group.commands[name].make_context(name, list(words))
     others = [line for line in lines if not line.startswith("aekit ")]
     assert {shlex.split(line)[0] for line in others} <= SHELL_WORDS, others
 
 
 @pytest.mark.parametrize("example", STUDIES)
-def test_an_example_in_small_needs_no_data_but_what_comes_with_aekit(example, tmp_path):
+def test_the_small_version_of_an_example_needs_only_bundled_data(example, tmp_path):
     for line in _recipes(example, tmp_path, "SMALL=1"):
         words = shlex.split(line)
         if "--data" in words:
@@ -64,7 +64,7 @@ def test_an_example_in_small_needs_no_data_but_what_comes_with_aekit(example, tm
 
 
 @pytest.mark.parametrize("example", STUDIES)
-def test_in_small_nothing_is_written_where_the_whole_study_lies(example, tmp_path):
+def test_the_small_version_writes_nothing_into_the_folder_of_the_whole_study(example, tmp_path):
     for line in _recipes(example, tmp_path, "SMALL=1"):
         words = shlex.split(line)
         for option in ("-o", "--output"):
@@ -73,7 +73,7 @@ def test_in_small_nothing_is_written_where_the_whole_study_lies(example, tmp_pat
 
 
 @pytest.mark.parametrize("table", sorted(EXAMPLES.glob("*/study*.csv")) + sorted(EXAMPLES.glob("*/study/*.csv")))
-def test_the_figures_of_a_study_are_a_table_of_numbers(table):
+def test_the_results_of_a_study_are_a_table_of_numbers(table):
     figures = pd.read_csv(table)
     assert len(figures)
     assert not figures.isna().to_numpy().all(axis=0).any()

@@ -1,6 +1,6 @@
-"""The README's tour, its Makefile and its Python run as they stand there, and what they print is what it shows.
+"""The README's tour runs as it is shown, and prints what is shown; so do the Makefile and the Python of docs/shell.md.
 
-``python tests/test_tour.py`` runs the tour and writes what it really printed into the README, for a person to look at.
+``python tests/test_tour.py`` runs the tour and writes what it printed into the README, for a person to review.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 OUTPUTS = ROOT / "docs" / "outputs.md"
+SHELL = ROOT / "docs" / "shell.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 ELLIPSIS = "..."  # stands for lines that the README leaves out
 # One thread and fp32 for two and bf16 change means by 2 % at most, but a spread of five draws by 14 %. A wrong column
 # or unit is farther off.
 TOLERANCE = 0.25
-LAST_DIGITS = 2  # of the last digit shown; of a count, images or people that change sides
+LAST_DIGITS = 2  # of the last digit shown; for a count, images or participants that change sides
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 _PATH = re.compile(r"\b(?:runs|out)/[\w./,-]*\w")
@@ -49,7 +50,7 @@ class Done(NamedTuple):
 
 
 class Shell:
-    """A real shell in a folder of its own, with ``aekit`` on its path, and neither data nor a cache of the user's."""
+    """A real shell in its own folder, with ``aekit`` on its path, and without the user's data and cache."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "tour"
@@ -61,7 +62,7 @@ class Shell:
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
             program.chmod(0o755)
         self._environment = {
-            # The tests' one thread is not what a reader has.
+            # Readers have more than the one thread of the tests.
             **{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "AEKIT_DATA": str(folder / "no-data"),
@@ -116,13 +117,13 @@ def _is_close(shown: str, printed: str) -> bool:
 
 
 def _difference(shown: list[str], printed: list[str]) -> str | None:
-    """Return what is different between two lists of lines, but for numbers that nearly agree and timings."""
+    """Return what differs between two lists of lines, except timings and numbers that nearly agree."""
     if ELLIPSIS in shown:
         place = shown.index(ELLIPSIS)
         n_after = len(shown) - place - 1
         kept = printed[:place] + printed[len(printed) - n_after :]
         if len(printed) <= place + n_after:
-            return f"nothing is left out of {len(printed)} lines"
+            return f"no line of {len(printed)} is left out"
         return _difference(shown[:place] + shown[place + 1 :], kept)
     for a, b in zip_longest(_without_rules(shown), _without_rules(printed), fillvalue=""):
         (text, numbers), (own_text, own_numbers) = _numbers(a), _numbers(b)
@@ -138,7 +139,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 @pytest.mark.slow
 class TestTour:
-    """In this order: the Makefile and the Python use what the tour left, and the tables are those of all of it."""
+    """In this order: the Makefile and the Python use what the tour left, and the tables are those of all of them."""
 
     @pytest.mark.parametrize("step", _steps(README.read_text()), ids=lambda step: step.command)
     def test_a_command_of_the_tour_prints_what_the_readme_shows(self, shell: Shell, step: Step):
@@ -149,15 +150,15 @@ class TestTour:
             for path in _PATH.findall(line):
                 assert (shell.folder / path).exists(), path
 
-    def test_the_makefile_of_the_readme_makes_its_target_once(self, shell: Shell):
-        (shell.folder / "Makefile").write_text(_blocks(README.read_text(), "make")[0])
-        done = shell.run("make out/beta0.5.tsne.png")
+    def test_the_makefile_makes_its_target_once(self, shell: Shell):
+        (shell.folder / "Makefile").write_text(_blocks(SHELL.read_text(), "make")[0])
+        done = shell.run("make out/beta0.5.evaluate.json")
         assert done.exit_code == 0, "\n".join(done.stderr)
-        assert (shell.folder / "out/beta0.5.tsne.png").is_file()
-        assert shell.run("make -q out/beta0.5.tsne.png").exit_code == 0
+        assert (shell.folder / "out/beta0.5.evaluate.json").is_file()
+        assert shell.run("make -q out/beta0.5.evaluate.json").exit_code == 0
 
-    def test_the_python_of_the_readme_runs(self, shell: Shell):
-        (shell.folder / "look.py").write_text(_blocks(README.read_text(), "python")[0])
+    def test_the_python_runs(self, shell: Shell):
+        (shell.folder / "look.py").write_text(_blocks(SHELL.read_text(), "python")[0])
         done = shell.run("python look.py")
         assert done.exit_code == 0, "\n".join(done.stderr)
 
@@ -195,12 +196,12 @@ def test_last_digits_timings_and_what_is_left_out_may_differ(shown, printed):
         (["first", ELLIPSIS, "last"], ["first", "last"]),
     ],
 )
-def test_other_words_paths_lines_and_figures_may_not(shown, printed):
+def test_other_words_paths_lines_and_numbers_may_not(shown, printed):
     assert _difference(shown, printed) is not None
 
 
 def _renewed(text: str, shell: Shell) -> Iterator[str]:
-    """Yield the lines of a block with what its commands print now; what the README leaves out stays left out."""
+    """Yield the lines of a block with what its commands print now; lines that the README leaves out stay left out."""
     for step in _steps(f"```console\n{text}```\n"):
         done = shell.run(step.command)
         if done.exit_code:
