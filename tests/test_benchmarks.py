@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +49,12 @@ def test_a_benchmark_names_its_parts(name):
     done = subprocess.run([sys.executable, BENCHMARKS / f"{name}.py", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(part in done.stdout for part in _parts(name))
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted(BENCHMARKS.glob("rivals/*.py"))], ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_from_aekit_exists(path):
+    for module, names in re.findall(r"from (aekit[\w.]*) import ([\w, ]+)", path.read_text()):
+        for name in names.split(","):
+            name = name.split(" as ")[0].strip()
+            found = importlib.import_module(module)
+            assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), f"{module}: {name}"

@@ -175,11 +175,11 @@ def test_prose_is_wrapped_at_100_characters(page):
 
 
 def _diffs() -> Iterator[tuple[str, bool, list[str]]]:
-    """Yield the file, whether it is new, and the lines of each part of a diff in CONTRIBUTING."""
+    """Yield the file, whether it is new, and the lines of each part of a diff in CONTRIBUTING, without its comments."""
     for language, body in _BLOCK.findall(CONTRIBUTING.read_text()):
         if language == "diff":
             for part in body.split("@@ ")[1:]:
-                head, *lines = part.splitlines()
+                head, *lines = [line for line in part.splitlines() if line and not line.startswith("#")]
                 yield head.removesuffix(" (new)"), head.endswith("(new)"), lines
 
 

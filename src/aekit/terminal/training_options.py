@@ -54,8 +54,8 @@ OPTIONS = (
     TrainingOption(
         "data",
         DATA,
-        "mnist, fashion-mnist, kmnist, emnist, cifar10, celeba, digits; or a folder of images (class folders inside "
-        "give labels), an .npy, .npz or .safetensors file.",
+        f"{', '.join(completion.DATA_SETS)}; or a folder of images (class folders inside give labels), an .npy, .npz "
+        "or .safetensors file.",
         metavar="NAME|PATH",
         completes=completion.images,
     ),
