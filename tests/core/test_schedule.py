@@ -1,0 +1,21 @@
+"""The learning rate over a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aekit.core.schedule import WARMUP, learning_rate
+
+
+def test_a_constant_rate_stays():
+    assert {learning_rate(0.1, "constant", progress) for progress in np.linspace(0, 0.999, 50)} == {0.1}
+
+
+def test_one_cycle_rises_linearly_and_falls_as_half_a_cosine():
+    assert learning_rate(2.0, "one-cycle", 0.0) == pytest.approx(0.02)
+    assert learning_rate(2.0, "one-cycle", WARMUP / 2) == pytest.approx(2.0 * 0.505)
+    assert learning_rate(2.0, "one-cycle", WARMUP) == pytest.approx(2.0)
+    middle = WARMUP + (1 - WARMUP) / 2
+    assert learning_rate(2.0, "one-cycle", middle) == pytest.approx(1.0)
+    assert learning_rate(2.0, "one-cycle", 1.0) == pytest.approx(0.0, abs=1e-12)
