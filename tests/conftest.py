@@ -77,3 +77,16 @@ def phantom_cohort(aekit: RunCommand, tmp_path_factory: pytest.TempPathFactory) 
     result = aekit("mri-phantom", "-n", 40, "--size", 16, "--jobs", 1, "-o", folder)
     assert result.exit_code == 0, result.stderr
     return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Return a checkpoint of an untrained network."""
+    from small_checkpoint import dense_header
+
+    from aekit.core.weights import write_checkpoint
+    from aekit.images.config import ModelConfig
+    from aekit.images.models import build_model
+
+    model = build_model(ModelConfig(arch="dense", latent=2, width=8), (1, 28, 28))
+    return write_checkpoint(tmp_path / "x.safetensors", model.state_dict(), dense_header())

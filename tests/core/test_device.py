@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
+from aekit.core.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
 from aekit.errors import AekitError
 
 CPU = torch.device("cpu")
@@ -51,3 +51,15 @@ def test_threads_are_set_or_left_and_never_more_than_the_cores():
         set_threads(100_000)
     assert set_threads(1) == 1
     set_threads(before)
+
+
+def test_a_failure_in_a_thread_of_the_team_is_raised():
+    def fail(part):
+        if part == 2:
+            raise ValueError("part 2")
+        return part
+
+    with ThreadTeam(3) as team:
+        assert team.map(lambda part: part * part, [1, 2, 3]) == [1, 4, 9]
+        with pytest.raises(ValueError, match="part 2"):
+            team.map(fail, [0, 1, 2])

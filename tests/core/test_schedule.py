@@ -19,3 +19,15 @@ def test_one_cycle_rises_linearly_and_falls_as_half_a_cosine():
     middle = WARMUP + (1 - WARMUP) / 2
     assert learning_rate(2.0, "one-cycle", middle) == pytest.approx(1.0)
     assert learning_rate(2.0, "one-cycle", 1.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_one_cycle_rises_for_a_tenth_of_the_run_and_ends_at_zero():
+    rates = [learning_rate(2.0, "one-cycle", step / 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.02)
+    assert int(np.argmax(rates)) == 100
+    assert rates[100] == 2.0
+    assert rates[550] == pytest.approx(1.0)
+    assert 0 < rates[-1] < 1e-5
+    assert np.all(np.diff(rates[:101]) > 0)
+    assert np.all(np.diff(rates[100:]) < 0)
+    assert learning_rate(2.0, "constant", 0.7) == 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -144,3 +145,15 @@ def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, 
 
 def stop(*_, **__):
     raise AekitError("stopped: before the end; go on")
+
+
+@pytest.mark.parametrize("size", [("--latent", 99_999_999), ("--width", 100_000_000), ("--latent", 2**62)])
+@pytest.mark.parametrize("arch", ["conv", "dense", "blocks"])
+def test_a_network_larger_than_memory_is_refused_before_it_is_built(aekit, tmp_path, arch, size):
+    options = ("--data", "digits", "--limit", 60, "--epochs", 1, "--arch", arch, "-o", tmp_path / "x.safetensors")
+    result = aekit("train-vae", *options, *size)
+    assert result.exit_code == 1
+    assert re.search(r"takes [\d,]+ GB of memory, and [\d,]+ GB are free", result.stderr.splitlines()[-1]), (
+        result.stderr
+    )
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,122 @@
+"""One step of training: its gradients, by threads, recorded, and of whole batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_run import CPU, small_run
+
+from aekit.core.device import ThreadTeam
+from aekit.images.config import RunConfig
+from aekit.images.data.batches import mirror
+from aekit.images.objectives import Objective
+from aekit.images.runs import build_team
+from aekit.images.steps import FixedStep, _whole_batch_gradients, train_step
+from aekit.images.training import State, evaluate, fit
+
+
+def test_a_step_lowers_the_loss_of_its_batch():
+    run = small_run(lr=1e-2, schedule="constant")
+    x = run.train.take(torch.arange(10))
+    losses = [train_step(run, run.model, x, epochs_done=0.5)[0].item() for _ in range(30)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("options", [{"beta_warmup": 2.0}, {"mirror": True, "schedule": "constant"}])
+def test_a_step_from_fixed_places_is_the_step(options):
+    plain, fixed = (small_run(epochs=4, batch_size=10, n=40, **options) for _ in range(2))
+    for group in fixed.optimizer.param_groups:
+        group["lr"] = torch.tensor(0.0)
+    step = FixedStep(fixed, fixed.model, n_images=10)
+    places = [step.result.data_ptr(), *(parameter.data_ptr() for parameter in fixed.model.parameters())]
+    for number, batch in enumerate(torch.randperm(40).split(10)):
+        turned = torch.arange(10) % 3 == number if plain.config.mirror else None
+        x = plain.train.take(batch)
+        x = x if turned is None else mirror(x, turned)
+        loss, means = train_step(plain, plain.model, x, epochs_done=number / 4)
+        step.load(batch, turned, number / 4)
+        step.take()
+        assert step.result.tolist() == pytest.approx([loss.item(), *means.tolist()], rel=1e-6)
+    assert places == [step.result.data_ptr(), *(parameter.data_ptr() for parameter in fixed.model.parameters())]
+    for mine, other in zip(fixed.model.parameters(), plain.model.parameters(), strict=True):
+        # The rate is a float32 in the tensor, and a float64 in the number.
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recorded_steps_train_what_steps_one_by_one_do(aekit, tmp_path, monkeypatch, precision):
+    options = ["train-vae", "--data", "digits", "--epochs", 20, "--device", "cuda", "--precision", precision]
+    recorded = aekit(*options, "-o", tmp_path / "recorded.safetensors")
+    assert "recorded" not in recorded.stderr, recorded.stderr
+    monkeypatch.setattr("aekit.images.steps.RECORDED_STEPS", 10**9)
+    aekit(*options, "-o", tmp_path / "plain.safetensors", "-q")
+    one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("recorded", "plain"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 16])
+def test_a_team_of_threads_takes_the_same_step_but_for_rounding(n_threads):
+    alone = small_run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
+    team = small_run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
+    x = alone.train.take(torch.arange(25))
+    expected = train_step(alone, alone.model, x, epochs_done=0.5)
+    with ThreadTeam(n_threads) as threads:
+        team = replace(team, team=threads)
+        loss, means = train_step(team, team.model, x, epochs_done=0.5)
+        found = evaluate(team.model, team.train, seed=3, team=threads)
+    torch.testing.assert_close((loss, means), expected)
+    for mine, other in zip(team.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
+    assert found.terms == pytest.approx(evaluate(alone.model, alone.train, seed=3).terms, rel=1e-3)
+
+
+class TotalVariance(Objective):
+    """A test's objective that looks at the whole batch: the variance of the codes over its images."""
+
+    names = ("reconstruction", "variance", "mse")
+    needs_whole_batch = True
+
+    def terms(self, x, output):
+        spread = output.z.var(0).sum() * torch.linalg.det(torch.eye(2) + output.z.T @ output.z / len(output.z))
+        return {**super().terms(x, output), "variance": spread.expand(len(x))}
+
+    def weights(self, config, epochs_done):
+        return {"reconstruction": 1.0, "variance": 0.5}
+
+
+@pytest.mark.parametrize("loss", ["bernoulli", "gaussian"])
+def test_an_objective_of_whole_batches_trains_to_the_same_bytes_with_one_thread_and_with_two(loss):
+    weights, rows = [], []
+    for threads in (1, 2, 3):
+        run = small_run(n=64, epochs=3, batch_size=32, lr=1e-2, loss=loss)
+        config = RunConfig(train=run.config)
+        with build_team(run.model, TotalVariance(run.model), config, CPU, threads) as team:
+            run = replace(run, objective=TotalVariance(run.model), team=team)
+            rows.append([(row.total, row.terms) for row in fit(run, State()).history])
+        weights.append(run.model.state_dict())
+    for other in weights[1:]:
+        assert all(torch.equal(value, other[name]) for name, value in weights[0].items())
+    assert rows[0] == rows[1] == rows[2]
+    assert list(rows[0][0][1]) == ["reconstruction", "variance", "mse"]
+
+
+def test_the_gradients_of_a_whole_batch_are_those_of_the_loss_itself():
+    run = small_run(n=32, batch_size=32, loss="gaussian")
+    objective = TotalVariance(run.model)
+    x, noise = run.train.take(torch.arange(32)), torch.randn(32, 2)
+    terms = objective.terms(x, run.model(x, noise))
+    loss = terms["reconstruction"].mean() + 0.5 * terms["variance"].mean()
+    expected = torch.autograd.grad(loss, list(run.model.parameters()), materialize_grads=True, allow_unused=True)
+    parts = list(zip(x.chunk(4), noise.chunk(4), strict=True))
+    with build_team(run.model, objective, RunConfig(train=run.config), CPU, 2) as team:
+        run = replace(run, objective=objective, team=team)
+        weights = objective.weights(run.config, 0)
+        found, means = _whole_batch_gradients(run, run.model, parts, weights, 32)
+    assert means.tolist() == pytest.approx([terms[name].mean().item() for name in objective.names], rel=1e-5)
+    for mine, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
