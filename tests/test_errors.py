@@ -1,0 +1,39 @@
+"""The exceptions that leave aekit on purpose: one line, whatever stands in it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aekit.errors import MAX_MESSAGE, AekitError, Stopped, UsageError, nearest, shown
+
+
+@given(st.text())
+def test_a_message_is_one_printable_line(text):
+    message = str(AekitError(f"x: {text}; fix it"))
+    assert message.isprintable()
+
+
+def test_a_message_of_megabytes_keeps_its_beginning_and_its_end():
+    message = str(AekitError("path: " + "x" * 10**6 + "; remedy"))
+    assert len(message) < MAX_MESSAGE
+    assert message.startswith("path: ")
+    assert message.endswith("; remedy")
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("mnits", "; did you mean 'mnist'?"), ("zzz", ""), ("FEMALE", "; did you mean 'Female'?")]
+)
+def test_the_nearest_choice_is_named_if_one_is_near(word, found):
+    assert nearest(word, ["mnist", "cifar10", "Female"]) == found
+
+
+def test_undecodable_bytes_are_shown_escaped():
+    assert shown(b"\xff".decode("utf-8", "surrogateescape")) == "\\udcff"
+
+
+def test_a_usage_error_is_an_error_and_a_stop_is_not():
+    assert issubclass(UsageError, AekitError)
+    assert not issubclass(Stopped, AekitError)
+    assert Stopped("x", 15).signal_number == 15
