@@ -1,6 +1,8 @@
-"""Which latent dimensions a model uses, and how much."""
+"""Which latent dimensions a model uses, and quantiles of the prior."""
 
 from __future__ import annotations
+
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,11 @@ def active_units(means: FloatArray, threshold: float = 0.01) -> npt.NDArray[np.b
     """Return which latent dimensions are active, bool (L,): those whose mean code varies from image to image.
 
     A dimension is active if the variance over x of the posterior mean E[z | x] exceeds the threshold. The threshold
-    is an absolute one, made for a standard normal prior; an autoencoder's codes have no fixed scale, and there only
-    the dead dimensions (a variance of zero) tell anything.
+    is absolute and assumes a standard normal prior. An autoencoder's codes have no fixed scale, so for them only dead
+    dimensions (a variance of zero) are informative.
 
     Args:
-        means: Posterior means, (N, L), for as many images as possible.
+        means: Posterior means, (N, L), of as many images as possible.
         threshold: Variance above which a dimension counts as active.
 
     Source:
@@ -29,8 +31,8 @@ def active_units(means: FloatArray, threshold: float = 0.01) -> npt.NDArray[np.b
 def live_dimensions(codes: FloatArray) -> npt.NDArray[np.bool_]:
     """Return which dimensions of a code change from image to image, bool (L,); the others are dead.
 
-    A dead dimension has one value for all images, but for rounding: a standard deviation below a millionth of the
-    widest dimension's, or of the size of the values themselves. A correlation with it is not defined.
+    A dead dimension has the same value for all images, apart from rounding: its standard deviation is below a millionth
+    of that of the widest dimension, or of the size of the values themselves. Correlations with it are not defined.
 
     Args:
         codes: Codes, or posterior means, (N, L).
@@ -41,10 +43,6 @@ def live_dimensions(codes: FloatArray) -> npt.NDArray[np.bool_]:
     return live
 
 
-def dimension_order(kl: FloatArray) -> npt.NDArray[np.intp]:
-    """Return the latent dimensions, (L,), from the largest KL divergence to the smallest; equal ones stay in order.
-
-    Args:
-        kl: Mean KL divergence of each dimension in nats, (L,).
-    """
-    return np.argsort(-kl, kind="stable")
+def prior_quantiles(n: int) -> npt.NDArray[np.float64]:
+    """Return values of one latent dimension at equal steps of probability under N(0, 1), ascending, (n,)."""
+    return np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])

@@ -1,4 +1,4 @@
-"""How like two images are: peak signal-to-noise ratio and structural similarity, one value an image."""
+"""How similar two images are: squared error, peak signal-to-noise ratio and structural similarity, per image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from torch import Tensor
 
 WINDOW = 11
 SIGMA = 1.5
-# Two pixel-for-pixel equal images would have an infinite ratio, and a single one an infinite mean.
+# The ratio of two equal images is infinite, and a single such pair would make the mean infinite.
 MAX_PSNR_DB = 100.0
+
+
+def mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the mean squared error over pixels and channels of each image, (B,).
+
+    Args:
+        x: Images in [0, 1], (B, C, H, W).
+        x_hat: Their reconstructions, of the same shape.
+    """
+    return (x.float() - x_hat.float()).square().flatten(1).mean(1)
 
 
 def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -16,23 +26,22 @@ def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
 
     Args:
         x: Images in [0, 1], (B, C, H, W).
-        x_hat: What they are compared with, of the same shape.
+        x_hat: Their reconstructions, of the same shape.
     """
-    squared_error = (x.float() - x_hat.float()).square().flatten(1).mean(1)
-    return -10 * torch.log10(squared_error.clamp(min=10 ** (-MAX_PSNR_DB / 10)))
+    return -10 * torch.log10(mse(x, x_hat).clamp(min=10 ** (-MAX_PSNR_DB / 10)))
 
 
 def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     """Return the mean structural similarity of each image, (B,), in [-1, 1] and 1 for equal images.
 
-    The window is 11 x 11 pixels, Gaussian with a standard deviation of 1.5 pixels, and only places where it lies wholly
-    inside the image count. An image with a side below 11 pixels gets the largest odd window that fits in it (7 x 7 for
-    8 x 8 digits), so that its values compare with one another but not with those of larger images. The channels of a
-    colour image are compared apart and averaged.
+    The window is 11 x 11 pixels, Gaussian with a standard deviation of 1.5 pixels, and only positions where it lies
+    entirely inside the image count. An image with a side below 11 pixels gets the largest odd window that fits (7 x 7
+    for 8 x 8 digits); its values can be compared with each other, but not with those of larger images. The channels of
+    a colour image are compared separately and averaged.
 
     Args:
         x: Images in [0, 1], (B, C, H, W).
-        x_hat: What they are compared with, of the same shape.
+        x_hat: Their reconstructions, of the same shape.
 
     Source:
         Wang, Bovik, Sheikh & Simoncelli 2004, Image quality assessment: from error visibility to structural
@@ -60,7 +69,7 @@ def _gaussian_window(size: int) -> list[float]:
 
 
 def _blur(images: Tensor, window: list[float]) -> Tensor:
-    # Shifted sums, not a convolution: on GPUs that round convolutions to TF32 the variances would drown in c2.
+    # Shifted sums instead of a convolution: on GPUs that round convolutions to TF32, rounding would exceed c2.
     n = len(window) - 1
     height, width = images.shape[-2] - n, images.shape[-1] - n
     columns = torch.zeros_like(images[..., :height, :])

@@ -1,0 +1,85 @@
+"""``aekit encode``: the codes of a whole split, as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save
+
+from aekit.core.artifacts import write_atomically, write_csv
+from aekit.core.output import Result
+from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.images.data.image_set import ImageSet
+from aekit.images.inference import Codes
+from aekit.images.session import LoadedCheckpoint, Session
+
+Format = Literal["safetensors", "csv"]
+
+
+def run_encode(
+    session: Session, output: Path | None = None, *, split: Split = "test", file_format: Format | None = None
+) -> Iterator[Result]:
+    """Yield a file of the codes of all images of a split per checkpoint.
+
+    Args:
+        session: The checkpoints.
+        output: A file for one checkpoint, or a folder; None is next to each checkpoint.
+        split: Images to encode.
+        file_format: ``safetensors`` or ``csv``; None goes by the suffix of ``output``, or is ``safetensors``.
+
+    Raises:
+        AekitError: A file cannot be written, or its suffix contradicts the format.
+    """
+    name = "codes" if split == "test" else f"codes-{split}"
+    targets = session.targets(output, name=name, suffixes=_suffixes(file_format, output))
+    return (
+        _encode(session, checkpoint, target, split)
+        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
+    )
+
+
+def _suffixes(file_format: Format | None, output: Path | None) -> tuple[str, ...]:
+    if file_format is None:
+        return (".safetensors", ".csv")
+    if output is not None and output.suffix in (".safetensors", ".csv") and output.suffix != f".{file_format}":
+        raise AekitError(f"--format {file_format}: contradicts --output {output}; leave one of them out")
+    return (f".{file_format}",)
+
+
+def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split: Split) -> Result:
+    image_set = session.images(checkpoint, split)
+    codes = checkpoint.encode(image_set)
+    if target.suffix == ".csv":
+        write_csv(target, _table(codes, image_set))
+    else:
+        parameters = checkpoint.parameters("encode", image_set, split=split)
+        parameters |= {"class_names": image_set.class_names, "attribute_names": image_set.attribute_names}
+        _write_tensors(target, codes, image_set, parameters)
+    n_images, latent = codes.mean.shape
+    return Result(target, {"checkpoint": str(checkpoint.path), "n": n_images, "latent": latent, "split": split})
+
+
+def _table(codes: Codes, image_set: ImageSet) -> pd.DataFrame:
+    table = pd.DataFrame(codes.mean, columns=[f"z{i}" for i in range(codes.mean.shape[1])])
+    table.insert(0, "index", range(len(image_set)))
+    table.insert(1, "label", [image_set.label_text(index) for index in range(len(image_set))])
+    return table
+
+
+def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: dict[str, Any]) -> None:
+    tensors = {
+        "mean": codes.mean,
+        "logvar": codes.logvar,
+        "index": np.arange(len(image_set)),
+        "label": image_set.labels,
+        "attributes": image_set.attributes,
+    }
+    present = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items() if tensor is not None}
+    content = save(present, {"aekit": json.dumps(parameters, sort_keys=True)})
+    write_atomically(path, lambda file: file.write(content))

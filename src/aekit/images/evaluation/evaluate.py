@@ -1,0 +1,127 @@
+"""``aekit evaluate``: losses, metrics and the use of the latent dimensions, with standard errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from aekit.core.artifacts import write_csv, write_json, write_png
+from aekit.core.output import Result
+from aekit.errors import AekitError
+from aekit.images.config import Split
+from aekit.images.data.image_set import ImageSet
+from aekit.images.evaluation.importance import importance_bound
+from aekit.images.evaluation.metrics import METRICS
+from aekit.images.evaluation.per_image import Evaluation, evaluate_images
+from aekit.images.inference import mean_and_error
+from aekit.images.session import LoadedCheckpoint, Session
+from aekit.plotting.bars import plot_kl_per_dimension
+
+
+def run_evaluate(
+    session: Session,
+    output: Path | None = None,
+    *,
+    split: Split = "test",
+    importance: int | None = None,
+    seed: int | None = None,
+) -> Iterator[Result]:
+    """Yield a file of means with standard errors (.json) per checkpoint; a table and bars of its dimensions join it.
+
+    All checks are done before the first checkpoint is evaluated.
+
+    Args:
+        session: The checkpoints.
+        output: A file for one checkpoint, or a folder; None is next to each checkpoint.
+        split: Images to evaluate on.
+        importance: Samples per image for a lower bound on log p(x); None computes none.
+        seed: Seed of the samples of the posterior; None takes that of the training.
+
+    Raises:
+        AekitError: A file cannot be written, or a bound is asked of a plain autoencoder.
+    """
+    name = "evaluate" if split == "test" else f"evaluate-{split}"
+    targets = session.targets(output, name=name, suffixes=(".json",))
+    for path, record in zip(session.paths, session.records, strict=True):
+        if importance is not None and not record.model.has_prior:
+            raise AekitError(f"--importance: {path} is a plain autoencoder, which has no p(x); leave it out")
+    return (
+        _evaluate(session, checkpoint, target, split, importance, seed)
+        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
+    )
+
+
+def _evaluate(
+    session: Session,
+    checkpoint: LoadedCheckpoint,
+    target: Path,
+    split: Split,
+    importance: int | None,
+    seed: int | None,
+) -> Result:
+    image_set = session.images(checkpoint, split)
+    seed = checkpoint.record.train.seed if seed is None else seed
+    evaluation = evaluate_images(checkpoint.model, image_set, beta=checkpoint.record.train.beta, seed=seed)
+    totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)
+    parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
+    write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
+    write_csv(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
+    write_json(target, {**totals, "parameters": parameters})
+    _show(session, checkpoint, totals, split)
+    return Result(target, {"checkpoint": str(checkpoint.path), "split": split, **totals})
+
+
+def _totals(
+    session: Session,
+    checkpoint: LoadedCheckpoint,
+    image_set: ImageSet,
+    evaluation: Evaluation,
+    importance: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the means over the images and their standard errors, None for a single image."""
+    means = {name: mean_and_error(values) for name, values in evaluation.per_image.items()}
+    if importance is not None:
+        bound = importance_bound(
+            checkpoint.model, image_set, n_samples=importance, seed=seed, progress=session.progress
+        )
+        means["log_p"] = mean_and_error(bound)
+    totals: dict[str, Any] = {"n": len(image_set)}
+    for name, (mean, error) in means.items():
+        totals |= {name: mean, f"{name}_error": None if math.isnan(error) else error}
+    return totals | {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
+
+
+def _dimension_table(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> pd.DataFrame:
+    table = pd.DataFrame({"checkpoint": checkpoint.name, "dimension": range(len(evaluation.active))})
+    if evaluation.kl_per_dimension is not None:
+        table["kl"] = evaluation.kl_per_dimension
+    table["variance"], table["active"] = evaluation.variance, evaluation.active
+    return table
+
+
+def _figure(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> Figure:
+    if evaluation.kl_per_dimension is not None:
+        return plot_kl_per_dimension(evaluation.kl_per_dimension, evaluation.active, title=checkpoint.title)
+    return plot_kl_per_dimension(
+        evaluation.variance, evaluation.active, ylabel="variance of the code", title=checkpoint.title
+    )
+
+
+def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any], split: Split) -> None:
+    loss = "MSE" if checkpoint.record.model.loss == "mse" else "nats"
+    units = {"total": loss, "reconstruction": loss, "kl": "nats", "log_p": "nats"}
+    units |= {name: metric.unit for name, metric in METRICS.items()}
+    rows = [
+        (name, f"{totals[name]:.5g}", "" if totals[f"{name}_error"] is None else f"{totals[f'{name}_error']:.2g}", unit)
+        for name, unit in units.items()
+        if name in totals
+    ]
+    rows.append(("active units", str(totals["active_units"]), "", f"of {totals['latent']}"))
+    title = f"{checkpoint.path.name}: {totals['n']:,} {split} images"
+    session.progress.table(title, ["per image", "mean", "standard error", "unit"], rows)

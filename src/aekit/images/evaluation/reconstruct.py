@@ -1,0 +1,72 @@
+"""``aekit reconstruct``: originals over their reconstructions, and the error of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aekit.core.artifacts import write_csv, write_png
+from aekit.core.output import Result
+from aekit.images.config import Split
+from aekit.images.data.image_set import ImageSet
+from aekit.images.evaluation.metrics import METRICS
+from aekit.images.evaluation.per_image import evaluate_images
+from aekit.images.figures.grids import plot_reconstructions
+from aekit.images.inference import reconstruct_images
+from aekit.images.session import LoadedCheckpoint, Session
+
+
+def run_reconstruct(
+    session: Session, output: Path | None = None, *, split: Split = "test", n: int = 32, worst: bool = False
+) -> Iterator[Result]:
+    """Yield a figure of reconstructions (.png) per checkpoint; a table of the errors of all images (.csv) joins it.
+
+    Args:
+        session: The checkpoints.
+        output: A file for one checkpoint, or a folder; None is next to each checkpoint.
+        split: Images to reconstruct.
+        n: Images in the figure.
+        worst: Whether the images with the largest loss come first, in figure and table.
+
+    Raises:
+        AekitError: A file cannot be written.
+    """
+    name = "-".join(["reconstruct", *(["worst"] if worst else []), *([split] if split != "test" else [])])
+    targets = session.targets(output, name=name, suffixes=(".png",))
+    return (
+        _reconstruct(session, checkpoint, target, split, n, worst)
+        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
+    )
+
+
+def _reconstruct(
+    session: Session, checkpoint: LoadedCheckpoint, target: Path, split: Split, n: int, worst: bool
+) -> Result:
+    image_set = session.images(checkpoint, split)
+    table = _error_table(checkpoint, image_set, worst)
+    shown = image_set.subset(table["index"].to_numpy()[:n])
+    x_hat = reconstruct_images(checkpoint.model, shown)
+    which = f"the worst {len(shown)} of" if worst else f"{len(shown)} of"
+    title = f"{checkpoint.title}: {which} {len(image_set):,} {split} images of {image_set.name}"
+    write_csv(target.with_suffix(".csv"), table)
+    parameters = checkpoint.parameters("reconstruct", image_set, split=split, n=n, worst=worst)
+    write_png(target, plot_reconstructions(shown.images, x_hat, title=title), parameters)
+    means = {name: float(table[name].mean()) for name in ("reconstruction", *METRICS)}
+    return Result(target, {"checkpoint": str(checkpoint.path), "n": len(image_set), "split": split, **means})
+
+
+def _error_table(checkpoint: LoadedCheckpoint, image_set: ImageSet, worst: bool) -> pd.DataFrame:
+    """Return a row per image with its loss and metrics, reconstructed from the posterior mean."""
+    errors = evaluate_images(checkpoint.model, image_set, seed=None)
+    table = pd.DataFrame(
+        {
+            "index": np.arange(len(image_set)),
+            "label": [image_set.label_text(index) for index in range(len(image_set))],
+            "reconstruction": errors.reconstruction,
+            **errors.metrics,
+        }
+    )
+    return table.sort_values("reconstruction", ascending=False, kind="stable") if worst else table

@@ -1,0 +1,174 @@
+"""``aekit sample``: images decoded from the latent space: samples, a grid over a plane, or walks along dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from aekit.core.artifacts import write_png
+from aekit.core.output import Result
+from aekit.errors import AekitError, UsageError
+from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
+from aekit.images.inference import decode_codes
+from aekit.images.latent import prior_quantiles
+from aekit.images.objectives import kl_per_dimension
+from aekit.images.prior import origin_of_samples, sample_codes
+from aekit.images.session import LoadedCheckpoint, Session
+
+Floats = npt.NDArray[np.floating]
+Used = dict[str, Any]  # the options that a figure was made with, defaults filled in
+
+N_SAMPLES, N_STEPS = 256, 11
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to decode.
+
+    Attributes:
+        mode: ``sample``, ``manifold`` or ``traverse``.
+        n: Images in total, or per row of a traversal; None is the default.
+        limits: Ends of the range to cover; None is the default.
+        around: Test image at whose code the traversals start; None is the middle of the latent space.
+        seed: Seed of the draws.
+    """
+
+    mode: str
+    n: int | None
+    limits: tuple[float, float] | None
+    around: int | None
+    seed: int
+
+
+def run_sample(
+    session: Session,
+    output: Path | None = None,
+    *,
+    n: int | None = None,
+    manifold: bool = False,
+    traverse: bool = False,
+    limits: tuple[float, float] | None = None,
+    around: int | None = None,
+    seed: int = 0,
+) -> Iterator[Result]:
+    """Yield a figure (.png) of decoded points of the latent space per checkpoint.
+
+    Args:
+        session: The checkpoints.
+        output: A file for one checkpoint, or a folder; None is next to each checkpoint.
+        n: Images in total, or per row with ``traverse``; None is 256, or 11 per row.
+        manifold: Decode a grid over a two-dimensional latent space instead of samples.
+        traverse: Walk along each latent dimension instead.
+        limits: Ends of the grid or of the walk; None is the default.
+        around: Test image at whose code the walks start; None is the mean.
+        seed: Seed of the samples.
+
+    Raises:
+        UsageError: Options do not go together.
+        AekitError: A file cannot be written, or a grid is asked of a model without two latent dimensions.
+    """
+    mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
+    targets = session.targets(output, name=mode, suffixes=(".png",))
+    for path, record in zip(session.paths, session.records, strict=True):
+        if manifold and record.model.latent != 2:
+            raise AekitError(f"--manifold: {path} has {record.model.latent} latent dimensions, not 2; use --traverse")
+    request = _Request(mode, n, limits, around, seed)
+    return (
+        _sample(session, checkpoint, target, request)
+        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
+    )
+
+
+def _choose_mode(*, manifold: bool, traverse: bool, around: int | None, limits: tuple[float, float] | None) -> str:
+    if manifold and traverse:
+        raise UsageError("--manifold: cannot be combined with --traverse; give one of them")
+    if around is not None and not traverse:
+        raise UsageError("--around: needs --traverse; add it")
+    if limits is not None and not (manifold or traverse):
+        raise UsageError("--range: needs --manifold or --traverse; add one of them")
+    if limits is not None and not (limits[0] < limits[1] and math.isfinite(limits[1] - limits[0])):
+        raise UsageError("--range: the first number must be below the second, both finite; give them as -2 2")
+    return "manifold" if manifold else "traverse" if traverse else "sample"
+
+
+def _sample(session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request) -> Result:
+    plot = {"sample": _plot_samples, "manifold": _plot_manifold, "traverse": _plot_traversal}[request.mode]
+    figure, used = plot(session, checkpoint, request)
+    write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
+    return Result(target, {"checkpoint": str(checkpoint.path), "mode": request.mode, **used})
+
+
+def _plot_samples(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
+    n_images = request.n or N_SAMPLES
+    z = sample_codes(session, checkpoint, n_images, seed=request.seed)
+    drawn_from = origin_of_samples(checkpoint.record.model.has_prior)
+    title = f"{checkpoint.title}: {n_images:,} samples from {drawn_from}"
+    figure = plot_images(decode_codes(checkpoint.model, z), title=title)
+    return figure, {"n": n_images, "seed": request.seed, "drawn_from": drawn_from}
+
+
+def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
+    side = max(2, isqrt(request.n or N_SAMPLES))
+    if request.limits is not None:
+        axes, over = [np.linspace(*request.limits, side)] * 2, "the given range"
+    elif checkpoint.record.model.has_prior:
+        axes, over = [prior_quantiles(side)] * 2, "quantiles of the prior"
+    else:
+        codes = checkpoint.encode(session.images(checkpoint, "train")).mean
+        axes = [np.linspace(low, high, side) for low, high in zip(codes.min(0), codes.max(0), strict=True)]
+        over = "the range of the training codes"
+    z0, z1 = np.meshgrid(*axes)  # z1 changes from row to row
+    decoded = decode_codes(checkpoint.model, np.stack([z0.ravel(), z1.ravel()], axis=1))
+    title = f"{checkpoint.title}: decoded over {over}"
+    figure = plot_manifold(decoded.reshape(side, side, *decoded.shape[1:]), *axes, title=title)
+    return figure, {"n": side * side, "over": over, "range": [[float(a[0]), float(a[-1])] for a in axes]}
+
+
+def _plot_traversal(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
+    values = np.linspace(*(request.limits or (-3.0, 3.0)), request.n or N_STEPS)
+    z, kl, start = _traversal_codes(session, checkpoint, request.around, values)  # (L, V, L)
+    dimension = "latent dimension"
+    if kl is None:
+        session.progress.notice(
+            f"{checkpoint.path}: a plain autoencoder has no prior; steps are standard deviations of its codes"
+        )
+        dimension = "latent dimension in standard deviations of the codes"
+    latent = len(z)
+    decoded = decode_codes(checkpoint.model, z.reshape(-1, latent))
+    decoded = decoded.reshape(latent, len(values), *decoded.shape[1:])
+    title = f"{checkpoint.title}: along each {dimension}, around {start}"
+    figure = plot_traversal(decoded, values, kl, dimensions=np.arange(latent), title=title)
+    return figure, {"values": [float(value) for value in values], "around": start}
+
+
+def _traversal_codes(
+    session: Session, checkpoint: LoadedCheckpoint, around: int | None, values: Floats
+) -> tuple[Floats, Floats | None, str]:
+    """Return codes (L, V, L) whose row i walks along dimension i, each dimension's KL divergence, and the start."""
+    latent = checkpoint.record.model.latent
+    test = session.images(checkpoint, "test")
+    codes = checkpoint.encode(test)
+    centre: Floats
+    if codes.logvar is not None:
+        kl = kl_per_dimension(torch.from_numpy(codes.mean), torch.from_numpy(codes.logvar)).mean(0).numpy()
+        centre, start, scale = np.zeros(latent), "the prior's mean", np.ones(latent)
+    else:
+        kl = None
+        centre, start, scale = codes.mean.mean(axis=0), "the mean code", codes.mean.std(axis=0)
+    if around is not None:
+        if around >= len(test):
+            raise AekitError(f"--around {around}: there are {len(test):,} test images; give 0 to {len(test) - 1}")
+        centre, start = codes.mean[around], f"test image {around}"
+    z = np.tile(centre, (latent, len(values), 1))
+    for i in range(latent):
+        z[i, :, i] = values if kl is not None else centre[i] + values * scale[i]
+    return z, kl, start
