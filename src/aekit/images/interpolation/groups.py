@@ -1,0 +1,79 @@
+"""The ends of paths: images of classes, images by their index, samples of the prior, or images to walk from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aekit.images.data.image_set import ImageSet
+from aekit.images.data.selection import Choice, Selector, draw_pairs
+from aekit.images.interpolation.request import PathRequest
+
+Indices = npt.NDArray[np.int64]
+
+N_SHOWN = 4  # pairs, or images to walk from, in the figure if none is named
+
+
+@dataclass(frozen=True)
+class Group:
+    """Paths of one kind, such as those between images of two classes.
+
+    Attributes:
+        name: The pair, such as ``4-7``, or the start.
+        ends: The names of each path's ends, D times two, or one where a walk starts.
+        indices: Images at the ends, (D, 2) or (D, 1); None for samples of the prior.
+        n_shown: Number of paths, the first ones, that are in the figure.
+    """
+
+    name: str
+    ends: list[tuple[str, ...]]
+    indices: Indices | None
+    n_shown: int
+
+
+def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
+    """Return the paths to take: between images of classes, given images, samples of the prior, or from images.
+
+    Raises:
+        AekitError: An image, class or attribute is not there, or there are too few images.
+    """
+    if request.n_prior is not None:
+        n_pairs = max(request.n_prior, request.n_draws)
+        ends = [(f"sample {2 * number}", f"sample {2 * number + 1}") for number in range(n_pairs)]
+        return [Group("prior", [*ends], None, request.n_prior)]
+    if request.attribute is not None:
+        has = Selector(image_set, "--attribute", request.split).members(request.attribute)
+        selector = Selector(image_set, "--from", request.split)
+        starts = [selector.anything()] if request.starts is None else selector.choices(request.starts)
+        return [_draw_starts(start, number, request, image_set, has) for number, start in enumerate(starts)]
+    selector = Selector(image_set, "--pairs", request.split)
+    anything = (selector.anything(), selector.anything())
+    pairs = [anything] if request.pairs is None else selector.pairs(request.pairs)
+    return [_draw_ends(pair, number, request, image_set) for number, pair in enumerate(pairs)]
+
+
+def _draw_ends(pair: tuple[Choice, Choice], number: int, request: PathRequest, image_set: ImageSet) -> Group:
+    is_any = request.pairs is None
+    n_draws = max(request.n_draws, N_SHOWN) if is_any else request.n_draws
+    # A generator for each pair: the first draws do not depend on the other pairs or on the number of draws.
+    indices = draw_pairs(*pair, n_draws, np.random.default_rng([request.seed, number]))
+    ends = [tuple(_image_name(image_set, index) for index in row) for row in indices]
+    name = pair[0].name if is_any else "-".join(choice.name for choice in pair)
+    return Group(name, [*ends], indices, N_SHOWN if is_any else 1)
+
+
+def _draw_starts(
+    start: Choice, number: int, request: PathRequest, image_set: ImageSet, has: npt.NDArray[np.bool_]
+) -> Group:
+    is_any = request.starts is None
+    n_draws = 1 if start.is_one else max(request.n_draws, N_SHOWN) if is_any else request.n_draws
+    generator = np.random.default_rng([request.seed, number])
+    indices = generator.choice(start.indices, (n_draws, 1))
+    ends = [(f"{_image_name(image_set, i)}, {'with' if has[i] else 'without'}",) for i in indices[:, 0]]
+    return Group(start.name, [*ends], indices, N_SHOWN if is_any else 1)
+
+
+def _image_name(image_set: ImageSet, index: int) -> str:
+    return f"#{index}" if image_set.labels is None else f"{image_set.label_text(index)} (#{index})"

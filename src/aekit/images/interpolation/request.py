@@ -1,0 +1,78 @@
+"""Which paths to take between images; standard library only, so that the command line need not load torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from aekit.errors import UsageError
+from aekit.images.config import Split
+
+PathKind = Literal["linear", "slerp"]
+Space = Literal["latent", "pixels", "both"]
+
+
+@dataclass(frozen=True)
+class PathRequest:
+    """Which paths to take; of ``pairs``, ``n_prior`` and ``attribute`` at most one.
+
+    Attributes:
+        pairs: Pairs of classes or images to join, such as ``4-7,#12-#55``; None joins any images.
+        n_prior: Number of pairs of samples of the prior to join.
+        attribute: Attribute or class along whose direction to walk.
+        starts: Images or classes where these walks start; None is any images.
+        limits: First and last alpha; None is 0 to 1, or -2 to 2 along an attribute.
+        steps: Images along each path.
+        path: Kind of the paths between codes.
+        space: Whether paths are between codes, between the images themselves, or both.
+        n_draws: Paths that the measures of a pair rest on, where images are drawn.
+        seed: Seed of the draws.
+        split: Split of the images.
+
+    Raises:
+        UsageError: Options do not go together.
+    """
+
+    pairs: str | None = None
+    n_prior: int | None = None
+    attribute: str | None = None
+    starts: str | None = None
+    limits: tuple[float, float] | None = None
+    steps: int = 11
+    path: PathKind = "linear"
+    space: Space = "latent"
+    n_draws: int = 10
+    seed: int = 0
+    split: Split = "test"
+
+    def __post_init__(self) -> None:
+        values = {"--pairs": self.pairs, "--prior": self.n_prior, "--attribute": self.attribute}
+        given = [name for name, value in values.items() if value is not None]
+        if len(given) > 1:
+            raise UsageError(f"{given[0]}: cannot be combined with {given[1]}; give one of them")
+        if self.starts is not None and self.attribute is None:
+            raise UsageError("--from: needs --attribute; add it")
+        if self.path == "slerp" and self.attribute is not None:
+            raise UsageError("--path slerp: a walk along --attribute is straight; leave it out")
+        if self.path == "slerp" and self.space == "pixels":
+            raise UsageError("--path slerp: images are blended linearly; use --space latent or both")
+        low, high = self.ends
+        if not (low < high and math.isfinite(high - low)):
+            raise UsageError("--range: the first number must be below the second, both finite; give them as -0.5 1.5")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the first and the last alpha."""
+        return self.limits or ((0.0, 1.0) if self.attribute is None else (-2.0, 2.0))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Return the spaces in the order of the rows."""
+        return ("pixels", "latent") if self.space == "both" else (self.space,)
+
+    def parameters(self, alphas: list[float]) -> dict[str, Any]:
+        """Return the options by their names on the command line, with the alphas in place of their range."""
+        values = asdict(self) | {"alphas": alphas}
+        renamed = {"n_prior": "prior", "starts": "from", "n_draws": "draws"}
+        return {renamed.get(key, key): value for key, value in values.items() if key not in ("limits", "steps")}
