@@ -48,7 +48,7 @@ def test_a_plane_covers_quantiles_of_the_prior_or_a_range(aekit, vae_checkpoint,
     assert used["range"][0] == pytest.approx([-1.8627, 1.8627], abs=1e-3)
     (path,) = aekit("sample", vae_checkpoint, "--manifold", "-n", 30, "--range", -10, 10, "-o", tmp_path).paths
     assert _parameters(path) == {
-        "mode": "manifold", "n": 25, "over": "the range asked for", "range": [[-10, 10], [-10, 10]],
+        "mode": "manifold", "n": 25, "over": "the given range", "range": [[-10, 10], [-10, 10]],
     }  # fmt: skip
 
 

@@ -1,71 +1,19 @@
-"""Encoding, evaluation and the importance-weighted bound, against models whose answers are known in closed form."""
+"""Codes, decoded codes and reconstructions are those of the model, in the order of the images."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
-from torch import Tensor, nn
 
+from aekit.errors import AekitError
+from aekit.images import inference as module
 from aekit.images.config import ModelConfig
 from aekit.images.data.image_set import ImageSet
-from aekit.images.inference import (
-    decode_codes,
-    encode_images,
-    evaluate_images,
-    importance_bound,
-    mean_and_error,
-    reconstruct_images,
-)
+from aekit.images.inference import decode_codes, encode_images, mean_and_error, reconstruct_images
 from aekit.images.models import build_model
-
-SIDE, LATENT, SIGMA = 8, 2, 0.1
-N_PIXELS = SIDE * SIDE
-
-
-class LinearGaussian(nn.Module):
-    """x = W z + b + noise, whose posterior and marginal are Gaussians known in closed form.
-
-    The columns of W are orthogonal, so that the posterior is diagonal, as the encoder's must be.
-    """
-
-    def __init__(self, *, exact: bool) -> None:
-        super().__init__()
-        self.config = ModelConfig(kind="vae", arch="dense", latent=LATENT, loss="gaussian")
-        self.exact = exact
-        columns, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((N_PIXELS, LATENT)))
-        weights = torch.from_numpy(columns) * torch.tensor([0.3, 0.15], dtype=torch.float64)
-        self.log_sigma = nn.Parameter(torch.tensor(math.log(SIGMA)))
-        self.register_buffer("weights", weights.float())
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.exact:
-            return torch.zeros(len(x), LATENT), torch.zeros(len(x), LATENT)
-        precision = 1 + self.weights.square().sum(0) / SIGMA**2
-        mean = (x.flatten(1) - 0.5) @ self.weights / SIGMA**2 / precision
-        return mean, -precision.log().expand_as(mean)
-
-    def decode_logits(self, z: Tensor) -> Tensor:
-        return torch.logit(0.5 + z @ self.weights.T).view(-1, 1, SIDE, SIDE)
-
-    def log_marginal(self, x: np.ndarray) -> np.ndarray:
-        weights = self.weights.double().numpy()
-        covariance = weights @ weights.T + SIGMA**2 * np.eye(N_PIXELS)
-        truth: np.ndarray = multivariate_normal(np.full(N_PIXELS, 0.5), covariance).logpdf(x.reshape(-1, N_PIXELS))
-        return truth
-
-
-def _linear_images(n: int) -> ImageSet:
-    """Return images drawn from the linear model, rounded to 8 bits, for which the closed form is as exact."""
-    rng = np.random.default_rng(1)
-    weights = LinearGaussian(exact=True).weights.numpy()
-    x = 0.5 + rng.standard_normal((n, LATENT)) @ weights.T + SIGMA * rng.standard_normal((n, N_PIXELS))
-    pixels = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
-    return ImageSet(store=pixels.reshape(-1, 1, SIDE, SIDE), name="linear")
 
 
 def _noise_images(n: int) -> ImageSet:
@@ -78,60 +26,10 @@ def _model(kind: str = "vae", **options: object):
     return build_model(ModelConfig(kind=kind, arch="dense", latent=3, width=8, **options), (1, 9, 8))
 
 
-@pytest.mark.parametrize("n_samples", [1, 7, 64])
-def test_the_bound_is_log_p_for_any_number_of_samples_if_the_posterior_is_exact(n_samples):
-    model, images = LinearGaussian(exact=True), _linear_images(20)
-    bound = importance_bound(model, images, n_samples=n_samples, seed=3)
-    np.testing.assert_allclose(bound, model.log_marginal(images.images / 255), rtol=0, atol=2e-3)
-
-
-def test_the_bound_rises_towards_log_p_with_the_samples_if_the_posterior_is_wrong():
-    # Averaged over enough images that the rise is larger than the scatter of the estimates.
-    model, images = LinearGaussian(exact=False), _linear_images(200)
-    truth = model.log_marginal(images.images / 255).mean()
-    bounds = [importance_bound(model, images, n_samples=k, seed=0).mean() for k in (1, 5, 25, 125)]
-    assert all(low < high for low, high in pairwise(bounds))
-    assert bounds[0] < truth - 5
-    nearly = importance_bound(model, images, n_samples=5000, seed=0)
-    assert nearly.mean() == pytest.approx(truth, abs=0.03)
-
-
-def test_one_sample_gives_the_evidence_lower_bound_on_average():
-    images = ImageSet(store=np.repeat(_noise_images(1).store, 4000, axis=0), name="same")
-    model = _model()
-    bound = importance_bound(model, images, n_samples=1, seed=0)
-    evaluation = evaluate_images(model, images, seed=1)
-    error = math.hypot(mean_and_error(bound)[1], mean_and_error(evaluation.total)[1])
-    assert bound.mean() == pytest.approx(-evaluation.total.mean(), abs=4 * error)
-
-
-def test_the_bound_does_not_depend_on_how_samples_are_batched():
-    model, images = _model(), _noise_images(11)
-    whole = importance_bound(model, images, n_samples=13, seed=0)
-    for max_rows in (1, 5, 40):  # fewer rows than samples, and images that do not divide evenly
-        np.testing.assert_allclose(
-            importance_bound(model, images, n_samples=13, seed=0, max_rows=max_rows), whole, rtol=1e-5
-        )
-    assert not np.allclose(importance_bound(model, images, n_samples=13, seed=1), whole, rtol=1e-5)
-
-
-def test_the_bound_decodes_exactly_the_samples_asked_for_and_few_at_a_time():
-    model, images = _model(), _noise_images(10)
-    rows: list[int] = []
-    model.decoder.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
-    importance_bound(model, images, n_samples=7, seed=0, max_rows=16)
-    assert sum(rows) == 70
-    assert max(rows) <= 16
-
-
-def test_a_plain_autoencoder_has_no_bound():
-    with pytest.raises(ValueError, match="no p"):
-        importance_bound(_model("ae"), _noise_images(2), n_samples=1)
-
-
-def test_codes_are_the_posterior_in_the_order_of_the_images():
+def test_codes_are_the_posterior_in_the_order_of_the_images(monkeypatch):
+    monkeypatch.setattr(module, "BATCH_SIZE", 3)
     model, images = _model(), _noise_images(7)
-    codes = encode_images(model, images, batch_size=3)
+    codes = encode_images(model, images)
     with torch.no_grad():
         mean, logvar = model.posterior(torch.from_numpy(images.images).float() / 255)
     np.testing.assert_allclose(codes.mean, mean, rtol=1e-5, atol=1e-6)
@@ -140,81 +38,23 @@ def test_codes_are_the_posterior_in_the_order_of_the_images():
     assert encode_images(_model("ae"), images).logvar is None
 
 
-def test_reconstructions_are_decoded_codes():
+def test_reconstructions_are_decoded_codes(monkeypatch):
     model, images = _model(), _noise_images(7)
-    x_hat = reconstruct_images(model, images, batch_size=3)
-    np.testing.assert_allclose(x_hat, decode_codes(model, encode_images(model, images).mean, batch_size=2), atol=1e-6)
+    decoded = decode_codes(model, encode_images(model, images).mean)
+    monkeypatch.setattr(module, "BATCH_SIZE", 3)
+    x_hat = reconstruct_images(model, images)
+    np.testing.assert_allclose(x_hat, decoded, atol=1e-6)
     assert x_hat.shape == images.images.shape
     assert x_hat.min() >= 0
     assert x_hat.max() <= 1
 
 
-def test_an_evaluation_does_not_depend_on_the_batch_size():
-    model, images = _model(), _noise_images(1203)
-    one, other = (evaluate_images(model, images, seed=5, batch_size=size) for size in (1203, 97))
-    for name in ("total", "reconstruction", "kl", "mse", "psnr", "ssim", "kl_per_dimension", "variance"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-6, err_msg=name)
-
-
-def test_an_evaluation_repeats_the_figures_of_the_training_with_the_same_seed():
-    from aekit.images.data.batches import ImageLoader
-    from aekit.images.training import evaluate
-
-    model, images = _model(), _noise_images(1203)
-    terms = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5).terms
-    evaluation = evaluate_images(model, images, seed=5)
-    assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(terms["reconstruction"], rel=1e-6)
-    assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(terms["kl"], rel=1e-6)
-
-
-def test_the_total_weighs_the_divergence_by_beta_and_dimensions_add_up():
-    evaluation = evaluate_images(_model(), _noise_images(30), beta=4)
-    np.testing.assert_allclose(evaluation.total, evaluation.reconstruction + 4 * evaluation.kl, rtol=1e-6)
-    assert evaluation.kl_per_dimension.sum() == pytest.approx(evaluation.kl.mean(), rel=1e-5)
-
-
-def test_image_quality_is_that_of_the_posterior_mean_whatever_the_seed():
-    model, images = _model(), _noise_images(30)
-    x_hat = reconstruct_images(model, images)
-    for seed in (None, 0, 1):
-        evaluation = evaluate_images(model, images, seed=seed)
-        truth = ((x_hat - images.images / 255) ** 2).mean((1, 2, 3))
-        np.testing.assert_allclose(evaluation.mse, truth, rtol=1e-4)
-        np.testing.assert_allclose(evaluation.psnr, -10 * np.log10(truth), rtol=1e-4)
-    assert not np.allclose(evaluation.reconstruction, evaluate_images(model, images, seed=None).reconstruction)
-
-
-def test_an_autoencoder_has_neither_divergence_nor_noise():
-    model, images = _model("ae", loss="mse"), _noise_images(30)
-    evaluation = evaluate_images(model, images, seed=0)
-    assert evaluation.kl is None
-    assert evaluation.kl_per_dimension is None
-    np.testing.assert_allclose(evaluation.reconstruction, evaluation.mse, rtol=1e-5)
-    np.testing.assert_array_equal(evaluation.total, evaluation.reconstruction)
-
-
-@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])
-def test_other_likelihoods_are_evaluated_too(loss):
-    evaluation = evaluate_images(_model(loss=loss), _noise_images(5))
-    assert np.isfinite(evaluation.total).all()
-    assert np.isfinite(importance_bound(_model(loss=loss), _noise_images(5), n_samples=3)).all()
-
-
-def test_the_model_is_left_as_it_was_and_progress_counts_every_image():
+def test_the_model_is_left_as_it_was():
     model, images = _model(), _noise_images(7)
-    seen: list[int] = []
     model.train()
-    encode_images(model, images, batch_size=3, on_batch=seen.append)
-    assert seen == [3, 3, 1]
+    encode_images(model, images)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_a_subset_is_evaluated_like_the_images_it_holds():
-    model, images = _model("ae"), _noise_images(20)
-    some = np.array([3, 17, 4])
-    whole, part = evaluate_images(model, images), evaluate_images(model, images.subset(some))
-    np.testing.assert_allclose(part.total, whole.total[some], rtol=1e-5)
 
 
 def test_a_standard_error_is_that_of_the_mean():
@@ -223,3 +63,11 @@ def test_a_standard_error_is_that_of_the_mean():
     assert mean == 4
     assert error == pytest.approx(values.std(ddof=1) / 2)
     assert math.isnan(mean_and_error(values[:1])[1])
+
+
+def test_results_that_are_not_finite_name_the_images_and_a_way_out():
+    model, images = _model(), _noise_images(7)
+    with torch.no_grad():
+        model.mean_head.weight.fill_(math.inf)
+    with pytest.raises(AekitError, match=r"its codes are not finite for 7 of 7 images; train it again with a lower"):
+        encode_images(model, images)

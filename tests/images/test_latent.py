@@ -1,10 +1,11 @@
-"""Active units and the order of latent dimensions, on codes that were made for it."""
+"""Active, live and dead dimensions on codes made for it, and quantiles of the prior against scipy."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import norm
 
-from aekit.images.latent import active_units, dimension_order
+from aekit.images.latent import active_units, live_dimensions, prior_quantiles
 
 
 def test_a_dimension_is_active_if_its_mean_code_varies_by_more_than_the_threshold():
@@ -21,5 +22,12 @@ def test_an_offset_does_not_make_a_dimension_active_in_single_precision():
     assert active_units(means).tolist() == [False]
 
 
-def test_dimensions_come_from_the_largest_divergence_to_the_smallest():
-    assert dimension_order(np.array([0.1, 3.0, 0.0, 3.0, 2.0])).tolist() == [1, 3, 4, 0, 2]
+def test_a_dimension_with_one_value_is_dead_whatever_the_scale_of_the_others():
+    codes = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32) * np.float32([1e-3, 1, 1e3, 0]) + 2
+    assert live_dimensions(codes[:, :2]).tolist() == [True, True]
+    assert live_dimensions(codes[:, 1:]).tolist() == [True, True, False]
+    assert live_dimensions(np.zeros((5, 2))).tolist() == [False, False]
+
+
+def test_quantiles_of_the_prior_are_at_equal_steps_of_probability():
+    np.testing.assert_allclose(norm.cdf(prior_quantiles(4)), [0.125, 0.375, 0.625, 0.875])

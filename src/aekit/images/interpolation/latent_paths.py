@@ -172,7 +172,7 @@ class PathBuilder:
         return self.image_set.take(group.indices[number]).astype(np.float32) / np.float32(255)
 
     def pixel_path(self, group: Group, number: int) -> LatentPath:
-        """Return the blend of the images at the ends, or a walk along a difference of mean images, clipped to [0, 1]."""
+        """Return the blend of the images at the ends, or a walk along the difference of means, clipped to [0, 1]."""
         x = self.end_images(group, number)
         towards = None if self.direction is None else self.direction.x
         alphas = path_alphas(self.request)

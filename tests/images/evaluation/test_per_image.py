@@ -1,0 +1,87 @@
+"""Losses and metrics of each image do not depend on batches, and repeat those of the training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from aekit.images.config import ModelConfig
+from aekit.images.data.batches import ImageLoader
+from aekit.images.data.image_set import ImageSet
+from aekit.images.evaluation import per_image as module
+from aekit.images.evaluation.per_image import evaluate_images
+from aekit.images.inference import reconstruct_images
+from aekit.images.models import build_model
+from aekit.images.training import evaluate
+
+
+def _noise_images(n: int) -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 1, 9, 8), dtype=np.uint8)
+    return ImageSet(store=pixels, name="noise", labels=np.arange(n) % 3)
+
+
+def _model(kind: str = "vae", **options: object):
+    torch.manual_seed(0)
+    return build_model(ModelConfig(kind=kind, arch="dense", latent=3, width=8, **options), (1, 9, 8))
+
+
+def test_an_evaluation_does_not_depend_on_the_batch_size(monkeypatch):
+    model, images = _model(), _noise_images(1203)
+    found = []
+    for size in (1203, 97):
+        monkeypatch.setattr(module, "BATCH_SIZE", size)
+        found.append(evaluate_images(model, images, seed=5))
+    one, other = found
+    assert list(one.per_image) == ["total", "reconstruction", "kl", "mse", "psnr", "ssim"]
+    for name, values in one.per_image.items():
+        np.testing.assert_allclose(values, other.per_image[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    for name in ("kl_per_dimension", "variance"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_an_evaluation_repeats_the_results_of_the_training_with_the_same_seed():
+    model, images = _model(), _noise_images(1203)
+    terms = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5).terms
+    evaluation = evaluate_images(model, images, seed=5)
+    assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(terms["reconstruction"], rel=1e-6)
+    assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(terms["kl"], rel=1e-6)
+
+
+def test_the_total_weighs_the_divergence_by_beta_and_dimensions_add_up():
+    evaluation = evaluate_images(_model(), _noise_images(30), beta=4)
+    np.testing.assert_allclose(evaluation.total, evaluation.reconstruction + 4 * evaluation.kl, rtol=1e-6)
+    assert evaluation.kl_per_dimension.sum() == pytest.approx(evaluation.kl.mean(), rel=1e-5)
+
+
+def test_image_quality_is_that_of_the_posterior_mean_whatever_the_seed():
+    model, images = _model(), _noise_images(30)
+    x_hat = reconstruct_images(model, images)
+    for seed in (None, 0, 1):
+        evaluation = evaluate_images(model, images, seed=seed)
+        truth = ((x_hat - images.images / 255) ** 2).mean((1, 2, 3))
+        np.testing.assert_allclose(evaluation.metrics["mse"], truth, rtol=1e-4)
+        np.testing.assert_allclose(evaluation.metrics["psnr"], -10 * np.log10(truth), rtol=1e-4)
+    assert not np.allclose(evaluation.reconstruction, evaluate_images(model, images, seed=None).reconstruction)
+
+
+def test_an_autoencoder_has_neither_divergence_nor_noise():
+    model, images = _model("ae", loss="mse"), _noise_images(30)
+    evaluation = evaluate_images(model, images, seed=0)
+    assert evaluation.kl is None
+    assert evaluation.kl_per_dimension is None
+    np.testing.assert_allclose(evaluation.reconstruction, evaluation.metrics["mse"], rtol=1e-5)
+    np.testing.assert_array_equal(evaluation.total, evaluation.reconstruction)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])
+def test_other_likelihoods_are_evaluated_too(loss):
+    evaluation = evaluate_images(_model(loss=loss), _noise_images(5))
+    assert np.isfinite(evaluation.total).all()
+
+
+def test_a_subset_is_evaluated_like_the_images_it_holds():
+    model, images = _model("ae"), _noise_images(20)
+    some = np.array([3, 17, 4])
+    whole, part = evaluate_images(model, images), evaluate_images(model, images.subset(some))
+    np.testing.assert_allclose(part.total, whole.total[some], rtol=1e-5)

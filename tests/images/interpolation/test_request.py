@@ -1,0 +1,40 @@
+"""Which paths can be asked for, and what a figure records of the request."""
+
+from __future__ import annotations
+
+import pytest
+
+from aekit.errors import UsageError
+from aekit.images.interpolation.request import PathRequest
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_prior": 2, "pairs": "4-7"}, "--pairs: cannot be combined with --prior"),
+        ({"attribute": "4", "pairs": "4-7"}, "--pairs: cannot be combined with --attribute"),
+        ({"starts": "4"}, "--from: needs --attribute"),
+        ({"attribute": "4", "path": "slerp"}, "--path slerp: a walk along --attribute is straight"),
+        ({"space": "pixels", "path": "slerp"}, "--path slerp: images are blended linearly"),
+        ({"limits": (1, 0)}, "--range: the first number must be below the second"),
+        ({"limits": (float("nan"), 1)}, "--range"),
+        ({"limits": (0, float("inf"))}, "--range"),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_usage_error(options, message):
+    with pytest.raises(UsageError, match=message):
+        PathRequest(**options)
+
+
+def test_the_range_is_that_of_the_pair_or_of_the_walk_unless_it_is_given():
+    assert PathRequest().ends == (0, 1)
+    assert PathRequest(attribute="4").ends == (-2, 2)
+    assert PathRequest(attribute="4", limits=(0, 3)).ends == (0, 3)
+
+
+def test_parameters_go_by_the_names_of_the_command_line():
+    parameters = PathRequest(n_prior=2, space="both").parameters([0.0, 1.0])
+    assert parameters == {
+        "pairs": None, "prior": 2, "attribute": None, "from": None, "alphas": [0.0, 1.0], "path": "linear",
+        "space": "both", "draws": 10, "seed": 0, "split": "test",
+    }  # fmt: skip
