@@ -22,15 +22,6 @@ def test_it_writes_a_figure_and_a_table_of_all_images(aekit, ae_checkpoint, tmp_
         assert image.height > build_layout(8, 8, (8, 8)).height  # 32 images, 8 a row, with their reconstructions
 
 
-def test_the_worst_come_first_when_asked_for(aekit, vae_checkpoint, tmp_path):
-    for name, options in (("plain", []), ("worst", ["--worst", "-n", 3])):
-        assert aekit("reconstruct", vae_checkpoint, *options, "-o", tmp_path / f"{name}.png").exit_code == 0
-    plain, worst = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("plain", "worst"))
-    assert worst["reconstruction"].is_monotonic_decreasing
-    assert not plain["reconstruction"].is_monotonic_decreasing
-    pd.testing.assert_frame_equal(worst.sort_values("index", ignore_index=True), plain)
-
-
 def test_options_that_matter_are_in_the_name(aekit, ae_checkpoint):
     result = aekit("reconstruct", ae_checkpoint, "--worst", "--split", "train", "-n", 2)
     assert result.paths == [ae_checkpoint.with_name("ae.reconstruct-worst-train.png")]

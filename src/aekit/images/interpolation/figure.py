@@ -1,4 +1,4 @@
-"""Paths: rows of images from one end to the other, with what lies at the ends beside them."""
+"""Paths: rows of images from one end to the other, with the images at the ends on either side."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from aekit.images.figures.mosaic import (
 )
 from aekit.plotting.style import GREY, SMALL_FONT_SIZE, VERMILION, figure_style, text_size
 
-_SIDE_GAP = 3 * PAD  # between the path and what lies at its ends
+_SIDE_GAP = 3 * PAD  # between the path and the images at its ends
 _BLOCK_GAP = 5 * PAD  # between blocks side by side
-_ALPHA = "alpha"  # beside the places along the path
-_MAX_ASPECT = 1.6  # height over width of all images together, as far as can be
+_ALPHA = "alpha"  # heading of the positions along the path
+_MAX_ASPECT = 1.6  # height over width of all images together, where possible
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class PathRow:
     """One path.
 
     Attributes:
-        label: Written at the left.
-        images: What lies along it, (S, C, H, W), uint8 or floats in [0, 1].
-        start: Shown at its left, (C, H, W).
-        end: Shown at its right, (C, H, W); None for a walk that leads nowhere.
+        label: Written on the left.
+        images: Images along it, (S, C, H, W), uint8 or floats in [0, 1].
+        start: Shown to its left, (C, H, W).
+        end: Shown to its right, (C, H, W); None for a walk without an end.
     """
 
     label: str
@@ -50,10 +50,10 @@ class PathRow:
 
 @dataclass(frozen=True)
 class PathBlock:
-    """Paths that belong together, as those of several models between the same images.
+    """Paths that belong together, such as those of several models between the same images.
 
     Attributes:
-        heading: Written above them; in place of the row's label if each block has one row only.
+        heading: Written above them, or instead of the row's label if every block has a single row.
         rows: The paths.
     """
 
@@ -68,16 +68,16 @@ def plot_paths(
     inside: tuple[float, float] | None = (0.0, 1.0),
     title: str = "",
 ) -> Figure:
-    """Return one row a path, its images from the first alpha to the last, in blocks that have a heading.
+    """Return one row per path, its images from the first alpha to the last, in blocks that have a heading.
 
-    Blocks lie below each other; many of the same labels lie side by side, too, which are then written once.
+    Blocks are stacked. Many blocks with the same labels are also placed side by side, with the labels written once.
 
     Args:
-        blocks: All rows have as many images as there are alphas, all of one shape, and all an end or none.
-        alphas: Place along the path, (S,), ascending; written above the columns.
-        inside: Between these alphas a path lies between its ends. A line parts what lies beyond, and its alphas are
-            in another colour. None if there is no such range.
-        title: Written above it all.
+        blocks: All rows have one image per alpha, all of the same shape; either all have an end or none has.
+        alphas: Positions along the path, (S,), ascending; written above the columns.
+        inside: Range of alphas between the two ends. A line separates the extrapolation beyond, whose alphas have
+            another colour. None if there is no such range.
+        title: Written above all blocks.
     """
     if all(len(block.rows) == 1 for block in blocks):
         blocks = [PathBlock("", [replace(block.rows[0], label=block.heading)]) for block in blocks]
@@ -109,7 +109,7 @@ def plot_paths(
 
 
 def _n_across(blocks: Sequence[PathBlock]) -> int:
-    """Return how many blocks lie side by side: as few as keep the figure from being much higher than wide."""
+    """Return the number of blocks side by side: as few as possible without a figure much higher than wide."""
     labels = [[row.label for row in block.rows] for block in blocks]
     if len(labels[0]) == 1 or any(other != labels[0] for other in labels):
         return 1
@@ -127,7 +127,7 @@ def _n_rows(shelf: Sequence[PathBlock]) -> int:
 
 
 def _row_images(shelf: Sequence[PathBlock], number: int, n_across: int) -> FloatArray:
-    """Return the images of one row over all blocks of a shelf, white where the last one has fewer blocks."""
+    """Return the images of one row over all blocks of a shelf, white if the last shelf has fewer blocks."""
     parts = []
     for block in shelf:
         row = block.rows[number]
@@ -139,7 +139,7 @@ def _row_images(shelf: Sequence[PathBlock], number: int, n_across: int) -> Float
 
 
 def _cuts(alphas: FloatArray, inside: tuple[float, float] | None) -> list[int]:
-    """Return the columns of alphas before which a line stands."""
+    """Return the columns of alphas that have a line before them."""
     if inside is None:
         return []
     cuts = [int(np.searchsorted(alphas, inside[0], side="left")), int(np.searchsorted(alphas, inside[1], side="right"))]
@@ -147,13 +147,13 @@ def _cuts(alphas: FloatArray, inside: tuple[float, float] | None) -> list[int]:
 
 
 def _gaps(tile_width: int, columns: list[str], n_alphas: int, cuts: list[int], *, widest: int) -> npt.NDArray[np.int64]:
-    """Return the pixels right of each column of a block, enough for what is written above columns and blocks.
+    """Return the pixels to the right of each column of a block, enough for the headings of columns and blocks.
 
     Args:
         tile_width: Width of an image.
-        columns: What is written above the columns.
-        n_alphas: How many of them lie along the path.
-        cuts: Alphas before which a line stands.
+        columns: Headings of the columns.
+        n_alphas: Number of columns along the path.
+        cuts: Alphas that have a line before them.
         widest: Width of the longest heading.
     """
     gaps = np.full(len(columns), GAP)
@@ -180,7 +180,7 @@ def _tops(tile_height: int, shelves: Sequence[Sequence[PathBlock]]) -> npt.NDArr
 
 
 def _heading_overhang(shelves: Sequence[Sequence[PathBlock]], layout: Layout, n_columns: int) -> int:
-    """Return how many pixels the headings of the last column of blocks stick out at the right."""
+    """Return how many pixels the headings of the last column of blocks extend beyond it on the right."""
     n_across = len(layout.lefts) // n_columns
     widths = [text_size(shelf[-1].heading)[0] for shelf in shelves if len(shelf) == n_across]
     return max(0, max(widths) - (layout.width - int(layout.lefts[-n_columns])))
@@ -197,7 +197,7 @@ def _write_columns(
     n_alphas = len(alphas)
     ends = [0, *range(n_alphas + 1, len(columns))]
     step = label_step(columns[1 : n_alphas + 1], layout.tile_width + GAP)
-    # Counted from alpha 0 where there is one, so that it is among those that are written.
+    # Counted from alpha 0 if there is one, so that it is labelled.
     start = 1 + int(np.argmin(np.abs(alphas))) % step
     for number in [*ends, *range(start, n_alphas + 1, step)]:
         is_beyond = inside is not None and number not in ends and not inside[0] <= alphas[number - 1] <= inside[1]

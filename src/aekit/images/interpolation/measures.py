@@ -12,18 +12,18 @@ from scipy.stats import rankdata
 FloatArray = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
 
-# Below this sine two directions count as one, or as opposite: float32 codes know their directions no better.
+# Below this sine two directions count as equal or opposite: the directions of float32 codes are not more precise.
 _MIN_SINE = 1e-6
-_BLOCK = 100  # rows of distances at a time: to 60,000 codes they are 48 MB
+_BLOCK = 100  # rows of distances at a time, which to 60,000 codes take 48 MB
 
 
 def lerp(first: FloatArray, second: FloatArray, alphas: FloatArray) -> FloatArray:
     """Return the points (1 - alpha) first + alpha second of a straight line, float64 (S, ...).
 
     Args:
-        first: Where alpha is 0, a code (L,) or an image (C, H, W).
-        second: Where alpha is 1, of the same shape.
-        alphas: (S,); outside [0, 1] the line goes on beyond its ends.
+        first: The point at alpha 0, a code (L,) or an image (C, H, W).
+        second: The point at alpha 1, of the same shape.
+        alphas: (S,); outside [0, 1] the line continues beyond its ends.
     """
     weights = alphas.reshape(-1, *[1] * first.ndim)
     points: FloatArray = (1 - weights) * first.astype(np.float64) + weights * second.astype(np.float64)
@@ -36,12 +36,12 @@ def arc_angle(first: FloatArray, second: FloatArray) -> float:
     if not (a.any() and b.any()):
         return float("nan")
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
-    # Exact for small angles and for those near pi, where the arc cosine of the product is not (Kahan).
+    # Accurate for small angles and for those near pi, where the arc cosine of the product is not (Kahan).
     return float(2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b)))
 
 
 def has_arc(first: FloatArray, second: FloatArray) -> bool:
-    """Return whether one shortest arc joins two vectors, (L,): none is zero and they are not opposite."""
+    """Return whether a single shortest arc joins two vectors, (L,): neither is zero and they are not opposite."""
     angle = arc_angle(first, second)
     return bool(angle < np.pi - _MIN_SINE)  # False for NaN
 
@@ -49,17 +49,17 @@ def has_arc(first: FloatArray, second: FloatArray) -> bool:
 def slerp(first: FloatArray, second: FloatArray, alphas: FloatArray, *, centre: FloatArray | None = None) -> FloatArray:
     """Return points of the arc from one vector to the other around a centre, float64 (S, L).
 
-    With both ends as far from the centre, all points are. Otherwise the distance changes along the way; the ends are
-    met in any case. Vectors of the same direction are joined by a straight line, the limit of the arc.
+    If both ends have the same distance from the centre, all points have it. Otherwise the distance changes along the
+    arc, which meets both ends in any case. Vectors of the same direction are joined by a straight line, the limit.
 
     Args:
-        first: Where alpha is 0, (L,).
-        second: Where alpha is 1, (L,).
-        alphas: (S,); outside [0, 1] the arc goes on beyond its ends.
-        centre: What the arc turns around, (L,); the origin if None.
+        first: The point at alpha 0, (L,).
+        second: The point at alpha 1, (L,).
+        alphas: (S,); outside [0, 1] the arc continues beyond its ends.
+        centre: Centre of the arc, (L,); the origin if None.
 
     Raises:
-        ValueError: No single arc joins them; ask :func:`has_arc` first.
+        ValueError: No single arc joins them; check with :func:`has_arc` first.
 
     Source:
         Shoemake 1985, Animating rotation with quaternion curves, SIGGRAPH; for codes White 2016, arXiv:1609.04468.
@@ -82,7 +82,7 @@ def walk(start: FloatArray, direction: FloatArray, alphas: FloatArray) -> FloatA
 
 
 def step_lengths(images: FloatArray) -> FloatArray:
-    """Return how far each image of a path lies from the one before, float64 (S,); NaN for the first.
+    """Return the distance of each image of a path from the previous one, float64 (S,); NaN for the first.
 
     The distance is the root mean square over pixels and channels, in units of the pixels' range: 1 from black to white.
 
@@ -99,10 +99,10 @@ class PathShape:
 
     Attributes:
         length: Sum of the step lengths, as in :func:`step_lengths`.
-        length_ratio: Length over the distance from the first image to the last: 1 for a straight line, more for a way
-            around. It is that of a polygon, and grows a little with the number of steps.
-        unevenness: Standard deviation of the step lengths over their mean: 0 for equal steps; a path that rests and
-            then jumps is uneven.
+        length_ratio: Length over the distance from the first image to the last: 1 for a straight line, more for a
+            detour. It is that of a polygon, and grows slightly with the number of steps.
+        unevenness: Standard deviation of the step lengths over their mean: 0 for equal steps, large for a path that
+            pauses and then jumps.
     """
 
     length: float
@@ -146,11 +146,11 @@ def nearest_distances(z: FloatArray, codes: FloatArray, left_out: Indices | None
 
 
 def typical_distance(codes: FloatArray, *, n_queries: int = 1000, seed: int = 0) -> float:
-    """Return how far codes lie from each other: the median distance from one to the nearest other.
+    """Return the typical distance between codes: the median distance from one to the nearest other.
 
     Args:
         codes: Codes of images, (N, L) with N >= 2.
-        n_queries: Codes to ask for, drawn if there are more.
+        n_queries: Number of codes to measure from; drawn if there are more.
         seed: Seed of the draw.
     """
     asked = np.arange(len(codes))
@@ -160,11 +160,11 @@ def typical_distance(codes: FloatArray, *, n_queries: int = 1000, seed: int = 0)
 
 
 def mean_difference(values: FloatArray, has: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the mean of the rows with an attribute less the mean of those without, float64 (...).
+    """Return the mean of the rows with an attribute minus the mean of those without, float64 (...).
 
     Args:
-        values: One row an image, (N, ...), as codes (N, L).
-        has: Which images have it, (N,); some must and some must not.
+        values: One row per image, (N, ...), such as codes (N, L).
+        has: Which images have it, (N,); neither all nor none.
 
     Source:
         Larsen et al. 2016, arXiv:1512.09300, on visual attribute vectors.
@@ -176,14 +176,14 @@ def mean_difference(values: FloatArray, has: npt.NDArray[np.bool_]) -> FloatArra
 
 
 def roc_auc(scores: FloatArray, has: npt.NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve: how often an image with the attribute scores above one without.
+    """Return the area under the ROC curve: the probability that an image with the attribute scores above one without.
 
     Args:
-        scores: One an image, (N,); equal ones count one half.
+        scores: One per image, (N,); ties count one half.
         has: Which images have it, (N,).
 
     Returns:
-        In [0, 1], 0.5 for scores that tell nothing; NaN if all images have it, or none.
+        In [0, 1], 0.5 for uninformative scores; NaN if all images have it, or none.
 
     Source:
         Hanley & McNeil 1982, Radiology 143, the Mann-Whitney statistic.

@@ -17,18 +17,18 @@ from aekit.errors import AekitError
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
 
-# Images at a time. Pixels less 128 are whole numbers of at most 128, their products at most 2^14, and the sums of 1,024
-# products at most 2^24: up to there float32 holds every whole number, so that its fast products are exact.
+# Images at a time. Pixels minus 128 are integers of at most 128, their products at most 2^14, and the sums of 1,024
+# products at most 2^24. Up to there float32 represents every integer, so its fast products are exact.
 BLOCK = 1024
-# With more values an image, Lanczos' method finds the few components sooner than a decomposition of the whole, to the
-# same 14 digits: 100 of 3,072 in 1.1 s for 2.7 s on one core.
+# With more values per image, Lanczos' method finds a few components faster than a full decomposition, to the same 14
+# digits: 100 of 3,072 in 1.1 s instead of 2.7 s on one core.
 _MANY_VALUES = 2000
-# Rows of floats that stay in a processor's cache while they are worked on.
+# Floats that stay in a processor's cache while they are used.
 _CACHED_VALUES = 2**16
 
 
 class ImageRows(Protocol):
-    """Images that are read some at a time, as those of an image set, which may be memory-mapped."""
+    """Images that are read in blocks, such as an image set, which may be memory-mapped."""
 
     def __len__(self) -> int: ...
 
@@ -49,8 +49,8 @@ class Pca:
 
     Attributes:
         mean: Mean image, float64 (D,), of pixels in [0, 1].
-        components: Orthonormal rows, the most variance first, float64 (K, D). Of its two signs each has the one that
-            makes its largest value positive.
+        components: Orthonormal rows, largest variance first, float64 (K, D). The sign of each makes its value of
+            largest magnitude positive.
         variance: Variance along each of them, float64 (K,).
         total_variance: Sum of the variances of all pixels.
     """
@@ -65,23 +65,23 @@ class Pca:
         return (as_rows(images) - self.mean) @ self.components[:n_components].T
 
     def encode_all(self, images: Images, n_components: int) -> FloatArray:
-        """Return the codes, float64 (N, n_components), of images that are read some at a time."""
+        """Return the codes, float64 (N, n_components), of images that are read in blocks."""
         return np.concatenate([self.encode(block, n_components) for block in _blocks(images)])
 
     def decode(self, codes: FloatArray) -> FloatArray:
-        """Return the images, float64 (N, D), of codes, (N, k); nothing keeps them within [0, 1]."""
+        """Return the images, float64 (N, D), of codes, (N, k); they may lie outside [0, 1]."""
         decoded: FloatArray = codes @ self.components[: codes.shape[1]] + self.mean
         return decoded
 
 
 @dataclass(frozen=True)
 class PcaErrors:
-    """How well principal components restore images.
+    """How well principal components reconstruct images.
 
     Attributes:
         n_components: Numbers of components, (K,), ascending.
-        mse: Mean squared error over images, pixels and channels with so many of them, (K,).
-        clipped_mse: The same with the restored pixels clipped to [0, 1], where those of images lie, (K,).
+        mse: Mean squared error over images, pixels and channels with each number of components, (K,).
+        clipped_mse: The same with the reconstructed pixels clipped to [0, 1], the range of images, (K,).
         mean_image_mse: The same error without any component: that of the mean image.
     """
 
@@ -110,13 +110,13 @@ def max_components(images: Images) -> int:
 def fit_pca(images: Images, n_components: int, *, on_block: Callable[[int], object] | None = None) -> Pca:
     """Return the first principal components of images: one eigendecomposition of their covariance.
 
-    It takes about N D^2 multiplications and memory for 12 D^2 bytes, or if there are fewer images than values N^2 D
-    and 16 N D: 60,000 images of 28 x 28 half a second on a core, 160,000 of 64 x 64 in colour several minutes. With
-    3,000,000 of 28 x 28 in a memory map of 2.4 GB the process grew by 9 MB and took 87 s of a core.
+    It needs about N D^2 multiplications and 12 D^2 bytes of memory, or N^2 D and 16 N D if there are fewer images than
+    values. On one core, 60,000 images of 28 x 28 take half a second, 160,000 of 64 x 64 in colour several minutes.
+    3,000,000 of 28 x 28 in a memory map of 2.4 GB took 87 s, and the process grew by 9 MB.
 
     Args:
         images: N of them with D values each: an array (N, ...), uint8 or floats in [0, 1], or an image set. They are
-            read once, some at a time.
+            read in blocks.
         n_components: Components to keep, at most min(N - 1, D).
         on_block: Called after each block of images with the number of images in it.
 
@@ -137,13 +137,13 @@ def fit_pca(images: Images, n_components: int, *, on_block: Callable[[int], obje
 
 
 def reconstruction_errors(pca: Pca, images: Images, n_components: Sequence[int]) -> PcaErrors:
-    """Return the errors of images restored from their first components, for all numbers of them in one pass.
+    """Return the errors of images reconstructed from their first components, for all numbers of them in one pass.
 
-    Without clipping the error of k components follows from the scores s = C (x - mean) alone, as components are
-    orthonormal: |x - mean|^2 - sum_{i <= k} s_i^2. The images themselves are added up component by component.
+    Without clipping, the error of k components follows from the scores s = C (x - mean), as components are orthonormal:
+    |x - mean|^2 - sum_{i <= k} s_i^2. For clipping, reconstructions are summed component by component.
 
     Args:
-        pca: At least as many components as are asked for.
+        pca: At least as many components as the largest number.
         images: N of them with D values each: an array (N, ...), uint8 or floats in [0, 1], or an image set.
         n_components: Numbers of components, each at least 1.
     """
@@ -170,8 +170,8 @@ def reconstruction_errors(pca: Pca, images: Images, n_components: Sequence[int])
 def _clipped_squares(
     mean: FloatArray, components: FloatArray, centred: FloatArray, scores: FloatArray, counts: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """Return the squared errors, summed over images and values, of clipped reconstructions, one a count, (K,)."""
-    x_hat = np.zeros_like(centred)  # less the mean, as are the images
+    """Return the squared errors, summed over images and values, of clipped reconstructions, one per count, (K,)."""
+    x_hat = np.zeros_like(centred)  # minus the mean, as are the images
     error = np.empty_like(centred)
     squares = np.empty(len(counts))
     for number, (before, now) in enumerate(pairwise([0, *counts])):
@@ -183,29 +183,32 @@ def _clipped_squares(
 
 
 def _fit_many_images(images: Images, n_components: int, on_block: Callable[[int], object]) -> Pca:
-    """Return the components from the covariance of D values, added up block by block."""
+    """Return the components from the covariance of D values, summed block by block."""
     n_images, n_values = len(images), count_values(images)
     products, sums = np.zeros((n_values, n_values)), np.zeros(n_values)
-    shift: FloatArray | None = None
-    scale = 1.0
+    shift, scale, dtype = _origin(images)
     for block in _blocks(images):
-        if block.dtype == np.uint8:
-            rows, shift, scale = block.astype(np.float32) - np.float32(128), np.full(n_values, 128.0), 255.0
-        else:
-            # A mean of some images: differences from near the mean lose no digits when they are squared.
-            shift = block.astype(np.float64).mean(axis=0) if shift is None else shift
-            rows = block.astype(np.float64) - shift
+        rows = block.astype(dtype) - shift.astype(dtype)
         products += rows.T @ rows
         sums += rows.sum(axis=0, dtype=np.float64)
         on_block(len(block))
-    assert shift is not None  # there is at least one component, and so an image
-    for start in range(0, n_values, BLOCK):  # in parts, as the whole may take a gigabyte
+    for start in range(0, n_values, BLOCK):  # in parts, as the whole may need a gigabyte
         products[start : start + BLOCK] -= np.outer(sums[start : start + BLOCK] / n_images, sums)
     products /= (n_images - 1) * scale**2
     total_variance = float(np.trace(products))
     variance, vectors = _largest_eigenpairs(products, n_components)
     mean = (shift + sums / n_images) / scale
     return Pca(mean, np.ascontiguousarray(vectors.T), variance, total_variance)
+
+
+def _origin(images: Images) -> tuple[FloatArray, float, type[np.floating]]:
+    """Return what to subtract from the values of images, (D,), their scale, and the type in which products are exact.
+
+    Squares of differences from a point near the mean lose no digits; for floats it is the mean of the first block.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype == np.uint8:
+        return np.full(count_values(images), 128.0), 255.0, np.float32
+    return next(_blocks(images)).astype(np.float64).mean(axis=0), 1.0, np.float64
 
 
 def _fit_few_images(images: Images, n_components: int, on_block: Callable[[int], object]) -> Pca:
@@ -224,7 +227,7 @@ def _fit_few_images(images: Images, n_components: int, on_block: Callable[[int],
     gram = rows @ rows.T / (len(rows) - 1)
     total_variance = float(np.trace(gram))
     variance, vectors = _largest_eigenpairs(gram, n_components)
-    # The images of eigenvectors are orthogonal as they are; this gives them length 1, also those of variance zero.
+    # The images of eigenvectors are already orthogonal; this gives them length 1, also those of variance zero.
     components = linalg.qr(rows.T @ vectors, mode="economic")[0]
     return Pca(mean, np.ascontiguousarray(components.T), variance, total_variance)
 
@@ -234,17 +237,17 @@ def _largest_eigenpairs(matrix: FloatArray, n: int) -> tuple[FloatArray, FloatAr
     size = len(matrix)
     if size > _MANY_VALUES and n < size // 8:
         try:
-            # A start that depends on nothing, so that equal images have equal components.
+            # A fixed start, so that equal images have equal components.
             values, vectors = eigsh(matrix, n, v0=np.random.default_rng(0).standard_normal(size), tol=0)
             return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        except ArpackNoConvergence:  # as with a spectrum that is flat where it is cut; what follows takes longer
+        except ArpackNoConvergence:  # the spectrum is flat where it is cut; the full decomposition is slower
             pass
     values, vectors = linalg.eigh(matrix, subset_by_index=(size - n, size - 1))
     return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
 
 
 def _blocks(images: Images) -> Iterator[Array]:
-    """Yield all images some at a time, as they are, (B, D)."""
+    """Yield all images in blocks, unconverted, (B, D)."""
     for start in range(0, len(images), BLOCK):
         stop = min(start + BLOCK, len(images))
         block = images[start:stop] if isinstance(images, np.ndarray) else images.take(np.arange(start, stop))

@@ -1,4 +1,4 @@
-"""Models beside principal components: curves against the number of dimensions, and planes of two of them."""
+"""Models and principal components: curves against the number of dimensions, and planes of two of them."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ PCA, CLIPPED = "PCA", "PCA clipped to [0, 1]"
 _MARKERS = "osD^vP"
 _MODEL_COLOURS = tuple(colour for colour in COLOURS if colour != BLACK)
 _WIDTH = 10.5  # inches of the figure of curves
-# Panels of planes in a row of the figure, and the side of each in pixels: as near to it as whole pixels come.
+# Panels of planes per row of the figure, and the side of each in pixels, rounded to whole pixels of an image.
 _MAX_COLUMNS = 5
 _SIDE = 400
-_MIN_WIDTH = 750  # pixels, so that a title of one panel has room
+_MIN_WIDTH = 750  # pixels, so that the title fits above a single panel
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A code of two dimensions, and what is decoded from it.
+    """A two-dimensional code, and images decoded from it.
 
     Attributes:
-        label: What made it.
+        label: Name of the model.
         codes: Codes of images, (N, 2).
         z0: Values of the first dimension that were decoded, (A,), ascending.
         z1: Values of the second dimension, (B,), ascending.
         images: images[i, j] was decoded from (z0[j], z1[i]), (B, A, C, H, W).
-        over: What the values cover.
+        over: Which part of the codes the values cover.
     """
 
     label: str
@@ -81,16 +81,16 @@ def plot_against_pca(
 ) -> Figure:
     """Return three panels against the number of dimensions: the error, its ratio to PCA's, and the explained variance.
 
-    Each run is a point, the mean of the runs of a model a line, with a band for its confidence interval. Elbows are
-    rings on the curves of the error, and named in the legend.
+    Each run is a point, and the mean of the runs of a model a line, with a band for its confidence interval. Elbows are
+    rings on the curves of the error, and listed in the legend.
 
     Args:
-        runs: Columns ``model``, ``latent``, ``mse``, ``ratio`` and ``explained_variance``, one row a run.
+        runs: Columns ``model``, ``latent``, ``mse``, ``ratio`` and ``explained_variance``, one row per run.
         means: Columns ``model``, ``latent``, ``quantity`` (one of the last three, or ``ratio_clipped``), ``mean``,
             ``low`` and ``high`` (NaN where there is one run).
-        pca: Columns ``latent``, ``mse``, ``clipped_mse`` and ``explained_variance``, one row a number of components.
-        elbows: Where the elbow of each model and of the two curves of PCA is, None if there is none.
-        elbow_method: Its name.
+        pca: Columns ``latent``, ``mse``, ``clipped_mse`` and ``explained_variance``, one row per number of components.
+        elbows: Position of the elbow of each model and of the two curves of PCA, None if there is none.
+        elbow_method: Name of the method that found them.
         title: Written above all panels.
     """
     models = {model: _style(number) for number, model in enumerate(dict.fromkeys(runs["model"]))}
@@ -109,7 +109,7 @@ def plot_against_pca(
             panels[1].plot(clipped["latent"], clipped["mean"], color=style[0], linestyle="--", linewidth=1)
             _ring(panels[0], own["mse"]["latent"], own["mse"]["mean"], elbows.get(model), style[0])
         _label_panels(panels, latents=pca["latent"].to_numpy())
-        # By the runs: the interval of two of them is so wide that it would hide all else.
+        # From the runs, not their intervals, which are too wide with few runs.
         panels[0].set_ylim(0, 1.06 * max(runs["mse"].max(), pca["mse"].max()))
         panels[1].set_ylim(0, 1.06 * max(runs["ratio"].max(), 1))
         lowest = min(runs["explained_variance"].min(), pca["explained_variance"].min())
@@ -182,11 +182,11 @@ def _with_elbow(name: str, elbows: Mapping[str, float | None]) -> str:
 def _label_panels(panels: Sequence[Axes], *, latents: npt.NDArray[np.int64]) -> None:
     texts = [
         ("Mean squared error", "MSE per pixel"),
-        ("Times better than PCA (dashed: clipped)", "MSE of PCA / MSE of the model"),
-        ("Explained variance", "share of the variance"),
+        ("Gain over PCA (dashed: clipped)", "MSE of PCA / MSE of the model"),
+        ("Explained variance", "fraction of the variance"),
     ]
     for axes, (heading, ylabel) in zip(panels, texts, strict=True):
-        axes.set(title=heading, xlabel="latent dimensions, or components", ylabel=ylabel)
+        axes.set(title=heading, xlabel="latent dimensions or components", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
         if latents.min() == latents.max():
             axes.set_xlim(latents[0] - 1, latents[0] + 1)
@@ -198,10 +198,10 @@ def plot_planes(
     """Return for each plane its codes coloured by class, and below them the images decoded over the part in the box.
 
     Args:
-        planes: Any number of them, in rows of at most five; their images have the same shape.
+        planes: Any number, in rows of at most five; their images have the same shape.
         labels: Class of each image, (N,), the same for all planes; None draws the codes in grey.
-        class_names: One name a class.
-        title: Written above it all.
+        class_names: One name per class.
+        title: Written above all panels.
     """
     n_columns = ceil(len(planes) / ceil(len(planes) / _MAX_COLUMNS))
     n_rows = ceil(len(planes) / n_columns)
@@ -249,7 +249,7 @@ def _pixels_high(text: str, points: float) -> int:
 
 
 def _legend_size(keys: Sequence[Line2D], total_width: int) -> tuple[int, int]:
-    """Return the entries of a line of the legend, and the height in pixels of all its lines."""
+    """Return the entries per line of the legend, and the height in pixels of all its lines."""
     if not keys:
         return 1, 0
     widest = max(text_size(str(key.get_label()))[0] for key in keys)
@@ -293,7 +293,7 @@ def _short(value: float, position: int | None = None) -> str:
 
 
 def _value_labels(values: FloatArray) -> list[str]:
-    # As many digits as tell neighbours apart, and one more if these are few.
+    # Enough digits to distinguish neighbours.
     step = float(np.diff(values).min())
     n_digits = max(0, 1 - floor(log10(step))) if step > 0 else 1
     if n_digits > 4:
@@ -303,10 +303,10 @@ def _value_labels(values: FloatArray) -> list[str]:
 
 
 def _mosaic(images: FloatArray) -> npt.NDArray[np.uint8]:
-    """Return images, (B, A, C, H, W), side by side in colour, the first row below, enlarged or reduced to fit."""
+    """Return images, (B, A, C, H, W), side by side in colour, first row at the bottom, enlarged or reduced to fit."""
     n_rows, n_columns, n_channels, height, width = images.shape
     longest = max(n_rows * height, n_columns * width)
-    n = max(1, ceil(longest / (_SIDE * 3 // 2)))  # pixels of an image to a pixel of the figure, along each side
+    n = max(1, ceil(longest / (_SIDE * 3 // 2)))  # pixels of an image per pixel of the figure, along each side
     high, wide = height // n, width // n
     tiles = as_unit_floats(images[::-1, :, :, : high * n, : wide * n])
     tiles = tiles.reshape(n_rows, n_columns, n_channels, high, n, wide, n).mean(axis=(4, 6))
