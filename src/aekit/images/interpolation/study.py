@@ -183,7 +183,7 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     if request.attribute is not None:
         auc = report.summaries[-1]["auc"] if n_checkpoints == 1 else None
         direction = request.attribute if auc is None else f"{request.attribute} (AUC {auc:.2f})"
-        what = f"{of_images} along {direction}, in units of the difference of means"
+        what = f"{of_images} along the direction of {direction}, in units of the difference of means"
     elif request.n_prior is not None:
         with_prior = {record.model.has_prior for record in session.records}
         origins = [origin_of_samples(has_prior) for has_prior in sorted(with_prior, reverse=True)]
@@ -212,7 +212,7 @@ def _show(report: _Report, progress: Progress) -> None:
         auc = [_interval(each, "auc")] if "auc" in each else []
         rows.append([who, each["pair"], each["n_paths"], *auc, *(_interval(each, key) for key in present)])
     place = ["from", "paths", "AUC"] if "auc" in report.summaries[0] else ["pair", "paths"]
-    heading = "means over paths, with 95 % intervals where several were drawn"
+    heading = "Means over paths, with 95 % intervals where several were drawn"
     progress.table(heading, ["model", *place, *present.values()], rows)
 
 

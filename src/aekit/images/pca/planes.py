@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.floating]
 
 GRID = 12  # decoded images along each side of a plane
 OUTSIDE = 0.01  # fraction of the codes at each end of each dimension that a decoded plane leaves out
-OVER_CODES = f"{1 - 2 * OUTSIDE:.0%} of each dimension"
+OVER_CODES = f"the middle {100 * (1 - 2 * OUTSIDE):.0f} % of each dimension"
 
 
 def pca_plane(pca: Pca, image_set: ImageSet) -> list[Plane]:

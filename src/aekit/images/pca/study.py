@@ -271,7 +271,8 @@ def _show(found: Comparison, elbows: pd.DataFrame, progress: Progress) -> None:
     rows = elbows[["model", "elbow", "lowest", "highest", "seeds", "points"]].astype(object)
     rows = rows.where(rows.notna(), None)
     if elbows["elbow"].isna().all():
-        progress.notice(f"no elbow in curves of {elbows['points'].max()} points; try more latent dimensions")
+        n = elbows["points"].max()
+        progress.notice(f"no elbow in curves of {n} {'point' if n == 1 else 'points'}; compare more latent dimensions")
         return
     headings = ["curve", "elbow", "lowest", "highest", "seeds with an elbow", "points"]
     progress.table(f"Elbow by {elbows['method'][0]}", headings, rows.itertuples(index=False))
