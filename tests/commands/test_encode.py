@@ -1,4 +1,4 @@
-"""``aekit encode`` writes codes with what is known of each image."""
+"""``aekit encode`` writes codes with the label and attributes of each image."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_format_against_the_suffix_is_an_error(aekit, ae_checkpoint, tmp_path)
     assert aekit("encode", ae_checkpoint, "-o", tmp_path / "x.npy").exit_code == 1
 
 
-def test_codes_are_no_checkpoint(aekit, ae_checkpoint, tmp_path):
+def test_codes_are_not_a_checkpoint(aekit, ae_checkpoint, tmp_path):
     aekit("encode", ae_checkpoint, "-o", tmp_path / "x.safetensors")
     result = aekit("info", tmp_path / "x.safetensors")
     assert result.exit_code == 1

@@ -51,7 +51,7 @@ def test_distances_are_those_to_the_codes_of_other_images(aekit, vae_checkpoint,
     np.testing.assert_allclose(table["nearest_code_ratio"], ratio, rtol=1e-4)
 
 
-def test_classes_are_drawn_and_the_table_says_which_images(aekit, vae_checkpoint, tmp_path):
+def test_classes_are_drawn_and_the_table_names_the_images(aekit, vae_checkpoint, tmp_path):
     _, labels = _codes(aekit, vae_checkpoint, tmp_path, "test")
     table, _ = _run(aekit, tmp_path, vae_checkpoint, "--pairs", "4-7,8-#9", "--draws", 6, "--steps", 3)
     assert len(table) == 2 * 6 * 3
@@ -137,7 +137,7 @@ def test_samples_of_the_prior_lie_apart_from_images(aekit, vae_checkpoint, tmp_p
     assert table["nearest_code"].notna().all()
 
 
-def test_an_autoencoder_says_that_its_samples_come_from_a_fitted_gaussian(aekit, ae_checkpoint, tmp_path):
+def test_an_autoencoder_reports_that_its_samples_come_from_a_fitted_gaussian(aekit, ae_checkpoint, tmp_path):
     _, result = _run(aekit, tmp_path, ae_checkpoint, "--prior", 1)
     assert "no prior; samples come from a Gaussian fitted to the training codes" in result.stderr
 
@@ -154,7 +154,7 @@ def _with_codes(path: Path, target: Path, *, scale: float, latent: int | None = 
     return write_checkpoint(target, tensors, header)
 
 
-def test_codes_that_do_not_differ_are_said_and_leave_the_distances_empty(aekit, vae_checkpoint, tmp_path):
+def test_codes_that_do_not_differ_are_reported_and_leave_the_distances_empty(aekit, vae_checkpoint, tmp_path):
     path = _with_codes(vae_checkpoint, tmp_path / "dead.safetensors", scale=0)
     table, result = _run(aekit, tmp_path, path, "--json")
     assert "its codes do not differ" in result.stderr

@@ -19,7 +19,7 @@ def test_it_writes_a_figure_and_a_table_of_all_images(aekit, ae_checkpoint, tmp_
     assert table["label"].between(0, 9).all()
     assert table["ssim"].between(-1, 1).all()
     with Image.open(tmp_path / "new" / "x.png") as image:
-        assert image.height > build_layout(8, 8, (8, 8)).height  # 32 images, 8 a row, with their reconstructions
+        assert image.height > build_layout(8, 8, (8, 8)).height  # 32 images, 8 per row, with their reconstructions
 
 
 def test_options_that_matter_are_in_the_name(aekit, ae_checkpoint):

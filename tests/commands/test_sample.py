@@ -34,7 +34,7 @@ def test_a_vae_needs_no_images_to_draw_samples(aekit, vae_checkpoint, tmp_path):
     assert aekit("sample", vae_checkpoint, *options, "--traverse").exit_code == 1
 
 
-def test_an_autoencoder_says_that_its_samples_come_from_a_fitted_gaussian(aekit, ae_checkpoint, tmp_path):
+def test_an_autoencoder_reports_that_its_samples_come_from_a_fitted_gaussian(aekit, ae_checkpoint, tmp_path):
     result = aekit("sample", ae_checkpoint, "-n", 4, "-o", tmp_path / "x.png")
     assert "no prior; samples come from a Gaussian fitted to the training codes" in result.stderr
     assert _parameters(tmp_path / "x.png")["drawn_from"] == "a Gaussian fitted to the training codes"

@@ -112,7 +112,7 @@ def interpolate(
     figure (.png) and a table (.csv) with one row per step: step_length is the root mean square change of the pixels
     since the last step (1: black to white); nearest_code the distance from the path to the nearest code of another
     image; nearest_code_ratio the same divided by the median of such distances between codes (both are empty for blends
-    of pixels); start_error and end_error are the MSE of the reconstructions at alpha 0 and 1. Walks along an attribute
+    of pixels); start_error and end_error the MSE of the reconstructions at alpha 0 and 1. Walks along an attribute
     are measured in units of the difference of means of the training codes. Prints the path of the figure.
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5

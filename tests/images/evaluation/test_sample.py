@@ -10,7 +10,7 @@ from aekit.images.evaluation.sample import _traversal_codes, run_sample
 from aekit.images.session import open_session
 
 
-def test_each_mode_writes_a_figure_and_says_what_it_shows(vae_checkpoint, tmp_path):
+def test_each_mode_writes_a_figure_and_reports_its_settings(vae_checkpoint, tmp_path):
     session = open_session([vae_checkpoint], device="cpu")
     (samples,) = run_sample(session, tmp_path, n=9)
     (plane,) = run_sample(session, tmp_path, manifold=True, n=9)

@@ -1,4 +1,4 @@
-"""Rows of a path lie where they should, with both ends beside them, and what lies beyond the ends is marked."""
+"""Rows of a path lie where they should, with both ends on either side, and the extrapolation beyond them is marked."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_many_blocks_lie_side_by_side_and_each_image_is_in_its_place():
     figure = plot_paths(blocks, np.linspace(0, 1, 7))
     width, height = figure.get_size_inches()
     assert height < 1.7 * width
-    assert _texts(figure).count("latent 3") == 2  # two blocks share their labels, the third lies below
+    assert _texts(figure).count("latent 3") == 2  # two blocks share their labels, the third is below
     pixels = _pixels(figure)
     scale = build_layout(24, 18, (8, 8)).scale
     places = np.array([[_contains(pixels, block.rows[k].end, scale) for k in (0, 11)] for block in blocks])

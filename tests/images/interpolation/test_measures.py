@@ -1,4 +1,4 @@
-"""Paths between codes meet their ends, arcs keep their radius, and the measures agree with other people's."""
+"""Paths between codes meet their ends, arcs keep their radius, and the measures agree with those of other libraries."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_straight_even_path_has_ratio_one_and_a_detour_more():
     assert path_shape(np.array([0.0, 0.1, 0.4]).reshape(3, 1, 1, 1)).unevenness == pytest.approx(0.5)
 
 
-def test_a_path_that_stands_still_has_no_shape():
+def test_a_constant_path_has_no_shape():
     shape = path_shape(np.ones((3, 1, 2, 2)))
     assert shape.length == 0
     assert np.isnan([shape.length_ratio, shape.unevenness]).all()

@@ -1,4 +1,4 @@
-"""Which paths can be asked for, and what a figure records of the request."""
+"""Which paths can be requested, and what a figure records of the request."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 @pytest.mark.parametrize("offset", [1e6, -3e4])
 def test_values_far_from_zero_lose_no_digits(offset):
-    # Sums of squares less the square of the sum would keep four digits of a variance of 1 beside 10^12.
+    # Sums of squares minus the square of the sum would keep four digits of a variance of 1 next to 10^12.
     rows = np.random.default_rng(3).standard_normal((5000, 8)) * np.arange(1, 9) + offset
     found = fit_pca(rows, 8)
     expected = np.linalg.eigvalsh(np.cov(rows - offset, rowvar=False))[::-1]

@@ -25,7 +25,7 @@ class Notes(Silent):
         self.notices.append(text)
 
 
-def test_the_plane_of_a_vae_covers_quantiles_of_its_prior_and_says_which_dimension_is_dead(vae_checkpoint):
+def test_the_plane_of_a_vae_covers_quantiles_of_its_prior_and_a_dead_dimension_is_reported(vae_checkpoint):
     session = open_session([vae_checkpoint], device="cpu")
     (checkpoint,) = session.checkpoints()
     notes = Notes()

@@ -36,7 +36,7 @@ def importance_bound(
         image_set: N images.
         n_samples: Samples per image, K.
         seed: Seed of the samples.
-        progress: Told how many images are done.
+        progress: Receives the number of images that are done.
 
     Raises:
         AekitError: Some of them are not finite.
@@ -75,5 +75,5 @@ def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, max_rows: int) ->
             torch.split(z.flatten(0, 1), max_rows), torch.split(image_of_row, max_rows), strict=True
         )
     ]
-    # Added up on the CPU in float64, which Apple's GPUs do not have.
+    # Summed on the CPU in float64, which Apple's GPUs do not have.
     return torch.cat(log_likelihood).cpu().double().view(log_ratio.shape) + log_ratio.cpu().double()

@@ -1,4 +1,4 @@
-"""Paths through the latent space of a model, or straight between images: what lies along them."""
+"""Paths through the latent space of a model, decoded, and blends of images to compare them with."""
 
 from __future__ import annotations
 

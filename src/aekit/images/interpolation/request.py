@@ -26,7 +26,7 @@ class PathRequest:
         steps: Images along each path.
         path: Kind of the paths between codes.
         space: Whether paths are between codes, between the images themselves, or both.
-        n_draws: Paths that the measures of a pair rest on, where images are drawn.
+        n_draws: Number of paths to measure for each pair, where images are drawn.
         seed: Seed of the draws.
         split: Split of the images.
 

@@ -17,7 +17,7 @@ MEASURES = {
     "farthest": "farthest code",
     "start_error": "MSE at start",
     "end_error": "MSE at end",
-}  # what is measured of a path, with its heading on the terminal
+}  # measures of a path, with their headings on the terminal
 
 
 def path_table(path: LatentPath, cloud: CodeCloud, alphas: Floats) -> pd.DataFrame:

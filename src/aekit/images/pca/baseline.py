@@ -18,7 +18,7 @@ from aekit.images.pca.components import (
 )
 from aekit.images.session import LoadedCheckpoint, Session
 
-PRODUCTS_PER_SECOND = 6e10  # of one of our cores, for the covariance of uint8 images
+PRODUCTS_PER_SECOND = 6e10  # measured on one core, for the covariance of uint8 images
 SLOW_SECONDS = 10.0
 MAX_BETWEEN = 200  # numbers of components to measure between those of the models
 
@@ -54,7 +54,7 @@ def fit_baseline(
     """Return PCA of a checkpoint's training images, with its errors at all of the given dimensions and between them.
 
     Args:
-        session: What reads the training images.
+        session: The session, which reads the training images.
         checkpoint: The checkpoint whose training images are used.
         image_set: Images to measure the errors on.
         latents: Latent dimensions of the models.

@@ -121,7 +121,7 @@ def fit_pca(images: Images, n_components: int, *, on_block: Callable[[int], obje
         on_block: Called after each block of images with the number of images in it.
 
     Raises:
-        AekitError: There are too few images or pixels for so many components.
+        AekitError: There are too few images or pixels for this number of components.
     """
     most = max_components(images)
     if n_components > most:

@@ -37,7 +37,7 @@ def model_plane(checkpoint: LoadedCheckpoint, name: str, codes: Floats, progress
         checkpoint: The model.
         name: Its name in the figure.
         codes: Its codes, (N, 2).
-        progress: Told of dimensions that are dead.
+        progress: Receives a notice of dead dimensions.
     """
     dead = np.flatnonzero(~live_dimensions(codes))
     if len(dead):

@@ -43,9 +43,9 @@ class Comparison:
         baseline: PCA.
         table: A row per checkpoint.
         planes: Of two-dimensional codes, the first ones.
-        n_planes: Checkpoints with two latent dimensions, in all.
+        n_planes: Number of checkpoints with two latent dimensions.
         image_set: The images that were compared on.
-        parameters: What made the results.
+        parameters: The checkpoints and options, for the files of results.
     """
 
     baseline: PcaBaseline
