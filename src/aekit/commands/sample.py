@@ -76,7 +76,7 @@ def sample(
     Reads checkpoints and the images that they were trained on (others with --data). A VAE's points are drawn from the
     prior. A plain autoencoder has none: its points are drawn from a Gaussian fitted to the codes of its training
     images, a grid covers the range of these codes, and a walk is measured in their standard deviations. Writes a figure
-    (.png) and prints its path.
+    (.png). Prints its path.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
