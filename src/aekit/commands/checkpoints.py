@@ -7,17 +7,21 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
-from aekit.core.settings import MAX_SEED, from_dict
+from aekit.core.settings import from_dict
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
-from aekit.terminal import completion, options
+from aekit.terminal import options
 from aekit.terminal.console import Console, TrainingProgress
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints as Checkpoints
+from aekit.terminal.study_options import FigureOutput as FigureOutput
+from aekit.terminal.study_options import NoiseSeed as NoiseSeed
+from aekit.terminal.study_options import OtherData as OtherData
+from aekit.terminal.study_options import Output as Output
+from aekit.terminal.study_options import WhichSplit as WhichSplit
 
 if TYPE_CHECKING:
     from aekit.images.data.image_set import ImageSet
@@ -25,58 +29,6 @@ if TYPE_CHECKING:
     from aekit.images.models.base import Autoencoder
 
 Key = TypeVar("Key", bound=Hashable)
-
-Checkpoints = Annotated[
-    list[str],
-    typer.Argument(
-        autocompletion=completion.checkpoints,
-        metavar="CHECKPOINT...",
-        help="Checkpoints that aekit trained; - reads their paths from stdin, one a line.",
-    ),
-]
-OtherData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        autocompletion=completion.images,
-        rich_help_panel=options.DATA,
-        metavar="NAME|PATH",
-        help="Other images than those of the checkpoint, or where these lie now.",
-        show_default="the checkpoint's",
-    ),
-]
-WhichSplit = Annotated[
-    Split, typer.Option("--split", rich_help_panel=options.DATA, help="Images held out, or those of training.")
-]
-NoiseSeed = Annotated[
-    int,
-    typer.Option(
-        "--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Seed of everything that is drawn."
-    ),
-]
-FigureOutput = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        rich_help_panel=options.OUTPUT,
-        metavar="PATH",
-        help="The figure, .png; companions share its stem. Without a suffix it is a folder.",
-        show_default="beside the checkpoint",
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        rich_help_panel=options.OUTPUT,
-        metavar="PATH",
-        help="The main file; companions share its stem. Without a suffix it is a folder, as it must be for several "
-        "checkpoints.",
-        show_default="beside the checkpoint",
-    ),
-]
 
 
 @dataclass(frozen=True)

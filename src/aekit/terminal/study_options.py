@@ -1,0 +1,67 @@
+"""Options of the commands that study checkpoints: which ones, on which images, and where the results go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aekit.core.settings import MAX_SEED
+from aekit.images.config import Split
+from aekit.terminal import completion, options
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        autocompletion=completion.checkpoints,
+        metavar="CHECKPOINT...",
+        help="Checkpoints trained by aekit; - reads their paths from stdin, one per line.",
+    ),
+]
+OtherData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        autocompletion=completion.images,
+        rich_help_panel=options.DATA,
+        metavar="NAME|PATH",
+        help="Images other than those of the checkpoint, or their new location.",
+        show_default="the checkpoint's",
+    ),
+]
+WhichSplit = Annotated[
+    Split,
+    typer.Option(
+        "--split",
+        rich_help_panel=options.DATA,
+        help="Which images: the test set, or those used for training or validation.",
+    ),
+]
+NoiseSeed = Annotated[
+    int,
+    typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Seed of everything random."),
+]
+FigureOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help="The figure, .png; its companion files share the stem. A path without a suffix is a folder.",
+        show_default="next to the checkpoint",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help="The main file; its companion files share the stem. A path without a suffix is a folder, which several "
+        "checkpoints need.",
+        show_default="next to the checkpoint",
+    ),
+]
