@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from aekit.commands.checkpoints import Checkpoints, OtherData, Output, WhichSplit
 from aekit.core.settings import MAX_SEED
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints, OtherData, Output, WhichSplit
 
 
 def evaluate(

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from aekit.commands.checkpoints import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
 from aekit.images.interpolation.request import PathKind, PathRequest, Space
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
 
 
 def interpolate(

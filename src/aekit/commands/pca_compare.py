@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from aekit.commands.checkpoints import Checkpoints, FigureOutput, OtherData, WhichSplit
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints, FigureOutput, OtherData, WhichSplit
 
 
 def pca_compare(

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from aekit.commands.checkpoints import Checkpoints, OtherData, Output, WhichSplit
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints, OtherData, Output, WhichSplit
 
 
 def reconstruct(
