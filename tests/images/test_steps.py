@@ -20,7 +20,7 @@ from aekit.images.training import State, evaluate, fit
 
 def test_a_step_lowers_the_loss_of_its_batch():
     run = small_run(lr=1e-2, schedule="constant")
-    x = run.train.take(torch.arange(10))
+    x = run.images.take(torch.arange(10))
     losses = [train_step(run, run.model, x, epochs_done=0.5)[0].item() for _ in range(30)]
     assert losses[-1] < losses[0]
 
@@ -33,8 +33,8 @@ def test_a_step_from_fixed_places_is_the_step(options):
     step = FixedStep(fixed, fixed.model, n_images=10)
     places = [step.result.data_ptr(), *(parameter.data_ptr() for parameter in fixed.model.parameters())]
     for number, batch in enumerate(torch.randperm(40).split(10)):
-        turned = torch.arange(10) % 3 == number if plain.config.mirror else None
-        x = plain.train.take(batch)
+        turned = torch.arange(10) % 3 == number if plain.train_config.mirror else None
+        x = plain.images.take(batch)
         x = x if turned is None else mirror(x, turned)
         loss, means = train_step(plain, plain.model, x, epochs_done=number / 4)
         step.load(batch, turned, number / 4)
@@ -63,16 +63,16 @@ def test_recorded_steps_train_what_steps_one_by_one_do(aekit, tmp_path, monkeypa
 def test_a_team_of_threads_takes_the_same_step_but_for_rounding(n_threads):
     alone = small_run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
     team = small_run(n=25, batch_size=25, epochs=1, weight_decay=0.0, lr=1e-3)
-    x = alone.train.take(torch.arange(25))
+    x = alone.images.take(torch.arange(25))
     expected = train_step(alone, alone.model, x, epochs_done=0.5)
     with ThreadTeam(n_threads) as threads:
         team = replace(team, team=threads)
         loss, means = train_step(team, team.model, x, epochs_done=0.5)
-        found = evaluate(team.model, team.train, seed=3, team=threads)
+        found = evaluate(team.model, team.images, seed=3, team=threads)
     torch.testing.assert_close((loss, means), expected)
     for mine, other in zip(team.model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
-    assert found.terms == pytest.approx(evaluate(alone.model, alone.train, seed=3).terms, rel=1e-3)
+    assert found.terms == pytest.approx(evaluate(alone.model, alone.images, seed=3).terms, rel=1e-3)
 
 
 class TotalVariance(Objective):
@@ -85,7 +85,7 @@ class TotalVariance(Objective):
         spread = output.z.var(0).sum() * torch.linalg.det(torch.eye(2) + output.z.T @ output.z / len(output.z))
         return {**super().terms(x, output), "variance": spread.expand(len(x))}
 
-    def weights(self, config, epochs_done):
+    def weights(self, train_config, epochs_done):
         return {"reconstruction": 1.0, "variance": 0.5}
 
 
@@ -94,7 +94,7 @@ def test_an_objective_of_whole_batches_trains_to_the_same_bytes_with_one_thread_
     weights, rows = [], []
     for threads in (1, 2, 3):
         run = small_run(n=64, epochs=3, batch_size=32, lr=1e-2, loss=loss)
-        config = RunConfig(train=run.config)
+        config = RunConfig(train=run.train_config)
         with build_team(run.model, TotalVariance(run.model), config, CPU, threads) as team:
             run = replace(run, objective=TotalVariance(run.model), team=team)
             rows.append([(row.total, row.terms) for row in fit(run, State()).history])
@@ -108,14 +108,14 @@ def test_an_objective_of_whole_batches_trains_to_the_same_bytes_with_one_thread_
 def test_the_gradients_of_a_whole_batch_are_those_of_the_loss_itself():
     run = small_run(n=32, batch_size=32, loss="gaussian")
     objective = TotalVariance(run.model)
-    x, noise = run.train.take(torch.arange(32)), torch.randn(32, 2)
+    x, noise = run.images.take(torch.arange(32)), torch.randn(32, 2)
     terms = objective.terms(x, run.model(x, noise))
     loss = terms["reconstruction"].mean() + 0.5 * terms["variance"].mean()
     expected = torch.autograd.grad(loss, list(run.model.parameters()), materialize_grads=True, allow_unused=True)
     parts = list(zip(x.chunk(4), noise.chunk(4), strict=True))
-    with build_team(run.model, objective, RunConfig(train=run.config), CPU, 2) as team:
+    with build_team(run.model, objective, RunConfig(train=run.train_config), CPU, 2) as team:
         run = replace(run, objective=objective, team=team)
-        weights = objective.weights(run.config, 0)
+        weights = objective.weights(run.train_config, 0)
         found, means = _whole_batch_gradients(run, run.model, parts, weights, 32)
     assert means.tolist() == pytest.approx([terms[name].mean().item() for name in objective.names], rel=1e-5)
     for mine, other in zip(found, expected, strict=True):

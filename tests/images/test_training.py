@@ -22,7 +22,7 @@ from aekit.images.training import Row, State, evaluate, fit
 def test_the_train_row_is_the_mean_over_images_whatever_the_size_of_the_last_batch():
     # With a learning rate that changes nothing, the epoch's mean must be the mean over all images.
     run = small_run(kind="ae", lr=1e-30, schedule="constant", epochs=1)
-    expected = evaluate(run.model, run.train, seed=0).terms
+    expected = evaluate(run.model, run.images, seed=0).terms
     row = fit(run, State()).history[0]
     assert row.terms == pytest.approx(expected, rel=1e-5)
     assert "kl" not in row.terms
@@ -31,7 +31,7 @@ def test_the_train_row_is_the_mean_over_images_whatever_the_size_of_the_last_bat
 
 def test_beta_weighs_the_kl_and_warms_up_without_changing_what_total_means():
     run = small_run(beta=4.0, beta_warmup=1.0, lr=1e-30, schedule="constant", epochs=2)
-    x = run.train.take(torch.arange(10))
+    x = run.images.take(torch.arange(10))
     for epochs_done, weight in ((0.0, 0), (0.5, 2), (1.5, 4)):
         loss, (reconstruction, kl, _) = train_step(run, run.model, x, epochs_done=epochs_done)
         assert loss.item() == pytest.approx((reconstruction + weight * kl).item())
@@ -52,8 +52,8 @@ def test_a_team_of_threads_repeats_itself_to_the_bit():
 
 def test_evaluation_repeats_itself_and_is_the_sum_over_images():
     run = small_run()
-    assert evaluate(run.model, run.train, seed=5) == evaluate(run.model, run.train, seed=5)
-    assert evaluate(run.model, run.train, seed=5) != evaluate(run.model, run.train, seed=6)
+    assert evaluate(run.model, run.images, seed=5) == evaluate(run.model, run.images, seed=5)
+    assert evaluate(run.model, run.images, seed=5) != evaluate(run.model, run.images, seed=6)
 
 
 def test_history_has_train_and_held_out_rows_for_every_epoch():
@@ -102,10 +102,10 @@ def test_a_set_that_is_read_ahead_trains_to_the_weights_of_one_in_memory_also_af
     monkeypatch.setattr("aekit.images.data.readahead.BLOCK_BYTES", 3 * 64)
     monkeypatch.setattr("aekit.images.data.batches.GROUP_BLOCKS", 4)
     monkeypatch.setattr("aekit.images.data.batches.MAX_EXACT_BYTES", 0)
-    in_memory = replace(small_run(epochs=3, **options), train=ImageLoader(images, CPU))
+    in_memory = replace(small_run(epochs=3, **options), images=ImageLoader(images, CPU))
     monkeypatch.setattr("aekit.images.data.batches.MAX_COPY_BYTES", 0)
-    read, stopped = (replace(small_run(epochs=3, **options), train=ImageLoader(images, CPU)) for _ in range(2))
-    assert (in_memory.train.resident is None, read.train.resident is None) == (False, True)
+    read, stopped = (replace(small_run(epochs=3, **options), images=ImageLoader(images, CPU)) for _ in range(2))
+    assert (in_memory.images.resident is None, read.images.resident is None) == (False, True)
     histories = [[row.total for row in fit(run, State()).history] for run in (in_memory, read)]
     assert histories[0] == histories[1]
 
@@ -126,7 +126,7 @@ def test_mirrored_training_learns_both_sides_and_goes_on_at_the_same_weights():
     def train(*, mirror: bool, stop_at: int | None = None):
         run = replace(
             small_run(n=20, kind="ae", epochs=60, lr=1e-2, mirror=mirror),
-            train=ImageLoader(ImageSet(left, "left"), CPU),
+            images=ImageLoader(ImageSet(left, "left"), CPU),
         )
         saved = []
         progress = Recorded(stop_after=stop_at)

@@ -57,13 +57,13 @@ class Objective:
             mse = (pixel_mean(logits, self._loss) - x).square().flatten(1).mean(1)
         return {"reconstruction": reconstruction, "mse": mse}
 
-    def weights(self, config: TrainConfig, epochs_done: float) -> dict[str, float]:
+    def weights(self, train_config: TrainConfig, epochs_done: float) -> dict[str, float]:
         """Return the weights of the terms that are minimised, after ``epochs_done`` epochs, which may be a fraction."""
         return {"reconstruction": 1.0}
 
-    def total(self, config: TrainConfig, means: Mapping[str, float]) -> float:
+    def total(self, train_config: TrainConfig, means: Mapping[str, float]) -> float:
         """Return the sum with the weights of the end of training, also while they warm up, so that epochs compare."""
-        return float(weighted_sum(means, self.weights(config, config.epochs)))
+        return float(weighted_sum(means, self.weights(train_config, train_config.epochs)))
 
 
 class ElboObjective(Objective):
@@ -82,10 +82,10 @@ class ElboObjective(Objective):
         kl = kl_divergence(output.mean.float(), output.logvar.float())
         return {**super().terms(x, output), "kl": kl}
 
-    def weights(self, config: TrainConfig, epochs_done: float) -> dict[str, float]:
+    def weights(self, train_config: TrainConfig, epochs_done: float) -> dict[str, float]:
         """Return 1 for the reconstruction, and ``beta`` or what it has warmed up to for the KL divergence."""
-        warmed_up = min(1.0, epochs_done / config.beta_warmup) if config.beta_warmup else 1.0
-        return {"reconstruction": 1.0, "kl": config.beta * warmed_up}
+        warmed_up = min(1.0, epochs_done / train_config.beta_warmup) if train_config.beta_warmup else 1.0
+        return {"reconstruction": 1.0, "kl": train_config.beta * warmed_up}
 
 
 def build_objective(model: Autoencoder) -> Objective:

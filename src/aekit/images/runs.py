@@ -201,7 +201,7 @@ def _train(
         with group.file_of_first(files.state) as path:
             check_same_run(files.state, header.configuration, read_state_header(path))
             state = read_state(path, run)
-        progress.notice(f"continuing after epoch {state.epoch} of {run.config.epochs}")
+        progress.notice(f"continuing after epoch {state.epoch} of {run.train_config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
 
     def save(state: State) -> None:
@@ -266,7 +266,7 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
     header = Header(
         **to_dict(_recorded(config)),
         ran_on={
-            "device": run.train.device.type,
+            "device": run.images.device.type,
             "threads": threads,
             "precision": run.precision,
             **({"processes": run.group.size} if run.group.size > 1 else {}),
@@ -277,7 +277,7 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         shape=list(sets["train"].image_shape),
         splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
     )
-    if run.train.blocks is not None:  # a run is only continued in the order in which it began
+    if run.images.blocks is not None:  # a run is only continued in the order in which it began
         header.data["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
     return header
 
@@ -349,10 +349,10 @@ def _build_run(
         model=model,
         optimizer=optimizer,
         noise=noise,
-        train=ImageLoader(sets["train"], device),
+        images=ImageLoader(sets["train"], device),
         held_out=ImageLoader(sets[held_out], device),
         held_out_split=held_out,
-        config=config.train,
+        train_config=config.train,
         precision=choose_precision(config.train.precision, device, threads_an_operator=torch.get_num_threads()),
         team=team,
         objective=build_objective(model),
@@ -371,12 +371,12 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
     # last: where it is, its companions are.
     output, epoch = files.path, state.epoch
-    if run.config.keep == "best":
+    if run.train_config.keep == "best":
         run.model.load_state_dict(state.best_weights)
         epoch = state.best_epoch
     history = list(state.history)
     if run.held_out_split == "val":
-        history.append(evaluation_row(run, "test", ImageLoader(test, run.train.device), epoch))
+        history.append(evaluation_row(run, "test", ImageLoader(test, run.images.device), epoch))
     rows = [{key: value for key, value in row.to_dict().items() if key not in TIMINGS} for row in history]
     header = replace(header, result={**header.result, "epoch": epoch, "test": rows[-1], "history": rows})
     if not run.group.is_first:

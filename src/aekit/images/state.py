@@ -110,7 +110,7 @@ def read_state(path: Path, run: Run) -> State:
             epoch=where["epoch"],
             step=where["step"],
             seconds=where["seconds"],
-            terms=terms[:, [names.index(name) for name in run.objective.names]].to(run.train.device),
+            terms=terms[:, [names.index(name) for name in run.objective.names]].to(run.images.device),
             history=[Row.from_dict(row) for row in where["history"]],
             best_total=math.inf if where["best_total"] is None else where["best_total"],
             best_epoch=where["best_epoch"],

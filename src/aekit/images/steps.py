@@ -32,10 +32,10 @@ class Run:
     model: Autoencoder
     optimizer: torch.optim.Optimizer
     noise: torch.Generator
-    train: ImageLoader
+    images: ImageLoader
     held_out: ImageLoader
     held_out_split: Literal["val", "test"]
-    config: TrainConfig
+    train_config: TrainConfig
     precision: Literal["fp32", "bf16"]
     team: ThreadTeam
     objective: Objective
@@ -63,12 +63,12 @@ def train_step(
         The loss of the batch before the step, a scalar, and the mean of each term of the objective, (T,).
     """
     _set_learning_rate(run, epochs_done)
-    weights = run.objective.weights(run.config, epochs_done)
+    weights = run.objective.weights(run.train_config, epochs_done)
     return _descend(run, forward, x, weights=weights, n_images=n_images or len(x))
 
 
 def _set_learning_rate(run: Run, epochs_done: float) -> None:
-    rate = learning_rate(run.config.lr or 0.0, run.config.schedule, epochs_done / run.config.epochs)
+    rate = learning_rate(run.train_config.lr or 0.0, run.train_config.schedule, epochs_done / run.train_config.epochs)
     for group in run.optimizer.param_groups:
         if isinstance(group["lr"], Tensor):  # on a GPU, where a recorded step reads it
             group["lr"].fill_(rate)
@@ -192,7 +192,7 @@ class FixedStep:
     """
 
     def __init__(self, run: Run, forward: Forward, n_images: int) -> None:
-        device = run.train.device
+        device = run.images.device
         self._run = run
         self._forward = forward
         self._batch = torch.zeros(n_images, dtype=torch.int64, device=device)
@@ -200,14 +200,15 @@ class FixedStep:
         # A weight that is 1 stays out of the recording; the others are filled in before each step.
         self._weights: dict[str, float | Tensor] = {
             name: 1.0 if self._is_one(name) else torch.zeros((), device=device)
-            for name in run.objective.weights(run.config, 0.0)
+            for name in run.objective.weights(run.train_config, 0.0)
         }
         self.result = torch.zeros(1 + len(run.objective.names), device=device)  # the loss, and the mean of each term
 
     def _is_one(self, name: str) -> bool:
-        config = self._run.config
+        train_config = self._run.train_config
         return all(
-            self._run.objective.weights(config, done)[name] == 1.0 for done in (0.0, config.epochs / 2, config.epochs)
+            self._run.objective.weights(train_config, done)[name] == 1.0
+            for done in (0.0, train_config.epochs / 2, train_config.epochs)
         )
 
     def load(self, batch: Tensor, mirrored: Tensor | None, epochs_done: float) -> None:
@@ -215,15 +216,15 @@ class FixedStep:
         self._batch.copy_(batch)
         if mirrored is not None:
             self._mirrored.copy_(mirrored)
-        for name, weight in self._run.objective.weights(self._run.config, epochs_done).items():
+        for name, weight in self._run.objective.weights(self._run.train_config, epochs_done).items():
             if isinstance(own := self._weights[name], Tensor):
                 own.fill_(weight)
         _set_learning_rate(self._run, epochs_done)
 
     def take(self) -> None:
         """Take the step."""
-        x = self._run.train.take(self._batch)
-        if self._run.config.mirror:
+        x = self._run.images.take(self._batch)
+        if self._run.train_config.mirror:
             x = mirror(x, self._mirrored)
         loss, means = _descend(self._run, self._forward, x, weights=self._weights, n_images=len(x))
         self.result[0] = loss.detach()
@@ -244,13 +245,13 @@ class Stepper:
         self._run = run
         self._forward = forward
         self._progress = progress
-        self._n_images = run.config.batch_size or len(run.train)
+        self._n_images = run.train_config.batch_size or len(run.images)
         self._n_taken = 0
         self._recording: Recording | None = None
         # Recording takes about as long as some tens of steps, and needs the images on the device. A compiled network
         # has recordings of its own, and what processes say to each other is better not recorded.
-        pays = n_steps >= RECORDED_STEPS and run.train.resident is not None and run.group.size == 1
-        is_recorded = run.train.device.type == "cuda" and pays and not run.config.compile
+        pays = n_steps >= RECORDED_STEPS and run.images.resident is not None and run.group.size == 1
+        is_recorded = run.images.device.type == "cuda" and pays and not run.train_config.compile
         self._fixed = FixedStep(run, forward, self._n_images) if is_recorded else None
 
     def __call__(
@@ -270,7 +271,7 @@ class Stepper:
             return self._fixed.result[0], self._fixed.result[1:]
         mine = self._run.group.part(len(batch))
         if x is None:
-            x = self._run.train.take(batch[mine])
+            x = self._run.images.take(batch[mine])
         if mirrored is not None:
             x = mirror(x, mirrored[mine])
         return train_step(self._run, self._forward, x, epochs_done=epochs_done, n_images=len(batch))

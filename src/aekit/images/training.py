@@ -113,24 +113,25 @@ def fit(
         AekitError: The loss stopped being finite; what was saved last stays.
         Stopped: A signal asked for it; the state was saved.
     """
-    config = run.config
-    if config.compile:
+    train_config = run.train_config
+    if train_config.compile:
         progress.notice("compiling the network during the first step, which takes a while")
-    forward = torch.compile(run.model) if config.compile else run.model
-    n_samples = config.samples_per_epoch or len(run.train)
-    n_left = (config.epochs - state.epoch) * math.ceil(n_samples / (config.batch_size or n_samples)) - state.step
+    forward = torch.compile(run.model) if train_config.compile else run.model
+    n_samples = train_config.samples_per_epoch or len(run.images)
+    n_steps = math.ceil(n_samples / (train_config.batch_size or n_samples))
+    n_left = (train_config.epochs - state.epoch) * n_steps - state.step
     take_step = Stepper(run, forward, n_left, progress)
     watch = _Watch(run, progress, save)
-    while state.epoch < config.epochs:
+    while state.epoch < train_config.epochs:
         epoch = _draw_epoch(run, state.epoch, n_samples)
         if state.step == 0:
-            state.terms = torch.zeros(len(epoch.batches), len(run.objective.names), device=run.train.device)
+            state.terms = torch.zeros(len(epoch.batches), len(run.objective.names), device=run.images.device)
         run.model.train()
         started = time.perf_counter() - state.seconds
         todo = epoch.batches[state.step :]
         own = [batch[run.group.part(len(batch))] for batch in todo]
         # Of a set that lies on the device a step takes its images itself, since then it can be recorded.
-        images = repeat(None) if run.train.resident is not None else run.train.batches(own)
+        images = repeat(None) if run.images.resident is not None else run.images.batches(own)
         for batch, x in zip(todo, images, strict=False):
             done = (state.epoch * len(epoch.batches) + state.step) / len(epoch.batches)
             loss, state.terms[state.step] = take_step(batch, x, epoch.mirrored[state.step], done)
@@ -151,12 +152,12 @@ class _Epoch(NamedTuple):
 
 
 def _draw_epoch(run: Run, number: int, n_samples: int) -> _Epoch:
-    config, device = run.config, run.train.device
-    order = epoch_order(len(run.train), n_samples, config.seed, number, blocks=run.train.blocks).to(device)
-    batches = split_batches(order, config.batch_size or n_samples)
-    if not config.mirror:
+    train_config, device = run.train_config, run.images.device
+    order = epoch_order(len(run.images), n_samples, train_config.seed, number, blocks=run.images.blocks).to(device)
+    batches = split_batches(order, train_config.batch_size or n_samples)
+    if not train_config.mirror:
         return _Epoch(batches, [None] * len(batches))
-    mirrored = epoch_mirrored(n_samples, config.seed, number).to(device)
+    mirrored = epoch_mirrored(n_samples, train_config.seed, number).to(device)
     return _Epoch(batches, torch.split(mirrored, [len(each) for each in batches]))
 
 
@@ -171,24 +172,24 @@ class _Watch:
 
     def after_step(self, state: State, loss: Tensor, n_samples: int) -> None:
         """Report a step, and save or stop if it is time."""
-        config, n_steps = self._run.config, len(state.terms)
+        train_config, n_steps = self._run.train_config, len(state.terms)
 
         def detail() -> str:
             rate = state.step * n_samples / n_steps / state.seconds
-            return f"epoch {state.epoch + 1}/{config.epochs}  loss {loss.item():.4g}  {rate:,.0f} images/s"
+            return f"epoch {state.epoch + 1}/{train_config.epochs}  loss {loss.item():.4g}  {rate:,.0f} images/s"
 
-        done, total = state.epoch * n_steps + state.step, config.epochs * n_steps
+        done, total = state.epoch * n_steps + state.step, train_config.epochs * n_steps
         self._progress.update("training", done, total, detail=detail)
         signal_number = self._signal(state)
         is_late = time.monotonic() - self.saved > SAVE_SECONDS
-        is_cheap = self._run.train.device.type == "cpu" and state.step % CHECK_STEPS == 0
+        is_cheap = self._run.images.device.type == "cpu" and state.step % CHECK_STEPS == 0
         if signal_number is not None or is_late or is_cheap:
             _refuse_infinite(state, self._run)
         if signal_number is not None or is_late:
             self._save(state)
             self.saved = time.monotonic()
         if signal_number is not None:
-            where = f"epoch {state.epoch + 1} of {config.epochs}"
+            where = f"epoch {state.epoch + 1} of {train_config.epochs}"
             raise Stopped(f"stopped in {where}; continue with the same command and --resume", signal_number)
 
     def _signal(self, state: State) -> int | None:
@@ -196,7 +197,7 @@ class _Watch:
         run = self._run
         if run.group.size == 1:
             return self._progress.should_stop()
-        if run.train.device.type != "cpu" and state.step % min(GPU_ASK_STEPS, len(state.terms)):
+        if run.images.device.type != "cpu" and state.step % min(GPU_ASK_STEPS, len(state.terms)):
             return None
         return run.group.largest(self._progress.should_stop() or 0) or None
 
@@ -266,7 +267,9 @@ def evaluate(
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
     """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
     started = time.perf_counter()
-    means = evaluate(run.model, images, seed=run.config.seed, objective=run.objective, team=run.team, group=run.group)
+    means = evaluate(
+        run.model, images, seed=run.train_config.seed, objective=run.objective, team=run.team, group=run.group
+    )
     return _row(run, epoch, split, means, time.perf_counter() - started, len(images))
 
 
@@ -274,7 +277,7 @@ def _row(run: Run, epoch: int, split: str, means: Means, seconds: float, n_image
     return Row(
         epoch=epoch,
         split=split,
-        total=run.objective.total(run.config, means.terms),
+        total=run.objective.total(run.train_config, means.terms),
         terms=means.terms,
         seconds=seconds,
         images_per_second=n_images / seconds,
@@ -294,7 +297,7 @@ def _end_epoch(run: Run, state: State, save: Save, *, sizes: Tensor) -> list[Row
     ]
     if not math.isfinite(rows[1].total):
         raise AekitError(f"loss: not finite on {run.held_out_split} after epoch {epoch}; {_calmer(run)}")
-    if run.config.keep == "best" and rows[1].total < state.best_total:
+    if run.train_config.keep == "best" and rows[1].total < state.best_total:
         state.best_total, state.best_epoch = rows[1].total, epoch
         state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
     state.history += rows
@@ -312,7 +315,7 @@ def _refuse_infinite(state: State, run: Run) -> None:
 
 
 def _calmer(run: Run) -> str:
-    rate = f"lower --lr (now {run.config.lr:g})"
+    rate = f"lower --lr (now {run.train_config.lr:g})"
     if not run.model.config.has_prior:
         return rate
-    return f"{rate} or --beta (now {run.config.beta:g}), or add --beta-warmup 1"
+    return f"{rate} or --beta (now {run.train_config.beta:g}), or add --beta-warmup 1"
