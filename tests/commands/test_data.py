@@ -59,7 +59,7 @@ def test_the_list_says_what_is_there(aekit, tmp_path, arguments):
     (tmp_path / "celeba" / "img_align_celeba").mkdir(parents=True)
     (tmp_path / "celeba" / "img_align_celeba" / "000001.jpg").touch()
     result = aekit("data", *arguments, "--data-root", tmp_path)
-    rows = {line.split()[0]: line.split()[1] for line in result.stderr.splitlines()}
+    rows = {words[0]: words[1] for line in result.stderr.splitlines() if len(words := line.split()) > 1}
     assert (rows["mnist"], rows["celeba"], rows["digits"]) == ("no", "yes", "yes")
     assert [path.name for path in result.paths] == ["celeba", "digits.csv.gz"]
 

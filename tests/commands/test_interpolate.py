@@ -184,7 +184,7 @@ def test_opposite_codes_have_no_arc_and_dead_dimensions_do_not_matter(aekit, ae_
     [
         (["--pairs", "4-12"], "digits has no class '12'"),
         (["--pairs", "#12-#300"], "there are 300 test images; give #0 to #299"),
-        (["--pairs", "4"], "is no pair"),
+        (["--pairs", "4"], "is not a pair"),
         (["--attribute", "Smiling"], "the images of digits have no attributes; digits has no class 'Smiling'"),
         (["--attribute", "4", "--from", "#999"], "--from #999: there are 300 test images"),
     ],
@@ -202,7 +202,7 @@ def test_images_without_labels_have_no_class_pairs_but_indices(aekit, vae_checkp
     data = ["--data", tmp_path / "few.npy"]
     result = aekit("interpolate", vae_checkpoint, *data, "--pairs", "4-7")
     assert result.exit_code == 1
-    assert "have no classes; name images by their index, as '#12'" in result.stderr
+    assert "have no classes; name images by their index, such as '#12'" in result.stderr
     table, _ = _run(aekit, tmp_path, vae_checkpoint, *data, "--pairs", "#1-#7")
     assert table["start"].unique().tolist() == ["#1"]
 
@@ -211,7 +211,7 @@ def test_one_image_is_too_few(aekit, vae_checkpoint, tmp_path):
     np.save(tmp_path / "few.npy", np.zeros((5, 8, 8), np.uint8))  # a fifth is the test split
     result = aekit("interpolate", vae_checkpoint, "--data", tmp_path / "few.npy", "-o", tmp_path / "x.png")
     assert result.exit_code == 1
-    assert "needs two images that differ" in result.stderr
+    assert "needs two different images" in result.stderr
 
 
 def test_checkpoints_of_other_images_are_refused(aekit, vae_checkpoint, tmp_path):

@@ -65,7 +65,7 @@ def _decode(path: Path) -> None:
                 decode.read_header(data)
                 decode.decode(data, channels=channels, size=size)
         except decode.BadImage as error:  # which those who call it put into a sentence
-            raise AekitError(f"{path}: {error}; mend or remove it") from error
+            raise AekitError(f"{path}: {error}; fix or remove it") from error
 
 
 def _pictures(name: str, kind: str, modes: dict[str, dict[str, object]], n_long: int) -> Target:

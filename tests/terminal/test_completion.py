@@ -12,7 +12,6 @@ import pytest
 
 from aekit.brains.config import Augmentation
 from aekit.images.config import Arch
-from aekit.images.data.catalog import CATALOG
 from aekit.terminal import completion
 
 # As the script that pip writes, which a test environment need not have on its path.
@@ -52,10 +51,6 @@ def tab(monkeypatch):
         return result.stdout.split("\n")[:-1] if result.stdout.strip() else []
 
     return offered
-
-
-def test_the_known_data_sets_are_those_of_the_catalogue():
-    assert tuple(CATALOG) == completion.DATA_SETS
 
 
 def test_checkpoints_are_finished_ones_and_folders(folder):

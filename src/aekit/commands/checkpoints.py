@@ -14,7 +14,7 @@ from aekit.core.settings import from_dict
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
 from aekit.terminal import options
-from aekit.terminal.console import Console, TrainingProgress
+from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
 from aekit.terminal.study_options import Checkpoints as Checkpoints
 from aekit.terminal.study_options import FigureOutput as FigureOutput
@@ -322,16 +322,16 @@ class Images:
         else:
             _refuse_outside(config.name, str(trained.path))
         if self._images is None or self._key != (config, split):
-            with TrainingProgress(self._console) as progress:
-                try:
-                    self._images = read_images(config, split, data_root=self._root, on_progress=progress.on_data)
-                except AekitError as error:
-                    if self._data is not None:
-                        raise
-                    raise AekitError(
-                        f"{trained.path}: cannot find the images it was trained on, {config.name!r} "
-                        f"({str(error).partition(';')[0]}); say where they lie with --data"
-                    ) from error
+            try:
+                with self._console:
+                    self._images = read_images(config, split, data_root=self._root, progress=self._console)
+            except AekitError as error:
+                if self._data is not None:
+                    raise
+                raise AekitError(
+                    f"{trained.path}: cannot find the images it was trained on, {config.name!r} "
+                    f"({str(error).partition(';')[0]}); say where they lie with --data"
+                ) from error
             self._key = (config, split)
         self._compare(trained, split, self._images)
         return self._images

@@ -28,7 +28,7 @@ from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, run_n
 from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
-from aekit.images.data.readahead import rows_a_block
+from aekit.images.data.readahead import rows_per_block
 from aekit.images.figures.curves import plot_history
 from aekit.images.models import build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
@@ -278,7 +278,7 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
     )
     if run.images.blocks is not None:  # a run is only continued in the order in which it began
-        header.data["splits"]["train"]["shuffled_blocks"] = [rows_a_block(sets["train"].store), GROUP_BLOCKS]
+        header.data["splits"]["train"]["shuffled_blocks"] = [rows_per_block(sets["train"].store), GROUP_BLOCKS]
     return header
 
 
@@ -313,7 +313,7 @@ def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT
         AekitError: The data cannot be read, or a split is empty.
     """
     splits: tuple[Split, ...] = ("train", "val", "test") if config.val else ("train", "test")
-    sets = {split: read_images(config, split, data_root=data_root, on_progress=progress.update) for split in splits}
+    sets = {split: read_images(config, split, data_root=data_root, progress=progress) for split in splits}
     for split, images in sets.items():
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")

@@ -222,7 +222,7 @@ class Session:
 
     def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
         try:
-            return read_images(config, split, data_root=self.data_root, on_progress=self.progress.update)
+            return read_images(config, split, data_root=self.data_root, progress=self.progress)
         except AekitError as error:
             if self.data is not None:
                 raise

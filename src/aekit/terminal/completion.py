@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aekit.core.checkpoint import RESUME_SUFFIX
+from aekit.images.catalog import CATALOG
 
-# As in aekit.images.data.CATALOG, whose package loads numpy.
-DATA_SETS = ("mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "celeba", "digits")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _MAX_DEPTH = 8  # folders with nothing in them but one folder
 
@@ -62,7 +61,7 @@ people = files(".tsv", ".csv")
 
 def images(incomplete: str) -> list[str]:
     """Return the known data sets that begin so, and folders and files of arrays."""
-    return one_of(DATA_SETS)(incomplete) + files(".npy", ".npz", ".safetensors")(incomplete)
+    return one_of(list(CATALOG))(incomplete) + files(".npy", ".npz", ".safetensors")(incomplete)
 
 
 def shell_words(param: Any) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from aekit.core.settings import as_text, flag
 from aekit.errors import AekitError
+from aekit.images.catalog import CATALOG
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, build_config, parse_image_size
 from aekit.terminal import completion
 from aekit.terminal.options import DATA, MODEL, TRAINING, with_choices
@@ -54,8 +55,8 @@ OPTIONS = (
     TrainingOption(
         "data",
         DATA,
-        f"{', '.join(completion.DATA_SETS)}; or a folder of images (class folders inside give labels), an .npy, .npz "
-        "or .safetensors file.",
+        f"{', '.join(CATALOG)}; or a folder of images (class folders inside give labels), an .npy, .npz or "
+        ".safetensors file.",
         metavar="NAME|PATH",
         completes=completion.images,
     ),
@@ -166,7 +167,7 @@ def _several(option: TrainingOption) -> inspect.Parameter:
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     text = with_choices(option.help_of("sweep"), choices) if choices else option.help_of("sweep")
     completes = (
-        completion.several_of(completion.DATA_SETS if option.name == "data" else choices)
+        completion.several_of(list(CATALOG) if option.name == "data" else choices)
         if (choices or option.name == "data")
         else None
     )

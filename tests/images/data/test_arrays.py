@@ -6,11 +6,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from recorded import Recorded
 from safetensors.numpy import save_file
 
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
+from aekit.images.data.splits import train_val_test
 
 BYTES = np.random.default_rng(0).integers(0, 256, (20, 10, 12), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (20, 3, 10, 12), dtype=np.uint8)
@@ -111,7 +113,7 @@ FLOATS = BYTES / 255
 @pytest.mark.parametrize(
     ("images", "what"),
     [
-        (FLOATS * 2 - 1, r"floats from -1 to 1, values outside the range a loss needs; scale them to 0 to 1"),
+        (FLOATS * 2 - 1, r"floats from -1 to 1, outside the range that the loss needs; scale them to 0 to 1"),
         (FLOATS * 255, r"floats from 0 to 255"),
         (BYTES.astype(np.int16) - 1, r"integers from -1 to 254, .*; scale them to 0 to 255"),
         (np.where(FLOATS > 0.5, np.nan, FLOATS), "not finite"),
@@ -140,8 +142,6 @@ def test_what_is_not_finite_is_found_in_later_blocks_too(tmp_path, monkeypatch):
 
 
 def _rows(split):
-    from aekit.images.data.splits import train_val_test
-
     return train_val_test(20, DataConfig())[split]
 
 
@@ -151,7 +151,7 @@ def _rows(split):
         (LABELS[:7], "7 labels for 20 images"),
         (LABELS / 2, "labels are float64 of shape 20"),
         (np.eye(20), "labels are float64 of shape 20x20"),
-        (np.array(list("abcd") * 5), "holds <U1 where numbers belong"),
+        (np.array(list("abcd") * 5), "holds <U1 instead of numbers"),
     ],
 )
 def test_unfit_labels_are_refused(tmp_path, labels, what):
@@ -160,12 +160,12 @@ def test_unfit_labels_are_refused(tmp_path, labels, what):
 
 
 def test_a_file_without_images_says_what_it_holds(tmp_path):
-    with pytest.raises(AekitError, match="holds faces, ages; name the images 'images'"):
+    with pytest.raises(AekitError, match="holds faces, ages; call the images 'images'"):
         read(save(tmp_path / "x.npz", faces=BYTES, ages=LABELS))
 
 
 def test_labels_for_one_part_only_are_refused(tmp_path):
-    with pytest.raises(AekitError, match="labels for one of train and test only"):
+    with pytest.raises(AekitError, match="labels for only one of train and test"):
         read(save(tmp_path / "x.npz", x_train=BYTES, y_train=LABELS, x_test=BYTES))
 
 
@@ -174,7 +174,7 @@ def test_labels_for_one_part_only_are_refused(tmp_path):
 def test_damaged_and_foreign_files_are_named(tmp_path, suffix, damage):
     path = save(tmp_path / f"x{suffix}", images=BYTES)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(AekitError, match="is damaged or no") as error:
+    with pytest.raises(AekitError, match="is damaged or not") as error:
         read(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -222,7 +222,7 @@ def test_claims_of_terabytes_take_no_memory(tmp_path):
     foreign.write_bytes(struct.pack("<Q", len(text)) + text)
     for path in (bare, packed, foreign):
         tracemalloc.start()
-        with pytest.raises(AekitError, match="is damaged or no"):
+        with pytest.raises(AekitError, match="is damaged or not"):
             read(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -241,7 +241,7 @@ def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
     images[7, 2, 3], images[31] = np.nan, np.inf
     path = tmp_path / "a.npz"
     np.savez(path, images=images, labels=np.arange(60) % 3)
-    said: list[str] = []
+    progress = Recorded()
     seen: list[int] = []
     n_skipped = 0
     for split in ("train", "test"):
@@ -249,7 +249,7 @@ def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
             DataConfig(name=str(path), skip_bad=True),
             split,
             data_root=tmp_path,
-            on_progress=lambda what, *_: said.append(what),
+            progress=progress,
         )
         which = found.images[:, 0, 0, 0]
         np.testing.assert_array_equal(found.labels, which % 3)
@@ -258,7 +258,7 @@ def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
     assert sorted(seen) == [row for row in range(60) if row not in (7, 31)]
     assert n_skipped == 2
     for row in (7, 31):
-        assert any(re.search(rf"left out .*[ ,:]{row}[,)]", text) for text in said), said
+        assert any(re.search(rf"left out .*[ ,:]{row}[,)]", text) for text in progress.notices), progress.notices
     with pytest.raises(AekitError, match=r"images with values that are not finite \(rows .*, from 0\); .* --skip-bad"):
         _ = [read(path, split) for split in ("train", "test")]
 

@@ -83,7 +83,7 @@ def test_lists_may_cover_more_images_than_are_there(root):
         (lambda root: write_attributes(root, NAMES[:-1]), "list_attr_celeba.txt: 0 of 2 attributes for 000020.jpg"),
         (lambda root: write_attributes(root, no="0"), "attributes other than 1 and -1"),
         (lambda root: (root / "celeba" / "list_attr_celeba.txt").write_text(""), "0 of 0 attributes for 000001.jpg"),
-        (lambda root: (root / "celeba" / "list_attr_celeba.txt").write_bytes(b"\xff\xfe"), "is no plain text"),
+        (lambda root: (root / "celeba" / "list_attr_celeba.txt").write_bytes(b"\xff\xfe"), "is not plain text"),
         (lambda root: write_partition(root, [0] * 19, NAMES[:-1]), "no split .* for 000020.jpg"),
         (lambda root: write_partition(root, [3] * N), "no split .* for 000001.jpg"),
     ],

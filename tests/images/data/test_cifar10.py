@@ -86,7 +86,7 @@ def test_no_code_in_a_pickle_is_run(tmp_path, trap):
     for path in (tmp_path / "cifar-10-batches-bin").iterdir():
         path.unlink()
     (folder / "data_batch_3").write_bytes(pickle.dumps(trap(tmp_path), protocol=2))
-    with pytest.raises(AekitError, match=r"data_batch_3: .* asks for .*, which is not run"):
+    with pytest.raises(AekitError, match=r"data_batch_3: .* refers to .*, which is not run"):
         read(tmp_path)
     assert not (tmp_path / "sprung").exists()
 
@@ -94,15 +94,15 @@ def test_no_code_in_a_pickle_is_run(tmp_path, trap):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "it is no batch"),
-        (as_python_2_wrote_it(PIXELS["test_batch"])[:5000], "it is no batch"),
-        (pickle.dumps({b"data": [1, 2], b"labels": []}), "holds no data and labels"),
-        (pickle.dumps([1, 2]), "holds no data and labels"),
+        (b"", "it is not a batch"),
+        (as_python_2_wrote_it(PIXELS["test_batch"])[:5000], "it is not a batch"),
+        (pickle.dumps({b"data": [1, 2], b"labels": []}), "holds no data or no labels"),
+        (pickle.dumps([1, 2]), "holds no data or no labels"),
         (as_python_3_writes_it(PIXELS["test_batch"], [1, 2]), "12,288 bytes for 2 images"),
         (as_python_3_writes_it(PIXELS["test_batch"], [1, 2, 3, 10]), "labels from 1 to 10"),
-        (as_python_3_writes_it(PIXELS["test_batch"], [1, 2, 3, "x"]), "labels that are no numbers"),
-        (as_python_3_writes_it(PIXELS["test_batch"].astype(float)), "not one of bytes in rows"),
-        (as_python_3_writes_it(np.array([[None]])), "not one of bytes in rows"),
+        (as_python_3_writes_it(PIXELS["test_batch"], [1, 2, 3, "x"]), "labels that are not numbers"),
+        (as_python_3_writes_it(PIXELS["test_batch"].astype(float)), "does not hold bytes in rows"),
+        (as_python_3_writes_it(np.array([[None]])), "does not hold bytes in rows"),
     ],
 )
 def test_damaged_batches_are_named(tmp_path, content, what):
@@ -115,7 +115,7 @@ def test_damaged_batches_are_named(tmp_path, content, what):
 def test_a_binary_batch_that_is_cut_short_is_named(tmp_path):
     path = write(tmp_path, as_binary) / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(AekitError, match="no whole number of images"):
+    with pytest.raises(AekitError, match="are not a whole number of images"):
         read(tmp_path, "test")
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from recorded import Recorded
 
 from aekit.errors import AekitError
 from aekit.images.data import download as module
@@ -64,9 +65,9 @@ def test_only_the_balanced_split_of_emnist_is_kept(root, torchvision):
 
 def test_progress_is_told_in_megabytes(root, torchvision):
     torchvision("(raw / 'x').write_bytes(bytes(3_000_000)); time.sleep(0.5)")
-    told = []
-    download("mnist", root, on_progress=lambda *what: told.append(what))
-    assert told[-1] == ("downloading mnist (MB)", 3, 12)
+    progress = Recorded()
+    download("mnist", root, progress=progress)
+    assert progress.updates[-1] == ("downloading mnist (MB)", 3, 12)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_failed_download_names_the_data_set_the_folder_and_the_offline_choice(
     torchvision(f"(raw / 'half').touch(); {failure}")
     with pytest.raises(AekitError, match=r"the download failed \(.*no.route") as error:
         download("celeba", root)
-    assert str(error.value).startswith("--data celeba: it is not there")
+    assert str(error.value).startswith("--data celeba: it is missing")
     assert str(error.value).endswith(f"put its files into {root}/celeba, or use --data digits, which needs no download")
     assert str(error.value).isprintable()
     assert not root.exists()
@@ -92,11 +93,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, torchvision):
 def test_an_interruption_ends_the_download_and_leaves_nothing(root, torchvision):
     torchvision("(raw / 'half').touch(); time.sleep(60)")
 
-    def interrupt(*_):
+    def interrupt(n):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download("mnist", root, on_progress=interrupt)
+        download("mnist", root, progress=Recorded(on_update=interrupt))
     assert not root.exists()
 
 
@@ -115,7 +116,7 @@ def test_without_a_network_torchvision_itself_gives_one_line(root, tmp_path, mon
     for name in ("kmnist", "celeba"):
         command = [sys.executable, "-c", script, root, name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout.startswith(f"--data {name}: it is not there, and the download failed (")
+        assert done.stdout.startswith(f"--data {name}: it is missing, and the download failed (")
         assert done.stdout.count("\n") == 1
         assert done.stderr == ""
 

@@ -3,7 +3,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from recorded import Recorded
 
+from aekit.core.progress import SILENT
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
@@ -25,19 +27,8 @@ def fill(folder, n, prefix="", **options):
     return [write(folder / f"{prefix}{number:03}.png", seed=number, **options) for number in range(n)]
 
 
-def read(folder, split="train", *, on_progress=None, **options):
-    return read_images(DataConfig(str(folder), **options), split, data_root=folder, on_progress=on_progress)
-
-
-class Told:
-    """Listens to progress."""
-
-    def __init__(self):
-        self.lines = []
-
-    def __call__(self, what, done, total):
-        self.lines.append(what)
-        self.last = (what, done, total)
+def read(folder, split="train", *, progress=SILENT, **options):
+    return read_images(DataConfig(str(folder), **options), split, data_root=folder, progress=progress)
 
 
 def pixels(path):
@@ -83,7 +74,7 @@ def test_suffixes_count_in_capitals_too(tmp_path):
     [
         (["a/b/x.png"], "two folders down"),
         (["a/x.png", "a/b/x.png"], "two folders down"),
-        (["x.png", "a/x.png"], "both beside and inside a"),
+        (["x.png", "a/x.png"], "both next to and inside a"),
         (["notes.txt/x.gz"], "holds no images"),
     ],
 )
@@ -96,7 +87,7 @@ def test_other_nestings_are_refused_with_what_is_supported(tmp_path, names, what
             (tmp_path / name).touch()
     with pytest.raises(AekitError, match=what) as error:
         read(tmp_path)
-    assert "one folder of images for each class" in str(error.value)
+    assert "one folder of images per class" in str(error.value)
 
 
 def test_mixed_sizes_name_two_of_them_and_the_option(tmp_path):
@@ -125,9 +116,9 @@ def test_the_splits_of_a_limited_folder_agree_on_the_channels(tmp_path):
 
 def test_only_the_images_within_the_limit_are_decoded(tmp_path):
     fill(tmp_path, 50)
-    told = Told()
-    read(tmp_path, limit=3, on_progress=told)
-    assert told.last == ("decoding", 6, 6)  # three for training, three for the test
+    progress = Recorded()
+    read(tmp_path, limit=3, progress=progress)
+    assert progress.updates[-1] == ("decoding", 6, 6)  # three for training, three for the test
 
 
 def test_a_limit_draws_the_same_images_that_the_whole_has(tmp_path):
@@ -146,7 +137,7 @@ def test_a_bad_image_is_named_with_the_option_that_skips_it(tmp_path):
     with pytest.raises(AekitError, match=r"004.png: .*truncated.* --skip-bad"):
         read(tmp_path)
     (tmp_path / "002.png").write_text("no image")
-    with pytest.raises(AekitError, match=r"002.png: it is no image in a known format; .* --skip-bad"):
+    with pytest.raises(AekitError, match=r"002.png: it is not an image in a known format; .* --skip-bad"):
         read(tmp_path)
 
 
@@ -156,14 +147,14 @@ def test_skipped_images_are_counted_named_and_leave_the_splits_as_they_are(tmp_p
     for number in range(5):
         spoil(tmp_path / f"{number:03}.png")
     for _ in ("decoded", "from the cache"):
-        told = Told()
-        left = {split: read(tmp_path, split, skip_bad=True, on_progress=told) for split in whole}
+        progress = Recorded()
+        left = {split: read(tmp_path, split, skip_bad=True, progress=progress) for split in whole}
         assert sum(images.n_skipped for images in left.values()) == 5
         for split, images in left.items():
             assert len(images) + images.n_skipped == len(whole[split])
             assert {i.tobytes() for i in images.images} <= {i.tobytes() for i in whole[split].images}
-        assert any(what.startswith(f"left out {tmp_path.name}/000.png: ") for what in told.lines)
-        assert "left out 5 images in all" in told.lines
+        assert any(text.startswith(f"left out {tmp_path.name}/000.png: ") for text in progress.notices)
+        assert "left out 5 images in total" in progress.notices
     with pytest.raises(AekitError, match=r"000\.png"):  # what was skipped once is not forgiven without the option
         read(tmp_path)
 

@@ -32,14 +32,14 @@ def test_a_gzipped_file_gives_the_same_whatever_it_is_called(tmp_path):
     [
         (b"", "it is empty"),
         (IMAGES[:10], "ends within its header"),
-        (IMAGES[:-1], "claims 24 values and there are 23"),
-        (IMAGES + b"x", "claims 24 values and there are more"),
-        (b"<!DOCTYPE html><html>", "no idx file of images (it begins with 3c21444f)"),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 24) + VALUES, "no idx file of images"),
-        (struct.pack(">BBBBIII", 0, 0, 13, 3, 2, 3, 4) + 4 * VALUES, "no idx file of images"),
-        (gzip.compress(IMAGES, mtime=0)[:-12], "damaged or cut short"),
-        (gzip.compress(IMAGES, mtime=0)[:-8] + b"\0" * 8, "damaged or cut short"),
-        (b"\x1f\x8bnonsense", "damaged or cut short"),
+        (IMAGES[:-1], "claims 24 values, and there are 23"),
+        (IMAGES + b"x", "claims 24 values, and there are more"),
+        (b"<!DOCTYPE html><html>", "not an idx file of images (it begins with 3c21444f)"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 24) + VALUES, "not an idx file of images"),
+        (struct.pack(">BBBBIII", 0, 0, 13, 3, 2, 3, 4) + 4 * VALUES, "not an idx file of images"),
+        (gzip.compress(IMAGES, mtime=0)[:-12], "damaged or truncated"),
+        (gzip.compress(IMAGES, mtime=0)[:-8] + b"\0" * 8, "damaged or truncated"),
+        (b"\x1f\x8bnonsense", "damaged or truncated"),
     ],
 )
 def test_damage_is_named_with_file_and_remedy(tmp_path, content, what):
@@ -49,7 +49,7 @@ def test_damage_is_named_with_file_and_remedy(tmp_path, content, what):
         read_idx(path, n_dimensions=3)
     assert str(path) in str(error.value)
     assert what in str(error.value)
-    assert "fetch it again" in str(error.value)
+    assert "download it again" in str(error.value)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

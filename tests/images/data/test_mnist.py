@@ -93,7 +93,7 @@ def test_labels_of_another_set_are_refused(tmp_path):
     with pytest.raises(AekitError, match="3 labels for 50 images"):
         read_images(DataConfig(), "train", data_root=tmp_path)
     write_idx(folder / "train-labels-idx1-ubyte", np.full(N_TRAIN, 10, np.uint8))
-    with pytest.raises(AekitError, match="label 10 where there are 10 classes"):
+    with pytest.raises(AekitError, match="label 10, but there are 10 classes"):
         read_images(DataConfig(), "train", data_root=tmp_path)
 
 
@@ -103,5 +103,5 @@ def test_images_of_another_shape_are_refused(tmp_path, shape):
     write_set(folder)
     write_idx(folder / "train-images-idx3-ubyte", np.zeros(shape, np.uint8))
     write_idx(folder / "train-labels-idx1-ubyte", np.zeros(shape[0], np.uint8))
-    with pytest.raises(AekitError, match="where 28x28 belong"):
+    with pytest.raises(AekitError, match="instead of 28x28"):
         read_images(DataConfig(), "train", data_root=tmp_path)

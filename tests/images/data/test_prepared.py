@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from recorded import Recorded
 
 import aekit.images.data.files
 from aekit.errors import AekitError
@@ -157,11 +158,11 @@ def test_without_a_place_to_write_the_pixels_are_held_in_memory(tmp_path, files,
     kept = take(files).fingerprint
     (tmp_path / "a file").touch()
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "a file"))
-    told = []
-    prepared = take(files, on_progress=lambda *what: told.append(what))
+    progress = Recorded()
+    prepared = take(files, progress=progress)
     np.testing.assert_array_equal(prepared.store, pixels(files))
     assert prepared.fingerprint == kept
-    assert any(what.startswith("decoding into memory, not ") for what, *_ in told)
+    assert any(text.startswith("decoding into memory, not ") for text in progress.notices)
 
 
 def test_a_full_disk_leaves_nothing_behind(cache, files, monkeypatch):
@@ -187,7 +188,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(cache, files, monkeypat
         return survey
 
     monkeypatch.setattr("aekit.images.data.prepared.survey_files", survey_and_change)
-    with pytest.raises(AekitError, match=r"1\.bmp: changed while it was read"):
+    with pytest.raises(AekitError, match=r"1\.bmp: changed while it was being read"):
         take(files)
 
 
@@ -266,10 +267,10 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(cache, many, decode
     assert process.returncode == -kill_with  # Python itself ends by SIGINT, too
     before = rows_done(cache)
     assert 10 <= before < 60
-    told = []
-    prepared = take(many, on_progress=lambda *what: told.append(what))
+    progress = Recorded()
+    prepared = take(many, progress=progress)
     assert len(decoded) == 60 - before
-    assert (f"going on after {before:,} images that are prepared already", before, 60) in told
+    assert progress.notices == [f"resuming after {before:,} images that are already prepared"]
     np.testing.assert_array_equal(prepared.store, pixels(many))
     assert contents(cache) == undisturbed(many, tmp_path, monkeypatch)
 
@@ -293,13 +294,16 @@ def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(cache, ma
 def leave_partial(cache, files, monkeypatch, n_blocks=6, **options):
     """Stop a preparation in blocks of five images when some of them are recorded."""
 
-    def stop(what, done, total):
+    progress = Recorded(on_update=lambda n: interrupt(progress))
+
+    def interrupt(progress):
+        what, done, _ = progress.updates[-1]
         if what == "decoding" and done > 5 * n_blocks:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(aekit.images.data.files, "_BLOCK_BYTES", 5 * 3 * 10 * 12)
     with pytest.raises(KeyboardInterrupt):
-        take(files, on_progress=stop, **options)
+        take(files, progress=progress, **options)
     return next(cache.glob("*.partial"))
 
 
@@ -366,10 +370,10 @@ def test_the_partial_of_files_that_have_changed_is_not_used_and_removed_after_a_
 def test_of_two_processes_at_once_one_decodes_and_the_other_waits(cache, many, decoded):
     process = start_slowly(many)
     wait_until_begun(cache, process)
-    told = []
-    prepared = take(many, on_progress=lambda *what: told.append(what))
+    progress = Recorded()
+    prepared = take(many, progress=progress)
     assert decoded == []
-    assert ("waiting for another process, which prepares the same images", 0, 60) in told
+    assert progress.notices == ["waiting for another process that is preparing the same images"]
     assert process.communicate(timeout=60)[0] == f"{prepared.fingerprint} {pixels(many).sum()}\n"
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
@@ -378,11 +382,12 @@ def test_who_waits_for_a_process_that_is_killed_goes_on_in_its_place(cache, many
     process = start_slowly(many)
     wait_until_begun(cache, process)
 
-    def kill(what, done, total):
-        if what.startswith("waiting"):
-            process.kill()
+    class Killing(Recorded):
+        def notice(self, text):
+            if text.startswith("waiting"):
+                process.kill()
 
-    prepared = take(many, on_progress=kill)
+    prepared = take(many, progress=Killing())
     process.communicate(timeout=60)
     assert 0 < len(decoded) <= 50
     np.testing.assert_array_equal(prepared.store, pixels(many))
@@ -407,12 +412,12 @@ def test_where_files_cannot_be_locked_each_process_writes_its_own(cache, many, m
 def test_a_disk_that_is_too_small_is_known_before_the_first_image(cache, many, decoded, monkeypatch):
     free = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr("aekit.core.partial.shutil.disk_usage", lambda _: free)
-    told = []
-    take(many, on_progress=lambda what, *_: told.append(what))
-    assert any("decoding into memory" in what and "No space left" in what for what in told)
+    progress = Recorded()
+    take(many, progress=progress)
+    assert any("decoding into memory" in text and "No space left" in text for text in progress.notices)
     assert len(decoded) == 60
     monkeypatch.setattr("aekit.images.data.prepared._MAX_MEMORY_BYTES", 1000)
-    with pytest.raises(AekitError, match=r"cannot be kept there \(No space left on device\); make room"):
+    with pytest.raises(AekitError, match=r"cannot be stored there \(No space left on device\); make room"):
         take(many)
     assert len(decoded) == 60
 

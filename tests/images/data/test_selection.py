@@ -55,18 +55,18 @@ def test_a_name_counts_before_a_number():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Trouser", "is no pair"),
-        ("-Bag", "is no pair"),
-        ("", "names nothing"),
-        ("0-1,,1-2", "names nothing"),
+        ("Trouser", "is not a pair"),
+        ("-Bag", "is not a pair"),
+        ("", "has an empty item"),
+        ("0-1,,1-2", "has an empty item"),
         ("Trouser-Bog", "clothes has no class 'Bog'; did you mean 'Bag'?; choose one of T-shirt/top, Trouser, Bag"),
         ("T-shirt/top-Bog", "has no class 'Bog'"),
         ("Bog-T-shirt/top", "has no class 'Bog'"),
         ("0-4", "has no class '4'"),
         ("0-Ankle boot", "there are no test images of class Ankle boot"),
         ("#1-#12", "there are 12 test images; give #0 to #11"),
-        ("#1-#x", "#x: is no index"),
-        ("#1-#-2", "is no index"),
+        ("#1-#x", "#x: is not an index"),
+        ("#1-#-2", "is not an index"),
         ("#1-#1", "both ends are the same image"),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_is_not_there_is_named(text, message):
 
 def test_a_text_with_two_readings_is_refused():
     selector = _selector(class_names=("a", "b-a", "a-b"))
-    with pytest.raises(AekitError, match="can be read in 2 ways"):
+    with pytest.raises(AekitError, match="is ambiguous, 2 pairs match"):
         selector.pairs("a-b-a")
 
 
@@ -128,5 +128,5 @@ def test_more_draws_begin_with_the_same_ones():
 
 def test_one_image_is_no_pair():
     one = Selector(_image_set().subset(np.array([0])), "--pairs", "test").anything()
-    with pytest.raises(AekitError, match="needs two images that differ"):
+    with pytest.raises(AekitError, match="needs two different images"):
         draw_pairs(one, one, 1, np.random.default_rng(0))

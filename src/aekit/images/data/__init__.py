@@ -1,12 +1,13 @@
-"""Image sets by name or path, as uint8 arrays; and brain cohorts."""
+"""Image sets by name or path, as uint8 arrays."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, nearest, shown
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.arrays import SUFFIXES, read_arrays
@@ -21,71 +22,76 @@ from aekit.images.data.splits import check_not_empty, check_split
 
 
 class Reader(Protocol):
-    """What reads one split of a data set."""
+    """Reads one split of a data set."""
 
     def __call__(
-        self, config: DataConfig, split: Split, *, data_root: Path, on_progress: OnProgress | None = None
+        self, config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT
     ) -> ImageSet: ...
 
 
-DATASETS: dict[str, Reader] = {
-    "mnist": read_idx_set,
-    "fashion-mnist": read_idx_set,
-    "kmnist": read_idx_set,
-    "emnist": read_idx_set,
-    "cifar10": read_cifar10,
-    "celeba": read_celeba,
-    "digits": read_digits,
+class DataSet(NamedTuple):
+    """How to read a known data set.
+
+    Attributes:
+        read: Reads a split of it, after downloading it if it is missing.
+        find: Returns its folder or file for its name and the data root, or None if it is missing or incomplete.
+    """
+
+    read: Reader
+    find: Callable[[str, Path], Path | None]
+
+
+_IDX_SET = DataSet(read_idx_set, idx_folder)
+DATASETS: dict[str, DataSet] = {  # their descriptions are in aekit.images.catalog
+    "mnist": _IDX_SET,
+    "fashion-mnist": _IDX_SET,
+    "kmnist": _IDX_SET,
+    "emnist": _IDX_SET,
+    "cifar10": DataSet(read_cifar10, lambda name, data_root: cifar10_folder(data_root)),
+    "celeba": DataSet(read_celeba, lambda name, data_root: celeba_folder(data_root)),
+    "digits": DataSet(read_digits, lambda name, data_root: digits_file()),
 }
 
 
-def read_images(
-    config: DataConfig, split: Split, *, data_root: Path, on_progress: OnProgress | None = None
-) -> ImageSet:
+def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
     """Return one split of the images that a configuration names.
 
     Args:
-        config: A name in :data:`DATASETS` or a path, and how the images are cut, limited, resized and coloured.
+        config: A name in :data:`DATASETS` or a path, and how the images are split, limited, resized and converted.
         split: ``train``, ``val`` (cut from train) or ``test``. Without an official test split a fifth is set aside.
-        data_root: Folder of the public data sets; may be read-only if they are there.
-        on_progress: Called with what is done, how much, and the total: downloads and decoding.
+        data_root: Folder of the known data sets; may be read-only if they are there.
+        progress: Receives the progress of downloads and decoding, and notices.
 
     Raises:
-        AekitError: No such data set, or one that is missing, damaged or unfit; the message names file and remedy.
+        AekitError: The data set does not exist, or is missing, damaged or unsuitable; the message names file and fix.
         ValueError: ``split`` is ``val`` and ``config.val`` is 0.
     """
     check_split(split, config)
     if config.name in DATASETS:
-        images = DATASETS[config.name](config, split, data_root=data_root, on_progress=on_progress)
+        images = DATASETS[config.name].read(config, split, data_root=data_root, progress=progress)
     else:
-        images = _read_path(config, split, on_progress)
+        images = _read_path(config, split, progress)
     check_not_empty(len(images), split, config)
     check_size(*images.image_shape[1:], source=f"--data {shown(config.name)}")
     return images
 
 
 def find_on_disk(name: str, data_root: Path) -> Path | None:
-    """Return the folder or file of a data set or path, or None if it is not there, or not whole."""
-    if name == "digits":
-        return digits_file()
-    if name == "celeba":
-        return celeba_folder(data_root)
-    if name == "cifar10":
-        return cifar10_folder(data_root)
+    """Return the folder or file of a data set or path, or None if it is missing or incomplete."""
     if name in DATASETS:
-        return idx_folder(name, data_root)
+        return DATASETS[name].find(name, data_root)
     path = Path(name).expanduser()
     return path if path.exists() else None
 
 
-def _read_path(config: DataConfig, split: Split, on_progress: OnProgress | None) -> ImageSet:
+def _read_path(config: DataConfig, split: Split, progress: Progress) -> ImageSet:
     path = Path(config.name).expanduser()
     if path.is_dir():
-        return read_folder(config, split, on_progress=on_progress)
+        return read_folder(config, split, progress=progress)
     if path.suffix.lower() in SUFFIXES and path.exists():
-        return read_arrays(config, split, on_progress=on_progress)
+        return read_arrays(config, split, progress=progress)
     if path.exists():
-        raise AekitError(f"{shown(path)}: is no {', '.join(SUFFIXES)} file and no folder of images; give one of these")
+        raise AekitError(f"{shown(path)}: is neither a {', '.join(SUFFIXES)} file nor a folder of images; give one")
     if path.suffix or os.sep in config.name:
         raise AekitError(f"{shown(path)}: no such file or folder; check the path, or choose one of {_names()}")
     raise AekitError(

@@ -1,4 +1,4 @@
-"""Batches of images as floats in [0, 1] from a set that lives on the device as uint8, if it fits, or is read ahead."""
+"""Batches of images as floats in [0, 1], from a set that is on the device as uint8 if it fits, or is read ahead."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ import torch
 from torch import Tensor
 
 from aekit.images.data.image_set import ImageSet, Indices
-from aekit.images.data.readahead import Pages, is_mapped, rows_a_block
+from aekit.images.data.readahead import Pages, is_mapped, rows_per_block
 
 # A subset of a store is copied into memory up to this size; above it, its rows are read as they are needed.
 MAX_COPY_BYTES = 2 * 2**30
-# Sets of more pixels are shuffled in blocks (:func:`epoch_order`). A property of the set, not of the memory that is
-# free: the order is part of a result, and a run must go on in it later or on another machine.
+# Sets with more pixels are shuffled in blocks (:func:`epoch_order`). This depends on the set, not on free memory: the
+# order is part of a result, and a run must be able to resume in it later or on another machine.
 MAX_EXACT_BYTES = 4 * 2**30
-# So many blocks are shuffled as one; with blocks of 1 MiB, 1 GiB at a time is in use. Images of a block may be alike,
-# so their number keeps a shuffle good. MNIST sorted by class, one epoch, validation nats: exact 105.40, 1,024 blocks of
-# 9 images 105.28, 256 of 36 105.96, 32 of 36 106.33; over three seeds: exact 105.49, 1,024 of 9 105.49.
+# Number of blocks that are shuffled together; with blocks of 1 MiB, 1 GiB is in use at a time. Images of a block may be
+# similar, so a good shuffle needs many blocks. MNIST sorted by class, one epoch, validation nats: exact 105.40, 1,024
+# blocks of 9 images 105.28, 256 of 36 105.96, 32 of 36 106.33; over three seeds: exact 105.49, 1,024 of 9 105.49.
 GROUP_BLOCKS = 1024
-_DEPTH = 3  # batches that are made ahead
+_DEPTH = 3  # batches to prepare ahead
 
 
 class ImageLoader:
     """The images of a set on a device, by index.
 
-    On the CPU the set is used where it lies. To another device it is copied once as uint8, if that takes at most half
-    of the memory that is free there. What is too large for that is read as it is needed.
+    On a CPU the set is used in place. It is copied once to any other device, as uint8, if that takes at most half of
+    the device's free memory. Larger sets are read as they are needed.
 
     Attributes:
         resident: All pixels on the device, uint8 (N, C, H, W); None if they are read as they are needed.
         blocks: For a set that is shuffled in blocks, the block of each image, (N,); else None.
-        waited_s: Seconds in which whoever asked for batches had to wait for them, so far.
+        waited_s: Total time spent waiting for batches, in seconds.
     """
 
     def __init__(self, image_set: ImageSet, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class ImageLoader:
         self.waited_s = 0.0
         n_bytes = len(image_set) * math.prod(image_set.image_shape)
         rows = image_set.rows if image_set.rows is not None else np.arange(len(image_set))
-        self.blocks = rows // rows_a_block(image_set.store) if n_bytes > MAX_EXACT_BYTES else None
+        self.blocks = rows // rows_per_block(image_set.store) if n_bytes > MAX_EXACT_BYTES else None
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         if device.type == "cpu":
             if n_bytes <= MAX_COPY_BYTES or (image_set.rows is None and not is_mapped(image_set.store)):
@@ -67,15 +67,15 @@ class ImageLoader:
         return _as_floats(torch.from_numpy(self.image_set.take(indices.cpu().numpy())).to(self.device))
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield for each (B,) of ``indices`` what :meth:`take` returns, made ahead by a thread while the last is used.
+        """Yield the result of :meth:`take` for each (B,) of ``indices``, prepared ahead by a thread.
 
-        The thread ends with the iterator, and what goes wrong in it is raised here.
+        The thread ends with the iterator, and its exceptions are raised here.
         """
         if self.resident is not None:
             yield from map(self.take, indices)
         else:
             for pixels in self._read_ahead(indices):
-                # On the CPU the thread has turned them into floats; a GPU does it better itself.
+                # On a CPU the thread has converted them to floats; a GPU is faster at this itself.
                 yield pixels if self.device.type == "cpu" else _as_floats(pixels)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
@@ -90,7 +90,7 @@ class ImageLoader:
         upcoming = iter(np.split(flat, np.cumsum([len(each) for each in indices])[:-1]))
         rows = flat if self.image_set.rows is None else self.image_set.rows[flat]
         pages = Pages(self.image_set.store, rows)
-        # Each operator on this one thread: all others are the network's.
+        # Each operator on this one thread: all others belong to the network.
         reader = ThreadPoolExecutor(1, "batches", initializer=torch.set_num_threads, initargs=(1,))
         ahead: deque[Future[tuple[Tensor, torch.Event | None]]] = deque()
         n_taken = 0
@@ -116,7 +116,7 @@ class ImageLoader:
             pages.close()
 
     def _load(self, indices: Indices) -> tuple[Tensor, torch.Event | None]:
-        """Return pixels, and for CUDA the event that tells when they are on the device."""
+        """Return pixels, and for CUDA the event that marks their arrival on the device."""
         pixels = torch.from_numpy(self.image_set.take(indices))
         if self._copies is not None:
             with torch.cuda.stream(self._copies):
@@ -124,10 +124,10 @@ class ImageLoader:
         return (_as_floats(pixels) if self.device.type == "cpu" else pixels), None
 
     def _uploaded(self) -> Tensor:
-        # In pieces: the machine may have less memory to spare than its GPU.
+        # In pieces: the machine may have less free memory than its GPU.
         pixels = torch.empty((len(self), *self.image_set.image_shape), dtype=torch.uint8, device=self.device)
         start = 0
-        for piece in self._read_ahead(torch.split(torch.arange(len(self)), rows_a_block(self.image_set.store))):
+        for piece in self._read_ahead(torch.split(torch.arange(len(self)), rows_per_block(self.image_set.store))):
             pixels[start : start + len(piece)] = piece
             start += len(piece)
         return pixels
@@ -138,30 +138,30 @@ def _as_floats(pixels: Tensor) -> Tensor:
 
 
 def _as_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    with warnings.catch_warnings():  # torch warns that a read-only memory map could be written to; nothing here does
+    with warnings.catch_warnings():  # PyTorch warns that a read-only memory map could be written to; it is not
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(pixels)
 
 
 def _free_bytes(device: torch.device) -> int:
-    # Apple's GPU shares the machine's memory, and torch does not say what is free of it.
+    # Apple's GPU shares the machine's memory, and PyTorch does not report how much of it is free.
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 2 * MAX_COPY_BYTES
 
 
 def epoch_order(n_images: int, n_samples: int, seed: int, epoch: int, *, blocks: Indices | None = None) -> Tensor:
     """Return which images an epoch trains on, (n_samples,), in a random order.
 
-    Epochs are cut from an endless row of shuffles of the whole set, so no image comes again before all have come.
+    Epochs are cut from an endless sequence of shuffles of the whole set, so no image recurs before all have been drawn.
 
-    A set that memory does not hold is shuffled in blocks, so that a disk can read it: blocks of consecutive images are
-    dealt out at random into groups of up to :data:`GROUP_BLOCKS`, and the images of each group are shuffled.
+    A set that does not fit into memory is shuffled in blocks, so that a disk can keep up: blocks of consecutive images
+    are assigned at random to groups of up to :data:`GROUP_BLOCKS`, and the images of each group are shuffled.
 
     Args:
         n_images: Size of the set.
-        n_samples: Images an epoch; ``n_images`` makes every epoch one shuffle.
+        n_samples: Images per epoch; ``n_images`` makes every epoch one shuffle.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        blocks: Number of the block that each image lies in, (n_images,); None shuffles single images.
+        blocks: Number of the block of each image, (n_images,); None shuffles single images.
     """
     start, stop = epoch * n_samples, (epoch + 1) * n_samples
     parts = []
@@ -179,27 +179,27 @@ def epoch_order(n_images: int, n_samples: int, seed: int, epoch: int, *, blocks:
 def _group_of_each(blocks: Indices, generator: np.random.Generator) -> Indices:
     numbers, block = np.unique(blocks, return_inverse=True)
     n_groups = math.ceil(len(numbers) / GROUP_BLOCKS)
-    # Groups of equal size: a last one of a few blocks would have batches of images that are neighbours.
+    # Groups of equal size: a last group of few blocks would have batches of neighbouring images.
     group: Indices = generator.permutation(len(numbers))[block] * n_groups // len(numbers)
     return group
 
 
 def epoch_mirrored(n_samples: int, seed: int, epoch: int) -> Tensor:
-    """Return which images of an epoch's order are turned left to right, (n_samples,), half of them, as booleans."""
-    # The third number keeps this stream apart from those of the shuffles.
+    """Return which images of an epoch's order are flipped horizontally, bool (n_samples,): half of them."""
+    # The third number separates this stream from those of the shuffles.
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, 1])))
     return torch.from_numpy(generator.permutation(n_samples) < n_samples // 2)
 
 
 def mirror(images: Tensor, which: Tensor) -> Tensor:
-    """Return images, (B, C, H, W), of which those that are marked in ``which``, (B,), are turned left to right."""
+    """Return images, (B, C, H, W), of which those marked in ``which``, (B,), are flipped horizontally."""
     return torch.where(which[:, None, None, None], images.flip(3), images)
 
 
 def split_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Return an epoch's order cut into batches; the last may be smaller.
+    """Return an epoch's order split into batches; the last may be smaller.
 
-    A last batch of one image joins the one before: batch norm has no spread to divide by in it.
+    A last batch of one image is merged with the one before: batch norm has no variance to divide by there.
     """
     batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:

@@ -1,4 +1,4 @@
-"""CelebA: aligned faces with forty attributes, all of it or the first so many images, in the official layout."""
+"""CelebA: aligned faces with forty attributes, in the official layout, complete or only its first images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.core.damage import readable
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
-from aekit.images.data.folder import ImageFiles, decoded
+from aekit.images.data.folder import ImageFiles, read_files
 from aekit.images.data.image_set import ImageSet
 
 _IMAGES = "img_align_celeba"
@@ -21,31 +21,29 @@ _PARTITION = "list_eval_partition.txt"
 _TEST = 2  # in the partition file; 0 is train and 1 is validation
 
 
-def read_celeba(
-    config: DataConfig, split: Split, *, data_root: Path, on_progress: OnProgress | None = None
-) -> ImageSet:
+def read_celeba(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
     """Return a split of CelebA, RGB (N, 3, 218, 178) unless resized, with attributes.
 
-    The official test images are the test split. The official train and validation images together are what ``train``
-    and ``val`` are cut from, whatever ``config.val`` is, as with every other data set. Where no test image is at hand a
-    fifth is set aside instead.
+    The official test images are the test split. ``train`` and ``val`` are cut from the official train and validation
+    images together, whatever ``config.val`` is, as with every other data set. If there are no test images, a fifth is
+    set aside instead.
 
     Args:
         config: Which images.
         split: ``train``, ``val`` or ``test``.
-        data_root: Folder that holds ``celeba/img_align_celeba``; fetched into it if missing.
-        on_progress: Told how far download and decoding are.
+        data_root: Folder that holds ``celeba/img_align_celeba``; downloaded if missing.
+        progress: Receives the progress of download and decoding.
 
     Raises:
-        AekitError: The images are missing and cannot be fetched, or a file is damaged.
+        AekitError: The images are missing and cannot be downloaded, or a file is damaged.
     """
     folder = data_root / "celeba"
     paths = _images(folder)
     if not paths:
-        download("celeba", data_root, on_progress=on_progress)
+        download("celeba", data_root, progress=progress)
         paths = _images(folder)
         if not paths:
-            raise AekitError(f"{shown(folder / _IMAGES)}: holds no .jpg files after the download; fill it by hand")
+            raise AekitError(f"{shown(folder / _IMAGES)}: holds no .jpg files after the download; fill it manually")
     attributes, attribute_names = _attributes(folder / _ATTRIBUTES, paths)
     files = ImageFiles(
         paths,
@@ -55,7 +53,7 @@ def read_celeba(
         attribute_names=attribute_names,
         is_test=_is_test(folder / _PARTITION, paths),
     )
-    return decoded(files, config, split, on_progress=on_progress)
+    return read_files(files, config, split, progress=progress)
 
 
 def celeba_folder(data_root: Path) -> Path | None:
@@ -73,7 +71,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _attributes(path: Path, images: list[Path]) -> tuple[npt.NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return (N, A) and the names, or None if the file is not there."""
+    """Return (N, A) and the names, or None if the file does not exist."""
     if not path.exists():
         return None, ()
     lines = _lines(path)
@@ -84,16 +82,16 @@ def _attributes(path: Path, images: list[Path]) -> tuple[npt.NDArray[np.bool_] |
         if len(signs) != len(names) or not names:
             raise AekitError(
                 f"{shown(path)}: {len(signs)} of {len(names)} attributes for {shown(image.name)}; "
-                "fetch the file again, or take it away to go without attributes"
+                "download the file again, or remove it to do without attributes"
             )
     table = np.array(values)
     if not np.isin(table, ("1", "-1")).all():
-        raise AekitError(f"{shown(path)}: holds attributes other than 1 and -1; fetch the file again")
+        raise AekitError(f"{shown(path)}: holds attributes other than 1 and -1; download the file again")
     return table == "1", names
 
 
 def _is_test(path: Path, images: list[Path]) -> npt.NDArray[np.bool_] | None:
-    """Return the official test images, (N,), or None if the file is not there or none of them is at hand."""
+    """Return which images are official test images, (N,), or None if the file does not exist or none of them is."""
     if not path.exists():
         return None
     parts = dict(line.split()[:2] for line in _lines(path) if len(line.split()) >= 2)
@@ -101,7 +99,7 @@ def _is_test(path: Path, images: list[Path]) -> npt.NDArray[np.bool_] | None:
     if missing is not None:
         raise AekitError(
             f"{shown(path)}: no split (0, 1 or 2) for {shown(missing.name)}; "
-            "fetch the file again, or take it away for a random split"
+            "download the file again, or remove it for a random split"
         )
     is_test = np.array([parts[image.name] == str(_TEST) for image in images])
     return is_test if is_test.any() else None
@@ -112,4 +110,4 @@ def _lines(path: Path) -> list[str]:
         try:
             return path.read_text("ascii").splitlines()
         except UnicodeDecodeError as error:
-            raise AekitError(f"{shown(path)}: is no plain text; fetch the file again") from error
+            raise AekitError(f"{shown(path)}: is not plain text; download the file again") from error

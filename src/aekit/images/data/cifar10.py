@@ -1,4 +1,4 @@
-"""CIFAR-10, in its binary form or as the pickles that torchvision downloads, of which no code is ever run."""
+"""CIFAR-10, in its binary form or as the pickles that torchvision downloads, whose code is never run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from aekit.core.damage import readable
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
+from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
-from aekit.images.data.catalog import CATALOG
 from aekit.images.data.download import download
 from aekit.images.data.image_set import ImageSet, Indices
 from aekit.images.data.pixels import Pixels, fit_array
@@ -26,30 +26,28 @@ _N_CLASSES = 10
 _MAX_BYTES = 64 << 20  # a batch has 31 MB
 
 
-def read_cifar10(
-    config: DataConfig, split: Split, *, data_root: Path, on_progress: OnProgress | None = None
-) -> ImageSet:
+def read_cifar10(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
     """Return a split of CIFAR-10, RGB (N, 3, 32, 32) unless resized.
 
     Args:
         config: Which images; ``val`` is cut from the official training images.
         split: ``train``, ``val`` or ``test``.
-        data_root: Folder that holds ``cifar-10-batches-bin`` or ``cifar-10-batches-py``; fetched into it if missing.
-        on_progress: Told how far a download is.
+        data_root: Folder that holds ``cifar-10-batches-bin`` or ``cifar-10-batches-py``; downloaded if missing.
+        progress: Receives the progress of a download.
 
     Raises:
-        AekitError: Files are missing and cannot be fetched, or are damaged.
+        AekitError: Files are missing and cannot be downloaded, or are damaged.
 
     Source:
-        The layout of both forms is described on https://www.cs.toronto.edu/~kriz/cifar.html.
+        The layout of both forms is described at https://www.cs.toronto.edu/~kriz/cifar.html.
     """
     part = "test" if split == "test" else "train"
     paths = _find(part, data_root)
     if not paths:
-        download("cifar10", data_root, on_progress=on_progress)
+        download("cifar10", data_root, progress=progress)
         paths = _find(part, data_root)
         if not paths:
-            raise AekitError(f"--data cifar10: the download left no {part} images in {shown(data_root)}")
+            raise AekitError(f"--data cifar10: there are no {part} images in {shown(data_root)} after the download")
     batches = [_read_batch(path) for path in paths]
     images = np.concatenate([images for images, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
@@ -63,7 +61,7 @@ def read_cifar10(
 
 
 def cifar10_folder(data_root: Path) -> Path | None:
-    """Return the folder that holds both parts of CIFAR-10, or None if it is not whole."""
+    """Return the folder that holds both parts of CIFAR-10, or None if it is incomplete."""
     paths = _find("train", data_root)
     return paths[0].parent if paths and _find("test", data_root) else None
 
@@ -86,40 +84,40 @@ def _read_batch(path: Path) -> tuple[Pixels, Indices]:
     if len(labels) == 0 or len(labels) != len(pixels):
         raise _damaged(path, f"it holds {len(labels):,} labels for {len(pixels):,} images")
     if labels.min() < 0 or labels.max() >= _N_CLASSES:
-        raise _damaged(path, f"it holds labels from {labels.min()} to {labels.max()} where 0 to 9 belong")
+        raise _damaged(path, f"it holds labels from {labels.min()} to {labels.max()} instead of 0 to 9")
     return pixels.reshape(-1, 3, 32, 32), labels
 
 
 def _from_binary(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     if len(data) % (1 + _N_VALUES):
-        raise _damaged(path, f"its {len(data):,} bytes are no whole number of images")
-    table = np.frombuffer(data, np.uint8).reshape(-1, 1 + _N_VALUES)  # a label, then the three planes of an image
+        raise _damaged(path, f"its {len(data):,} bytes are not a whole number of images")
+    table = np.frombuffer(data, np.uint8).reshape(-1, 1 + _N_VALUES)  # a label, then the three channels of an image
     return table[:, 1:], table[:, 0].astype(np.int64)
 
 
 def _from_pickle(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     try:
-        _refuse_claims(data)
+        _check_claims(data)
         batch = _Unpickler(data).load()
     except _PICKLE_DAMAGE as error:
-        raise _damaged(path, f"it is no batch of CIFAR-10 ({shown(' '.join(str(error).split()))})") from error
+        raise _damaged(path, f"it is not a batch of CIFAR-10 ({shown(' '.join(str(error).split()))})") from error
     fields = {_text(key): value for key, value in batch.items()} if isinstance(batch, dict) else {}
     pixels, labels = fields.get("data"), fields.get("labels")
     if not isinstance(pixels, _PickledArray) or not isinstance(labels, list):
-        raise _damaged(path, "it holds no data and labels")
+        raise _damaged(path, "it holds no data or no labels")
     if not all(type(label) is int and abs(label) < 2**31 for label in labels):
-        raise _damaged(path, "it holds labels that are no numbers")
+        raise _damaged(path, "it holds labels that are not numbers")
     if pixels.shape != (len(labels), _N_VALUES) or len(pixels.values) != len(labels) * _N_VALUES:
         raise _damaged(path, f"it holds {len(pixels.values):,} bytes for {len(labels):,} images")
     return np.frombuffer(pixels.values, np.uint8).reshape(-1, _N_VALUES), np.array(labels, np.int64)
 
 
-def _refuse_claims(data: bytes) -> None:
-    """Refuse what makes the unpickler take memory before it has looked: lengths and places that are not there."""
-    # Of the claims in a pickle pickletools itself refuses lengths beyond the end of the data.
+def _check_claims(data: bytes) -> None:
+    """Raise an UnpicklingError for lengths and memo indices that would make the unpickler allocate in advance."""
+    # pickletools itself refuses lengths beyond the end of the data.
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(data):
-            raise pickle.UnpicklingError("it keeps more than it holds")
+            raise pickle.UnpicklingError("it stores more objects than it has bytes")
 
 
 _PICKLE_DAMAGE = (
@@ -128,7 +126,7 @@ _PICKLE_DAMAGE = (
 
 
 class _PickledArray:
-    """Stands where numpy would build an array: keeps shape and bytes, allocates and calls nothing."""
+    """Replaces numpy's array: keeps shape and bytes, allocates and calls nothing."""
 
     shape: tuple[int, ...] = ()
     values: bytes = b""
@@ -138,11 +136,11 @@ class _PickledArray:
             case (int(), tuple(shape), _PickledType(name="u1"), False | 0, bytes(values)):
                 self.shape, self.values = shape, values
             case _:
-                raise pickle.UnpicklingError("its array is not one of bytes in rows")
+                raise pickle.UnpicklingError("its array does not hold bytes in rows")
 
 
 class _PickledType:
-    """Stands where numpy would build a dtype: keeps its name."""
+    """Replaces numpy's dtype: keeps its name."""
 
     def __init__(self, name: object = "", *_: object) -> None:
         self.name = _text(name)
@@ -155,8 +153,8 @@ def _build_array(*_: object) -> _PickledArray:
     return _PickledArray()
 
 
-# The only names that a batch may mention, and what stands in for them. Nothing is looked up, so nothing can be run.
-_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
+# The only names that a batch may refer to, and their replacements. Nothing is looked up, so nothing can be run.
+_REPLACEMENTS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _build_array,
     ("numpy._core.multiarray", "_reconstruct"): _build_array,
     ("numpy", "ndarray"): _PickledArray,
@@ -170,10 +168,10 @@ class _Unpickler(pickle.Unpickler):
         self._n_left = len(data)
 
     def _encode(self, text: object, encoding: object = "latin1") -> bytes:
-        # How Python 3 writes bytes into a pickle that Python 2 can read. In all they are no more than the pickle has,
-        # or one text that is encoded again and again would fill the memory.
+        # This is how Python 3 writes bytes into a pickle that Python 2 can read. Their total may not exceed the pickle,
+        # or a text that is encoded again and again would fill the memory.
         if not isinstance(text, str) or encoding != "latin1" or len(text) > self._n_left:
-            raise pickle.UnpicklingError("it encodes something other than its bytes")
+            raise pickle.UnpicklingError("it encodes something other than its own bytes")
         self._n_left -= len(text)
         return text.encode("latin1")
 
@@ -181,9 +179,9 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return self._encode
         try:
-            return _STAND_INS[module, name]
+            return _REPLACEMENTS[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {shown(module)}.{shown(name)}, which is not run") from None
+            raise pickle.UnpicklingError(f"it refers to {shown(module)}.{shown(name)}, which is not run") from None
 
 
 def _text(value: object) -> str:
@@ -191,4 +189,4 @@ def _text(value: object) -> str:
 
 
 def _damaged(path: Path, what: str) -> AekitError:
-    return AekitError(f"{shown(path)}: {what}; delete the file and fetch it again")
+    return AekitError(f"{shown(path)}: {what}; delete the file and download it again")

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries: always there, no download."""
+"""The 1,797 handwritten digits of 8x8 pixels that come with scikit-learn: always available, no download."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
+from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
-from aekit.images.data.catalog import CATALOG
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.pixels import fit_array
 from aekit.images.data.splits import train_val_test
 
 
 def read_digits(
-    config: DataConfig, split: Split, *, data_root: Path | None = None, on_progress: OnProgress | None = None
+    config: DataConfig, split: Split, *, data_root: Path | None = None, progress: Progress = SILENT
 ) -> ImageSet:
     """Return a split of scikit-learn's digits, (N, 1, 8, 8) unless resized; a fifth is the test split.
 
@@ -26,17 +26,17 @@ def read_digits(
         config: Which images.
         split: ``train``, ``val`` or ``test``.
         data_root: Not used: the digits come with scikit-learn.
-        on_progress: Not used.
+        progress: Not used.
 
     Raises:
-        AekitError: scikit-learn is not installed, or without its data.
+        AekitError: scikit-learn or its data are not installed.
 
     Source:
         E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998.
     """
     path = digits_file()
     if path is None:
-        raise AekitError("--data digits: scikit-learn's digits are not there; reinstall scikit-learn")
+        raise AekitError("--data digits: scikit-learn's digits are missing; reinstall scikit-learn")
     with gzip.open(path, "rt", encoding="ascii") as file:
         table = np.loadtxt(file, delimiter=",")  # (1797, 65): 64 pixels from 0 to 16, and the label
     images = np.round(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
@@ -50,8 +50,8 @@ def read_digits(
 
 
 def digits_file() -> Path | None:
-    """Return where scikit-learn keeps the digits, or None if it is not installed with its data."""
-    # Beside scikit-learn, not through it: `import sklearn` takes 1.3 s, reading the file 10 ms.
+    """Return scikit-learn's file of digits, or None if it is not installed with its data."""
+    # Without importing scikit-learn, which takes 1.3 s; reading the file takes 10 ms.
     spec = importlib.util.find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
         return None

@@ -1,4 +1,4 @@
-"""Many image files: read once for what they share, then decoded on all cores, block by block."""
+"""Many image files: read once to find their common shape, then decoded on all cores, block by block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from aekit.core.damage import readable
 from aekit.core.environment import count_cores
-from aekit.core.progress import OnProgress
+from aekit.core.progress import Progress
 from aekit.errors import AekitError, shown
 from aekit.images.data.decode import BadImage, Header, decode, read_header
 from aekit.images.data.pixels import Pixels
@@ -27,15 +27,15 @@ _BLOCK_BYTES = 4 << 20  # of pixels that one thread holds at a time
 
 @dataclass(frozen=True)
 class Job:
-    """Which files, and how they are to be decoded.
+    """Which files to decode, and how.
 
     Attributes:
         files: The image files, in the order of the rows.
-        source: What to call them all in messages.
-        size: (h, w) in pixels that they are resized and cropped to; None keeps theirs.
-        grayscale: One channel of luma, whatever they have.
-        skip_bad: Leave out what cannot be decoded.
-        on_progress: Called with what is done, the number of files done, and of all files.
+        source: Their common name in messages.
+        size: (h, w) in pixels to which they are resized and cropped; None keeps their size.
+        grayscale: Convert to one channel of luma.
+        skip_bad: Leave out files that cannot be decoded.
+        progress: Receives the number of files done, and notices.
     """
 
     files: Sequence[Path]
@@ -43,22 +43,17 @@ class Job:
     size: tuple[int, int] | None
     grayscale: bool
     skip_bad: bool
-    on_progress: OnProgress | None
-
-    def report(self, what: str, n_done: int) -> None:
-        """Tell whoever listens how far the work is."""
-        if self.on_progress is not None:
-            self.on_progress(what, n_done, len(self.files))
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one reading of the files told.
+    """The result of reading all files once.
 
     Attributes:
         digests: SHA-256 of each file.
         headers: Size and colour of each image; None if it is bad.
-        bad: Row of each bad file -> why.
+        bad: Row of each bad file -> the reason.
     """
 
     digests: list[bytes]
@@ -68,12 +63,12 @@ class Survey:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows that are decoded.
+    """Consecutive rows that have been decoded.
 
     Attributes:
-        start: The first of them.
-        digests: SHA-256 of the pixels of each, one after the other.
-        bad: Row of each file that could not be decoded -> why.
+        start: The first row.
+        digests: SHA-256 of the pixels of each row, concatenated.
+        bad: Row of each file that could not be decoded -> the reason.
     """
 
     start: int
@@ -82,15 +77,15 @@ class Block:
 
     @property
     def stop(self) -> int:
-        """Return the row behind the last."""
+        """Return the row after the last."""
         return self.start + len(self.digests) // hashlib.sha256().digest_size
 
 
 def survey_files(job: Job) -> Survey:
-    """Return what one reading of every file tells, without decoding.
+    """Return digests and headers of all files, each read once and none decoded.
 
     Raises:
-        AekitError: A file cannot be read, or is no image and bad ones are not to be skipped.
+        AekitError: A file cannot be read, or is not an image and bad files are not to be skipped.
     """
 
     def survey(rows: range) -> list[tuple[bytes, Header | None, str]]:
@@ -116,19 +111,19 @@ def survey_files(job: Job) -> Survey:
 
 
 def common_shape(job: Job, survey: Survey) -> Shape:
-    """Return the shape of all images together, (N, C, H, W); bad ones have their rows.
+    """Return the shape of all images together, (N, C, H, W); bad ones have a row as well.
 
     Raises:
-        AekitError: The images differ in size and none is asked for, or none is good.
+        AekitError: The images differ in size and no size is requested, or all are bad.
     """
-    first: dict[tuple[int, int], int] = {}  # size -> the first row that has it
+    first: dict[tuple[int, int], int] = {}  # size -> the first row of this size
     is_gray = True
     for row, header in enumerate(survey.headers):
         if header is not None:
             first.setdefault((header.height, header.width), row)
             is_gray &= header.is_gray
     if not first:
-        raise AekitError(f"{job.source}: none of its {len(job.files):,} images can be decoded; look into the first one")
+        raise AekitError(f"{job.source}: none of its {len(job.files):,} images can be decoded; check the first one")
     if job.size is None and len(first) > 1:
         (size, row), (other_size, other_row) = list(first.items())[:2]
         raise AekitError(
@@ -147,15 +142,15 @@ def decode_files(
     done: Sequence[Block] = (),
     on_block: Callable[[Block], object] = lambda block: None,
 ) -> tuple[str, dict[int, str]]:
-    """Return a SHA-256 over shape and pixels, and the bad rows with the reason, after ``write`` was given all pixels.
+    """Pass all pixels to ``write``, and return a SHA-256 over shape and pixels, and the bad rows with their reasons.
 
     Args:
         job: What to decode, and how.
-        survey: What the first reading told; a file that has changed since is refused.
+        survey: The survey of these files; a file that has changed since then is refused.
         shape: (N, C, H, W) of all images.
-        write: Called from many threads with a first row and the pixels from there on; bad rows are zero.
+        write: Called from several threads with the first row and the pixels of a block; bad rows are zero.
         done: Blocks from row 0 on, without a gap, that need not be decoded again.
-        on_block: Called with each other block, in order, when it was written.
+        on_block: Called with each further block, in order, once it is written.
 
     Raises:
         AekitError: A file cannot be read or decoded.
@@ -169,7 +164,7 @@ def decode_files(
                 continue
             data = _read(job.files[row])
             if hashlib.sha256(data).digest() != survey.digests[row]:
-                raise AekitError(f"{shown(job.files[row])}: changed while it was read; run the command again")
+                raise AekitError(f"{shown(job.files[row])}: changed while it was being read; run the command again")
             try:
                 pixels[:] = decode(data, channels=shape[1], size=shape[2:])
             except BadImage as error:
@@ -178,7 +173,7 @@ def decode_files(
         write(rows.start, block)
         return Block(rows.start, b"".join(hashlib.sha256(pixels.data).digest() for pixels in block), bad)
 
-    # A digest of digests: images are hashed as they come, on all cores, and not read again for it.
+    # A digest of digests: images are hashed as they are decoded, on all cores, and need not be read again.
     digest = hashlib.sha256(repr(shape).encode())
     bad = dict(survey.bad)
     for block in done:
@@ -195,40 +190,40 @@ def decode_files(
 
 
 def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int, start: int = 0) -> Iterator[T]:
-    """Yield what ``work`` makes of each block of rows from ``start`` on, in order, computed on all cores.
+    """Yield the result of ``work`` for each block of rows from ``start`` on, in order, computed on all cores.
 
-    Threads, as PIL decodes and resizes without the interpreter's lock: for 10,000 faces of 89x109 pixels they take
-    no more processor time than one thread, and processes half a second more to start.
+    Threads suffice, as PIL decodes and resizes without the interpreter's lock: for 10,000 faces of 89x109 pixels they
+    take no more processor time than a single thread, and processes take half a second longer to start.
     """
     blocks = [range(row, min(row + n_rows, len(job.files))) for row in range(start, len(job.files), n_rows)]
     pool = ThreadPoolExecutor(count_cores())
     try:
         for rows, result in zip(blocks, pool.map(work, blocks), strict=True):
-            job.report(what, rows.stop)
+            job.progress.update(what, rows.stop, len(job.files))
             yield result
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C the rest is not worth waiting for
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, do not wait for the rest
 
 
 def check_bad(job: Job, bad: dict[int, str]) -> None:
-    """Refuse bad files, unless they are to be skipped and some are good.
+    """Check that there are no bad files, or that they are to be skipped and some are good.
 
     Raises:
         AekitError: Names the first bad file and why it is bad.
     """
     if bad and not job.skip_bad:
         row = min(bad)
-        raise AekitError(f"{shown(job.files[row])}: {bad[row]}; mend or remove it, or leave it out with --skip-bad")
+        raise AekitError(f"{shown(job.files[row])}: {bad[row]}; fix or remove it, or leave it out with --skip-bad")
     if len(bad) == len(job.files):
         raise AekitError(f"{job.source}: none of its {len(bad):,} images can be decoded; the first one: {bad[0]}")
 
 
 def report_bad(job: Job, bad: dict[int, str]) -> None:
-    """Tell which files were left out: the first three, and how many in all."""
+    """Give notice of the files that were left out: the first three, and the total."""
     for row in sorted(bad)[:3]:
-        job.report(f"left out {shown(Path(*job.files[row].parts[-2:]))}: {bad[row]}", len(job.files))
+        job.progress.notice(f"left out {shown(Path(*job.files[row].parts[-2:]))}: {bad[row]}")
     if len(bad) > 3:
-        job.report(f"left out {len(bad):,} images in all", len(job.files))
+        job.progress.notice(f"left out {len(bad):,} images in total")
 
 
 def _read(file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Your own images: a folder of image files, flat or with one folder a class."""
+"""Your own images: a folder of image files, flat or with one folder per class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.core.damage import readable
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.decode import SUFFIXES
@@ -23,17 +23,17 @@ from aekit.images.data.splits import check_not_empty, train_val_test
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files and what is known of them, before any is decoded.
+    """Image files and their annotations, before any is decoded.
 
     Attributes:
-        paths: The files, N of them.
-        name: The data set's name.
-        source: What to call it in messages.
-        labels: Class of each, int64 (N,), or None.
-        class_names: One name a class.
-        attributes: Yes-or-no properties, bool (N, A), or None.
-        attribute_names: One name an attribute.
-        is_test: The official test images, bool (N,), or None.
+        paths: The N files.
+        name: Name of the data set.
+        source: Its name in messages.
+        labels: Class of each image, int64 (N,), or None.
+        class_names: One name per class.
+        attributes: Binary attributes, bool (N, A), or None.
+        attribute_names: One name per attribute.
+        is_test: Which images are official test images, bool (N,), or None.
     """
 
     paths: Sequence[Path]
@@ -46,32 +46,32 @@ class ImageFiles:
     is_test: npt.NDArray[np.bool_] | None = None
 
 
-def read_folder(config: DataConfig, split: Split, *, on_progress: OnProgress | None = None) -> ImageSet:
+def read_folder(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
     """Return a split of the images in the folder ``config.name``; a fifth is the test split.
 
     Args:
         config: Which images.
         split: ``train``, ``val`` or ``test``.
-        on_progress: Told how far decoding is.
+        progress: Receives the progress of decoding.
 
     Raises:
-        AekitError: No images, folders nested too deep, sizes that differ, or a file that cannot be decoded.
+        AekitError: There are no images, folders are nested too deep, sizes differ, or a file cannot be decoded.
     """
     folder = Path(config.name).expanduser()
     flat, classes = _list_images(folder)
     name = shown(folder.resolve().name) or "images"
     if flat:
-        return decoded(ImageFiles(flat, name, shown(folder)), config, split, on_progress=on_progress)
+        return read_files(ImageFiles(flat, name, shown(folder)), config, split, progress=progress)
     paths = [path for members in classes.values() for path in members]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(members) for members in classes.values()])
     files = ImageFiles(paths, name, shown(folder), labels, tuple(shown(name) for name in classes))
-    return decoded(files, config, split, on_progress=on_progress)
+    return read_files(files, config, split, progress=progress)
 
 
-def decoded(files: ImageFiles, config: DataConfig, split: Split, *, on_progress: OnProgress | None = None) -> ImageSet:
-    """Return a split of some image files, decoded, resized and coloured as the configuration says.
+def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
+    """Return a split of some image files, decoded, resized and converted according to the configuration.
 
-    Splits and limit are drawn from the list of files, so bad files do not shift them. With a limit only the images of
+    Splits and limit are drawn from the list of files, so bad files do not shift them. With a limit, only the images of
     the three limited splits are decoded, together: they share a store and its number of channels.
 
     Raises:
@@ -86,7 +86,7 @@ def decoded(files: ImageFiles, config: DataConfig, split: Split, *, on_progress:
         image_size=config.image_size,
         grayscale=config.grayscale,
         skip_bad=config.skip_bad,
-        on_progress=on_progress,
+        progress=progress,
     )
     rows = np.searchsorted(chosen, splits[split]).astype(np.int64)
     is_good = ~np.isin(rows, list(prepared.bad))
@@ -122,7 +122,7 @@ def _list_images(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
             classes[inner.name] = images
     if flat and classes:
         raise AekitError(
-            f"{shown(folder)}: holds images both beside and inside {shown(next(iter(classes)))}; {_SUPPORTED}"
+            f"{shown(folder)}: holds images both next to and inside {shown(next(iter(classes)))}; {_SUPPORTED}"
         )
     if not flat and not classes:
         raise AekitError(
@@ -131,13 +131,13 @@ def _list_images(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     return flat, classes
 
 
-_SUPPORTED = "give a folder of images, or of one folder of images for each class"
+_SUPPORTED = "give a folder of images, or of one folder of images per class"
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the image files and the folders in a folder, sorted by name, without hidden ones."""
     with readable(folder):
-        # The kinds of the entries come with their names: 200,000 files need not be asked for one by one.
+        # A listing contains the type of each entry: 200,000 files need no system call of their own.
         with os.scandir(folder) as found:
             entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
         images = [e.name for e in entries if e.name.lower().endswith(tuple(SUFFIXES)) and e.is_file()]

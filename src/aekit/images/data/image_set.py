@@ -1,4 +1,4 @@
-"""An image set: pixels as uint8 in memory or memory-mapped, with what is known of each image."""
+"""An image set: pixels as uint8, in memory or memory-mapped, with labels and attributes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Indices = npt.NDArray[np.int64]
 class ImageSet:
     """Images and their labels: all rows of a store, or some of them in a given order.
 
-    A subset shares the store, so that cutting splits out of a memory-mapped set of many gigabytes costs nothing.
+    A subset shares the store, so that splitting a memory-mapped set of many gigabytes is free.
 
     Attributes:
         store: Pixels, uint8 (M, C, H, W) with C 1 or 3, in memory or memory-mapped.
-        name: The data set's name, for titles and file names.
+        name: Name of the data set, for titles and file names.
         labels: Class of each image, int64 (N,), an index into ``class_names``; None if there are no classes.
-        class_names: One name a class.
-        attributes: Yes-or-no properties, bool (N, A), as CelebA has; None if there are none.
-        attribute_names: One name an attribute.
+        class_names: One name per class.
+        attributes: Binary attributes, bool (N, A), such as CelebA's; None if there are none.
+        attribute_names: One name per attribute.
         rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
-        fingerprint: SHA-256 over shape, pixels, labels and attributes; worked out from them if left empty.
-        n_skipped: Images that could not be decoded, or were not finite, and were left out on request.
+        fingerprint: SHA-256 over shape, pixels, labels and attributes; computed if left empty.
+        n_skipped: Number of images that were left out on request, as they could not be decoded or were not finite.
     """
 
     store: npt.NDArray[np.uint8]
@@ -78,7 +78,7 @@ class ImageSet:
         )
 
     def label_text(self, index: int) -> str:
-        """Return what image ``index`` shows: its class name, or the attributes it has, joined by ``;``."""
+        """Return the class name of image ``index``, or else its attributes, joined by ``;``."""
         if self.labels is not None:
             label = int(self.labels[index])
             return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
@@ -89,7 +89,7 @@ class ImageSet:
 
 def _fingerprint(image_set: ImageSet) -> str:
     digest = hashlib.sha256(repr((len(image_set), *image_set.image_shape)).encode())
-    for start in range(0, len(image_set), 4096):  # in blocks, so that a memory map is never held whole
+    for start in range(0, len(image_set), 4096):  # in blocks, so that a memory-mapped set need not fit into memory
         block = image_set.take(np.arange(start, min(start + 4096, len(image_set))))
         digest.update(block.tobytes())
     for companion in (image_set.labels, image_set.attributes):
@@ -99,11 +99,11 @@ def _fingerprint(image_set: ImageSet) -> str:
 
 
 def split_indices(n_images: int, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Return the indices that stay and those that are set aside, both ascending: a seeded random split.
+    """Return the indices that remain and those that are set aside, both ascending: a seeded random split.
 
     Args:
         n_images: Number of images, N.
-        fraction: Share that is set aside, in [0, 1), rounded to whole images.
+        fraction: Fraction to set aside, in [0, 1), rounded to whole images.
         seed: Seed of the draw.
     """
     order = np.random.Generator(np.random.PCG64(seed)).permutation(n_images).astype(np.int64)

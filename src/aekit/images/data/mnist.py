@@ -1,4 +1,4 @@
-"""The MNIST family: torchvision downloads the idx files, and they are read here, from a read-only folder too."""
+"""The MNIST family: torchvision downloads the idx files, which are read here, even from a read-only folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aekit.core.progress import OnProgress
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
+from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
-from aekit.images.data.catalog import CATALOG
 from aekit.images.data.download import download
 from aekit.images.data.idx import read_idx
 from aekit.images.data.image_set import ImageSet
@@ -17,30 +17,30 @@ from aekit.images.data.pixels import Pixels, fit_array
 from aekit.images.data.splits import official_rows
 
 
-def read_idx_set(
-    config: DataConfig, split: Split, *, data_root: Path, on_progress: OnProgress | None = None
-) -> ImageSet:
+def read_idx_set(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
     """Return a split of ``mnist``, ``fashion-mnist``, ``kmnist`` or ``emnist`` (balanced), (N, 1, 28, 28).
 
     Args:
         config: Which images; ``val`` is cut from the official training images.
         split: ``train``, ``val`` or ``test``.
-        data_root: Folder that holds ``MNIST/raw`` and so on; fetched into it if missing.
-        on_progress: Told how far a download is.
+        data_root: Folder that holds ``MNIST/raw`` and so on; downloaded if missing.
+        progress: Receives the progress of a download.
 
     Raises:
-        AekitError: Files are missing and cannot be fetched, or are damaged.
+        AekitError: Files are missing and cannot be downloaded, or are damaged.
     """
     part = "test" if split == "test" else "train"
     paths = _find(config.name, part, data_root)
     if paths is None:
-        download(config.name, data_root, on_progress=on_progress)
+        download(config.name, data_root, progress=progress)
         paths = _find(config.name, part, data_root)
         if paths is None:
-            raise AekitError(f"--data {config.name}: the download left no {part} images in {shown(data_root)}")
+            raise AekitError(
+                f"--data {config.name}: there are no {part} images in {shown(data_root)} after the download"
+            )
     images, labels = _read_pair(*paths, n_classes=len(CATALOG[config.name].class_names))
     if config.name == "emnist":
-        images = images.swapaxes(2, 3)  # its images lie on their side, mirrored
+        images = images.swapaxes(2, 3)  # its images are stored transposed
     rows = official_rows(len(images), split, config)
     return ImageSet(
         fit_array(images[rows], config.image_size, grayscale=config.grayscale),
@@ -51,14 +51,14 @@ def read_idx_set(
 
 
 def idx_folder(name: str, data_root: Path) -> Path | None:
-    """Return the folder that holds both parts of a set of the MNIST family, or None if it is not whole."""
+    """Return the folder that holds both parts of a set of the MNIST family, or None if it is incomplete."""
     paths = _find(name, "train", data_root)
     return paths[0].parent if paths is not None and _find(name, "test", data_root) is not None else None
 
 
 def _find(name: str, part: str, data_root: Path) -> tuple[Path, Path] | None:
     folder = CATALOG[name].folder
-    # Three sets share their file names, so files straight in the root count only if the root carries the set's name.
+    # Three sets share their file names, so files directly in the root count only if the root has the set's name.
     roots = [data_root / folder] + [data_root] * (data_root.name == folder)
     for candidate in [path for root in roots for path in (root / "raw", root)]:
         images = _existing(candidate, _stem(name, part, "images-idx3-ubyte"))
@@ -83,16 +83,16 @@ def _read_pair(images_path: Path, labels_path: Path, *, n_classes: int) -> tuple
     labels = read_idx(labels_path, n_dimensions=1)
     if len(images) != len(labels):
         raise AekitError(
-            f"{shown(labels_path)}: {len(labels):,} labels for {len(images):,} images; they are of different sets, "
-            "fetch both again"
+            f"{shown(labels_path)}: {len(labels):,} labels for {len(images):,} images; they belong to different sets, "
+            "download both again"
         )
     if images.size == 0 or images.shape[1:] != (28, 28):
         size = "x".join(map(str, images.shape[1:]))
         raise AekitError(
-            f"{shown(images_path)}: {len(images):,} images of {size} pixels where 28x28 belong; fetch it again"
+            f"{shown(images_path)}: {len(images):,} images of {size} pixels instead of 28x28; download it again"
         )
     if labels.max() >= n_classes:
         raise AekitError(
-            f"{shown(labels_path)}: label {labels.max()} where there are {n_classes} classes; fetch it again"
+            f"{shown(labels_path)}: label {labels.max()}, but there are {n_classes} classes; download it again"
         )
     return images[:, None], labels  # (N, 1, 28, 28), (N,)

@@ -1,4 +1,4 @@
-"""Pixels: any image as uint8 channels, in luma or colour, resized and cropped."""
+"""Pixels: images as uint8 channels, in luma or colour, resized and cropped."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aekit.errors import AekitError
 
 Pixels = npt.NDArray[np.uint8]
 
-MIN_SIDE = 8  # pixels; below that the convolutional models have nothing to halve
+MIN_SIDE = 8  # pixels; below that, convolutional models have nothing to halve
 # Its support grows with the reduction, so nothing aliases. Not BOX: at reductions below two, such as 89 to 64 pixels,
-# it takes one source pixel here and two there, and edges jump by half a pixel.
+# it uses one source pixel in some places and two in others, and edges jump by half a pixel.
 _FILTER = Image.Resampling.LANCZOS
-_BLOCK_VALUES = 1 << 18  # that are converted at a time; more than the cache of a core holds is slower
+_BLOCK_VALUES = 1 << 18  # to convert at a time; more than the cache of a core holds is slower
 
 
 def fit(image: Image.Image, size: tuple[int, int], extent: tuple[float, float] | None = None) -> Image.Image:
-    """Return the image resized so that it covers the size, aspect kept, and cropped to its centre.
+    """Return the image resized to cover the size, keeping its aspect ratio, and cropped to its centre.
 
     Args:
         image: Mode ``L`` or ``RGB``.
         size: (height, width) in pixels.
-        extent: (height, width) of what it shows, where a reduced JPEG ends within its last row or column; None is all.
+        extent: (height, width) of the picture, for a reduced JPEG that ends within its last row or column; None is all.
     """
     if (image.height, image.width) == size:
         return image
@@ -35,12 +35,12 @@ def fit(image: Image.Image, size: tuple[int, int], extent: tuple[float, float] |
 
 
 def fit_array(images: Pixels, size: tuple[int, int] | None, *, grayscale: bool) -> Pixels:
-    """Return the images in luma if wanted and resized and cropped as :func:`fit` does, uint8 (N, C, h, w).
+    """Return the images resized and cropped like :func:`fit`, in luma if requested, uint8 (N, C, h, w).
 
     Args:
         images: uint8 (N, C, H, W) with C 1 or 3.
-        size: (h, w) in pixels; None keeps theirs.
-        grayscale: Turn three channels into one.
+        size: (h, w) in pixels; None keeps their size.
+        grayscale: Convert three channels to one.
     """
     if grayscale and images.shape[1] == 3:
         images = _luma(images)
@@ -59,8 +59,8 @@ def _blocks(images: Pixels) -> Iterator[slice]:
 
 
 def _fit_block(images: Pixels, size: tuple[int, int]) -> Pixels:
-    # Stacked into one tall and then one wide picture, as the filter is separable and starts with the rows:
-    # the same bytes as one by one, three times as fast from 28x28 to 32x32 pixels.
+    # Stacked into one tall and then one wide image, as the filter is separable and starts with the rows: the same bytes
+    # as one by one, and three times as fast from 28x28 to 32x32 pixels.
     n, channels, height, width = images.shape
     left, top, right, bottom = _region(height, width, size)
     tall = Image.fromarray(images.reshape(-1, width))
@@ -72,17 +72,17 @@ def _fit_block(images: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _region(height: float, width: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    # (left, top, right, bottom) of the largest centred region with the wanted aspect: to scale just that is covering
-    # and cropping in one step, without rounding in between.
+    # (left, top, right, bottom) of the largest centred region with the requested aspect ratio: scaling only this region
+    # covers and crops in one step, without intermediate rounding.
     scale = min(width / size[1], height / size[0])
-    # 54 * (55 / 54) is more than 55, and PIL refuses a region that is larger than the image by its last bit.
+    # 54 * (55 / 54) exceeds 55, and PIL refuses a region that is larger than the image by its last bit.
     region_width, region_height = min(size[1] * scale, width), min(size[0] * scale, height)
     left, top = (width - region_width) / 2, (height - region_height) / 2
     return left, top, left + region_width, top + region_height
 
 
 def check_size(height: int, width: int, source: str) -> None:
-    """Refuse images that are too small for any model.
+    """Check that images are large enough for a model.
 
     Raises:
         AekitError: A side is shorter than eight pixels.
@@ -94,7 +94,7 @@ def check_size(height: int, width: int, source: str) -> None:
 
 
 def _luma(images: Pixels) -> Pixels:
-    # ITU-R BT.601 in the 16-bit fixed point of PIL's mode L, so that arrays and files give the same bytes.
+    # ITU-R BT.601 in the 16-bit fixed-point arithmetic of PIL's mode L, so that arrays and files give the same bytes.
     luma = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
     for rows in _blocks(images):
         red, green, blue = images[rows].astype(np.uint32).swapaxes(0, 1)

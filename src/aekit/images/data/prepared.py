@@ -1,11 +1,11 @@
-"""Decoded images kept on disk: made once, then mapped into memory.
+"""Decoded images kept on disk: decoded once, then mapped into memory.
 
 A store is two files in the cache folder, ``<key>.npy`` with the pixels and ``<key>.json`` with their shape, fingerprint
 and the files that could not be decoded. The key is a SHA-256 over the bytes of the image files and the options, so a
-copied or touched folder is not decoded again. ``<shortcut>.key`` remembers the key of files that have not changed since
-by the account of the file system, so that their bytes need not be read either. Nothing that is whole is ever removed;
-the folder may be deleted at any time. While a store is made it is ``<key>.partial``, and an interrupted preparation of
-the same files goes on with it.
+copied or touched folder is not decoded again. ``<shortcut>.key`` holds the key of files that have not changed since
+then according to the file system, so that their bytes need not be read either. Complete stores are never removed; the
+folder may be deleted at any time. A store that is not complete is ``<key>.partial``, and after an interruption the next
+preparation of the same files resumes from it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from aekit.core.cache import PARTIAL, is_digest, known_key, remember_key, remove
 from aekit.core.damage import NPY_DAMAGE, map_npy
 from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
-from aekit.core.partial import open_partial
-from aekit.core.progress import OnProgress
+from aekit.core.partial import Partial, open_partial
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
 from aekit.images.data.files import (
     Block,
@@ -43,9 +43,9 @@ from aekit.images.data.files import (
 )
 from aekit.images.data.pixels import Pixels
 
-_FORMAT = "aekit images 2"  # part of every key: raise it when decoding gives other pixels
-_MAX_MEMORY_BYTES = 4 * 2**30  # of pixels are held in memory if the cache folder cannot be written
-_SETTLED_SECONDS = 2.0  # a file changed later than this may change again without its time stamp showing it
+_FORMAT = "aekit images 2"  # part of every key: increase it when decoding changes pixels
+_MAX_MEMORY_BYTES = 4 * 2**30  # of pixels to hold in memory if the cache folder cannot be written
+_SETTLED_SECONDS = 2.0  # a file changed more recently may change again without a new time stamp
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Prepared:
     """Decoded images.
 
     Attributes:
-        store: Pixels, uint8 (N, C, H, W), one row a file; rows of files that could not be decoded are zero.
+        store: Pixels, uint8 (N, C, H, W), one row per file; rows of files that could not be decoded are zero.
         fingerprint: SHA-256 over shape and pixels.
-        bad: Row of each file that could not be decoded -> why.
+        bad: Row of each file that could not be decoded -> the reason.
     """
 
     store: Pixels
@@ -70,30 +70,30 @@ def prepare(
     image_size: tuple[int, int] | None = None,
     grayscale: bool = False,
     skip_bad: bool = False,
-    on_progress: OnProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Prepared:
-    """Return the images of some files, decoded, from the cache folder or into it.
+    """Return the decoded images of some files, from the cache folder or after writing them to it.
 
-    If the cache folder cannot be written, a set of up to 4 GiB is held in memory, and ``on_progress`` is told why.
-    After an interrupted process the next one goes on where it stopped; of several at once one works, the others wait.
+    If the cache folder cannot be written, a set of up to 4 GiB is held in memory, and a notice gives the reason. After
+    an interruption the next process resumes; if several processes prepare the same files, one works and others wait.
 
     Args:
         files: The image files, at least one, in the order of the rows.
-        source: What to call them all in messages.
-        image_size: (h, w) in pixels that they are resized and cropped to; None keeps theirs, which must be the same.
-        grayscale: One channel of luma, whatever they have. Otherwise one if all of them are gray, else three.
-        skip_bad: Leave out what cannot be decoded; ``on_progress`` is told the first few.
-        on_progress: Called with what is done, the number of files done, and of all files.
+        source: Their common name in messages.
+        image_size: (h, w) in pixels to which they are resized and cropped; None keeps their size, which must be one.
+        grayscale: Convert to one channel of luma. Otherwise there is one if all of them are gray, and three if not.
+        skip_bad: Leave out files that cannot be decoded, with a notice of the first few.
+        progress: Receives the number of files done, and notices.
 
     Raises:
-        AekitError: A file cannot be read or decoded, sizes differ, no image is left, or a large set has no place.
+        AekitError: A file cannot be read or decoded, sizes differ, no image is left, or there is no room for the set.
     """
-    job = Job(files, source, image_size, grayscale, skip_bad, on_progress)
+    job = Job(files, source, image_size, grayscale, skip_bad, progress)
     folder = cache_folder() / "images"
     shortcut, newest = shortcut_key(job.files, _options(job))
     prepared = _open(folder, known_key(folder, shortcut))
     if prepared is None:
-        # PIL warns about odd metadata, and about large pictures, which are refused.
+        # PIL warns about odd metadata, and about large images, which are refused.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")
             survey = survey_files(job)
@@ -111,7 +111,7 @@ def _options(job: Job) -> bytes:
 
 
 def _open(folder: Path, key: str) -> Prepared | None:
-    """Return a store of the cache, or None if it is not there or not whole."""
+    """Return a store of the cache, or None if it is missing or incomplete."""
     if not key:
         return None
     pixels = folder / f"{key}.npy"
@@ -131,20 +131,20 @@ def _open(folder: Path, key: str) -> Prepared | None:
 
 
 def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
-    """Decode into the cache folder, or into memory if that fails and they are not too many for it."""
+    """Decode into the cache folder, or into memory if that fails and the images fit there."""
     shape = common_shape(job, survey)
     try:
         if prepared := _decode_onto_disk(job, survey, shape, folder / key):
             return prepared
-        reason = "it was changed meanwhile"
-    except OSError as error:  # of writing: what cannot be read is an AekitError
+        reason = "it was changed in the meantime"
+    except OSError as error:  # from writing: a file that cannot be read is an AekitError
         reason = error.strerror or str(error)
     if math.prod(shape) > _MAX_MEMORY_BYTES:
         raise AekitError(
-            f"{shown(folder)}: the decoded images, {math.prod(shape) / 1e9:.1f} GB, cannot be kept there ({reason}); "
-            "make room, or name another folder in AEKIT_CACHE"
+            f"{shown(folder)}: the decoded images, {math.prod(shape) / 1e9:.1f} GB, cannot be stored there ({reason}); "
+            "make room, or set AEKIT_CACHE to another folder"
         )
-    job.report(f"decoding into memory, not {shown(folder)} ({reason})", 0)
+    job.progress.notice(f"decoding into memory, not {shown(folder)} ({reason})")
     store = np.zeros(shape, np.uint8)
 
     def hold(row: int, block: Pixels) -> None:
@@ -155,35 +155,22 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
 
 
 def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Prepared | None:
-    """Return the store of these files, made in ``<path>.npy``, or by another process that was at it already."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    head, row_bytes = buffer.getvalue(), math.prod(shape[1:])
-    name = str(path)
+    """Return the store of these files, written to ``<path>.npy`` by this process or by another one meanwhile."""
+    head = _npy_head(shape)
     with open_partial(
-        Path(name + PARTIAL),
-        len(head) + shape[0] * row_bytes,
-        on_wait=lambda: job.report("waiting for another process, which prepares the same images", 0),
+        Path(f"{path}{PARTIAL}"),
+        len(head) + math.prod(shape),
+        on_wait=lambda: job.progress.notice("waiting for another process that is preparing the same images"),
     ) as partial:
         remove_stale(path.parent)
         if prepared := _open(path.parent, path.name):
             return prepared
-        done = _blocks(partial.entries, shape[0])
-        if done:
-            job.report(f"going on after {done[-1].stop:,} images that are prepared already", done[-1].stop)
-
-        def write(row: int, block: Pixels) -> None:
-            partial.write(block.data, len(head) + row * row_bytes)
-
-        def record(block: Block) -> None:
-            partial.record({"start": block.start, "digests": block.digests.hex(), "bad": block.bad})
-
         try:
             partial.write(head, 0)
-            fingerprint, bad = decode_files(job, survey, shape, write, done=done, on_block=record)
-            with atomic_write(Path(name + ".json")) as file:
-                file.write(json.dumps({"shape": shape, "fingerprint": fingerprint, "bad": bad}).encode())
-            partial.finish(Path(name + ".npy"))
+            about = _decode_into(partial, job, survey, shape, len(head))
+            with atomic_write(Path(f"{path}.json")) as file:
+                file.write(json.dumps(about).encode())
+            partial.finish(Path(f"{path}.npy"))
         except OSError:
             if math.prod(shape) <= _MAX_MEMORY_BYTES:
                 partial.discard()  # they will be decoded into memory
@@ -195,14 +182,37 @@ def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Pre
         return _open(path.parent, path.name)
 
 
+def _npy_head(shape: Shape) -> bytes:
+    """Return what a .npy file of unsigned bytes in this shape begins with."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def _decode_into(partial: Partial, job: Job, survey: Survey, shape: Shape, n_head: int) -> dict[str, Any]:
+    """Return the description of a store after decoding the blocks that are still missing from it."""
+    done = _blocks(partial.entries, shape[0])
+    if done:
+        job.progress.notice(f"resuming after {done[-1].stop:,} images that are already prepared")
+
+    def write(row: int, block: Pixels) -> None:
+        partial.write(block.data, n_head + row * math.prod(shape[1:]))
+
+    def record(block: Block) -> None:
+        partial.record({"start": block.start, "digests": block.digests.hex(), "bad": block.bad})
+
+    fingerprint, bad = decode_files(job, survey, shape, write, done=done, on_block=record)
+    return {"shape": shape, "fingerprint": fingerprint, "bad": bad}
+
+
 def _blocks(entries: Sequence[dict[str, Any]], n_rows: int) -> list[Block]:
-    """Return the blocks that a record tells of, as far as they follow each other."""
+    """Return the blocks in a record, up to the first gap or damaged entry."""
     blocks: list[Block] = []
     for entry in entries:
         try:
             bad = {int(row): str(reason) for row, reason in entry["bad"].items()}
             block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad)
-        except (LookupError, AttributeError, TypeError, ValueError):  # a damaged line; what is behind it is done again
+        except (LookupError, AttributeError, TypeError, ValueError):  # a damaged line: this and the rest is done again
             break
         if block.start != (blocks[-1].stop if blocks else 0) or block.stop > n_rows:
             break

@@ -1,4 +1,4 @@
-"""Which images of a set a text names: ``4`` is any of a class, ``#12`` is one by its index, ``4-7`` is a pair."""
+"""Images that a text names: ``4`` is any image of a class, ``#12`` the one with this index, ``4-7`` a pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aekit.errors import AekitError, nearest
 from aekit.images.data.image_set import ImageSet, Indices
 
 ANYTHING = "any"
-_MAX_NAMES = 12  # so many are listed in an error
+_MAX_NAMES = 12  # to list in an error
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Choice:
     """One image, or any of several.
 
     Attributes:
-        name: As it is written: ``#12``, or a class name.
-        indices: The images that it may be, (K,) with K >= 1.
+        name: The text for it: ``#12``, or a class name.
+        indices: The images to choose from, (K,) with K >= 1.
     """
 
     name: str
@@ -28,20 +28,20 @@ class Choice:
 
     @property
     def is_one(self) -> bool:
-        """Return whether it can be one image only."""
+        """Return whether there is only one image to choose from."""
         return len(self.indices) == 1
 
 
 @dataclass(frozen=True)
 class Selector:
-    """Turns texts into choices among the images of a set.
+    """Parses texts into choices among the images of a set.
 
-    A class goes by its name, in capitals or not, or else by its number; an image by ``#`` and its index.
+    A class is given by its name, in any case, or else by its number; an image by ``#`` and its index.
 
     Attributes:
         image_set: The images.
-        option: The option that the texts come from, for errors.
-        split: Which split they are, for errors.
+        option: The option with these texts, for errors.
+        split: The split of the images, for errors.
     """
 
     image_set: ImageSet
@@ -53,7 +53,7 @@ class Selector:
         return Choice(ANYTHING, np.arange(len(self.image_set)))
 
     def choices(self, text: str) -> list[Choice]:
-        """Return the choices that a text names, with commas between.
+        """Return the choices that a text names, separated by commas.
 
         Raises:
             AekitError: There is no such image or class.
@@ -61,10 +61,10 @@ class Selector:
         return [self.choice(item) for item in _items(text, self.option)]
 
     def pairs(self, text: str) -> list[tuple[Choice, Choice]]:
-        """Return the pairs that a text names, ``first-second`` with commas between; names may hold dashes.
+        """Return the pairs that a text names, ``first-second`` separated by commas; names may contain dashes.
 
         Raises:
-            AekitError: There is no such image or class, something is no pair, or a text can be read in two ways.
+            AekitError: There is no such image or class, something is not a pair, or a text is ambiguous.
         """
         return [self._pair(item) for item in _items(text, self.option)]
 
@@ -93,10 +93,10 @@ class Selector:
         return names[label] if 0 <= label < len(names) else str(label)
 
     def members(self, name: str) -> npt.NDArray[np.bool_]:
-        """Return which images have an attribute or else are of a class, bool (N,).
+        """Return which images have an attribute or else belong to a class, bool (N,).
 
         Raises:
-            AekitError: There is neither an attribute nor a class of this name.
+            AekitError: There is neither an attribute nor a class with this name.
         """
         attributes = self.image_set.attributes
         names = self.image_set.attribute_names
@@ -122,17 +122,17 @@ class Selector:
         sides = [(text[:place].strip(), text[place + 1 :].strip()) for place in places]
         if not sides:
             raise AekitError(
-                f"{self.option} {text}: is no pair; write two classes or images with a dash between, as 4-7 or "
+                f"{self.option} {text}: is not a pair; give two classes or images separated by a dash, such as 4-7 or "
                 "'#12-#55'"
             )
         known = [pair for pair in sides if all(self._is_known(side) for side in pair)]
         if len(known) > 1:
-            raise AekitError(f"{self.option} {text}: can be read in {len(known)} ways; give the numbers of the classes")
-        # If no reading is right, the one that comes nearest tells what is wrong.
+            raise AekitError(f"{self.option} {text}: is ambiguous, {len(known)} pairs match; give the class numbers")
+        # If there is no valid reading, the closest one shows the error.
         first, second = known[0] if known else max(sides, key=lambda pair: sum(map(self._is_known, pair)))
         pair = self.choice(first), self.choice(second)
         if pair[0].is_one and np.array_equal(pair[0].indices, pair[1].indices):
-            raise AekitError(f"{self.option} {text}: both ends are the same image; give two that differ")
+            raise AekitError(f"{self.option} {text}: both ends are the same image; give two different ones")
         return pair
 
     def _is_known(self, text: str) -> bool:
@@ -141,7 +141,7 @@ class Selector:
     def _image(self, text: str) -> Choice:
         n_images = len(self.image_set)
         if not _is_index(text):
-            raise AekitError(f"{self.option} {text}: is no index; write # and a number, as '#12'")
+            raise AekitError(f"{self.option} {text}: is not an index; give # and a number, such as '#12'")
         index = int(text[1:])
         if index >= n_images:
             raise AekitError(
@@ -168,27 +168,27 @@ class Selector:
 
     def _no_class(self, text: str) -> str:
         if self.image_set.labels is None:
-            return f"the images of {self.image_set.name} have no classes; name images by their index, as '#12'"
+            return f"the images of {self.image_set.name} have no classes; name images by their index, such as '#12'"
         names = [self.class_name(number) for number in self._numbers()]
         listed = f"; choose one of {', '.join(names)}" if len(names) <= _MAX_NAMES else ""
         return f"{self.image_set.name} has no class {text!r}{nearest(text, names)}{listed}"
 
 
 def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random.Generator) -> Indices:
-    """Return the indices of pairs of different images, (n_draws, 2); (1, 2) if both choices are one image.
+    """Return the indices of pairs of different images, (n_draws, 2); (1, 2) if both choices are a single image.
 
     Args:
-        first: What the first of each pair may be.
-        second: What the second may be.
-        n_draws: Pairs to draw, each independent of the others.
+        first: Choice for the first image of each pair.
+        second: Choice for the second one.
+        n_draws: Number of pairs, drawn independently.
         generator: Source of the draws.
 
     Raises:
-        AekitError: There are too few images for two that differ.
+        AekitError: There are no two different images.
     """
     if len(np.union1d(first.indices, second.indices)) < 2:
         names = "" if first.name == second.name == ANYTHING else f" {first.name}-{second.name}"
-        raise AekitError(f"--pairs{names}: needs two images that differ, and there is one; take more images")
+        raise AekitError(f"--pairs{names}: needs two different images, and there is one; use more images")
     n_draws = 1 if first.is_one and second.is_one else n_draws
     pairs: list[tuple[int, int]] = []
     while len(pairs) < n_draws:
@@ -201,12 +201,12 @@ def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random
 def _items(text: str, option: str) -> list[str]:
     items = [item.strip() for item in text.split(",")]
     if not all(items):
-        raise AekitError(f"{option} {text!r}: names nothing between two commas, or nothing at all; leave that out")
+        raise AekitError(f"{option} {text!r}: has an empty item; remove the extra comma, or give a name")
     return items
 
 
 def _find(word: str, names: tuple[str, ...] | list[str]) -> int | None:
-    """Return the place of a name as it is, or else in other letters of case if there is only one such."""
+    """Return the position of a name, or else of the only one that differs from it in case."""
     if word in names:
         return names.index(word)
     places = [place for place, name in enumerate(names) if name.casefold() == word.casefold()]

@@ -1,4 +1,4 @@
-"""Which images of a data set belong to a split: seeded, so that every command cuts the same way."""
+"""Which images of a data set belong to a split: seeded, so that every command splits it in the same way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TEST_FRACTION = 0.2  # of a data set that comes without a test split
 
 
 def train_val_test(n_images: int, config: DataConfig, *, is_test: np.ndarray | None = None) -> dict[Split, Indices]:
-    """Return the rows of each split of a data set whose images are all at hand, each ascending and limited.
+    """Return the rows of each split of a data set, each ascending and limited.
 
     Args:
         n_images: Number of images, N.
         config: ``val``, ``split_seed`` and ``limit`` are used.
-        is_test: The official test images, bool (N,); None sets aside a fifth, drawn with ``split_seed``.
+        is_test: Which images are official test images, bool (N,); None sets aside a fifth, drawn with ``split_seed``.
     """
     if is_test is None:
         pool, test = split_indices(n_images, TEST_FRACTION, config.split_seed)
@@ -29,7 +29,7 @@ def train_val_test(n_images: int, config: DataConfig, *, is_test: np.ndarray | N
 
 
 def official_rows(n_images: int, split: Split, config: DataConfig) -> Indices:
-    """Return the rows of a split within the official part that holds it: the test images, or the training images.
+    """Return the rows of a split within the official part that contains it: the test images, or the training images.
 
     Args:
         n_images: Number of images of that part.
@@ -41,26 +41,26 @@ def official_rows(n_images: int, split: Split, config: DataConfig) -> Indices:
 
 
 def check_split(split: Split, config: DataConfig) -> None:
-    """Refuse the validation split of a configuration that has none: the caller should not have asked."""
+    """Raise a ValueError for the validation split of a configuration that has none: a bug of the caller."""
     if split == "val" and config.val == 0:
         raise ValueError("there is no validation split: DataConfig.val is 0")
 
 
 def check_not_empty(n_images: int, split: Split, config: DataConfig) -> None:
-    """Refuse a split without images.
+    """Check that a split has images.
 
     Raises:
         AekitError: There are too few images for this split.
     """
     if n_images == 0:
-        mend = "use a larger --val or more images" if split == "val" else "more images are needed"
-        raise AekitError(f"--data {shown(config.name)}: too few images, none is left for the {split} split; {mend}")
+        fix = "use a larger --val or more images" if split == "val" else "more images are needed"
+        raise AekitError(f"--data {shown(config.name)}: too few images, none is left for the {split} split; {fix}")
 
 
 def _limited(rows: Indices, config: DataConfig) -> Indices:
     if config.limit is None or config.limit >= len(rows):
         return rows
-    # The first of one permutation, so that a smaller limit takes a part of what a larger one takes.
-    # A stream of its own ([seed, 1]): the draw of the splits must not decide which of their images are taken.
+    # The first of one permutation, so that a smaller limit selects a subset of what a larger one selects.
+    # A separate stream ([seed, 1]): the draw of the splits must not determine which of their images are selected.
     order = np.random.Generator(np.random.PCG64([config.split_seed, 1])).permutation(len(rows))
     return rows[np.sort(order[: config.limit])]

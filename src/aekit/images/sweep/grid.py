@@ -22,7 +22,7 @@ from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, free_memory
 from aekit.core.environment import count_cores
-from aekit.core.progress import OnProgress
+from aekit.core.progress import Progress, Silent
 from aekit.errors import AekitError, Stopped
 from aekit.images.config import RunConfig, Split
 from aekit.images.data import read_images
@@ -86,7 +86,7 @@ class Outcome:
 class GridHooks:
     """What a grid tells the outside, and asks of it."""
 
-    on_data: OnProgress = lambda what, done, total: None
+    on_data: Callable[[str, int, int], object] = lambda what, done, total: None
     on_progress: Callable[[Cell, Progressed], object] = lambda cell, progressed: None
     on_message: Callable[[str], object] = lambda text: None
     on_outcome: Callable[[Outcome], object] = lambda outcome: None
@@ -103,7 +103,7 @@ def run_grid(
         machine: Where they run; ``threads`` are those of each worker, None shares the cores out among them.
         jobs: Runs at a time; None is as many as help.
         overwrite: Train those again that are there.
-        hooks: OnProgress, and whether to stop.
+        hooks: Progress, and whether to stop.
 
     Raises:
         AekitError: The images cannot be read, or a file of another run is in the way.
@@ -111,7 +111,7 @@ def run_grid(
     """
 
     def train(todo: list[Cell]) -> Iterator[Outcome]:
-        largest = _read_all(todo, machine, hooks.on_data)
+        largest = _read_all(todo, machine, Reading(hooks))
         check_writable(todo[0].path)
         # Shared out as for all cells, so that one that is trained later has as many threads, and so the same bytes.
         workers = _share(machine, len(cells), jobs, largest)
@@ -147,7 +147,24 @@ def run_missing(
     return [outcomes[cell.path] for cell in cells]
 
 
-def _read_all(cells: list[Cell], machine: Machine, on_data: OnProgress) -> int:
+class Reading(Silent):
+    """Progress of reading that is passed on to the hooks of a grid."""
+
+    def __init__(self, hooks: GridHooks) -> None:
+        self._hooks = hooks
+
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
+        """Pass on how far reading has come."""
+        self._hooks.on_data(what, done, total)
+
+    def notice(self, text: str) -> None:
+        """Pass on a line."""
+        self._hooks.on_message(text)
+
+
+def _read_all(cells: list[Cell], machine: Machine, progress: Progress) -> int:
     """Read every image set once, and return the bytes of the largest.
 
     So that what cannot be read is one error and not one a cell, and that a set is downloaded or decoded into the
@@ -156,7 +173,7 @@ def _read_all(cells: list[Cell], machine: Machine, on_data: OnProgress) -> int:
     splits: tuple[Split, ...] = ("train", "test")
     largest = 0
     for config in dict.fromkeys(replace(cell.config.data, val=0.0) for cell in cells):
-        sets = [read_images(config, split, data_root=machine.data_root, on_progress=on_data) for split in splits]
+        sets = [read_images(config, split, data_root=machine.data_root, progress=progress) for split in splits]
         largest = max(largest, sum(len(s) * int(np.prod(s.image_shape)) for s in sets))
     return largest
 

@@ -26,13 +26,12 @@ import numpy as np
 from aekit import __version__
 from aekit.core.artifacts import check_writable, write_atomically
 from aekit.core.checkpoint import read_header, resume_path
-from aekit.core.progress import Silent
 from aekit.core.settings import from_dict, to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from aekit.images.data.image_set import ImageSet
 from aekit.images.runs import Machine, read_splits, refuse_own_images, train_run
-from aekit.images.sweep.grid import Cell, GridHooks, Outcome, Progressed, Teller, run_missing
+from aekit.images.sweep.grid import Cell, GridHooks, Outcome, Progressed, Reading, Teller, run_missing
 
 LOOK_SECONDS = 0.25  # how often the driver looks at the board
 ANSWER_SECONDS = 3.0  # for a connection to an address
@@ -204,23 +203,6 @@ def _has_room(node: dict[str, Any], needs: _Needs) -> bool:
     return bool(resources.get("CPU", 0) >= needs.threads and resources.get("GPU", 0) >= needs.gpus)
 
 
-class _Reading(Silent):
-    """Progress of reading that is passed on to the hooks of a grid."""
-
-    def __init__(self, hooks: GridHooks) -> None:
-        self._hooks = hooks
-
-    def update(
-        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
-    ) -> None:
-        """Pass on how far reading has come."""
-        self._hooks.on_data(what, done, total)
-
-    def notice(self, text: str) -> None:
-        """Pass on a line."""
-        self._hooks.on_message(text)
-
-
 def _place(cells: list[Cell], machine: Machine, needs: _Needs, hooks: GridHooks) -> dict[DataConfig, Any]:
     """Read each image set once, and return references to them in Ray's object store, which copies them once a node.
 
@@ -233,7 +215,7 @@ def _place(cells: list[Cell], machine: Machine, needs: _Needs, hooks: GridHooks)
     room = min(node["Resources"].get("object_store_memory", 0) for node in nodes)
     references = {}
     for config in dict.fromkeys(cell.config.data for cell in cells):
-        sets = read_splits(config, machine.data_root, _Reading(hooks))
+        sets = read_splits(config, machine.data_root, Reading(hooks))
         n_bytes = sum(len(images) * int(np.prod(images.image_shape)) for images in sets.values())
         if n_bytes > room:
             raise AekitError(
