@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MAX_MESSAGE = 4000  # characters: a damaged table may have a heading of megabytes
+MAX_MESSAGE = 4000  # characters: a damaged table may have a header of megabytes
 
 
 class AekitError(Exception):
     """An error that the user can fix, in one line.
 
-    The message reads ``"<path or option>: <what is wrong>; <what to do>"``. The command line prints it on stderr and
-    ends with exit code 1; anything else that escapes is a bug and shows its traceback.
+    The message reads ``"<path or option>: <what is wrong>; <what to do>"``. The command line prints it to stderr and
+    exits with code 1; any other exception that escapes is a bug and shows its traceback.
 
-    Whatever of a file's content or name stands in the message, it is one line that a terminal can show: control
-    characters are escaped, and the middle of a message that is too long is left out.
+    The message is a single line that a terminal can display, whatever file content or names it quotes: control
+    characters are escaped, and the middle of a very long message is left out.
     """
 
     def __init__(self, message: str) -> None:
@@ -38,13 +38,13 @@ class Stopped(Exception):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the choice most like ``word``, or an empty string if none is like it."""
-    # Names of classes and attributes have capitals, which must not count against a word in small letters.
+    """Return ``"; did you mean 'x'?"`` for the choice most similar to ``word``, or an empty string if none is."""
+    # Ignore case: names of classes and attributes are capitalised, and users type them in lower case.
     spelled = {choice.lower(): choice for choice in choices}
     matches = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
     return f"; did you mean '{spelled[matches[0]]}'?" if matches else ""
 
 
 def shown(text: object) -> str:
-    """Return a name or path as it can be printed: control and undecodable characters are escaped."""
+    """Return a name or path in printable form: control characters and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

@@ -151,8 +151,8 @@ def train_brains(
     seed_everything(config.train.seed, device)
     members = [_member(fold, seed, config) for fold in folds for seed in _seeds(config)]
     n_workers = min(n_threads, len(members)) if device.type == "cpu" else 1
-    threads_an_operator = max(1, n_threads // n_workers)
-    precision = choose_precision(config.train.precision, device, threads_an_operator=threads_an_operator)
+    threads_per_operator = max(1, n_threads // n_workers)
+    precision = choose_precision(config.train.precision, device, threads_per_operator=threads_per_operator)
     header = _header(config, people, folds, device=device, threads=n_threads, precision=precision)
     ensemble = Ensemble()
     if resume and unfinished.exists():

@@ -1,4 +1,4 @@
-"""Write result files, whole or not at all; what prevents that is one line."""
+"""Write result files, completely or not at all; failures are errors of one line."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
-    """Return ``path`` after ``write`` filled it: whoever looks sees the old file or the new one whole.
+    """Return ``path`` after ``write`` has filled it: readers see either the old file or the complete new one.
 
     Raises:
-        AekitError: The folder cannot be made or written, or the disk is full. Nothing is left behind then.
+        AekitError: The folder cannot be created or written, or the disk is full. Nothing is left behind then.
     """
     with _readable_errors(path):
-        _refuse_folder(path)
+        _check_not_a_folder(path)
         with atomic_write(path) as file:
             write(file)
     return path
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of ``path`` and try to write there, so that a long computation does not fail at its end.
+    """Create the folder of ``path`` and try to write there, so that a long computation does not fail at its end.
 
     Raises:
-        AekitError: The folder cannot be made or written, or the path could not be printed as one line.
+        AekitError: The folder cannot be created or written, or the path cannot be printed on one line.
     """
     check_no_line_break(path)
     with _readable_errors(path):
-        _refuse_folder(path)
+        _check_not_a_folder(path)
         make_folder(path.parent)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
 
 
 def check_no_line_break(path: Path) -> None:
-    """Refuse a path that would be two paths to the next command, as paths are printed one a line.
+    """Check that a path is one line: paths are printed one per line, and the next command would read two.
 
     Raises:
-        AekitError: There is a line break in it.
+        AekitError: It contains a line break.
     """
     if {"\n", "\r"} & set(str(path)):
-        raise AekitError(f"{path}: has a line break in its name, and paths are printed one a line; choose another name")
+        raise AekitError(f"{path}: has a line break in its name; paths are printed one per line, so choose another")
 
 
-def _refuse_folder(path: Path) -> None:
+def _check_not_a_folder(path: Path) -> None:
     if path.is_dir():
         raise AekitError(f"{path}: is a folder; give the name of a file")
 
 
 def write_png(path: Path, figure: Figure, parameters: dict[str, Any]) -> Path:
-    """Return ``path`` with the figure as a PNG that carries the parameters that made it in a text chunk ``aekit``."""
-    # Software None: matplotlib would write its version into the file, and bytes would change with it.
+    """Return ``path`` with the figure as a PNG, and the parameters that produced it in a text chunk ``aekit``."""
+    # Software None: matplotlib would otherwise write its version, and the bytes would change with it.
     metadata = {"Software": None, "aekit": json.dumps(parameters, sort_keys=True)}
     return write_atomically(path, lambda file: figure.savefig(file, format="png", dpi="figure", metadata=metadata))
 
@@ -71,7 +71,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     """Return ``path`` with the table as CSV: header line, no index column, floats to nine significant digits."""
 
     def write(file: BinaryIO) -> None:
-        # Through the file, not as one text, which would be a hundred bytes a row twice.
+        # Directly to the file: a string of the whole table would take twice a hundred bytes per row.
         table.to_csv(file, mode="wb", index=False, float_format="%.9g", lineterminator="\n", encoding="utf-8")
 
     return write_atomically(path, write)
@@ -94,7 +94,7 @@ def _readable_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        mend = "choose another place with --output"
+        fix = "choose another path with --output"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            mend = f"make room and run it again (a training with --resume), or {mend}"
-        raise AekitError(f"{path}: cannot be written ({reason}); {mend}") from error
+            fix = f"make room and run it again (training with --resume), or {fix}"
+        raise AekitError(f"{path}: cannot be written ({reason}); {fix}") from error

@@ -1,4 +1,4 @@
-"""What the stores of the cache folder share: keys of files that have not changed, and what is left of the killed."""
+"""Shared by all stores in the cache folder: keys of unchanged files, and removal of what killed processes left."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from aekit.core.damage import readable
 from aekit.core.durable import TEMPORARY, atomic_write, remove_if_unlocked
 
 PARTIAL = ".partial"
-_STALE_SECONDS = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # a file of that age belongs to nobody
+_STALE_SECONDS = {TEMPORARY: 24 * 3600.0, PARTIAL: 7 * 24 * 3600.0}  # age at which a file is abandoned
 
 
 def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
-    """Return a key of what the file system knows of some files, and when the newest of them changed.
+    """Return a key of the file system's records of some files, and the time of the latest change among them.
 
     Args:
         files: The files, in the order of the rows.
-        options: What else decides on the content of the store.
+        options: Everything else that determines the content of the store.
 
     Returns:
         A SHA-256 as hexadecimal digits, and seconds since the epoch.
 
     Raises:
-        AekitError: A file is not there, or may not be looked at.
+        AekitError: A file does not exist, or cannot be accessed.
     """
     digest = hashlib.sha256(options)
     newest = 0.0
     for file in files:
         with readable(file):
             stat = file.stat()
-        # Inode and change time catch what keeps size and modification time: cp -p, touch -r, an unpacked archive.
+        # Inode and change time reveal changes that keep size and modification time: cp -p, touch -r, unpacked archives.
         known = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_dev} {stat.st_ino}"
         digest.update(os.fsencode(file.name) + b"/" + known.encode() + b"/")
         newest = max(newest, stat.st_mtime, stat.st_ctime)
@@ -43,11 +43,11 @@ def shortcut_key(files: Sequence[Path], options: bytes) -> tuple[str, float]:
 
 
 def known_key(folder: Path, shortcut: str) -> str:
-    """Return the key that ``shortcut`` stands for, or an empty string if none is known.
+    """Return the key that was remembered for ``shortcut``, or an empty string if there is none.
 
     Args:
         folder: Folder of the stores.
-        shortcut: From :func:`shortcut_key`.
+        shortcut: Result of :func:`shortcut_key`.
     """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         key = (folder / f"{shortcut}.key").read_text("ascii")
@@ -62,16 +62,16 @@ def is_digest(value: object) -> bool:
 
 
 def remember_key(folder: Path, shortcut: str, *, key: str) -> None:
-    """Write down that ``shortcut`` stands for ``key``; a folder that cannot be written is no reason to fail."""
+    """Remember ``key`` for ``shortcut``; a folder that cannot be written is ignored."""
     with contextlib.suppress(OSError), atomic_write(folder / f"{shortcut}.key") as file:
         file.write(key.encode())
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what killed or interrupted processes have left in ``folder`` and nobody has taken up for long."""
+    """Remove files that killed or interrupted processes left in ``folder``, if nothing has used them for long."""
     for suffix, stale_s in _STALE_SECONDS.items():
         for path in folder.glob(f"*{suffix}"):
             with contextlib.suppress(OSError):
-                # A clock that is set forward makes everything old, so the lock is asked as well.
+                # A clock that is set forward makes everything old, so the lock is checked as well.
                 if time.time() - path.stat().st_mtime > stale_s:
                     remove_if_unlocked(path, without_locks=True)

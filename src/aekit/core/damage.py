@@ -1,4 +1,4 @@
-"""What a file may claim, and what numpy and zipfile raise on damaged ones: shared by all readers of arrays."""
+"""Limits on the claims of a file, and what numpy and zipfile raise for damaged ones: shared by all array readers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import numpy as np
 
 from aekit.errors import AekitError, shown
 
-# Images, volumes and arrays of measured values are packed 2 to 30 times, masks and blank pages 100 times. What is
-# packed more and not small is a bomb: zlib packs 1,032 times, so that 2 MB unpack to 2 GB.
+# Images, volumes and arrays of measured values compress 2 to 30 times, masks and blank pages 100 times. Anything large
+# that compresses more is a decompression bomb: zlib reaches 1,032 times, so that 2 MB unpack to 2 GB.
 FREE_BYTES = 16 << 20
 MAX_RATIO = 256
 
@@ -30,9 +30,9 @@ NPY_DAMAGE = (
 
 
 def ignore_harmless() -> None:
-    """Keep numpy from warning of arrays that Python 2 wrote, which is nothing to mend.
+    """Keep numpy from warning about arrays that Python 2 wrote, which are fine.
 
-    For the whole process: filters that are put back afterwards get lost where several threads read.
+    For the whole process: filters that are restored afterwards get lost when several threads read.
     """
     warnings.filterwarnings("ignore", "Reading `.npy` or `.npz` file required additional header parsing", UserWarning)
 
@@ -41,24 +41,24 @@ ignore_harmless()
 
 
 def is_bomb(n_unpacked: int, n_packed: int) -> bool:
-    """Return whether a header claims more than an honest file of its size holds: to be asked before memory is taken.
+    """Return whether a header claims more than a genuine file of its size holds; call it before allocating memory.
 
     Args:
-        n_unpacked: Bytes that a header claims.
-        n_packed: Bytes that the file has.
+        n_unpacked: Number of bytes that the header claims.
+        n_packed: Number of bytes in the file.
     """
     return n_unpacked > max(FREE_BYTES, MAX_RATIO * n_packed)
 
 
 def map_npy(path: Path) -> np.memmap[Any, Any]:
-    """Return the array of a .npy file, mapped into memory: nothing is allocated that is not there, no pickle is run.
+    """Return the memory-mapped array of a .npy file, without allocating more than it holds and without pickle.
 
     Raises:
-        NPY_DAMAGE: It cannot be read, is no .npy file, or a damaged one.
+        NPY_DAMAGE: It cannot be read, is not a .npy file, or is damaged.
     """
     with path.open("rb") as file:
         head = file.read(12)
-        # numpy would take memory for a header of 4 GB before it looks whether it is there.
+        # numpy would allocate memory for a header of 4 GB before checking that the file has it.
         n_header = int.from_bytes(head[8:10] if head[6:7] == b"\x01" else head[8:12], "little")
         if n_header > os.fstat(file.fileno()).st_size:
             raise ValueError("it ends within its header")
@@ -68,7 +68,7 @@ def map_npy(path: Path) -> np.memmap[Any, Any]:
 
 @contextlib.contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Turn a failure to read a file into an AekitError that names it."""
+    """Convert a failure to read a file into an AekitError that names it."""
     try:
         yield
     except OSError as error:

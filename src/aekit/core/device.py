@@ -20,12 +20,12 @@ Done = TypeVar("Done")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; auto takes the fastest there is.
+    """Return the device named ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; auto is the fastest available one.
 
     Raises:
-        AekitError: No such device, or it is not on this machine.
+        AekitError: There is no such device, or not on this machine.
     """
-    _refuse_tf32()
+    _disable_tf32()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     kind, _, number = name.partition(":")
@@ -43,8 +43,8 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def _refuse_tf32() -> None:
-    # By default convolutions in fp32 round their factors to ten bits on a GPU; figures of merit should not.
+def _disable_tf32() -> None:
+    # By default fp32 convolutions round their factors to ten bits on a GPU, which would falsify losses and metrics.
     if hasattr(torch.backends, "fp32_precision"):  # torch >= 2.9
         torch.backends.fp32_precision = "ieee"
     else:
@@ -56,19 +56,19 @@ def _has_mps() -> bool:
 
 
 def choose_precision(
-    precision: Precision, device: torch.device, *, threads_an_operator: int = 1
+    precision: Precision, device: torch.device, *, threads_per_operator: int = 1
 ) -> Literal["fp32", "bf16"]:
     """Return the precision of the network's arithmetic; ``auto`` is bf16 where the hardware multiplies in it.
 
-    On processors that only emulate it, bf16 is several times slower than fp32, so the instructions decide. And where
+    On processors that only emulate it, bf16 is several times slower than fp32, so the instruction set decides. Where
     several threads share an operator, oneDNN's bf16 convolutions wait for each other without ever sleeping: two such
-    runs on the same cores all but stop (more than twenty times slower), so ``auto`` stays with fp32 there.
+    runs on the same cores nearly stop (more than twenty times slower), so ``auto`` is fp32 there.
     """
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    shares_no_operator = device.type == "cpu" and threads_an_operator == 1
+    shares_no_operator = device.type == "cpu" and threads_per_operator == 1
     return "bf16" if shares_no_operator and _cpu_multiplies_bf16() else "fp32"
 
 
@@ -81,7 +81,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def free_memory() -> float:
-    """Return how many bytes of memory processes can still take; infinity where the system does not say."""
+    """Return the number of bytes of available memory; infinity if the system does not report it."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         return 1024.0 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
@@ -89,16 +89,16 @@ def free_memory() -> float:
 
 
 def set_threads(threads: int | None) -> int:
-    """Return the number of CPU threads that torch uses, after setting it where one is asked for.
+    """Return the number of CPU threads that torch uses, after setting it if ``threads`` is given.
 
     Raises:
-        AekitError: Below one.
+        AekitError: It is below one or above the number of cores.
     """
     if threads is not None:
         n_cores = os.cpu_count() or 1
         if not 1 <= threads <= n_cores:
             raise AekitError(
-                f"--threads: {threads} is not between 1 and the {n_cores} cores here; leave it out for all"
+                f"--threads: {threads} is not between 1 and the {n_cores} cores of this machine; omit it to use all"
             )
         torch.set_num_threads(threads)
     return torch.get_num_threads()
@@ -107,14 +107,14 @@ def set_threads(threads: int | None) -> int:
 class ThreadTeam:
     """Threads that each work on a part of a batch, with one thread for each of its operators.
 
-    torch's own way is to let all threads share each operator. Then they meet a hundred times a step, and each meeting
-    waits for the slowest: on two cores, parts are 12 % faster, and two runs at once together as fast as one alone
-    where shared operators fall to 65 %.
+    By default, torch lets all threads share each operator. They then synchronise about a hundred times per step, each
+    time waiting for the slowest one: on two cores, parts are 12 % faster, and two simultaneous runs have the same total
+    throughput as a single one, where shared operators drop to 65 %.
 
     Args:
-        n_threads: Threads, the calling one included; 1 needs no team and leaves torch's threads as they are, unless
-            there are several parts.
-        n_parts: Into how many parts a batch is cut; None is one for each thread.
+        n_threads: Number of threads, including the calling one; 1 leaves torch's threads as they are, unless there are
+            several parts.
+        n_parts: Number of parts of a batch; None is one per thread.
     """
 
     def __init__(self, n_threads: int, n_parts: int | None = None) -> None:
@@ -125,7 +125,7 @@ class ThreadTeam:
 
     def __enter__(self) -> ThreadTeam:
         if self.n_parts > 1:
-            # The number of threads of an operator belongs to the thread that calls it.
+            # The number of threads per operator is a property of the thread that calls it.
             torch.set_num_threads(1)
         if self.n_threads > 1:
             self._pool = ThreadPoolExecutor(self.n_threads - 1, initializer=lambda: torch.set_num_threads(1))
@@ -138,7 +138,7 @@ class ThreadTeam:
             torch.set_num_threads(self._before)
 
     def map(self, function: Callable[[Part], Done], parts: Iterable[Part]) -> list[Done]:
-        """Return what ``function`` makes of each part, in the order of the parts."""
+        """Return the result of ``function`` for each part, in the order of the parts."""
         first, *others = parts
         if self._pool is None:
             return [function(part) for part in (first, *others)]
@@ -149,9 +149,9 @@ class ThreadTeam:
 def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     """Return a generator on ``device`` for sampling noise, after seeding torch, which draws the initial weights.
 
-    Kernels that add in a fixed order are asked for too, so that a run can be repeated to the last bit.
+    Also selects kernels that add in a fixed order, so that a run can be repeated to the last bit.
     """
-    # cuBLAS reads this when its first handle is made; without it some products differ from run to run.
+    # cuBLAS reads this when it creates its first handle; without it some products differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads memory before writing to it, and filling every new tensor costs 8 % of a step.
@@ -162,14 +162,14 @@ def seed_everything(seed: int, device: torch.device) -> torch.Generator:
 
 
 class Recording:
-    """A function of tensors that stay where they are, recorded as a CUDA graph: a call replays all of its kernels.
+    """A function of tensors at fixed addresses, recorded as a CUDA graph: a call replays all of its kernels.
 
-    Small networks wait for Python to launch a few hundred kernels a step; a replay launches them at once.
+    Small networks wait for Python to launch a few hundred kernels per step; a replay launches them at once.
 
     Args:
-        function: Reads and writes tensors on the device alone, and never waits for it. It was called a few times
-            before, on a stream of its own (:func:`on_own_stream`), so that everything it needs is there.
-        generator: What the function draws random numbers from.
+        function: Reads and writes tensors only on the device, and never waits for it. It must have been called a few
+            times, on a stream of its own (:func:`on_own_stream`), so that everything it needs is allocated.
+        generator: The generator from which the function draws random numbers.
 
     Raises:
         RuntimeError: The function cannot be recorded.
@@ -177,17 +177,17 @@ class Recording:
 
     def __init__(self, function: Callable[[], None], generator: torch.Generator) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(generator)  # or each replay would draw the same numbers
+        self._graph.register_generator_state(generator)  # otherwise each replay would draw the same numbers
         with torch.cuda.graph(self._graph):
             function()
 
     def replay(self) -> None:
-        """Let the device do what was recorded."""
+        """Run the recorded kernels."""
         self._graph.replay()
 
 
 def on_own_stream(function: Callable[[], None]) -> None:
-    """Call a function on a CUDA stream of its own, as it will be when it is recorded, in turn with all other work."""
+    """Call a function on a separate CUDA stream, as for a recording, synchronised with all other work."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

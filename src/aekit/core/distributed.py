@@ -1,8 +1,8 @@
-"""The processes of one data-parallel run: who they are, and what they say to each other.
+"""The processes of one data-parallel run, and their communication.
 
-Every process holds the whole set of images and the same weights, draws the same order of images and the same noise,
-and works on its share of each batch; gradients are added before each step. So a run does not depend on how many
-processes it has, but for rounding, and one that was interrupted goes on with any number of them.
+Every process holds the whole set of images and the same weights, draws the same order of images and the same noise, and
+works on its part of each batch; gradients are added before each step. A run therefore does not depend on the number of
+processes, except for rounding, and an interrupted run can resume with any number of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
 
 Result = TypeVar("Result")
-# How long to wait for a process that says nothing: one of them may decode a large image set first.
+# How long to wait for a process that does not answer: one of them may have to decode a large image set first.
 PATIENCE = datetime.timedelta(hours=2)
 
 
@@ -33,7 +33,7 @@ class Group:
     """The processes of a run, or this one alone.
 
     Attributes:
-        rank: Number of this process, from 0; process 0 alone writes files and speaks.
+        rank: Number of this process, from 0; only process 0 writes files and prints.
         size: Number of processes.
     """
 
@@ -47,16 +47,16 @@ class Group:
         return self.rank == 0
 
     def part(self, n: int) -> slice:
-        """Return this process's share of ``n`` things in a row; the first processes take one more if it is uneven."""
-        whole, more = divmod(n, self.size)
-        start = self.rank * whole + min(self.rank, more)
-        return slice(start, start + whole + (self.rank < more))
+        """Return this process's part of ``n`` consecutive items; if uneven, the first processes take one more."""
+        quotient, remainder = divmod(n, self.size)
+        start = self.rank * quotient + min(self.rank, remainder)
+        return slice(start, start + quotient + (self.rank < remainder))
 
     def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes; they are on one device and of one type."""
+        """Replace each tensor by its sum over the processes; all are on one device and of one type."""
         if self.size == 1:
             return
-        # One message, not one a tensor: most of them are small, and a message has a price of its own.
+        # One message, not one per tensor: most of them are small, and each message has a fixed cost.
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _together():
             dist.all_reduce(flat)
@@ -82,28 +82,28 @@ class Group:
         return int(shared)
 
     def in_first(self, function: Callable[[], Result]) -> Result:
-        """Return what ``function`` returns in process 0, in all of them; it is called there alone.
+        """Call ``function`` in process 0 only, and return its result in all of them.
 
         Raises:
             AekitError: It raised one, which is raised in all of them.
         """
         if self.size == 1:
             return function()
-        said: list[Any] = [None]
+        message: list[Any] = [None]
         if self.is_first:
-            said = [_outcome(function)]
+            message = [_outcome(function)]
         with _together():
-            dist.broadcast_object_list(said, src=0)
-        result, error = said[0]
+            dist.broadcast_object_list(message, src=0)
+        result, error = message[0]
         if error is not None:
             raise AekitError(error)
         return result  # type: ignore[no-any-return]
 
     def in_all(self, function: Callable[[], Result]) -> Result:
-        """Return what ``function`` returns, after it was called in every process.
+        """Return the result of ``function``, after it was called in every process.
 
         Raises:
-            AekitError: It raised one somewhere, which is raised in all of them.
+            AekitError: It raised one in some process, which is raised in all of them.
         """
         if self.size == 1:
             return function()
@@ -118,7 +118,7 @@ class Group:
 
     @contextlib.contextmanager
     def file_of_first(self, path: Path) -> Iterator[Path]:
-        """Yield a path with the content that ``path`` has for process 0, which may be on another machine."""
+        """Yield a path with the content of ``path`` in process 0, which may be on another machine."""
         content = self.in_first(path.read_bytes)
         if self.is_first:
             yield path
@@ -130,11 +130,11 @@ class Group:
 
 
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[Group]:
-    """Yield the group that torchrun started, or that ``--gpus`` did, or this process alone.
+def process_group(device: str) -> Iterator[Group]:
+    """Yield the group of processes that torchrun or ``--gpus`` started, or this process alone.
 
     Args:
-        device: What ``--device`` says.
+        device: Value of ``--device``.
 
     Raises:
         AekitError: The other processes do not answer.
@@ -152,8 +152,8 @@ def joined(device: str) -> Iterator[Group]:
     try:
         group = Group(process_rank(), n_processes())
         yield group
-        # Nobody leaves while another still works, as the first one does when it writes the files: gloo's threads
-        # abort a process that another one leaves while they talk.
+        # No process leaves while another one is busy, such as the first one writing files: gloo's threads abort a
+        # process whose peer disconnects while they communicate.
         group.largest(0)
     finally:
         dist.destroy_process_group()
@@ -163,21 +163,19 @@ def own_device(name: str) -> str:
     """Return the name of the device of this process: ``cuda`` and ``auto`` become one GPU each.
 
     Raises:
-        AekitError: One GPU is named for all of several processes, or there are fewer than processes.
+        AekitError: One GPU is named for several processes, or there are fewer GPUs than processes.
     """
     if n_processes() == 1 or name == "cpu":
         return name
     if name.startswith("cuda:"):
-        raise AekitError(
-            f"--device {name}: is one GPU for {n_processes()} processes; give cuda, and each takes its own"
-        )
+        raise AekitError(f"--device {name}: is one GPU for {n_processes()} processes; use cuda, and each takes its own")
     if name == "cuda" or torch.cuda.is_available():
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if local_rank() >= n_devices:
             raise AekitError(
-                f"--device {name}: this machine has {n_devices} GPUs, fewer than processes; start one a GPU"
+                f"--device {name}: this machine has {n_devices} GPUs, fewer than processes; start one per GPU"
             )
-        torch.cuda.set_device(local_rank())  # where NCCL looks for it
+        torch.cuda.set_device(local_rank())  # NCCL uses the current device
         return f"cuda:{local_rank()}"
     return "cpu" if name == "auto" else name
 
@@ -200,7 +198,7 @@ def _outcome(function: Callable[[], Result]) -> tuple[Result | None, str | None]
 
 
 def _summed(values: Tensor) -> Tensor:
-    # A copy: what autograd hands over may belong to others, too.
+    # A copy: a tensor from autograd may be shared.
     total = values.clone(memory_format=torch.contiguous_format)
     with _together():
         dist.all_reduce(total)
@@ -220,10 +218,10 @@ class _Sum(torch.autograd.Function):
 
 
 class SharedBatchNorm2d(torch.nn.BatchNorm2d):
-    """Batch norm over the images of all processes; torch's own for that takes GPUs alone."""
+    """Batch norm over the images of all processes; torch's own version needs GPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x (B, C, H, W) with the mean and variance of each channel over all processes taken out."""
+        """Return x (B, C, H, W) normalised by the mean and variance of each channel over all processes."""
         if not self.training or dist.get_world_size() == 1:
             return super().forward(x)
         wide = x.float()
@@ -245,7 +243,7 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
 
 
 def share_batch_norm(model: torch.nn.Module) -> None:
-    """Let the batch norms of a model look at the images of all processes; names and values of weights stay."""
+    """Replace the batch norms of a model by ones over the images of all processes, keeping their weights."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is torch.nn.BatchNorm2d:

@@ -1,7 +1,7 @@
-"""Files that are whole or not there, whatever ends the program: a kill, a full disk, a loss of power.
+"""Files that are either complete or absent, whatever ends the program: a kill, a full disk, a loss of power.
 
-Locks are flock's, as the system lifts them when their process ends, however that ends. Where a file system has none,
-things go on without.
+Locks are flock's, as the system releases them when their process ends, for whatever reason. On file systems without
+locks, everything works without them.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from typing import BinaryIO
 from aekit.errors import AekitError
 
 TEMPORARY = ".tmp"
-# For whoever has an output to end: what belonged to a command that was killed takes a moment to see that.
+# To wait for the current writer of an output to end: processes of a command that was killed take a moment to notice.
 PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that becomes ``path`` when the block ends, and is removed if it fails.
+    """Yield a file that becomes ``path`` when the block ends, and is removed if the block fails.
 
-    Whoever looks sees the old file or the new one; of several writers the last one wins. What a killed process left of
-    the same file is written over.
+    Readers see either the old file or the new one; of several writers the last one wins. Leftovers of a killed process
+    that wrote the same file are overwritten.
 
     Args:
-        path: Its folder is made.
+        path: The file; its folder is created.
 
     Raises:
-        OSError: The folder cannot be made or written, or the disk is full.
+        OSError: The folder cannot be created or written, or the disk is full.
     """
     make_folder(path.parent)
     descriptor, temporary = _open_temporary(path)
     with os.fdopen(descriptor, "wb") as file:
-        # It gets its name, or is removed, while it is open and so locked: afterwards it may be another writer's.
+        # It is renamed or removed while it is open and therefore locked: afterwards it may belong to another writer.
         try:
             yield file
             file.flush()
@@ -57,14 +57,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def _open_temporary(path: Path) -> tuple[int, Path]:
-    """Return an empty file beside ``path``, locked for as long as it is open.
+    """Return an empty file next to ``path``, locked for as long as it is open.
 
-    Its name is always the same, but for several writers at once: what a killed process left is written over.
+    Its name is always the same, except with several writers at once: leftovers of a killed process are overwritten.
     """
     for number in itertools.count():
         temporary = path.with_name(f".{path.name}{f'.{number}' if number else ''}{TEMPORARY}")
         try:
-            # No symbolic link: the name can be foretold, and others may write the folder, too.
+            # No symbolic link: the name is predictable, and others may be able to write to the folder.
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except PermissionError:
             if temporary.exists():  # another user's
@@ -72,7 +72,7 @@ def _open_temporary(path: Path) -> tuple[int, Path]:
             raise
         try:
             if _is_locked_now(descriptor, temporary):
-                if os.fstat(descriptor).st_size:  # of a process that was killed
+                if os.fstat(descriptor).st_size:  # left by a process that was killed
                     os.truncate(descriptor, 0)
                 return descriptor, temporary
         except BlockingIOError:
@@ -87,11 +87,11 @@ def _open_temporary(path: Path) -> tuple[int, Path]:
             os.close(descriptor)
             raise
         os.close(descriptor)
-    raise AssertionError("numbers do not end")
+    raise AssertionError("itertools.count is infinite")
 
 
 def _is_locked_now(descriptor: int, path: Path) -> bool:
-    """Lock an open file, and return whether it is still the one of that name: another may have renamed or removed it.
+    """Lock an open file, and return whether it still has that name: another process may have renamed or removed it.
 
     Raises:
         BlockingIOError: Another process has locked it.
@@ -105,18 +105,18 @@ def _is_locked_now(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def one_writer(path: Path) -> Iterator[None]:
-    """Keep others from writing ``path`` while the block runs, by ``.<name>.lock`` beside it, which goes with the block.
+    """Keep other processes from writing ``path`` while the block runs, by a lock file ``.<name>.lock`` next to it.
 
-    Where such a file cannot be made, as in a folder that is only read, nobody is kept from anything.
+    Where such a file cannot be created, as in a read-only folder, there is no protection.
 
     Args:
-        path: What is written; its folder is made.
+        path: The file to write; its folder is created.
 
     Raises:
-        AekitError: Another process writes it.
+        AekitError: Another process is writing it.
     """
     lock, new = _lock_of(path), list[Path]()
-    with contextlib.suppress(OSError):  # who writes the result will say why
+    with contextlib.suppress(OSError):  # writing the result will raise the reason
         new = make_folder(path.parent)
     descriptor = _take(lock, path)
     try:
@@ -124,19 +124,19 @@ def one_writer(path: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             with contextlib.suppress(OSError):
-                lock.unlink()  # before the lock ends, or it may be another's already
+                lock.unlink()  # before the lock is released, or it may already belong to another process
             os.close(descriptor)
         with contextlib.suppress(OSError):
-            for folder in new:  # if nothing came into them
+            for folder in new:  # those that stayed empty
                 folder.rmdir()
 
 
 def remove_if_unlocked(path: Path, *, without_locks: bool = False) -> None:
-    """Remove a file unless a living process has locked it.
+    """Remove a file unless a running process has locked it.
 
     Args:
-        path: The file; it need not be there.
-        without_locks: Remove it also where the file system has no locks.
+        path: The file; it need not exist.
+        without_locks: Also remove it on file systems without locks.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -153,7 +153,7 @@ def remove_if_unlocked(path: Path, *, without_locks: bool = False) -> None:
 
 
 def forget_writer(path: Path) -> None:
-    """Remove the lock that a process left which was killed after it had written ``path``."""
+    """Remove the lock file of a process that was killed after it had written ``path``."""
     remove_if_unlocked(_lock_of(path))
 
 
@@ -162,7 +162,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _take(lock: Path, path: Path) -> int | None:
-    """Return an open file that is locked; None where that cannot be."""
+    """Return the descriptor of a locked file; None if locking is not possible."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -171,7 +171,7 @@ def _take(lock: Path, path: Path) -> int | None:
             return None
         try:
             if _is_locked_now(descriptor, lock):
-                with contextlib.suppress(OSError):  # the disk is full: then it has no name
+                with contextlib.suppress(OSError):  # the disk is full: then the lock does not name its owner
                     os.truncate(descriptor, 0)
                     os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
                 return descriptor
@@ -196,7 +196,7 @@ def _take(lock: Path, path: Path) -> int | None:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a folder of one's own while the block runs, so that :func:`remove_abandoned` leaves it alone."""
+    """Lock a folder while the block runs, so that :func:`remove_abandoned` does not remove it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -207,7 +207,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def remove_abandoned(folder: Path, pattern: str) -> None:
-    """Remove the folders whose processes have ended: those that nobody holds, where the file system has locks."""
+    """Remove folders whose processes have ended: those that no process holds, on file systems with locks."""
     for left in folder.glob(pattern):
         with contextlib.suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -219,10 +219,10 @@ def remove_abandoned(folder: Path, pattern: str) -> None:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and those above it, as far as they are not there, and return the new ones, the innermost first.
+    """Create a folder and its missing parents, and return the new ones, the innermost first.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -232,8 +232,8 @@ def make_folder(folder: Path) -> list[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder onto the disk, so that a rename survives a loss of power."""
-    with contextlib.suppress(OSError):  # file systems that cannot say so, and that is all
+    """Flush the names in a folder to disk, so that a rename survives a loss of power."""
+    with contextlib.suppress(OSError):  # some file systems do not support it
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

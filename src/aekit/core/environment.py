@@ -1,4 +1,4 @@
-"""What the environment says: data and cache folders, cores, and the processes that share a run.
+"""Settings of the environment: data and cache folders, cores, and the processes that share a run.
 
 Standard library only, so that the command line need not load torch.
 """
@@ -10,31 +10,31 @@ from pathlib import Path
 
 
 def default_data_root() -> Path:
-    """Return where data sets are kept: ``$AEKIT_DATA``, or ``aekit`` in the user's data folder."""
+    """Return the folder of the known data sets: ``$AEKIT_DATA``, or ``aekit`` in the user's data folder."""
     if root := os.environ.get("AEKIT_DATA"):
         return Path(root)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aekit"
 
 
 def cache_folder() -> Path:
-    """Return where decoded images are kept: ``$AEKIT_CACHE``, or ``aekit`` in the user's cache folder."""
+    """Return the folder of prepared images: ``$AEKIT_CACHE``, or ``aekit`` in the user's cache folder."""
     if folder := os.environ.get("AEKIT_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aekit"
 
 
 def count_cores() -> int:
-    """Return the cores that this process may use, which a container or a batch scheduler may have made fewer."""
+    """Return the number of cores that this process may use, which a container or batch scheduler may limit."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-PARENT = "AEKIT_PARENT"  # says to each of several processes on one machine which one launched it
+PARENT = "AEKIT_PARENT"  # for each of several processes on one machine: the process that launched it
 
 
 def n_processes() -> int:
-    """Return how many processes share this run, as torchrun and ``--gpus`` say in the environment; 1 is alone."""
+    """Return the number of processes that share this run, which torchrun and ``--gpus`` set in the environment."""
     return _count_in("WORLD_SIZE", 1) if "MASTER_ADDR" in os.environ and "RANK" in os.environ else 1
 
 

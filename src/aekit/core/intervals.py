@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its confidence interval; both ends are NaN where there is no spread to tell from."""
+    """A value with the ends of its confidence interval; both ends are NaN if they cannot be estimated."""
 
     value: float
     low: float
@@ -21,11 +21,11 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: FloatArray, *, confidence: float = 0.95) -> Interval:
-    """Return the mean of independent draws and the interval of Student's t around it; NaN ends for a single draw.
+    """Return the mean of independent draws and Student's t interval around it, with NaN ends for a single draw.
 
     Args:
-        values: One value a draw or seed, (N,), N >= 1.
-        confidence: Share of such intervals that hold the true mean, in (0, 1).
+        values: One value per draw or seed, (N,), N >= 1.
+        confidence: Confidence level, in (0, 1): the fraction of such intervals that contain the true mean.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -45,10 +45,10 @@ def bootstrap_interval(
     """Return a statistic of all rows and its percentile interval over resamples of the rows with replacement.
 
     Args:
-        statistic: Takes the rows that are used, (n_rows,) with repetitions, and returns a number.
-        n_rows: Rows there are.
-        n_resamples: Resamples.
-        confidence: Share of such intervals that hold the true value, in (0, 1).
+        statistic: Takes the indices of resampled rows, (n_rows,) with repetitions, and returns a number.
+        n_rows: Number of rows.
+        n_resamples: Number of resamples.
+        confidence: Confidence level, in (0, 1): the fraction of such intervals that contain the true value.
         seed: Seed of the resamples.
 
     Source:

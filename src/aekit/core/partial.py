@@ -1,8 +1,8 @@
 """A file that is written over several runs of the program, by one process at a time.
 
-It holds its content, of a size that is known beforehand, and behind that a record of what is done: a line of JSON an
-entry. A line is written when what it tells of is on the disk, so the record holds after a crash, too. When all is done
-the record is cut off and the file renamed.
+It holds its content, whose size is known in advance, followed by a record of what is done: one line of JSON per entry.
+A line is written once its part of the content is on disk, so the record is valid even after a crash. When everything is
+done, the record is cut off and the file renamed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any
 
 from aekit.core.durable import sync_folder
 
-_SAVE_SECONDS = 2.0  # of work at most is lost to a process that is killed
+_SAVE_SECONDS = 2.0  # of work at most are lost when a process is killed
 
 
 class Partial:
     """A file that is being written.
 
     Args:
-        path: Where it lies.
+        path: Its path.
         descriptor: The open file.
         n_bytes: Size of the content.
 
     Attributes:
-        entries: The record: what was recorded by those before, and since.
-        is_settled: It was finished or removed.
+        entries: The record: entries of earlier processes, and of this one.
+        is_settled: Whether it has been finished or removed.
     """
 
     def __init__(self, path: Path, descriptor: int, n_bytes: int) -> None:
@@ -48,11 +48,11 @@ class Partial:
         for line in self._read_record().splitlines(keepends=True):
             try:
                 self.entries.append(json.loads(line))
-            except ValueError:  # cut short by a crash
+            except ValueError:  # truncated by a crash
                 break
             self._end += len(line)
         os.truncate(descriptor, self._end)
-        os.utime(descriptor)  # it is taken up, and so not stale
+        os.utime(descriptor)  # it is in use, and so not stale
 
     def _read_record(self) -> bytes:
         with open(self._descriptor, "rb", closefd=False) as file:
@@ -60,17 +60,17 @@ class Partial:
             return file.read()
 
     def check_space(self) -> None:
-        """Refuse at once what would fill the disk in the end.
+        """Check that the content will fit on the disk.
 
         Raises:
-            OSError: There is too little space for the content.
+            OSError: There is not enough space for it.
         """
         missing = self._n_bytes - 512 * os.fstat(self._descriptor).st_blocks
         if shutil.disk_usage(self.path.parent).free < missing:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def write(self, block: bytes | memoryview, offset: int) -> None:
-        """Write a part of the content; many threads may.
+        """Write a part of the content; may be called from several threads.
 
         Raises:
             OSError: The disk is full.
@@ -79,14 +79,14 @@ class Partial:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def record(self, entry: object) -> None:
-        """Record that something is done which was written before; it is on the disk within seconds."""
+        """Record an entry for content that has been written; it is on disk within seconds."""
         self.entries.append(entry)
         self._pending += json.dumps(entry).encode() + b"\n"
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Bring content and record onto the disk, the content first."""
+        """Flush content and record to disk, the content first."""
         if self._pending:
             os.fsync(self._descriptor)
             self.write(self._pending, self._end)
@@ -96,7 +96,7 @@ class Partial:
 
     def finish(self, target: Path) -> None:
         """Cut off the record and rename the file."""
-        # What takes long comes while there is a record: without it, all would be done again after a kill.
+        # The slow steps come before the record is cut off: without it, a killed process would lose all of its work.
         self.save()
         os.fsync(self._descriptor)
         os.truncate(self._descriptor, self._n_bytes)
@@ -113,22 +113,22 @@ class Partial:
 
 @contextlib.contextmanager
 def open_partial(path: Path, n_bytes: int, *, on_wait: Callable[[], object]) -> Iterator[Partial]:
-    """Yield a file to write to, as it was left; it stays if the block fails when some of it is done.
+    """Yield a file to write to, as it was left; if the block fails, it is kept provided that some of it is done.
 
-    Only one process has it at a time: others wait until it is finished, given up or killed.
+    Only one process has it at a time: others wait until that one finishes, gives up or is killed.
 
     Args:
-        path: Where it lies until it is finished; its folder is made.
+        path: Its path until it is finished; its folder is created.
         n_bytes: Size of the content.
-        on_wait: Called if another process has it, before waiting for it.
+        on_wait: Called before waiting for another process.
 
     Raises:
-        OSError: The folder cannot be made or written, or the disk is too full.
+        OSError: The folder cannot be created or written, or the disk is too full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open_locked(path, on_wait)
     is_shared = descriptor is not None
-    if descriptor is None:  # a file system without locks: write a file of one's own, that nobody goes on with
+    if descriptor is None:  # a file system without locks: write a private file, which nobody will resume
         path = path.with_name(f"{path.stem}-{os.getpid()}{path.suffix}")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -137,18 +137,18 @@ def open_partial(path: Path, n_bytes: int, *, on_wait: Callable[[], object]) -> 
             partial.check_space()
             yield partial
         finally:
-            # While the lock holds, nobody else has begun with the file.
+            # As long as the lock is held, no other process has started on the file.
             if not partial.is_settled and not (is_shared and partial.entries):
                 partial.discard()
             elif not partial.is_settled:
-                with contextlib.suppress(OSError):  # why it ends matters more than the last two seconds of work
+                with contextlib.suppress(OSError):  # the original error matters more than the last two seconds of work
                     partial.save()
     finally:
         os.close(descriptor)
 
 
 def _open_locked(path: Path, on_wait: Callable[[], object]) -> int | None:
-    """Return a descriptor that has the lock on ``path``, which ends with the process; None if there are no locks."""
+    """Return a descriptor that holds a lock on ``path`` until the process ends; None if there are no locks."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -164,7 +164,7 @@ def _open_locked(path: Path, on_wait: Callable[[], object]) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        # Whoever had the lock may have renamed or removed the file.
+        # The previous holder of the lock may have renamed or removed the file.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

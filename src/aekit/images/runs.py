@@ -16,7 +16,7 @@ from torch import nn
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.checkpoint import Header, read_header, read_state_header
 from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
-from aekit.core.distributed import Group, joined, own_device, share_batch_norm
+from aekit.core.distributed import Group, own_device, process_group, share_batch_norm
 from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Progress
 from aekit.core.run_files import RunFiles, check_same_run
@@ -138,7 +138,7 @@ def train_run(
         Stopped: A signal asked for it; ``resume`` continues from there.
     """
     files = run_files(config, output, overwrite=overwrite, resume=resume)
-    with joined(machine.device) as group, contextlib.ExitStack() as held:
+    with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
         if header := group.in_first(lambda: _claim(files, config, progress)):
             return FinishedRun(output, header)
@@ -353,7 +353,7 @@ def _build_run(
         held_out=ImageLoader(sets[held_out], device),
         held_out_split=held_out,
         train_config=config.train,
-        precision=choose_precision(config.train.precision, device, threads_an_operator=torch.get_num_threads()),
+        precision=choose_precision(config.train.precision, device, threads_per_operator=torch.get_num_threads()),
         team=team,
         objective=build_objective(model),
         group=group,

@@ -24,12 +24,12 @@ from aekit.plotting.style import SMALL_FONT_SIZE, figure_style, lay_out, text_si
 
 
 def plot_images(images: Array, *, columns: int | None = None, title: str = "") -> Figure:
-    """Return the images in a grid, row after row.
+    """Return a figure of the images in a grid, row by row.
 
     Args:
-        images: N of them, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
-        columns: Images in a row, by default 8, or 16 of more than 64 images; hundreds of them get longer rows.
-        title: Written above the grid.
+        images: The images, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
+        columns: Images per row; by default 8, or 16 for more than 64 images. Hundreds of images get longer rows.
+        title: Title above the grid.
     """
     n_columns = _n_columns(len(images), columns or (8 if len(images) <= 64 else 16))
     layout = build_layout(ceil(len(images) / n_columns), n_columns, images.shape[2:])
@@ -38,13 +38,13 @@ def plot_images(images: Array, *, columns: int | None = None, title: str = "") -
 
 
 def plot_reconstructions(x: Array, x_hat: Array, *, columns: int = 8, title: str = "") -> Figure:
-    """Return originals with their reconstructions right below them, in pairs of rows.
+    """Return a figure of originals with their reconstructions directly below them, in pairs of rows.
 
     Args:
         x: Originals, (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
         x_hat: Their reconstructions, of the same shape.
-        columns: Images in a row; hundreds of them get longer rows.
-        title: Written above the grid.
+        columns: Images per row; hundreds of images get longer rows.
+        title: Title above the grid.
     """
     n_columns = min(len(x), _n_columns(2 * len(x), columns))
     n_pairs = ceil(len(x) / n_columns)
@@ -63,13 +63,13 @@ def plot_reconstructions(x: Array, x_hat: Array, *, columns: int = 8, title: str
 
 
 def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str = "") -> Figure:
-    """Return decoded images over a plane of two latent dimensions, z0 to the right and z1 upwards.
+    """Return a figure of decoded images over a plane of two latent dimensions, z0 to the right and z1 upwards.
 
     Args:
         images: images[i, j] was decoded from (z0[j], z1[i]), (len(z1), len(z0), C, H, W).
         z0: Values of the first dimension, ascending.
         z1: Values of the second dimension, ascending.
-        title: Written above the grid.
+        title: Title above the grid.
     """
     layout = build_layout(len(z1), len(z0), images.shape[3:], gap=1)
     x_labels, y_labels = _value_labels(z0), _value_labels(z1)
@@ -91,15 +91,15 @@ def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str =
 def plot_traversal(
     images: Array, values: FloatArray, kl: npt.NDArray[np.floating] | None, *, dimensions: Array, title: str = ""
 ) -> Figure:
-    """Return one row a latent dimension: what the decoder makes of it as it walks through the values.
+    """Return a figure of latent traversals: in each row, one dimension takes all values.
 
     Args:
         images: images[i, j] was decoded with values[j] in dimension dimensions[i], (D, V, C, H, W).
-        values: Values that each dimension takes, (V,), ascending; written above the columns.
-        kl: Mean KL divergence of each of these dimensions in nats, (D,), which orders the rows and is written beside
-            them; None, as for an autoencoder, leaves the order as it is.
+        values: Values of each dimension, (V,), ascending; they label the columns.
+        kl: Mean KL divergence of each of these dimensions in nats, (D,), which sorts and labels the rows; None, as for
+            an autoencoder, keeps their order.
         dimensions: Number of each dimension, (D,).
-        title: Written above the grid.
+        title: Title above the grid.
     """
     order = np.arange(len(images)) if kl is None else np.argsort(-kl, kind="stable")
     labels = [f"z{dimensions[i]}" if kl is None else f"z{dimensions[i]}   {kl[i]:.2f}" for i in order]
@@ -114,7 +114,7 @@ def plot_traversal(
         figure, axes = draw_mosaic(flat, layout, left=left, right=PAD + beyond, top=top, title=title)
         _label_rows(axes, layout, labels)
         step = label_step(columns, layout.tile_width)
-        middle = len(columns) // 2 % step  # so that the middle one, mostly zero, is among those that are written
+        middle = len(columns) // 2 % step  # so that the middle column, usually zero, has a label
         for x, label in list(zip(layout.centres_x, columns, strict=True))[middle::step]:
             axes.text(x, -PAD, label, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
         axes.text(-PAD - beyond, -PAD, heading, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
@@ -132,7 +132,7 @@ def _label_rows(axes: Axes, layout: Layout, labels: list[str]) -> None:
 
 
 def _value_labels(values: FloatArray) -> list[str]:
-    # As few digits as tell neighbours apart: 2.5, but -0.67 and -0.68.
+    # As few digits as distinguish neighbours: 2.5, but -0.67 and -0.68.
     for n_digits in range(4):
         labels = [f"{value:.{n_digits}f}" for value in values]
         if len(set(labels)) == len(values) and np.allclose(values, [float(label) for label in labels], atol=5e-3):

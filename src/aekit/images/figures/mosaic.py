@@ -1,4 +1,4 @@
-"""Images side by side, each pixel drawn as a whole number of pixels of the figure."""
+"""Images in rows and columns, each pixel drawn as a whole number of pixels of the figure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
 
 GAP = 2  # pixels between images
-PAD = 8  # pixels between text and whatever is next to it
-# An image is enlarged up to the first size, as long as all of them together stay within the second (width, height).
+PAD = 8  # pixels between text and adjacent elements
+# An image is enlarged up to the first size, as long as all images together stay within the second (width, height).
 _MAX_TILE = 128
 _MAX_ENLARGED = (1400, 2100)
-# Beyond this side, as with hundreds of large photographs, images are reduced instead, by averaging.
+# Beyond this side length, for example with hundreds of large photographs, images are reduced by averaging instead.
 _MAX_SIDE = 5000
-# A title takes more lines before it makes a figure of few images wider than this.
+# A title is wrapped rather than making a figure of few images wider than this.
 _TITLE_WIDTH = 750
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the images of a mosaic lie, in pixels of the figure.
+    """Positions of the images of a mosaic, in pixels of the figure.
 
     Attributes:
-        scale: Pixels of the figure for one of an image, if above 1.
-        reduction: Pixels of an image for one of the figure, if above 1.
+        scale: Pixels of the figure per pixel of an image, if above 1.
+        reduction: Pixels of an image per pixel of the figure, if above 1.
         lefts: Left edge of each column, (n_columns,).
         tops: Top edge of each row, (n_rows,), downwards.
         tile_width: Width of an image.
@@ -48,12 +48,12 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Return the width of the whole."""
+        """Return the total width."""
         return int(self.lefts[-1]) + self.tile_width
 
     @property
     def height(self) -> int:
-        """Return the height of the whole."""
+        """Return the total height."""
         return int(self.tops[-1]) + self.tile_height
 
     @property
@@ -68,14 +68,14 @@ class Layout:
 
 
 def build_layout(n_rows: int, n_columns: int, size: tuple[int, int], *, gap: int = GAP, pair_gap: int = 0) -> Layout:
-    """Return a layout that shows images as large as fits a screen, but never smaller than they are if that can be.
+    """Return a layout that enlarges images as far as they fit on a screen, and reduces only very large mosaics.
 
     Args:
-        n_rows: Rows of images.
-        n_columns: Columns of images.
+        n_rows: Number of rows.
+        n_columns: Number of columns.
         size: (height, width) of an image in its own pixels.
         gap: Pixels of the figure between neighbours.
-        pair_gap: Further pixels between every two rows.
+        pair_gap: Additional pixels after every second row.
     """
     height, width = size
     room_x, room_y = _MAX_ENLARGED[0] // (n_columns * width), _MAX_ENLARGED[1] // (n_rows * height)
@@ -88,7 +88,7 @@ def build_layout(n_rows: int, n_columns: int, size: tuple[int, int], *, gap: int
 
 
 def as_unit_floats(images: Array) -> FloatArray:
-    """Return images as float32 in [0, 1], whether they come as uint8 or as floats, which are clipped."""
+    """Return images as float32 in [0, 1], from uint8 or from floats, which are clipped."""
     if images.dtype == np.uint8:
         return images.astype(np.float32) / np.float32(255)
     return np.clip(images.astype(np.float32), 0, 1)
@@ -107,13 +107,13 @@ def draw_mosaic(
     """Return a figure of the images and its axes, whose coordinates are the pixels of the layout, downwards.
 
     Args:
-        images: At most as many as the layout has places, (N, C, H, W), row after row; places left over are white.
-        layout: Where they go.
+        images: At most as many as the layout has positions, (N, C, H, W), row by row; unused positions are white.
+        layout: Positions of the images.
         left: Pixels to leave for labels.
         right: Pixels to leave for labels.
         top: Pixels to leave for labels, below the title.
         bottom: Pixels to leave for labels.
-        title: Written above it all.
+        title: Title above everything.
     """
     total_width = left + layout.width + right
     if title:
@@ -129,7 +129,7 @@ def draw_mosaic(
     axes = figure.add_axes(box)
     hide_axes(axes)
     mosaic = _fill(as_unit_floats(images), layout)
-    # Red, green, blue even if grey: Matplotlib would otherwise scale and colour each pixel apart, ten times as slowly.
+    # RGB even if grey: Matplotlib would otherwise normalise and colour-map each pixel, which is ten times slower.
     axes.imshow(mosaic, interpolation="nearest", extent=(0, layout.width, layout.height, 0), aspect="auto")
     return figure, axes
 
@@ -154,11 +154,11 @@ def _resize(image: FloatArray, layout: Layout) -> FloatArray:
 
 
 def overhang(labels: list[str], pitch: float) -> int:
-    """Return how many pixels the widest label, centred over a column of ``pitch`` pixels, sticks out at each side."""
+    """Return by how many pixels the widest label, centred on a column of ``pitch`` pixels, exceeds it on each side."""
     return max(0, ceil((max(text_size(label)[0] for label in labels) - pitch) / 2))
 
 
 def label_step(labels: list[str], pitch: float, *, horizontal: bool = True) -> int:
-    """Return n such that every n-th label, ``pitch`` pixels apart, can be written without touching the next."""
+    """Return the smallest n such that every n-th label, ``pitch`` pixels apart, does not touch the next."""
     sizes = [text_size(label)[0 if horizontal else 1] for label in labels]
     return ceil((max(sizes) + PAD) / pitch)
