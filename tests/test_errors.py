@@ -29,11 +29,13 @@ def test_the_nearest_choice_is_named_if_one_is_near(word, found):
     assert nearest(word, ["mnist", "cifar10", "Female"]) == found
 
 
-def test_undecodable_bytes_are_shown_escaped():
-    assert shown(b"\xff".decode("utf-8", "surrogateescape")) == "\\udcff"
-
-
 def test_a_usage_error_is_an_error_and_a_stop_is_not():
     assert issubclass(UsageError, AekitError)
     assert not issubclass(Stopped, AekitError)
     assert Stopped("x", 15).signal_number == 15
+
+
+def test_names_are_shown_without_control_or_undecodable_characters():
+    assert shown("a\x1b[31mb\nc") == "a\\x1b[31mb\\nc"
+    assert shown(b"\xff.png".decode("utf-8", "surrogateescape")) == "\\udcff.png"
+    assert shown("Zürich 漢字") == "Zürich 漢字"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from aekit.core.distributed import Group, own_device
-from aekit.core.launch import launch
 from aekit.errors import AekitError
 
 SHORT = ["--data", "digits", "--latent", "5", "--threads", "1", "--precision", "fp32", "--device", "cpu"]
@@ -46,18 +44,6 @@ def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SI
     return subprocess.CompletedProcess(process.args, process.returncode, out, said + err)
 
 
-def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
-    """Return the launcher of two processes that are in their third epoch or later, and the numbers of the two."""
-    command = _aekit("train-ae", "--epochs", 9999, *SHORT, "--gpus", 2, "-o", path)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("epoch 2"):
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2
-    return process, children
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 100, 101])
 def test_the_parts_of_a_batch_are_all_of_it_and_differ_by_one_at_most(size, n):
@@ -73,20 +59,6 @@ def test_a_process_alone_is_a_group_that_needs_no_other():
     assert values.tolist() == [0, 1, 2]
     assert group.largest(7) == 7
     assert group.in_first(lambda: "x") == group.in_all(lambda: "x") == "x"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["train-ae", "--gpus", 0], ["--gpus: 0", "1 or more"]),
-        (["train-ae", "--gpus", 100_000], ["--gpus: 100,000 processes", "too many for this machine"]),
-        (["train-ae", "--gpus", 1, "--device", "cuda:99"], ["--device cuda:99"]),
-    ],
-)
-def test_numbers_of_gpus_that_cannot_be_are_refused(aekit, arguments, words):
-    result = aekit(*arguments, "--data", "digits")
-    assert result.exit_code == (2 if "1 or more" in words else 1)
-    assert all(word in result.stderr for word in words)
 
 
 def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch):
@@ -174,42 +146,3 @@ def test_a_run_that_was_stopped_goes_on_with_another_number_of_processes(tmp_pat
     for name, value in whole.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
     pd.testing.assert_frame_equal(gone_on, history, rtol=1e-4)
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
-    path = tmp_path / "x.safetensors"
-    process, children = _two_that_train(path)
-    os.kill(int(children[1]), signal.SIGKILL)
-    started = time.monotonic()
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - started < 30
-    assert process.returncode == 1
-    assert "--gpus: process 1 of 2 was killed by signal 9" in said
-    assert "Traceback" not in said
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
-    assert path.with_name("x.resume.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_processes_whose_launcher_is_killed_save_and_end(tmp_path):
-    path = tmp_path / "x.safetensors"
-    process, children = _two_that_train(path)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
-    assert path.with_name("x.resume.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_what_one_process_cannot_do_is_said_once_with_its_exit_code(tmp_path, capfd):
-    assert launch(2, ["train-ae", "--data", "nowhere", "--device", "cpu", "-o", str(tmp_path / "x.safetensors")]) == 1
-    assert capfd.readouterr().err.count("nowhere: no such data set") == 1
-    assert launch(2, ["train-ae", "--data", "digits", "--epochs", "x"]) == 2
-    assert capfd.readouterr().err.count("'x' is not a whole number") == 1
-    if not torch.cuda.is_available():
-        assert launch(2, ["train-ae", "--data", "digits", "--device", "cuda"]) == 1
-        assert capfd.readouterr().err.count("this machine has 0 GPUs") == 1

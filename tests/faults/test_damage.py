@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,15 +14,12 @@ from safetensors.torch import load_file
 
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.volumes.nifti import read_volume
-from aekit.core.cache import is_digest
 from aekit.core.checkpoint import Header, read_header
-from aekit.core.damage import FREE_BYTES, is_bomb, map_npy
 from aekit.core.settings import from_dict
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig, RunConfig
 from aekit.images.data import decode
-from aekit.images.data.prepared import _blocks
 from aekit.images.runs import run_files
 from aekit.images.sweep.grid import result_row
 
@@ -117,17 +113,6 @@ def test_damaged_predictions_are_refused_unless_they_are_only_empty(tmp_path, te
             _read_ages(tmp_path / "x.safetensors")
 
 
-def test_blocks_behind_a_damaged_line_of_a_record_are_done_again():
-    good = {"start": 0, "digests": "ab" * 32, "bad": {}}
-    for line in (5, None, {}, {**good, "digests": "x"}, {**good, "bad": []}, {**good, "start": "1"}):
-        assert [block.start for block in _blocks([good, line, {**good, "start": 1}], 9)] == [0]
-
-
-def test_what_stands_in_the_cache_as_a_digest_is_one():
-    assert is_digest("0" * 64)
-    assert not any(map(is_digest, ("0" * 63, "\ud800" * 64, "0" * 64 + "\n", 0, None)))
-
-
 @pytest.mark.filterwarnings(
     "ignore::UserWarning"
 )  # of PIL, which aekit.images.data.prepared turns off for the whole reading
@@ -148,27 +133,9 @@ def test_a_damaged_tiff_is_refused_and_libtiff_prints_nothing(compression, capfd
     assert capfd.readouterr().err == ""
 
 
-def test_a_claim_is_held_against_the_size_of_the_file():
-    assert not is_bomb(FREE_BYTES, 10)
-    assert is_bomb(FREE_BYTES + 1, 10)
-    assert not is_bomb(200 << 20, 1 << 20)
-    assert is_bomb(1 << 30, 1 << 20)
-
-
-def test_a_header_of_four_gigabytes_takes_no_memory(tmp_path):
-    path = tmp_path / "x.npy"
-    path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100))
-    with pytest.raises(ValueError, match="ends within its header"):
-        map_npy(path)
-
-
 @pytest.mark.parametrize("text", ["(", "{'descr': (", "(" * 500, OBJECTS])
 def test_a_volume_whose_header_is_no_header_is_refused(tmp_path, text):
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(100))
     with pytest.raises(AekitError, match=r"x\.npy: it (is cut short|holds Python objects)"):
         read_volume(path)
-
-
-def test_json_that_says_nothing_is_no_record():
-    assert _blocks([json.loads("[]"), json.loads("1e400")], 3) == []

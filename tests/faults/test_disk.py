@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -14,9 +13,7 @@ from pathlib import Path
 import pytest
 from fault_lab import Ended, contents, environment
 
-from aekit.core import artifacts, durable
 from aekit.core.checkpoint import read_header
-from aekit.errors import AekitError
 
 SMALL = ["--data", "digits", "--limit", "60", "--threads", "1", "--device", "cpu", "--latent", "2"]
 VAE = ["train-vae", *SMALL, "--epochs", "3"]
@@ -62,59 +59,6 @@ def _fill(folder: Path, *, but: int) -> None:
     stat = os.statvfs(folder)
     with (folder / "fill").open("wb") as file:
         file.write(b"x" * max(0, stat.f_bavail * stat.f_bsize - but))
-
-
-@pytest.mark.parametrize("limit", [0, 1, 5000])
-def test_a_write_that_fails_anywhere_leaves_the_old_file_and_nothing_else(tmp_path, limit):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # the system lets no file grow further
-    try:
-        with pytest.raises(AekitError, match=r"x\.bin: cannot be written \(File too large\); make room"):
-            artifacts.write_atomically(path, lambda file: file.write(bytes(10_000)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert contents(tmp_path) == {"x.bin": b"old"}
-
-
-def test_what_a_killed_process_left_is_written_over_and_what_a_living_one_writes_is_not(tmp_path):
-    path, left = tmp_path / "x.bin", tmp_path / ".x.bin.tmp"
-    left.write_bytes(b"half of a longer file")
-    with durable.atomic_write(path) as first, durable.atomic_write(path) as second:
-        first.write(b"first")
-        second.write(b"second")
-    assert path.read_bytes() == b"first"  # which ended last
-    assert sorted(contents(tmp_path)) == ["x.bin"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~durable._umask()
-
-
-def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path):
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / ".x.bin.tmp").symlink_to(tmp_path / "precious")
-    with pytest.raises(AekitError, match=r"x\.bin: cannot be written"):
-        artifacts.write_atomically(tmp_path / "x.bin", lambda file: file.write(b"new"))
-    assert (tmp_path / "precious").read_text() == "kept"
-
-
-def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
-    def no_locks(*_):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    with durable.one_writer(tmp_path / "x.bin"):
-        artifacts.write_atomically(tmp_path / "x.bin", lambda file: file.write(b"new"))
-    assert contents(tmp_path) == {"x.bin": b"new"}
-
-
-def test_a_folder_that_is_only_read_gets_no_lock_and_that_is_no_failure(tmp_path, monkeypatch):
-    def read_only(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("os.open", read_only)
-    with durable.one_writer(tmp_path / "x.bin"):
-        pass
-    assert contents(tmp_path) == {}
 
 
 def test_a_clock_that_goes_backward_or_far_forward_changes_nothing(aekit, tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ import torch
 
 from aekit.images.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
 from aekit.images.data.image_set import ImageSet
-from aekit.images.data.readahead import Pages
 
 CPU = torch.device("cpu")
+BLOCKS = np.arange(1000) // 5  # 200 blocks of 5 images, in 13 groups
 
 
 def _images(n: int = 7) -> ImageSet:
@@ -37,14 +37,6 @@ def test_smaller_epochs_repeat_no_image_before_all_have_come():
 
 def test_epochs_may_be_larger_than_the_set():
     assert np.bincount(epoch_order(10, 25, seed=0, epoch=0)).tolist().count(3) == 5
-
-
-@pytest.fixture
-def small_groups(monkeypatch):
-    monkeypatch.setattr("aekit.images.data.batches.GROUP_BLOCKS", 16)
-
-
-BLOCKS = np.arange(1000) // 5  # 200 blocks of 5 images, in 13 groups
 
 
 def test_in_blocks_an_epoch_has_every_image_once_in_an_order_of_its_own(small_groups):
@@ -128,19 +120,6 @@ def test_a_set_that_does_not_fit_is_read_row_by_row_and_gives_the_same(monkeypat
     torch.testing.assert_close(streamed.take(torch.tensor([2, 0])), resident.take(torch.tensor([2, 0])))
 
 
-@pytest.fixture
-def mapped(tmp_path, monkeypatch):
-    """Return a set of 500 images on disk that is read as needed, a third of the rows left out, in blocks of ten."""
-    pixels = np.random.default_rng(0).integers(0, 256, (500, 3, 40, 41), dtype=np.uint8)
-    np.save(tmp_path / "x.npy", pixels)
-    monkeypatch.setattr("aekit.images.data.batches.MAX_COPY_BYTES", 0)
-    monkeypatch.setattr("aekit.images.data.batches.MAX_EXACT_BYTES", 0)
-    monkeypatch.setattr("aekit.images.data.readahead.BLOCK_BYTES", 10 * 3 * 40 * 41)
-    monkeypatch.setattr("aekit.images.data.readahead._MARGIN_BYTES", 20 * 3 * 40 * 41)
-    rows = np.flatnonzero(np.arange(500) % 3)
-    return ImageSet(store=np.load(tmp_path / "x.npy", mmap_mode="r").view(np.ndarray), name="noise", rows=rows)
-
-
 def _threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith(("batches", "pages"))}
 
@@ -167,46 +146,6 @@ def test_batches_that_are_read_ahead_are_those_that_are_taken_one_by_one(mapped,
     assert loader.waited_s > 0
     assert not _threads()
     assert list(loader.batches([])) == []
-
-
-def test_blocks_are_read_before_their_first_use_and_let_go_of_after_their_last(mapped, monkeypatch, small_groups):
-    advice = []
-    monkeypatch.setattr("aekit.images.data.readahead.Pages._read", lambda self, block: advice.append(("read", block)))
-    monkeypatch.setattr("aekit.images.data.readahead.Pages._drop", lambda self, block: advice.append(("drop", block)))
-    rows = mapped.rows[epoch_order(333, 333, seed=0, epoch=0, blocks=mapped.rows // 10).numpy()]
-    pages = Pages(mapped.store, rows)
-    ahead = []
-    for n_taken in range(334):
-        pages.advance(n_taken)
-        pages._adviser.submit(int).result()  # what was asked for is done
-        read = {block for what, block in advice if what == "read"}
-        dropped = {block for what, block in advice if what == "drop"}
-        assert set((rows[n_taken : n_taken + 20] // 10).tolist()) <= read
-        assert dropped == set((rows[:n_taken] // 10).tolist()) - set((rows[n_taken:] // 10).tolist())
-        ahead.append(len(read - dropped))
-    assert max(ahead) <= 2 * 16 + 6  # of 50: two groups, and what the margin adds
-    pages.close()
-    assert len(advice) == 100
-    assert sorted(advice) == sorted({*advice})
-
-
-def test_advice_names_the_pages_of_the_rows(mapped, monkeypatch):
-    asked = []
-    monkeypatch.setattr("aekit.images.data.readahead.os.posix_fadvise", lambda file, *what: asked.append(what))
-    pages = Pages(mapped.store, np.arange(500))
-    pages.advance(500)
-    pages._adviser.shutdown()
-    pages.close()
-    assert asked[0][0] == 128  # behind numpy's header
-    assert sum(length for _, length, _ in asked) == mapped.store.nbytes
-    assert [start for start, *_ in asked[1:]] == [start + length for start, length, _ in asked[:-1]]
-
-
-def test_rows_of_which_few_are_needed_are_left_to_be_read_one_by_one(mapped, monkeypatch):
-    monkeypatch.setattr("aekit.images.data.readahead.os.posix_fadvise", None)
-    pages = Pages(mapped.store, np.arange(0, 500, 3))
-    pages.advance(500)
-    pages.close()
 
 
 def test_whoever_stops_early_leaves_no_thread_behind(mapped):

@@ -14,7 +14,7 @@ from recorded import Recorded
 
 import aekit.images.data.files
 from aekit.errors import AekitError
-from aekit.images.data.prepared import prepare
+from aekit.images.data.prepared import _blocks, prepare
 
 
 @pytest.fixture
@@ -209,6 +209,7 @@ import sys, time
 from pathlib import Path
 import aekit.images.data.files, aekit.core.partial
 from aekit.images.data.prepared import prepare
+
 
 def slow(data, **options):
     time.sleep(0.02)
@@ -437,3 +438,13 @@ def test_two_processes_at_once_both_get_the_images(cache, files):
     answers = {process.communicate()[0] for process in processes}
     assert answers == {f"{take(files).fingerprint} {pixels(files).sum()}\n"}
     assert not list(cache.glob("*.tmp"))
+
+
+def test_blocks_behind_a_damaged_line_of_a_record_are_done_again():
+    good = {"start": 0, "digests": "ab" * 32, "bad": {}}
+    for line in (5, None, {}, {**good, "digests": "x"}, {**good, "bad": []}, {**good, "start": "1"}):
+        assert [block.start for block in _blocks([good, line, {**good, "start": 1}], 9)] == [0]
+
+
+def test_json_of_another_kind_is_not_a_record():
+    assert _blocks([json.loads("[]"), json.loads("1e400")], 3) == []

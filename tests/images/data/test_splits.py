@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from aekit.errors import shown
 from aekit.images.config import DataConfig
 from aekit.images.data.splits import official_rows, train_val_test
 
@@ -49,9 +48,3 @@ def test_a_smaller_limit_takes_a_part_of_what_a_larger_one_takes():
 def test_a_limit_is_spread_over_the_split():
     rows = train_val_test(10_000, DataConfig(limit=500))["train"]
     assert abs(rows.mean() - 5000) < 500  # the mean of 500 uniform draws has a standard error of 129
-
-
-def test_names_are_shown_without_control_or_undecodable_characters():
-    assert shown("a\x1b[31mb\nc") == "a\\x1b[31mb\\nc"
-    assert shown(b"\xff.png".decode("utf-8", "surrogateescape")) == "\\udcff.png"
-    assert shown("Zürich 漢字") == "Zürich 漢字"
