@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.brains.figures.regression import (
-    Predicted,
-    plot_bland_altman,
-    plot_brain_history,
-    plot_decades,
-    plot_predictions,
-    plot_residuals,
-)
+from aekit.brains.figures.errors import plot_decades
+from aekit.brains.figures.history import plot_brain_history
+from aekit.brains.figures.predictions import Predicted, plot_bland_altman, plot_predictions
+from aekit.brains.figures.residuals import plot_residuals
 from aekit.brains.measures.regression import by_group, decades
 from aekit.brains.people import People
 from aekit.brains.predictions import AGE, NETWORKS, Predictions

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aekit.brains.config import BrainArch, BrainConfig, Target
-from aekit.brains.figures.regression import plot_hypotheses
+from aekit.brains.figures.errors import plot_hypotheses
 from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE
 from aekit.brains.runs import FinishedBrains

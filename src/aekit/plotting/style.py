@@ -159,6 +159,22 @@ def lay_out(figure: Figure) -> Figure:
     return figure
 
 
+def finish_figure(figure: Figure, title: str = "") -> Figure:
+    """Return the figure with a title above all that is in it and its layout settled."""
+    write_title(figure, title, figure.get_figwidth())
+    return lay_out(figure)
+
+
+def axis_label(quantity: str, unit: str) -> str:
+    """Return the label of an axis: the quantity, and its unit in brackets if it has one."""
+    return f"{quantity} ({unit})" if unit else quantity
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text with its middle left out if it is longer: names of one kind often differ only at their end."""
+    return text if len(text) <= length else f"{text[: length - length // 3 - 1]}…{text[-(length // 3) :]}"
+
+
 def hide_axes(axes: Axes) -> None:
     """Take ticks, grid and spines off an axes that shows pixels."""
     axes.grid(False)

@@ -1,17 +1,26 @@
-"""The figures that ``aekit mri-eda`` draws, one a file."""
+"""The figures of the cohort report, one per file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from matplotlib.figure import Figure
 
-from aekit.brains.report.study import Measures, Study
+from aekit.brains.figures.ages import plot_ages, plot_split
+from aekit.brains.figures.measures import (
+    Estimate,
+    plot_against_age,
+    plot_brain_volume,
+    plot_correlations,
+    plot_distributions,
+    plot_sex_differences,
+)
+from aekit.brains.figures.outliers import plot_outliers
+from aekit.brains.figures.sexes import split_by_sex
+from aekit.brains.figures.sites import plot_sites
+from aekit.brains.measures.age_trend import SmoothLine, smooth_line
+from aekit.brains.report.scans import Scans
+from aekit.brains.report.study import LABELS, Measures, Study
 from aekit.brains.report.tables import site_ages
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from aekit.brains.figures.cohort import Trend
-    from aekit.brains.report.scans import Scans
 
 SPACES = {
     "native": "native space: scans keep the size of the head",
@@ -22,8 +31,6 @@ SPACES = {
 
 def draw_figures(study: Study, scans: Scans | None) -> dict[str, Figure]:
     """Return the figures by file name; those that the cohort has no columns for are left out."""
-    from aekit.brains.figures.cohort import plot_ages, plot_split
-
     cohort, known = study.cohort, study.has_age
     age, sex = cohort.age_years[known], cohort.sex[known]
     floor = study.floor
@@ -45,7 +52,6 @@ def draw_figures(study: Study, scans: Scans | None) -> dict[str, Figure]:
 
 
 def _measure_figures(study: Study, each: Measures) -> dict[str, Figure]:
-    from aekit.brains.figures.cohort import plot_against_age, plot_distributions
 
     cohort, known = study.cohort, study.has_age
     trends = [_trends(study, each, number) for number in range(len(each.keys))]
@@ -63,11 +69,7 @@ def _measure_figures(study: Study, each: Measures) -> dict[str, Figure]:
     }
 
 
-def _trends(study: Study, each: Measures, number: int) -> dict[str, Trend]:
-    import numpy as np
-
-    from aekit.brains.figures.cohort import Trend, split_by_sex
-    from aekit.brains.measures.age_trend import smooth_line
+def _trends(study: Study, each: Measures, number: int) -> dict[str, SmoothLine]:
 
     age, column = study.cohort.age_years, each.values[:, number]
     usable = study.has_age & np.isfinite(column)
@@ -75,13 +77,11 @@ def _trends(study: Study, each: Measures, number: int) -> dict[str, Trend]:
     for key, rows in split_by_sex(study.cohort.sex).items():
         own = usable & rows
         if own.sum() >= 10 and np.ptp(age[own]) > 0:
-            line = smooth_line(age[own], column[own])
-            lines[key] = Trend(line.age_years, line.value, line.low, line.high)
+            lines[key] = smooth_line(age[own], column[own])
     return lines
 
 
 def _correlations(study: Study) -> Figure:
-    from aekit.brains.figures.cohort import plot_correlations
 
     kinds = list(study.correlations)
     return plot_correlations(
@@ -92,8 +92,6 @@ def _correlations(study: Study) -> Figure:
 
 
 def _sex_differences(study: Study) -> Figure:
-    from aekit.brains.figures.cohort import Estimate, plot_sex_differences
-    from aekit.brains.report.study import LABELS
 
     labels = [LABELS[key] if kind == "volumes" else f"{LABELS[key]}, proportion" for kind, key in study.sexes]
     estimates, given_age = [], []
@@ -104,8 +102,6 @@ def _sex_differences(study: Study) -> Figure:
 
 
 def _sites(study: Study) -> Figure:
-    from aekit.brains.figures.cohort import Estimate, plot_sites
-    from aekit.brains.report.study import LABELS
 
     differences = {
         LABELS[name.removeprefix("volumes ")]: [
@@ -119,8 +115,6 @@ def _sites(study: Study) -> Figure:
 
 
 def _outliers(study: Study) -> Figure:
-    from aekit.brains.figures.cohort import plot_outliers
-    from aekit.brains.report.study import LABELS
 
     found = study.outliers
     assert found is not None
@@ -136,7 +130,6 @@ def _outliers(study: Study) -> Figure:
 
 
 def _brain_volume(study: Study, scans: Scans) -> Figure:
-    from aekit.brains.figures.cohort import plot_brain_volume
 
     assert scans.space is not None
     return plot_brain_volume(

@@ -1,0 +1,119 @@
+"""Mean absolute errors with their intervals: by decade of age, and by hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from aekit.brains.figures.splits import split_key, split_names, split_style
+from aekit.brains.measures.regression import GroupError
+from aekit.plotting.style import (
+    BLACK,
+    axis_label,
+    build_figure,
+    class_style,
+    figure_style,
+    finish_figure,
+    shorten,
+)
+
+
+def plot_decades(
+    errors: Mapping[str, Sequence[GroupError]], *, unit: str = "years", quantity: str = "age", title: str = ""
+) -> Figure:
+    """Return the mean absolute error in each decade of age, one bar per model with its 95 % interval if it has one.
+
+    Args:
+        errors: For each model its errors by group, all for the same participants.
+        unit: Unit of the errors.
+        quantity: Name of what was predicted.
+        title: Title of the figure.
+    """
+    first = next(iter(errors.values()))
+    inches = float(np.clip(1.2 + 0.62 * len(first) + 0.13 * len(first) * len(errors), 4.2, 13.0))
+    longest = max(len(shorten(model, 60)) for model in errors)
+    n_columns = max(1, min(len(errors), int(inches * 13 // (longest + 8))))
+    with figure_style():
+        figure = build_figure(inches, 3.2 + 0.17 * ceil(len(errors) / n_columns))
+        axes = figure.subplots()
+        width, keys = 0.84 / len(errors), []
+        for number, (model, rows) in enumerate(errors.items()):
+            found = {row.group: row for row in rows}
+            colour, _ = class_style(number)
+            keys.append(Patch(color=colour, label=shorten(model, 60)))
+            for place, group in enumerate(row.group for row in first):
+                if group in found:
+                    x = place + (number - (len(errors) - 1) / 2) * width
+                    _draw_bar(axes, x, width * 0.92, found[group], colour)
+        axes.set_xticks(range(len(first)), [f"{row.group}\n({row.n:,})" for row in first])
+        axes.set(xlim=(-0.6, len(first) - 0.4), xlabel="true age in years (number of participants)")
+        axes.set_ylabel(axis_label("mean absolute error" if quantity == "age" else f"MAE of {quantity}", unit))
+        axes.tick_params(axis="x", length=0)
+        axes.grid(axis="x", visible=False)
+        figure.legend(handles=keys, loc="outside lower left", ncols=n_columns)
+        return finish_figure(figure, title)
+
+
+def _draw_bar(axes: Axes, x: float, width: float, row: GroupError, colour: str) -> None:
+    axes.bar(x, row.mae, width=width, color=colour, linewidth=0)
+    if np.isfinite(row.low) and np.isfinite(row.high):
+        ends = [[row.mae - row.low], [row.high - row.mae]]
+        axes.errorbar(x, row.mae, yerr=ends, color=BLACK, elinewidth=0.8, capsize=min(2.0, 20 * width), linestyle="")
+
+
+def plot_hypotheses(
+    results: pd.DataFrame, *, floor: Mapping[str, float] | None = None, unit: str = "years", title: str = ""
+) -> Figure:
+    """Return the mean absolute error of every hypothesis with its 95 % interval, one panel per model.
+
+    Args:
+        results: Columns ``hypothesis``, ``model``, ``split``, ``mae``, ``mae_low`` and ``mae_high`` (NaN without an
+            interval), in the order to be shown.
+        floor: MAE of the mean predictor in each split, drawn as a line.
+        unit: Unit of the errors.
+        title: Title of the figure.
+    """
+    models = list(dict.fromkeys(results["model"]))
+    names = list(dict.fromkeys(results["hypothesis"]))
+    splits = split_names(results["split"].to_numpy(object))
+    with figure_style():
+        figure = build_figure(1.4 + 3.1 * len(models), 1.3 + 0.16 * len(names) * (1 + len(splits)))
+        grid = figure.subplots(1, len(models), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, model in zip(grid, models, strict=True):
+            _draw_hypotheses(axes, results[results["model"] == model], names, splits)
+            for split, value in (floor or {}).items():
+                colour, _ = split_style(split)
+                axes.axvline(value, color=colour, linewidth=1.0, linestyle=":", zorder=1)
+            axes.set(title=fill(str(model), 36), xlabel=axis_label("mean absolute error", unit))
+        grid[0].set_yticks(range(len(names)), [fill(str(name), 30) for name in names])
+        grid[0].set_ylim(len(names) - 0.4, -0.6)
+        handles = [split_key(split) for split in splits]
+        handles += [
+            Line2D([], [], color=split_style(split)[0], linewidth=1.0, linestyle=":", label=f"mean predictor, {split}")
+            for split in floor or {}
+        ]
+        figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 2 * len(models)))
+        return finish_figure(figure, title)
+
+
+def _draw_hypotheses(axes: Axes, rows: pd.DataFrame, names: Sequence[str], splits: Sequence[str]) -> None:
+    for number, split in enumerate(splits):
+        colour, marker = split_style(split)
+        own = rows[rows["split"] == split]
+        shift = 0.0 if len(splits) == 1 else (number / (len(splits) - 1) - 0.5) * 0.44
+        y = [names.index(name) + shift for name in own["hypothesis"]]
+        mae, low, high = (own[name].to_numpy(float) for name in ("mae", "mae_low", "mae_high"))
+        ends = np.nan_to_num(np.stack([mae - low, high - mae]))
+        axes.errorbar(mae, y, xerr=ends, color=colour, marker=marker, markersize=4.5, linestyle="", capsize=2.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)

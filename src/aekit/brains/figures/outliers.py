@@ -1,0 +1,99 @@
+"""The outliers of a cohort: robust z values, Mahalanobis distances, and the names of the most extreme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aekit.brains.figures.measures import WIDTH_INCHES
+from aekit.brains.figures.sexes import BoolArray, choose_points
+from aekit.plotting.style import BLACK, GREY, VERMILION, build_figure, figure_style, finish_figure, shorten
+
+FloatArray = npt.NDArray[np.floating]
+
+_N_NAMED = 8
+
+
+def plot_outliers(
+    z: FloatArray,
+    squared: FloatArray,
+    flagged: BoolArray,
+    *,
+    names: Sequence[str],
+    ids: Sequence[str],
+    z_limit: float,
+    squared_limit: float,
+    title: str = "",
+) -> Figure:
+    """Return the robust z of each measure and the Mahalanobis distance, with the most extreme outliers named.
+
+    Args:
+        z: Residuals given age and sex in robust SDs, (N, P), NaN where missing.
+        squared: Squared Mahalanobis distances, (N,), NaN where missing.
+        flagged: Which participants are outliers, (N,).
+        names: Names of the measures.
+        ids: Ids of the participants, (N,).
+        z_limit: Limit of the robust z, drawn on both sides.
+        squared_limit: Limit of the squared distance; its root is drawn.
+        title: Title of the figure.
+    """
+    with figure_style():
+        figure = build_figure(WIDTH_INCHES, 3.4)
+        left, right = figure.subplots(1, 2, width_ratios=[len(names), 1.6])
+        _strips(left, z, flagged, names)
+        for limit in (-z_limit, z_limit):
+            left.axhline(limit, color=BLACK, linestyle="--", linewidth=0.8)
+        left.set(ylabel="robust z given age and sex")
+        distance = np.sqrt(squared)[:, None]
+        _strips(right, distance, flagged, ["all measures"])
+        # Not as far as the names on the right, which it would cross.
+        right.plot([-0.5, 0.38], [np.sqrt(squared_limit)] * 2, color=BLACK, linestyle="--", linewidth=0.8)
+        right.set(ylabel="Mahalanobis distance")
+        _name_extremes(right, distance[:, 0], flagged, ids)
+        keys = [
+            Line2D([], [], marker="o", linestyle="", color=GREY, label="within limits"),
+            Line2D([], [], marker="X", linestyle="", color=VERMILION, label=f"outliers ({int(flagged.sum()):,})"),
+            Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="limit"),
+        ]
+        figure.legend(handles=keys, loc="outside lower center", ncols=3)
+        return finish_figure(figure, title)
+
+
+def _strips(axes: Axes, values: FloatArray, flagged: BoolArray, names: Sequence[str]) -> None:
+    jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
+    shown = np.flatnonzero(~flagged)[choose_points(int((~flagged).sum()))]
+    size = 18 if flagged.sum() <= 100 else 7
+    for place, column in enumerate(values.T):
+        axes.scatter(place + jitter[shown], column[shown], s=6, color=GREY, alpha=0.8, linewidth=0)
+        axes.scatter(place + jitter[flagged], column[flagged], s=size, color=VERMILION, marker="X", linewidth=0)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="x", visible=False)
+
+
+def _name_extremes(axes: Axes, values: FloatArray, flagged: BoolArray, ids: Sequence[str]) -> None:
+    """Write the ids of the most extreme at the right edge, without overlaps."""
+    order = [row for row in np.argsort(-np.nan_to_num(values, nan=-1.0)) if flagged[row]][:_N_NAMED]
+    jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
+    low, high = axes.get_ylim()
+    axes.set_xlim(-0.5, 1.6)
+    gap = 0.062 * (high - low)
+    last = np.inf
+    for row in order:
+        place = min(float(values[row]), last - gap)
+        last = place
+        axes.annotate(
+            shorten(ids[row], 22),
+            (jitter[row], values[row]),
+            (0.42, place),
+            va="center",
+            fontsize=6.5,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 3},
+        )

@@ -1,0 +1,164 @@
+"""Predictions against the truth, a panel per model, and how well both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from aekit.brains.figures.splits import Labels, build_panels, draw_points, finish_panels, split_names, to_names
+from aekit.plotting.style import GREEN, GREY, SMALL_FONT_SIZE, axis_label, figure_style
+
+FloatArray = npt.NDArray[np.floating]
+
+_MIN_R2 = 10  # participants; with fewer it means nothing
+_NORMAL_95 = 1.96  # standard deviations either side hold 95 % of a normal distribution
+_BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One model's predictions of one quantity.
+
+    Attributes:
+        name: The model, written above the panel.
+        truth: True values, (N,).
+        prediction: Predicted values, (N,).
+        split: Split of each participant, (N,): ``train``, ``val``, ``test``, ``cv``, ``dropped`` or another name.
+        quantity: Name of what is predicted.
+        unit: Its unit; empty for proportions.
+    """
+
+    name: str
+    truth: FloatArray
+    prediction: FloatArray
+    split: Labels
+    quantity: str = "age"
+    unit: str = "years"
+
+
+def plot_predictions(panels: Sequence[Predicted], *, title: str = "") -> Figure:
+    """Return predicted against true values, one panel per model, with the identity line and each split's MAE and R^2.
+
+    R^2 compares with the mean of the split, and is left out for fewer than ten participants.
+
+    Args:
+        panels: At least one.
+        title: Title of the figure.
+    """
+    with figure_style():
+        figure, grid = build_panels(len(panels), width=3.1, height=3.1)
+        for axes, panel in zip(grid, panels, strict=True):
+            _draw_predictions(axes, panel)
+        return finish_panels(figure, [split for panel in panels for split in split_names(panel.split)], title)
+
+
+def _draw_predictions(axes: Axes, panel: Predicted) -> None:
+    splits = to_names(panel.split)
+    both = np.concatenate([panel.truth, panel.prediction])
+    margin = 0.06 * float(np.ptp(both)) or 1.0
+    limits = float(both.min()) - margin, float(both.max()) + margin
+    axes.axline((limits[0], limits[0]), slope=1, color=GREY, linewidth=0.9, zorder=1)
+    lines = []
+    for name in split_names(panel.split):
+        rows = splits == name
+        draw_points(axes, panel.truth[rows], panel.prediction[rows], name)
+        lines.append(f"{name}: {_error_text(panel.truth[rows], panel.prediction[rows], panel.unit)}")
+    # Equal limits on nearly square axes: with equal aspect as well, the layout lets labels of two rows overlap.
+    axes.set(xlim=limits, ylim=limits, xlabel=axis_label(f"true {panel.quantity}", panel.unit))
+    axes.set_ylabel(axis_label(f"predicted {panel.quantity}", panel.unit))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=5))
+    axes.set_title(fill(panel.name, 39))
+    _write_in_corner(axes, "\n".join(lines), panel.truth, panel.prediction)
+
+
+def plot_bland_altman(panels: Sequence[Predicted], *, title: str = "") -> Figure:
+    """Return predicted minus true against the mean of both, one panel per model, with bias and limits of agreement.
+
+    The limits are bias +- 1.96 SD and contain 95 % of participants if the differences are normal; all three have their
+    95 % interval as a band. Participants that the model was trained on are left out, unless there are no others. Every
+    regression shows a slope, as predictions vary less than the truth.
+
+    Args:
+        panels: At least one.
+        title: Title of the figure.
+
+    Source:
+        Bland & Altman 1999, doi:10.1177/096228029900800204, sections 2 and 3 (intervals of the limits: section 2.1).
+    """
+    with figure_style():
+        figure, grid = build_panels(len(panels), width=3.3, height=2.9)
+        shown = [_held_out(panel) for panel in panels]
+        for axes, panel in zip(grid, shown, strict=True):
+            _draw_bland_altman(axes, panel)
+        return finish_panels(figure, [split for panel in shown for split in split_names(panel.split)], title)
+
+
+def _draw_bland_altman(axes: Axes, panel: Predicted) -> None:
+    splits, n = to_names(panel.split), len(panel.truth)
+    middle, difference = (panel.truth + panel.prediction) / 2, panel.prediction - panel.truth
+    for name in split_names(panel.split):
+        draw_points(axes, middle[splits == name], difference[splits == name], name)
+    bias = float(difference.mean())
+    axes.axhline(0, color=GREY, linewidth=0.7, zorder=1)
+    lines = [(bias, "-", "bias")]
+    if n > 1:
+        spread = float(difference.std(ddof=1))
+        lines += [(bias + sign * _NORMAL_95 * spread, "--", "limit") for sign in (1, -1)]
+        errors = {"bias": spread / np.sqrt(n), "limit": spread * np.sqrt(1 / n + _NORMAL_95**2 / (2 * (n - 1)))}
+    for value, style, kind in lines:
+        axes.axhline(value, color=GREEN, linewidth=1.1, linestyle=style, zorder=2)
+        if n > 1:
+            half = _NORMAL_95 * errors[kind]
+            axes.axhspan(value - half, value + half, color=GREEN, alpha=0.13, linewidth=0, zorder=0)
+        axes.annotate(
+            _signed(value, difference), (1, value), xycoords=("axes fraction", "data"), xytext=(2, 0),
+            textcoords="offset points", va="center", fontsize=SMALL_FONT_SIZE, color=GREEN, annotation_clip=False,
+        )  # fmt: skip
+    axes.margins(0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.set_xlabel(fill(axis_label(f"mean of true and predicted {panel.quantity}", panel.unit), 46))
+    axes.set_ylabel(axis_label("predicted minus true", panel.unit))
+    axes.set_title(fill(panel.name, 36))
+
+
+def _error_text(truth: FloatArray, prediction: FloatArray, unit: str) -> str:
+    error = f"MAE {f'{np.abs(prediction - truth).mean():#.3g}'.rstrip('.')} {unit}".rstrip()
+    spread = float(np.square(truth - truth.mean()).sum())
+    if len(truth) < _MIN_R2 or spread == 0:
+        return error
+    return f"{error}, R² {1 - float(np.square(prediction - truth).sum()) / spread:.2f}"
+
+
+def _write_in_corner(axes: Axes, text: str, x: FloatArray, y: FloatArray) -> None:
+    # Where there are fewer points: above the identity line is the upper left corner, below it the lower right one.
+    side, (low, high) = 0.45, axes.get_xlim()
+    across, up = (x - low) / (high - low), (y - low) / (high - low)
+    n_left = int(np.sum((across < side) & (up > 1 - side / 2)))
+    n_right = int(np.sum((across > 1 - side) & (up < side / 2)))
+    place = 0.97 if n_right < n_left else 0.03
+    axes.text(
+        place, 1 - place, text, ha="right" if n_right < n_left else "left", va="bottom" if n_right < n_left else "top",
+        transform=axes.transAxes, fontsize=SMALL_FONT_SIZE - 0.5, bbox=_BOX, zorder=5,
+    )  # fmt: skip
+
+
+def _signed(value: float, values: FloatArray) -> str:
+    spread = float(np.std(values))
+    n_decimals = int(np.clip(2 - np.floor(np.log10(spread)), 0, 6)) if spread > 0 else 2
+    return f"{value:+.{n_decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _held_out(panel: Predicted) -> Predicted:
+    splits = to_names(panel.split)
+    rows = splits != "train"
+    if not rows.any():
+        return panel
+    return Predicted(panel.name, panel.truth[rows], panel.prediction[rows], splits[rows], panel.quantity, panel.unit)
