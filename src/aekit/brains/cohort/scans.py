@@ -24,7 +24,7 @@ _ENTITIES = frozenset(
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedFiles:
     """The volumes of a cohort.
 
     Attributes:
@@ -47,7 +47,7 @@ class _Span:
     row: int
 
 
-def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str | None = None) -> Matched:
+def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str | None = None) -> MatchedFiles:
     """Return the file of each person.
 
     A pattern counts first, as it was asked for. Else a ``file`` column: its values are taken relative to the table,
@@ -80,7 +80,7 @@ def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str 
         raise AekitError(_no_overlap(cohort, files, folder, pattern))
     taken = _Places()
     places = {taken.of(path) for path in paths if path is not None}
-    return Matched(paths, without_file, tuple(path for path in files if taken.of(path) not in places))
+    return MatchedFiles(paths, without_file, tuple(path for path in files if taken.of(path) not in places))
 
 
 class _Places:

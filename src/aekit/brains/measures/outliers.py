@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg, stats
+from sklearn.covariance import MinCovDet
 
 from aekit.brains.measures.age_trend import AgeBasis, SexArray, age_sex_design, fit_age_basis
 from aekit.errors import AekitError
@@ -196,8 +197,6 @@ def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         centre = np.median(clipped, axis=0)
         covariance = np.atleast_2d(np.cov(clipped, rowvar=False))
     else:
-        from sklearn.covariance import MinCovDet
-
         rows = np.random.default_rng(0).permutation(len(z))[:_MAX_MCD]
         fitted = MinCovDet(random_state=0).fit(z[np.sort(rows)])
         centre, covariance = fitted.location_, fitted.covariance_

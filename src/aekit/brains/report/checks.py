@@ -1,132 +1,105 @@
-"""What of a cohort ``aekit mri-eda`` warns of."""
+"""The checks of the cohort report: what it warns about."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from aekit.brains.report.analysis import LABELS, Analysis
+from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans, geometries
-from aekit.brains.report.study import LABELS, Study
 from aekit.brains.report.tables import missing_table
-from aekit.brains.report.words import count_files, count_people, some_names
+from aekit.brains.report.words import count_files, count_participants, some_names
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from aekit.brains.cohort.table import Cohort, Repair
-
-_LARGE_SHARE_MISSING = 0.05
+_MAX_FRACTION_MISSING = 0.05
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A check that failed: a short name for programs, and a sentence for people."""
+class FailedCheck:
+    """A check that failed: a short name for programs, and a sentence for readers."""
 
     name: str
     text: str
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """How the people that count came to be.
-
-    Attributes:
-        repairs: What was put right in the table.
-        left_out: Lines of participant_id, column, value and reason.
-        everyone: The people of the table, before those who failed the quality check are left out.
-        qc_notes: What was found in the quality table, a sentence each.
-        quality: Quality measures: name, people, mean of those that count, correlation with age.
-        group: Column whose members stay in one split; None for none.
-    """
-
-    repairs: Sequence[Repair]
-    left_out: pd.DataFrame
-    everyone: Cohort
-    qc_notes: Sequence[str] = ()
-    quality: Sequence[tuple[str, int, float, float]] = ()
-    group: str | None = None
-
-
-def find_failed(study: Study, reading: Reading, scans: Scans | None) -> list[Failed]:
-    """Return the checks that failed, the gravest first."""
-    failed = [] if scans is None else _failed_scans(scans)
-    n_left_out = reading.left_out["participant_id"].nunique()
+def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) -> list[FailedCheck]:
+    """Return the checks that failed, the most serious first."""
+    failed = [] if scans is None else [*_bad_files(scans), *_bad_space(scans), *_odd_files(scans)]
+    n_left_out = source.left_out["participant_id"].nunique()
     if n_left_out:
-        failed.append(Failed("left-out", f"{count_people(n_left_out)} left out, see left-out.csv."))
-    n_age = int((~study.has_age).sum())
+        failed.append(FailedCheck("left-out", f"{count_participants(n_left_out)} left out, see left-out.csv."))
+    n_age = int((~analysis.has_age).sum())
     if n_age:
-        failed.append(
-            Failed("missing-age", f"{count_people(n_age)} without an age, who do not count wherever age is needed.")
-        )
-    table = missing_table(study)
-    gaps = table[(table["share_missing"] > _LARGE_SHARE_MISSING) & table["column"].isin(["sex", *LABELS])]
-    for name, share in zip(gaps["column"], gaps["share_missing"], strict=True):
-        failed.append(Failed(f"missing-{name}", f"{100 * share:.0f} % of the values of {name} are missing."))
-    failed += _failed_sites(study)
-    return failed
+        text = f"{count_participants(n_age)} without an age: excluded wherever age is needed."
+        failed.append(FailedCheck("missing-age", text))
+    return [*failed, *_missing_values(analysis), *_site_effects(analysis)]
 
 
-def _failed_scans(scans: Scans) -> list[Failed]:
-    failed = []
+def _bad_files(scans: Scans) -> Iterator[FailedCheck]:
     bad = scans.unusable
     if bad:
         names = some_names([check.path.name for check in bad])
-        failed.append(Failed("unusable-files", f"{count_files(len(bad))} cannot be used: {names}."))
-    twice = sum(bool(same) for same in scans.same_as)
-    if twice:
-        failed.append(
-            Failed("same-scan", f"{count_people(twice)} with the very same scan as someone else, see files.csv.")
-        )
-    if scans.space is not None and scans.space.unit_factor != 1:
-        failed.append(
-            Failed(
-                "units",
-                f"Brain masks have {scans.space.slope:.3g} times the volume that the table says: a unit is mixed up, "
-                "in the table (mm^3 or litres for mL) or in the voxel sizes of the files.",
-            )
-        )
-    if scans.space is not None and scans.space.space == "undecided":
-        failed.append(
-            Failed("space", f"It cannot be told whether the scans are in native space ({space_numbers(scans)}).")
-        )
-    if scans.matched.without_file:
-        n = len(scans.matched.without_file)
-        failed.append(Failed("rows-without-file", f"{count_people(n)} without a file, see unmatched.csv."))
-    if scans.matched.without_row:
-        n = len(scans.matched.without_row)
-        failed.append(
-            Failed("files-without-row", f"{count_files(n)} belong to nobody in the table, see unmatched.csv.")
-        )
-    if any(check.n_nan for check in scans.usable):
-        n = sum(bool(check.n_nan) for check in scans.usable)
-        failed.append(Failed("nan-voxels", f"{count_files(n)} with voxels that are no number, see files.csv."))
-    if len(geometries(scans)) > 1:
-        text = f"The files come in {len(geometries(scans))} combinations of size, spacing and orientation."
-        failed.append(Failed("geometry", text))
-    return failed
+        yield FailedCheck("unusable-files", f"{count_files(len(bad))} cannot be used: {names}.")
+    n_same = sum(bool(same) for same in scans.same_as)
+    if n_same:
+        text = f"{count_participants(n_same)} with a scan identical to someone else's, see files.csv."
+        yield FailedCheck("same-scan", text)
 
 
-def _failed_sites(study: Study) -> list[Failed]:
+def _bad_space(scans: Scans) -> Iterator[FailedCheck]:
+    if scans.space is None:
+        return
+    if scans.space.unit_factor != 1:
+        text = (
+            f"Brain masks are {scans.space.slope:.3g} times as large as the volumes in the table: a unit is wrong, in "
+            "the table (mm^3 or litres instead of mL) or in the voxel sizes of the files."
+        )
+        yield FailedCheck("units", text)
+    if scans.space.space == "undecided":
+        text = f"The scans are in neither clearly native nor clearly normalised space ({space_numbers(scans)})."
+        yield FailedCheck("space", text)
+
+
+def _odd_files(scans: Scans) -> Iterator[FailedCheck]:
+    n_rows, n_files = len(scans.matched.without_file), len(scans.matched.without_row)
+    if n_rows:
+        yield FailedCheck("rows-without-file", f"{count_participants(n_rows)} without a file, see unmatched.csv.")
+    if n_files:
+        text = f"{count_files(n_files)} without a participant in the table, see unmatched.csv."
+        yield FailedCheck("files-without-row", text)
+    n_nan = sum(bool(check.n_nan) for check in scans.usable)
+    if n_nan:
+        yield FailedCheck("nan-voxels", f"{count_files(n_nan)} with voxels that are NaN or infinite, see files.csv.")
+    n_geometries = len(geometries(scans))
+    if n_geometries > 1:
+        text = f"The files come in {n_geometries} combinations of size, spacing and orientation."
+        yield FailedCheck("geometry", text)
+
+
+def _missing_values(analysis: Analysis) -> Iterator[FailedCheck]:
+    table = missing_table(analysis)
+    gaps = table[(table["share_missing"] > _MAX_FRACTION_MISSING) & table["column"].isin(["sex", *LABELS])]
+    for name, fraction in zip(gaps["column"], gaps["share_missing"], strict=True):
+        yield FailedCheck(f"missing-{name}", f"{100 * fraction:.0f} % of the values of {name} are missing.")
+
+
+def _site_effects(analysis: Analysis) -> Iterator[FailedCheck]:
     large = {
         LABELS[name.split(" ")[1]]: found.explained
-        for name, found in study.sites.items()
+        for name, found in analysis.sites.items()
         if name.startswith("volumes ") and found.p_value < 0.001 and found.explained > 0.01
     }
-    if not large:
-        return []
-    text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in large.items())
-    return [
-        Failed("sites", f"Sites differ among people of the same age and sex (share of the variance explained: {text}).")
-    ]
+    if large:
+        text = ", ".join(f"{name} {100 * fraction:.0f} %" for name, fraction in large.items())
+        yield FailedCheck("sites", f"Sites differ at equal age and sex (fraction of variance explained: {text}).")
 
 
 def space_numbers(scans: Scans) -> str:
-    """Return the numbers that the space of scans is told by."""
+    """Return the numbers that decide in which space the scans are."""
     assert scans.space is not None
     if scans.space.r != scans.space.r:
-        return f"{count_people(scans.space.n)} with both scan and volumes, too few to tell"
+        return f"too few to decide: {count_participants(scans.space.n)} with both a scan and volumes"
     return (
         f"brain-mask volume against gmv + wmv + csfv: r = {scans.space.r:.3f}, median ratio {scans.space.slope:.3g}, "
-        f"{scans.space.n:,} people"
+        f"{count_participants(scans.space.n)}"
     )

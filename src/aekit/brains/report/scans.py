@@ -1,41 +1,39 @@
-"""The scans of a cohort, as ``aekit mri-eda`` checks them."""
+"""The scans of a cohort: what belongs to whom, what is wrong with a file, and in which space they are."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-    from aekit.brains.cohort.scans import Matched
-    from aekit.brains.cohort.table import Cohort
-    from aekit.brains.measures.cohort import SpaceCheck
-    from aekit.brains.volumes.nifti import VolumeCheck
-    from aekit.core.progress import OnProgress
+from aekit.brains.cohort.scans import MatchedFiles, match_files
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.measures.cohort import SpaceCheck, check_space
+from aekit.brains.volumes.nifti import VolumeCheck, check_volumes
+from aekit.core.progress import SILENT, Progress
 
-    Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Scans:
-    """What the files of a cohort say.
+    """The files of a cohort and what is wrong with them.
 
     Attributes:
-        folder: Where they are.
-        matched: Which is whose.
-        checks: Of each person's file, None without one, N of them.
-        same_as: Ids of other people with the very same scan, for each person, N of them; mostly empty.
+        folder: Folder of the files.
+        matched: Which file belongs to whom.
+        checks: Check of each participant's file, None without a file, N of them.
+        same_as: For each participant, ids of others with an identical scan, N of them; mostly empty.
         table_ml: Sum of the table's tissue volumes, (N,); NaN where missing.
-        space: Whether scans still have the size of the heads; None without volumes in the table.
+        space: Whether the scans keep the size of the head; None without volumes in the table.
     """
 
     folder: Path
-    matched: Matched
+    matched: MatchedFiles
     checks: tuple[VolumeCheck | None, ...]
     same_as: tuple[tuple[str, ...], ...]
     table_ml: Floats
@@ -53,13 +51,11 @@ class Scans:
 
     @property
     def brain_ml(self) -> Floats:
-        """Return the brain-mask volume of each person's scan, (N,); NaN where there is none."""
-        import numpy as np
-
+        """Return the brain-mask volume of each participant's scan in mL, (N,); NaN where there is none."""
         return np.array([np.nan if check is None or check.problem else check.brain_ml for check in self.checks])
 
     def relative_files(self) -> list[str | None]:
-        """Return each person's file relative to the folder; None where it lies elsewhere or is missing."""
+        """Return each participant's file relative to the folder; None where it lies elsewhere or is missing."""
         inside = [
             path if path is not None and path.is_relative_to(self.folder) else None for path in self.matched.paths
         ]
@@ -73,29 +69,24 @@ def check_scans(
     everyone: Cohort,
     table_path: Path,
     pattern: str | None,
-    on_progress: OnProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Scans:
-    """Return what the files of a cohort say.
+    """Return the files of a cohort with a check of each.
 
     Args:
-        cohort: The people.
-        folder: Where their volumes are.
-        everyone: These and other people of the table, whose files are not nobody's.
+        cohort: The participants.
+        folder: Folder of their volumes.
+        everyone: These and the other participants of the table, who own files too.
         table_path: The table, to which its column ``file`` is relative.
         pattern: Names of files with ``{id}`` in them.
-        on_progress: Called with what is done, the number of files done, and of all files.
+        progress: Shows the number of files checked; a notice counts files outside the folder.
 
     Raises:
-        AekitError: As :func:`aekit.brains.cohort.scans.match_files`; a bad file is told of in the result.
+        AekitError: As :func:`aekit.brains.cohort.scans.match_files`; a bad file is reported in the result.
     """
-    import numpy as np
-
-    from aekit.brains.measures.cohort import check_space
-    from aekit.brains.volumes.nifti import check_volumes
-
     matched = _match(cohort, folder, everyone=everyone, table_path=table_path, pattern=pattern)
     rows = [row for row, path in enumerate(matched.paths) if path is not None]
-    found = check_volumes([path for path in matched.paths if path is not None], on_progress=on_progress)
+    found = check_volumes([path for path in matched.paths if path is not None], on_progress=progress.update)
     checks: list[VolumeCheck | None] = [None] * len(cohort)
     for row, check in zip(rows, found, strict=True):
         checks[row] = check
@@ -103,18 +94,28 @@ def check_scans(
     table_ml = np.full(len(cohort), np.nan) if volumes_ml is None else volumes_ml.sum(axis=1)
     same_as = _same_scans([str(one) for one in cohort.table["participant_id"]], checks)
     scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None)
-    space = None if volumes_ml is None else check_space(scans.brain_ml, table_ml)
-    return Scans(folder, matched, tuple(checks), same_as, table_ml, space)
+    if volumes_ml is not None:
+        scans = replace(scans, space=check_space(scans.brain_ml, table_ml))
+    _notice_elsewhere(scans, progress)
+    return scans
 
 
-def _match(cohort: Cohort, folder: Path, *, everyone: Cohort, table_path: Path, pattern: str | None) -> Matched:
-    from aekit.brains.cohort.scans import Matched, match_files
+def _notice_elsewhere(scans: Scans, progress: Progress) -> None:
+    inside = scans.folder.resolve()
+    n = sum(path is not None and inside not in path.resolve().parents for path in scans.matched.paths)
+    if n:
+        progress.notice(
+            f"{n:,} scans are read from where the table's column file says, outside of --volumes; "
+            "--pattern matches names instead"
+        )
 
+
+def _match(cohort: Cohort, folder: Path, *, everyone: Cohort, table_path: Path, pattern: str | None) -> MatchedFiles:
     matched = match_files(everyone, folder, table_path=table_path, pattern=pattern)
     path_of = dict(zip(everyone.table["participant_id"], matched.paths, strict=True))
     ids = [str(one) for one in cohort.table["participant_id"]]
     paths = tuple(path_of[one] for one in ids)
-    return Matched(paths, tuple(one for one in ids if path_of[one] is None), matched.without_row)
+    return MatchedFiles(paths, tuple(one for one in ids if path_of[one] is None), matched.without_row)
 
 
 def _same_scans(ids: list[str], checks: list[VolumeCheck | None]) -> tuple[tuple[str, ...], ...]:
@@ -130,10 +131,7 @@ def _same_scans(ids: list[str], checks: list[VolumeCheck | None]) -> tuple[tuple
 
 
 def files_table(cohort: Cohort, scans: Scans) -> pd.DataFrame:
-    """Return a row a person: the file, what is wrong or odd with it, and how it is made."""
-    import numpy as np
-    import pandas as pd
-
+    """Return one row per participant: the file, what is wrong or odd about it, and its geometry."""
     nothing: list[object] = [np.nan] * 3
     files = scans.relative_files()
     rows: list[dict[str, object]] = []
@@ -165,16 +163,14 @@ def files_table(cohort: Cohort, scans: Scans) -> pd.DataFrame:
 
 
 def unmatched_table(scans: Scans) -> pd.DataFrame:
-    """Return people without a file, and files that are nobody's."""
-    import pandas as pd
-
-    people = [("row without file", one) for one in scans.matched.without_file]
+    """Return the participants without a file, and the files without a participant."""
+    rows = [("row without file", one) for one in scans.matched.without_file]
     files = [("file without row", path.relative_to(scans.folder).as_posix()) for path in scans.matched.without_row]
-    return pd.DataFrame([*people, *files], columns=["what", "name"])
+    return pd.DataFrame([*rows, *files], columns=["what", "name"])
 
 
 def geometries(scans: Scans) -> list[tuple[str, str, str, int]]:
-    """Return size, spacing in mm, orientation and number of files of each kind of usable file, most frequent first."""
+    """Return each geometry of the usable files: size, spacing in mm, orientation and number of files."""
     kinds = Counter(
         (
             " x ".join(str(side) for side in check.shape),

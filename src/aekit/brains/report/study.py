@@ -1,292 +1,192 @@
-"""What ``aekit mri-eda`` finds out about a cohort, before it is written down."""
+"""The cohort report: what is in a table of participants, what is odd, and what any model must beat."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from aekit import __version__
+from aekit.brains.cohort.splits import SPLITS, stratified_split
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.report.analysis import Analysis, add_columns, analyse_cohort
+from aekit.brains.report.checks import FailedCheck, find_failed
+from aekit.brains.report.figures import draw_figures
+from aekit.brains.report.page import build_sections
+from aekit.brains.report.reading import CohortInput, read_input
+from aekit.brains.report.scans import Scans, check_scans, files_table, unmatched_table
+from aekit.brains.report.tables import build_tables, repairs_table
+from aekit.brains.report.words import count_participants
+from aekit.core.artifacts import check_writable, write_atomically, write_csv, write_html, write_png
+from aekit.core.output import Result
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-
-    from aekit.brains.cohort.table import Cohort
-    from aekit.brains.measures.cohort import Correlations, Floor, SexDifference, SiteDifference
-    from aekit.brains.measures.outliers import OutlierLimits
-    from aekit.core.intervals import Interval
-
-    Floats = npt.NDArray[np.floating]
-    Flags = npt.NDArray[np.bool_]
-
-LABELS = {"gmv": "grey matter", "wmv": "white matter", "csfv": "CSF", "total": "total"}
-Kind = Literal["volumes", "proportions"]
+from aekit.plotting.html import build_report
 
 
-@dataclass(frozen=True, eq=False)
-class Measures:
-    """Measures of one kind.
-
-    Attributes:
-        kind: Volumes in mL, or proportions of the sum of the three tissues.
-        keys: gmv, wmv, csfv, and for volumes the total of the three; those that the table has.
-        values: (N, P), NaN where missing.
-    """
-
-    kind: Kind
-    keys: tuple[str, ...]
-    values: Floats
-
-    @property
-    def unit(self) -> str:
-        """Return the unit; proportions have none."""
-        return "mL" if self.kind == "volumes" else ""
-
-    @property
-    def names(self) -> list[str]:
-        """Return what the measures are in words."""
-        return [LABELS[key] for key in self.keys]
-
-
-@dataclass(frozen=True, eq=False)
-class Outliers:
-    """Who does not go with age and sex.
-
-    Attributes:
-        limits: What is usual.
-        keys: Volumes that are judged.
-        z: Robust z, (N, P), NaN where missing.
-        squared: Squared Mahalanobis distances, (N,), NaN where missing.
-        flagged: Outliers, (N,).
-    """
-
-    limits: OutlierLimits
-    keys: tuple[str, ...]
-    z: Floats
-    squared: Floats
-    flagged: Flags
-
-    def order(self) -> list[int]:
-        """Return the rows of outliers, the most extreme first."""
-        import numpy as np
-
-        rows = np.flatnonzero(self.flagged)
-        by_z = np.nanmax(np.abs(self.z[rows]), axis=1, initial=0.0) / self.limits.z_limit
-        by_distance = np.sqrt(np.nan_to_num(self.squared[rows]) / self.limits.squared_limit)
-        return [int(row) for row in rows[np.argsort(-np.maximum(by_z, by_distance), kind="stable")]]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One tissue as a volume and as a proportion: what hypothesis H1 is about.
-
-    Attributes:
-        key: Tissue.
-        d_volume: Cohen's d of the sexes, of the volume.
-        d_proportion: The same of the proportion.
-        d_proportion_given_age: The same among people of one age.
-        r_volume: Correlation of the volume with age.
-        r_proportion: Correlation of the proportion with age.
-        gained: |r| of the proportion minus |r| of the volume.
-    """
-
-    key: str
-    d_volume: Interval
-    d_proportion: Interval
-    d_proportion_given_age: Interval
-    r_volume: float
-    r_proportion: float
-    gained: Interval
-
-
-@dataclass(frozen=True, eq=False)
-class Study:
-    """A cohort and what is found out about it; parts that the table has no columns for are empty or None.
-
-    Attributes:
-        cohort: The people that count.
-        split: "train", "val" or "test" of each, (N,).
-        floor: Errors of predicting one age for everybody.
-        measures: Volumes, and proportions if the table has all three.
-        correlations: Of age and the measures, by kind.
-        sexes: Differences between men and women, by kind and measure.
-        sites: Differences between sites, of age ("age") and by kind and measure ("volumes gmv").
-        outliers: None where there are too few people or no volumes.
-        why_no_outliers: Then, why.
-        comparisons: One a tissue, if there are proportions.
-    """
-
-    cohort: Cohort
-    split: npt.NDArray[np.object_]
-    floor: Floor
-    measures: dict[Kind, Measures]
-    correlations: dict[Kind, Correlations]
-    sexes: dict[tuple[Kind, str], SexDifference]
-    sites: dict[str, SiteDifference]
-    outliers: Outliers | None
-    why_no_outliers: str
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def has_age(self) -> Flags:
-        """Return who has an age, (N,)."""
-        import numpy as np
-
-        return np.isfinite(self.cohort.age_years)
-
-
-def study_cohort(cohort: Cohort, split: npt.NDArray[np.object_]) -> Study:
-    """Return what is found out about a cohort.
+def run_eda(
+    table: Path,
+    output: Path | None = None,
+    *,
+    volumes: Path | None = None,
+    pattern: str | None = None,
+    qc: Path | None = None,
+    group: str | None = None,
+    val: float = 0.15,
+    test: float = 0.2,
+    split_seed: int = 0,
+    skip_bad: bool = False,
+    progress: Progress = SILENT,
+) -> Result:
+    """Return report.html, written with its figures (.png), tables (.csv) and participants.tsv into one folder.
 
     Args:
-        cohort: The people that count.
-        split: Their split, (N,).
+        table: Participants table.
+        output: Folder of the report; ``runs/eda-<name of the table>`` by default.
+        volumes: Folder of the scans, to check them; None reads only the table.
+        pattern: Names of the scans, with ``{id}`` in them.
+        qc: Table of participant_id and qc; who failed is left out.
+        group: Column whose groups stay in one split.
+        val: Fraction of participants for validation, in [0, 1).
+        test: Fraction of participants for test, in [0, 1).
+        split_seed: Seed of the split.
+        skip_bad: Leave out rows that cannot be used, rather than fail.
+        progress: Shows the scans being checked, the corrections, and the main numbers.
 
     Raises:
-        AekitError: Nobody has an age.
+        AekitError: The fractions leave nobody for train, the table or the scans cannot be used, or the folder cannot
+            be written.
     """
-    import numpy as np
-
-    from aekit.brains.measures.cohort import age_floor, correlate
-
-    known = np.isfinite(cohort.age_years)
-    if not known.any():
-        raise AekitError(f"{cohort.name}: nobody has an age; fill in the column age")
-    measures = _measures(cohort)
-    correlations = {
-        kind: correlate(np.column_stack([cohort.age_years, each.values])) for kind, each in measures.items()
-    }
-    outliers, why = _find_outliers(cohort, measures)
-    sexes = _sexes(cohort, measures)
-    return Study(
-        cohort=cohort,
-        split=split,
-        floor=age_floor(cohort.age_years[known]),
-        measures=measures,
-        correlations=correlations,
-        sexes=sexes,
-        sites=_sites(cohort, measures),
-        outliers=outliers,
-        why_no_outliers=why,
-        comparisons=_compare(cohort, measures, correlations, sexes),
-    )
-
-
-def _measures(cohort: Cohort) -> dict[Kind, Measures]:
-    import numpy as np
-
-    keys = [key for key in ("gmv", "wmv", "csfv") if key in cohort.table and cohort.table[key].notna().any()]
-    if not keys:
-        return {}
-    columns = [cohort.table[key].to_numpy(np.float64) for key in keys]
-    proportions = cohort.proportions
-    if len(keys) < 3 or proportions is None:
-        return {"volumes": Measures("volumes", tuple(keys), np.column_stack(columns))}
-    total = np.sum(columns, axis=0)
-    return {
-        "volumes": Measures("volumes", (*keys, "total"), np.column_stack([*columns, total])),
-        "proportions": Measures("proportions", tuple(keys), proportions),
-    }
-
-
-def _sexes(cohort: Cohort, measures: dict[Kind, Measures]) -> dict[tuple[Kind, str], SexDifference]:
-    from aekit.brains.measures.cohort import sex_difference
-
-    sex = cohort.sex
-    if min((sex == "F").sum(), (sex == "M").sum()) < 2:
-        return {}
-    return {
-        (kind, key): sex_difference(column, cohort.age_years, sex)
-        for kind, each in measures.items()
-        for key, column in zip(each.keys, each.values.T, strict=True)
-    }
-
-
-def _sites(cohort: Cohort, measures: dict[Kind, Measures]) -> dict[str, SiteDifference]:
-    from aekit.brains.measures.cohort import site_difference
-
-    if cohort.site is None:
-        return {}
-    found = {
-        f"{kind} {key}": site_difference(column, cohort.age_years, cohort.sex, cohort.site)
-        for kind, each in measures.items()
-        for key, column in zip(each.keys, each.values.T, strict=True)
-    }
-    return {name: difference for name, difference in found.items() if difference is not None}
-
-
-def _find_outliers(cohort: Cohort, measures: dict[Kind, Measures]) -> tuple[Outliers | None, str]:
-    from aekit.brains.measures.outliers import fit_outlier_limits
-
-    if "volumes" not in measures:
-        return None, "the table has no tissue volumes"
-    keys = tuple(key for key in measures["volumes"].keys if key != "total")
-    values = measures["volumes"].values[:, : len(keys)]
-    age, sex = cohort.age_years, cohort.sex
-    try:
-        limits = fit_outlier_limits(values, age, sex)
-    except AekitError as error:
-        return None, str(error).removeprefix("outliers: ")
-    found = Outliers(
-        limits,
-        keys,
-        limits.robust_z(values, age, sex),
-        limits.mahalanobis(values, age, sex),
-        limits.flag(values, age, sex),
-    )
-    return found, ""
-
-
-def _compare(
-    cohort: Cohort,
-    measures: dict[Kind, Measures],
-    correlations: dict[Kind, Correlations],
-    sexes: dict[tuple[Kind, str], SexDifference],
-) -> tuple[Comparison, ...]:
-    from aekit.brains.measures.cohort import NO_INTERVAL, stronger_correlation
-
-    if "proportions" not in measures:
-        return ()
-    volumes, proportions = measures["volumes"], measures["proportions"]
-    found = []
-    for number, key in enumerate(proportions.keys):
-        d_volume, d_proportion = (
-            sexes[kind, key].d if sexes else NO_INTERVAL for kind in (volumes.kind, proportions.kind)
+    fractions = _check_fractions(val, test)
+    folder = output or Path("runs") / f"eda-{table.stem}"
+    if folder.is_file():
+        raise AekitError(f"{folder}: is a file; give a folder with --output")
+    source = read_input(table, qc=qc, group=group, skip_bad=skip_bad)
+    cohort = source.cohort
+    check_writable(folder / "report.html")
+    analysis = analyse_cohort(cohort, _split(cohort, group, fractions, split_seed))
+    scans = None
+    if volumes is not None:
+        scans = check_scans(
+            cohort, volumes, everyone=source.everyone, table_path=table, pattern=pattern, progress=progress
         )
-        r_volume, r_proportion = (
-            float(correlations[kind].pearson[0, 1 + number]) for kind in (volumes.kind, proportions.kind)
-        )
-        gained = stronger_correlation(proportions.values[:, number], volumes.values[:, number], cohort.age_years)
-        given_age = sexes[proportions.kind, key].d_given_age if sexes else NO_INTERVAL
-        found.append(Comparison(key, d_volume, d_proportion, given_age, r_volume, r_proportion, gained))
-    return tuple(found)
+    parameters = {
+        "command": "mri-eda",
+        "table": cohort.name,
+        "volumes": volumes.name if volumes is not None else None,
+        "qc": qc.name if qc is not None else None,
+        "n": len(cohort),
+        "val": val,
+        "test": test,
+        "split_seed": split_seed,
+        "group": group,
+        "skip_bad": skip_bad,
+    }
+    failed = find_failed(analysis, source, scans)
+    _write_tables(folder, analysis, source, scans)
+    page = _write_page(folder, analysis, source, scans, failed, parameters)
+    _show(analysis, source, failed, progress)
+    return Result(page, _values(analysis, source, scans, failed))
 
 
-def add_columns(study: Study, files: list[str | None] | None) -> pd.DataFrame:
-    """Return the table of the people that count with outliers, split and files, as mri-train reads it.
+def _check_fractions(val: float, test: float) -> dict[str, float]:
+    for name, fraction in (("--val", val), ("--test-split", test)):
+        if not 0 <= fraction < 1:
+            raise AekitError(f"{name}: {fraction:g} is not a fraction; give a number from 0 up to 1")
+    if val + test >= 1:
+        raise AekitError(f"--val and --test-split: {val:g} and {test:g} leave nobody for train; make them smaller")
+    return {"train": 1 - val - test, "val": val, "test": test}
 
-    Args:
-        study: The cohort.
-        files: The file of each person relative to the folder of volumes, None to keep what the table says; None to
-            keep all.
-    """
-    import numpy as np
 
-    table = study.cohort.table.copy()
-    old = [name for name in table.columns if name == "outlier" or str(name).startswith("outlier_")]
-    table = table.drop(columns=old)
-    if study.outliers is not None:
-        for key, column in zip(study.outliers.keys, study.outliers.z.T, strict=True):
-            table[f"outlier_z_{key}"] = column
-        table["outlier_distance"] = np.sqrt(study.outliers.squared)
-        table["outlier"] = study.outliers.flagged.astype(int)
-    if "split" in table:
-        before = table.pop("split").astype(object)
-        if not np.array_equal(before.to_numpy(), study.split):
-            table["split_before"] = before
-    table["split"] = study.split
-    if files is not None and any(files):
-        kept = table["file"].tolist() if "file" in table else [None] * len(table)
-        table["file"] = [new or old for new, old in zip(files, kept, strict=True)]
-    return table
+def _split(cohort: Cohort, group: str | None, fractions: dict[str, float], seed: int) -> npt.NDArray[np.object_]:
+    groups = None if group is None else np.array(cohort.table[group], dtype=object)
+    return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=seed, groups=groups)
+
+
+def _write_tables(folder: Path, analysis: Analysis, source: CohortInput, scans: Scans | None) -> None:
+    tables = build_tables(analysis)
+    tables["left-out.csv"] = source.left_out
+    tables["repairs.csv"] = repairs_table(source.repairs)
+    if scans is not None:
+        tables["files.csv"] = files_table(analysis.cohort, scans)
+        tables["unmatched.csv"] = unmatched_table(scans)
+    for name, table in tables.items():
+        write_csv(folder / name, table)
+    participants = add_columns(analysis, None if scans is None else scans.relative_files())
+    text = participants.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n")
+    write_atomically(folder / "participants.tsv", lambda file: file.write(text.encode()))
+
+
+def _write_page(
+    folder: Path,
+    analysis: Analysis,
+    source: CohortInput,
+    scans: Scans | None,
+    failed: list[FailedCheck],
+    parameters: dict[str, Any],
+) -> Path:
+    pictures = {
+        name: write_png(folder / name, figure, parameters).read_bytes()
+        for name, figure in draw_figures(analysis, scans).items()
+    }
+    n_scans = "" if scans is None else f", {len(scans.usable):,} scans"
+    page = build_report(
+        build_sections(analysis, source, scans, pictures, failed=failed),
+        title=f"Cohort report: {analysis.cohort.name}",
+        subtitle=f"{count_participants(len(analysis.cohort))}{n_scans}",
+        footer=f"aekit {__version__} mri-eda. Every figure and table is also a separate file next to this page.",
+        parameters=parameters,
+    )
+    return write_html(folder / "report.html", page)
+
+
+def _show(analysis: Analysis, source: CohortInput, failed: list[FailedCheck], progress: Progress) -> None:
+    for repair in source.repairs:
+        examples = f" ({', '.join(repair.examples)})" if repair.examples else ""
+        times = "once" if repair.n == 1 else f"{repair.n:,} times"
+        progress.notice(f"corrected: {repair.what}, {times}{examples}")
+    for note in source.qc_notes:
+        progress.notice(note)
+    cohort, floor, outliers = analysis.cohort, analysis.floor, analysis.outliers
+    age = cohort.age_years[analysis.has_age]
+    row = {
+        "participants": f"{len(cohort):,}",
+        "women": int((cohort.sex == "F").sum()),
+        "men": int((cohort.sex == "M").sum()),
+        "age": f"{age.min():.1f} to {age.max():.1f}",
+        "MAE of the median age (floor)": f"{floor.mae_median_years.value:.2f} years",
+        "MAE of the mean age": f"{floor.mae_mean_years.value:.2f} years",
+        "outliers": None if outliers is None else int(outliers.flagged.sum()),
+    }
+    progress.table(f"Cohort {cohort.name}", list(row), [list(row.values())])
+    for each in failed:
+        progress.notice(f"{each.name}: {each.text}")
+
+
+def _values(
+    analysis: Analysis, source: CohortInput, scans: Scans | None, failed: list[FailedCheck]
+) -> Mapping[str, Any]:
+    floor, sex = analysis.floor, analysis.cohort.sex
+    values: dict[str, Any] = {
+        "n": len(analysis.cohort),
+        "n_female": int((sex == "F").sum()),
+        "n_male": int((sex == "M").sum()),
+        "n_left_out": int(source.left_out["participant_id"].nunique()),
+        "n_missing": int(analysis.cohort.table.isna().to_numpy().sum()),
+        "n_missing_age": int((~analysis.has_age).sum()),
+        "mae_mean_years": floor.mae_mean_years.value,
+        "mae_median_years": floor.mae_median_years.value,
+        "n_outliers": None if analysis.outliers is None else int(analysis.outliers.flagged.sum()),
+        "split": {name: int((analysis.split == name).sum()) for name in SPLITS},
+        "failed": [each.name for each in failed],
+    }
+    if scans is not None:
+        values |= {
+            "n_files": len(scans.usable),
+            "n_unusable_files": len(scans.unusable),
+            "space": None if scans.space is None else scans.space.space,
+        }
+    return values

@@ -1,57 +1,52 @@
-"""The tables that ``aekit mri-eda`` writes, one a file."""
+"""The tables of the cohort report, one per file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from aekit.brains.report.study import Study
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from aekit.brains.cohort.splits import SPLITS
+from aekit.brains.cohort.text import Repair
+from aekit.brains.measures.cohort import PERCENTILES, Distribution, correlate, describe
+from aekit.brains.report.analysis import LABELS, Analysis
+from aekit.core.intervals import mean_interval
 
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-
-    from aekit.brains.cohort.table import Repair
-    from aekit.brains.measures.cohort import Distribution
-
-    Flags = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.bool_]
 
 DECADE_YEARS = 10
-# Columns of text that say what kind of people they are are counted, not those that are different for everybody.
+# Columns that describe groups of participants are counted, not those that differ for everyone.
 _MAX_KINDS = 40
 _COUNTED = ("site", "diagnosis", "study", "dataset", "group", "handedness", "ethnicity", "scanner", "field_strength")
 
 
-def build_tables(study: Study) -> dict[str, pd.DataFrame]:
-    """Return the tables by file name; those that the cohort has no columns for are left out."""
+def build_tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+    """Return the tables by file name; those without columns in the table are left out."""
     tables = {
-        "counts.csv": counts_table(study),
-        "missing.csv": missing_table(study),
-        "floor.csv": floor_table(study),
+        "counts.csv": counts_table(analysis),
+        "missing.csv": missing_table(analysis),
+        "floor.csv": floor_table(analysis),
     }
-    if study.measures:
-        tables["volumes.csv"] = distributions_table(study)
-        tables["correlations.csv"] = correlations_table(study)
-    if study.sexes:
-        tables["sex-differences.csv"] = sexes_table(study)
-    if study.cohort.site is not None:
-        tables["sites.csv"] = sites_table(study)
-    if study.outliers is not None:
-        tables["outliers.csv"] = outliers_table(study)
+    if analysis.measures:
+        tables["volumes.csv"] = distributions_table(analysis)
+        tables["correlations.csv"] = correlations_table(analysis)
+    if analysis.sexes:
+        tables["sex-differences.csv"] = sexes_table(analysis)
+    if analysis.cohort.site is not None:
+        tables["sites.csv"] = sites_table(analysis)
+    if analysis.outliers is not None:
+        tables["outliers.csv"] = outliers_table(analysis)
     return tables
 
 
-def counts_table(study: Study) -> pd.DataFrame:
-    """Return how many people there are of each kind, with their sexes and ages."""
-    import numpy as np
-    import pandas as pd
-
-    cohort = study.cohort
+def counts_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the number of participants in each group, with their sexes and ages."""
+    cohort = analysis.cohort
     age, sex = cohort.age_years, cohort.sex
     rows = []
-    for variable, value, who in _kinds(study):
+    for variable, value, who in _kinds(analysis):
         known = age[who & np.isfinite(age)]
         rows.append(
             {
@@ -71,21 +66,19 @@ def counts_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _kinds(study: Study) -> Iterator[tuple[str, str, Flags]]:
-    """Yield a variable, a value of it, and who has the value."""
-    import numpy as np
-
-    cohort = study.cohort
+def _kinds(analysis: Analysis) -> Iterator[tuple[str, str, Flags]]:
+    """Yield a variable, one of its values, and which participants have it."""
+    cohort = analysis.cohort
     age = cohort.age_years
     yield "all", "all", np.ones(len(cohort), dtype=bool)
     for value in ("F", "M"):
         if (cohort.sex == value).any():
             yield "sex", value, cohort.sex == value
     decades = np.floor(np.nan_to_num(age, nan=-1) / DECADE_YEARS) * DECADE_YEARS
-    for decade in np.unique(decades[study.has_age]):
-        yield "age", f"{decade:.0f}-{decade + DECADE_YEARS - 1:.0f}", study.has_age & (decades == decade)
-    if not study.has_age.all():
-        yield "age", "missing", ~study.has_age
+    for decade in np.unique(decades[analysis.has_age]):
+        yield "age", f"{decade:.0f}-{decade + DECADE_YEARS - 1:.0f}", analysis.has_age & (decades == decade)
+    if not analysis.has_age.all():
+        yield "age", "missing", ~analysis.has_age
     for column in _COUNTED:
         if column not in cohort.table:
             continue
@@ -95,16 +88,14 @@ def _kinds(study: Study) -> Iterator[tuple[str, str, Flags]]:
             yield column, str(value), (values == value).to_numpy(bool)
         if values.isna().any():
             yield column, "missing", values.isna().to_numpy(bool)
-    for name in ("train", "val", "test"):
-        if (study.split == name).any():
-            yield "split", name, study.split == name
+    for name in SPLITS:
+        if (analysis.split == name).any():
+            yield "split", name, analysis.split == name
 
 
-def missing_table(study: Study) -> pd.DataFrame:
-    """Return how many values of each column are missing, and of what kind the others are."""
-    import pandas as pd
-
-    table = study.cohort.table
+def missing_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the number of missing values in each column, and whether the others are numbers or text."""
+    table = analysis.cohort.table
     n_missing = table.isna().sum()
     kinds = ["number" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table.columns]
     return pd.DataFrame(
@@ -119,21 +110,16 @@ def missing_table(study: Study) -> pd.DataFrame:
     )
 
 
-def floor_table(study: Study) -> pd.DataFrame:
-    """Return the errors of predicting one age for everybody, of all people and from train to the other splits."""
-    import numpy as np
-    import pandas as pd
-
-    from aekit.core.intervals import mean_interval
-
-    floor, age = study.floor, study.cohort.age_years
+def floor_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the errors of predicting the same age for everyone: within all, and from train to the other splits."""
+    floor, age = analysis.floor, analysis.cohort.age_years
     rows: list[tuple[object, ...]] = [
-        ("mean", "all", "all", int(study.has_age.sum()), floor.mean_years, *floor.mae_mean_years),
-        ("median", "all", "all", int(study.has_age.sum()), floor.median_years, *floor.mae_median_years),
+        ("mean", "all", "all", int(analysis.has_age.sum()), floor.mean_years, *floor.mae_mean_years),
+        ("median", "all", "all", int(analysis.has_age.sum()), floor.median_years, *floor.mae_median_years),
     ]
-    train = age[study.has_age & (study.split == "train")]
+    train = age[analysis.has_age & (analysis.split == "train")]
     for name in ("val", "test"):
-        own = age[study.has_age & (study.split == name)]
+        own = age[analysis.has_age & (analysis.split == name)]
         if len(own) == 0 or len(train) == 0:
             continue
         for predictor, value in (("mean", float(np.mean(train))), ("median", float(np.median(train)))):
@@ -142,18 +128,13 @@ def floor_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def distributions_table(study: Study) -> pd.DataFrame:
-    """Return the distribution of every measure, of all people and by sex."""
-    import numpy as np
-    import pandas as pd
-
-    from aekit.brains.measures.cohort import describe
-
-    sex = study.cohort.sex
+def distributions_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the distribution of every measure, for all participants and by sex."""
+    sex = analysis.cohort.sex
     who = {"all": np.ones(len(sex), dtype=bool), "F": sex == "F", "M": sex == "M"}
     rows = [
         {"kind": kind, "measure": key, "unit": each.unit, "sex": name, **_distribution(describe(column[rows]))}
-        for kind, each in study.measures.items()
+        for kind, each in analysis.measures.items()
         for key, column in zip(each.keys, each.values.T, strict=True)
         for name, rows in who.items()
         if rows.any()
@@ -162,8 +143,6 @@ def distributions_table(study: Study) -> pd.DataFrame:
 
 
 def _distribution(each: Distribution) -> dict[str, object]:
-    from aekit.brains.measures.cohort import PERCENTILES
-
     return {
         "n": each.n,
         "n_missing": each.n_missing,
@@ -176,13 +155,11 @@ def _distribution(each: Distribution) -> dict[str, object]:
     }
 
 
-def correlations_table(study: Study) -> pd.DataFrame:
-    """Return every pair of age and the measures of a kind, with its correlations."""
-    import pandas as pd
-
+def correlations_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the correlations of every pair of age and the measures of one kind."""
     rows = []
-    for kind, found in study.correlations.items():
-        names = ["age", *study.measures[kind].keys]
+    for kind, found in analysis.correlations.items():
+        names = ["age", *analysis.measures[kind].keys]
         for i, first in enumerate(names):
             for j in range(i + 1, len(names)):
                 values = (found.n[i, j], found.pearson[i, j], found.low[i, j], found.high[i, j], found.spearman[i, j])
@@ -191,17 +168,15 @@ def correlations_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def sexes_table(study: Study) -> pd.DataFrame:
-    """Return means of women and men and Cohen's d of every measure: (mean M - mean F) / pooled SD."""
-    import pandas as pd
-
+def sexes_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the means of women and men and Cohen's d of every measure: (mean M - mean F) / pooled SD."""
     rows = []
-    for (kind, key), each in study.sexes.items():
+    for (kind, key), each in analysis.sexes.items():
         rows.append(
             {
                 "kind": kind,
                 "measure": key,
-                "unit": study.measures[kind].unit,
+                "unit": analysis.measures[kind].unit,
                 "n_female": each.female.n,
                 "n_male": each.male.n,
                 "mean_female": each.female.mean,
@@ -220,16 +195,13 @@ def sexes_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sites_table(study: Study) -> pd.DataFrame:
-    """Return ages of each site, and each measure's mean and its difference from all sites given age and sex."""
-    import numpy as np
-    import pandas as pd
-
+def sites_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the ages at each site, and each measure's mean and difference from all sites given age and sex."""
     rows: list[dict[str, object]] = []
-    for site, ages in site_ages(study).items():
+    for site, ages in site_ages(analysis).items():
         mean, sd = (float(np.mean(ages)), float(np.std(ages, ddof=1)) if len(ages) > 1 else np.nan)
         rows.append({"site": site, "measure": "age", "unit": "years", "n": len(ages), "mean": mean, "sd": sd})
-    for name, found in study.sites.items():
+    for name, found in analysis.sites.items():
         kind, key = name.split(" ")
         measure = key if kind == "volumes" else f"{key} proportion"
         unit = "mL" if kind == "volumes" else ""
@@ -255,40 +227,34 @@ def sites_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def site_ages(study: Study) -> dict[str, npt.NDArray[np.floating]]:
-    """Return the ages of each site's people, the largest site first; those without site or age left out."""
-    import pandas as pd
-
-    if study.cohort.site is None:
+def site_ages(analysis: Analysis) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the ages at each site, the largest site first; participants without a site or an age are left out."""
+    if analysis.cohort.site is None:
         return {}
-    table = pd.DataFrame({"site": study.cohort.site, "age": study.cohort.age_years}).dropna()
+    table = pd.DataFrame({"site": analysis.cohort.site, "age": analysis.cohort.age_years}).dropna()
     groups = {str(site): ages.to_numpy() for site, ages in table.groupby("site")["age"]}
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def outliers_table(study: Study) -> pd.DataFrame:
-    """Return the people beyond the limits, the most extreme first, and why."""
-    import numpy as np
-
-    found = study.outliers
+def outliers_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the participants beyond the limits, the most extreme first, and the reason."""
+    found = analysis.outliers
     assert found is not None
     order = found.order()
-    table = study.cohort.table
+    table = analysis.cohort.table
     kept = [name for name in ("participant_id", "age", "sex", "site", *found.keys) if name in table]
     result: pd.DataFrame = table.loc[order, kept].reset_index(drop=True)
     for key, column in zip(found.keys, found.z.T, strict=True):
         result[f"z_{key}"] = column[order]
     result["mahalanobis"] = np.sqrt(found.squared[order])
-    result["split"] = study.split[order]
-    result["reason"] = [outlier_reason(study, row) for row in order]
+    result["split"] = analysis.split[order]
+    result["reason"] = [outlier_reason(analysis, row) for row in order]
     return result
 
 
-def outlier_reason(study: Study, row: int) -> str:
-    """Return in words why a person is an outlier."""
-    from aekit.brains.report.study import LABELS
-
-    found = study.outliers
+def outlier_reason(analysis: Analysis, row: int) -> str:
+    """Return in words why a participant is an outlier."""
+    found = analysis.outliers
     assert found is not None
     reasons = [
         f"{'more' if z > 0 else 'less'} {LABELS[key]}"
@@ -301,29 +267,22 @@ def outlier_reason(study: Study, row: int) -> str:
 
 
 def repairs_table(repairs: Sequence[Repair]) -> pd.DataFrame:
-    """Return what was put right while the table was read."""
-    import pandas as pd
-
+    """Return what was corrected while the table was read."""
     rows = [(each.what, each.n, "; ".join(each.examples)) for each in repairs]
     return pd.DataFrame(rows, columns=["what", "n", "examples"])
 
 
-def other_numbers(study: Study) -> list[tuple[str, int, float, float, float]]:
-    """Return other columns of numbers: name, people, mean, SD, and correlation with age; at most forty of them."""
-    import numpy as np
-    import pandas as pd
-
-    from aekit.brains.measures.cohort import correlate, describe
-
+def other_numbers(analysis: Analysis) -> list[tuple[str, int, float, float, float]]:
+    """Return other numeric columns, at most forty: name, participants, mean, SD, and correlation with age."""
     known: tuple[str, ...] = ("age", "gmv", "wmv", "csfv", "outlier")
     rows = []
-    for name in study.cohort.table.columns:
-        column = study.cohort.table[name]
+    for name in analysis.cohort.table.columns:
+        column = analysis.cohort.table[name]
         if name in known or str(name).startswith("outlier_") or not pd.api.types.is_numeric_dtype(column):
             continue
         values = column.to_numpy(np.float64, na_value=np.nan)
         each = describe(values)
-        r = correlate(np.column_stack([study.cohort.age_years, values])).pearson[0, 1]
+        r = correlate(np.column_stack([analysis.cohort.age_years, values])).pearson[0, 1]
         rows.append((str(name), each.n, each.mean, each.sd, float(r)))
         if len(rows) == _MAX_KINDS:
             break

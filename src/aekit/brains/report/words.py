@@ -1,51 +1,46 @@
-"""How the report of ``aekit mri-eda`` writes numbers, names and figures."""
+"""How the cohort report writes numbers, names and counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from aekit.brains.report.study import LABELS
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from aekit.core.intervals import Interval
-    from aekit.plotting.html import Block
+from aekit.brains.report.analysis import LABELS
+from aekit.core.intervals import Interval
+from aekit.plotting.html import Block, Paragraph, Picture
 
 N_LISTED = 20
 
 
 def picture(pictures: Mapping[str, bytes], name: str, alt: str, caption: str) -> Block:
-    """Return a figure of the report, or nothing where the cohort has none of that name."""
-    from aekit.plotting.html import Paragraph, Picture
-
+    """Return a figure of the report, or an empty paragraph if the cohort has no such figure."""
     return Picture(pictures[name], alt, caption) if name in pictures else Paragraph("")
 
 
 def measure_name(kind: str, key: str) -> str:
-    """Return what a measure is called in a table."""
+    """Return the name of a measure, as ``grey matter`` or ``grey matter, proportion``."""
     return LABELS[key] if kind == "volumes" else f"{LABELS[key]}, proportion"
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and two digits; nothing for NaN."""
+    """Return a number with its sign and two decimals; an empty text for NaN."""
     return "" if value != value else f"{value:+.2f}"
 
 
 def ends(interval: Interval) -> str:
-    """Return the ends of an interval; nothing for NaN."""
+    """Return the ends of an interval; an empty text for NaN."""
     return "" if interval.low != interval.low else f"{interval.low:.2f} to {interval.high:.2f}"
 
 
 def p_value(p: float) -> str:
-    """Return a p value as it is written."""
+    """Return a p value as it is usually written."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def count_people(n: int) -> str:
-    """Return ``1 person`` or ``n people``."""
-    return "1 person" if n == 1 else f"{n:,} people"
+def count_participants(n: int) -> str:
+    """Return ``1 participant`` or ``n participants``."""
+    return "1 participant" if n == 1 else f"{n:,} participants"
 
 
 def count_files(n: int) -> str:
@@ -54,11 +49,11 @@ def count_files(n: int) -> str:
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return names, the first twenty and how many more there are."""
+    """Return the first twenty names and the number of the others."""
     more = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""
     return ", ".join(names[:N_LISTED]) + more
 
 
 def first_of(rows: Sequence[object] | pd.DataFrame, what: str) -> str:
-    """Return a caption that says if only the first rows are listed."""
+    """Return a caption that tells if only the first rows are listed."""
     return f"{what}: the first {N_LISTED} of {len(rows):,}." if len(rows) > N_LISTED else f"{what}."

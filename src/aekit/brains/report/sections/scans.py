@@ -1,0 +1,71 @@
+"""The section of the cohort report on the scans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from aekit.brains.cohort.table import Cohort
+from aekit.brains.report.checks import space_numbers
+from aekit.brains.report.figures import SPACES
+from aekit.brains.report.scans import Scans, geometries
+from aekit.brains.report.words import N_LISTED, count_files, first_of, picture
+from aekit.plotting.html import Block, Bullets, Paragraph, Section, Table
+
+
+def scan_section(scans: Scans, cohort: Cohort, pictures: Mapping[str, bytes]) -> Section:
+    """Return the section on the space of the scans, their geometries, and files that are bad, odd or identical."""
+    geometry = Table(
+        ["size (voxels)", "spacing (mm)", "axes", "files"],
+        geometries(scans)[:N_LISTED],
+        caption="Usable files. All files: files.csv.",
+        n_left=3,
+    )
+    blocks = [*_space(scans, pictures), geometry, *_unusable(scans, cohort), *_warnings(scans), *_same(scans, cohort)]
+    return Section("Scans", blocks)
+
+
+def _space(scans: Scans, pictures: Mapping[str, bytes]) -> list[Block]:
+    if scans.space is None:
+        return []
+    what = SPACES[scans.space.space]
+    text = f"{what[0].upper()}{what[1:]} ({space_numbers(scans)})."
+    if scans.space.space == "normalised":
+        text += " Absolute volumes cannot be read from such scans; use --target proportion."
+    caption = (
+        "Brain-mask volume of each scan against the table. A single point far off the line has someone else's scan or "
+        "a bad mask; if all of them are off by the same factor, a unit is wrong."
+    )
+    return [Paragraph(text), picture(pictures, "brain-volume.png", "Brain mask against the table", caption)]
+
+
+def _unusable(scans: Scans, cohort: Cohort) -> list[Block]:
+    listed = [
+        (one, check.path.name, check.problem)
+        for one, check in zip(cohort.table["participant_id"], scans.checks, strict=True)
+        if check is not None and check.problem
+    ]
+    if not listed:
+        return []
+    caption = first_of(listed, "Files that cannot be used")
+    heads = ["participant", "file", "problem"]
+    return [Table(heads, listed[:N_LISTED], caption=caption, n_left=3, wrap=["problem"])]
+
+
+def _warnings(scans: Scans) -> list[Block]:
+    counts = Counter(warning for check in scans.usable for warning in check.warnings)
+    if not counts:
+        return []
+    return [Bullets([f"{count_files(n)}: {warning}" for warning, n in counts.most_common(N_LISTED)])]
+
+
+def _same(scans: Scans, cohort: Cohort) -> list[Block]:
+    same = [
+        (one, ", ".join(others))
+        for one, others in zip(cohort.table["participant_id"], scans.same_as, strict=True)
+        if others
+    ]
+    if not same:
+        return []
+    caption = first_of(same, "Identical scans")
+    return [Table(["participant", "same scan as"], same[:N_LISTED], caption=caption, n_left=2, wrap=["same scan as"])]
