@@ -74,7 +74,7 @@ def test_a_file_belongs_to_the_longest_id_in_its_name(match):
     assert match(["12", "12-1"], ["12-1_T1.nii", "12_T1.nii"]) == ["12_T1.nii", "12-1_T1.nii"]
 
 
-def test_rows_without_file_and_files_without_row_are_told(tmp_path):
+def test_rows_without_file_and_files_without_row_are_reported(tmp_path):
     for name in ("sub-1.nii", "sub-3.nii", ".sub-2.nii", "sub-2.txt"):
         (tmp_path / name).touch()
     cohort = Cohort("p.tsv", pd.DataFrame({"participant_id": ["sub-1", "sub-2"]}), (), pd.DataFrame())
@@ -84,7 +84,7 @@ def test_rows_without_file_and_files_without_row_are_told(tmp_path):
     assert matched.without_row == (tmp_path / "sub-3.nii",)
 
 
-def test_the_file_column_goes_by_the_table_then_the_folder_then_the_base_name(match, tmp_path):
+def test_the_file_column_is_relative_to_the_table_then_the_folder_then_the_base_name(match, tmp_path):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "a.nii").touch()
     names = ["a.nii", "x/b.nii", "y/c.nii"]
@@ -100,16 +100,16 @@ def test_a_file_outside_of_the_folders_is_not_followed_but_its_name_is_looked_up
     assert match(["a"], ["deep/x.nii"], file=[value]) == ["deep/x.nii"]
 
 
-def test_a_base_name_that_is_there_twice_is_refused_with_both(match):
-    with pytest.raises(AekitError, match=r"several files fit a \(.*p/x\.nii, .*q/x\.nii\); .*--pattern"):
+def test_a_base_name_that_occurs_twice_is_refused_with_both(match):
+    with pytest.raises(AekitError, match=r"several files match a \(.*p/x\.nii, .*q/x\.nii\); .*--pattern"):
         match(["a"], ["p/x.nii", "q/x.nii"], file=["elsewhere/x.nii"])
 
 
-def test_a_file_name_too_long_for_the_disk_is_just_not_there(match):
+def test_a_file_name_too_long_for_the_disk_is_a_missing_file(match):
     assert match(["a", "b"], ["b.nii"], file=["x" * 5000, "b.nii"]) == [None, "b.nii"]
 
 
-def test_several_files_of_a_person_are_all_named(match):
+def test_several_files_of_a_participant_are_all_named(match):
     names = ["sub-1_T1w.nii", "sub-1_T2w.nii", "sub-2_T1w.nii", "sub-3_a.nii", "sub-3_b.nii"]
     with pytest.raises(AekitError) as error:
         match(["sub-1", "sub-2", "sub-3"], names)
@@ -122,7 +122,7 @@ def test_several_files_of_a_person_are_all_named(match):
     assert "\n" not in message
 
 
-def test_one_file_for_two_people_is_refused(match):
+def test_one_file_for_two_participants_is_refused(match):
     with pytest.raises(AekitError, match=r"one file for several participants: .*x\.nii \(a and b\)"):
         match(["a", "b", "c"], ["x.nii", "c.nii"], file=["x.nii", "x.nii", "c.nii"])
     with pytest.raises(AekitError, match=r"sub-01\.nii \(sub-01 and 01\)"):
@@ -157,31 +157,31 @@ def test_one_file_by_two_ways_is_still_one_file(tmp_path):
         ("{id}.nii", ["a+b"], ["a+b.nii", "aab.nii"], ["a+b.nii"]),
     ],
 )
-def test_a_pattern_says_where_the_id_stands(match, pattern, ids, names, expected):
+def test_a_pattern_shows_where_the_id_is(match, pattern, ids, names, expected):
     assert match(ids, names, pattern=pattern) == expected
 
 
-def test_a_pattern_counts_before_the_file_column(match):
+def test_a_pattern_comes_before_the_file_column(match):
     assert match(["a"], ["a_1.nii", "a_2.nii"], file=["a_1.nii"], pattern="{id}_2.nii") == ["a_2.nii"]
 
 
 def test_a_repeated_id_in_a_pattern_is_the_same_id(match):
-    with pytest.raises(AekitError, match="fits no file"):
+    with pytest.raises(AekitError, match="matches no file"):
         match(["1", "2"], ["sub-1/sub-2.nii"], pattern="sub-{id}/sub-{id}.nii")
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("*_T1w.nii.gz", "has no {id}; write {id} where the participant_id stands"),
+        ("*_T1w.nii.gz", "has no {id}; write {id} in place of the participant_id"),
         ("../{id}.nii", "leaves the folder"),
         ("/data/{id}.nii", "leaves the folder"),
-        ("{id}[z-a].nii", "cannot be understood"),
-        ("{id}_{id:03}.nii", "fills its ids in two ways"),
-        ("{id}_FLAIR.nii", "fits no file; an id is '1' and a file '1.nii'"),
+        ("{id}[z-a].nii", "cannot be parsed"),
+        ("{id}_{id:03}.nii", "pads its ids in two ways"),
+        ("{id}_FLAIR.nii", "matches no file; an id is '1' and a file '1.nii'"),
     ],
 )
-def test_a_pattern_that_is_no_good_is_refused_by_the_name_of_its_option(match, pattern, message):
+def test_an_unusable_pattern_is_refused_with_its_option(match, pattern, message):
     with pytest.raises(AekitError) as error:
         match(["1"], ["1.nii"], pattern=pattern)
     assert str(error.value).startswith("--pattern: ")
@@ -189,14 +189,14 @@ def test_a_pattern_that_is_no_good_is_refused_by_the_name_of_its_option(match, p
 
 
 def test_no_overlap_shows_an_id_and_a_file(match):
-    with pytest.raises(AekitError, match=r"an id is 'sub-1' and a file 'deep/7\.nii', say with --pattern"):
+    with pytest.raises(AekitError, match=r"an id is 'sub-1' and a file 'deep/7\.nii', show with --pattern"):
         match(["sub-1"], ["deep/7.nii"])
     with pytest.raises(AekitError, match=r"that of 'sub-1' is 'b\.nii' and a file here 'deep/7\.nii'"):
         match(["sub-1"], [], file=["b.nii"])
 
 
 @pytest.mark.slow
-def test_ten_thousand_people_and_files_are_matched_in_seconds(tmp_path):
+def test_ten_thousand_participants_and_files_are_matched_in_seconds(tmp_path):
     n = 10_000
     for number in range(n):
         os.close(os.open(tmp_path / f"sub-{number:05d}_T1w.nii", os.O_CREAT))

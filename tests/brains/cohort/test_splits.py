@@ -12,7 +12,7 @@ FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 @pytest.fixture(scope="module")
 def people():
-    """Return ages and sexes as skewed as in a real cohort of 466 people."""
+    """Return ages and sexes as skewed as in a real cohort of 466 participants."""
     rng = np.random.default_rng(0)
     ages = np.concatenate([rng.normal(11.5, 3, 144), rng.normal(22, 3.2, 219), rng.uniform(25, 80, 103)])
     return np.clip(ages, 6, 86), rng.choice(["F", "M"], 466)
@@ -40,7 +40,7 @@ def test_splits_are_far_more_alike_in_age_and_sex_than_random_ones(people):
 
 
 @pytest.mark.parametrize("n", [10, 37, 181, 466])
-def test_every_split_has_its_share_to_within_a_person(people, n):
+def test_every_split_has_its_size_to_within_one_participant(people, n):
     ages, sexes = people[0][:n], people[1][:n]
     splits = stratified_split(ages, sexes, fractions=FRACTIONS, seed=3)
     for name, fraction in FRACTIONS.items():
@@ -52,8 +52,8 @@ def test_every_tenth_of_the_ages_has_its_share_of_test_people(people):
     tenth = np.searchsorted(np.quantile(ages, np.arange(1, 10) / 10), ages)
     splits = stratified_split(ages, sexes, fractions=FRACTIONS, seed=0)
     for number in range(10):
-        n_people = np.sum(tenth == number)
-        assert abs(np.sum(splits[tenth == number] == "test") - 0.2 * n_people) <= 3
+        n_participants = np.sum(tenth == number)
+        assert abs(np.sum(splits[tenth == number] == "test") - 0.2 * n_participants) <= 3
 
 
 def test_everyone_is_in_every_split_for_some_seed():
@@ -67,7 +67,7 @@ def test_everyone_is_in_every_split_for_some_seed():
 def test_the_seed_alone_decides_whatever_the_order_of_the_table(people):
     ages, sexes = people
     splits = stratified_split(ages, sexes, fractions=FRACTIONS, seed=5)
-    # Those clipped to the youngest age are alike, and alike people may change places.
+    # Those clipped to the youngest age are alike, and equal participants may swap places.
     differs = np.array([np.sum((ages == age) & (sexes == sex)) == 1 for age, sex in zip(ages, sexes, strict=True)])
     order = np.random.default_rng(2).permutation(len(ages))
     again = stratified_split(ages[order], sexes[order], fractions=FRACTIONS, seed=5)
@@ -82,7 +82,7 @@ def test_a_stratum_of_one_does_not_fail():
     assert [np.sum(splits == name) for name in FRACTIONS] == [21, 3, 6]
 
 
-def test_people_of_unknown_age_or_sex_are_shared_out_too():
+def test_participants_of_unknown_age_or_sex_are_assigned_too():
     ages = np.concatenate([np.full(100, np.nan), np.linspace(20, 80, 100)])
     sexes = np.array([np.nan, "M"] * 100, dtype=object)
     splits = stratified_split(ages, sexes, fractions=FRACTIONS, seed=0)
@@ -142,7 +142,7 @@ def test_folds_of_many_sites_are_balanced(people):
     assert np.ptp(np.bincount(folds)) < 15
 
 
-def test_people_without_a_site_stay_together():
+def test_participants_without_a_site_stay_together():
     sites = np.array(["A", "B", None, np.nan] * 10, dtype=object)
     folds = stratified_folds(np.arange(40.0), np.full(40, "F"), n_folds=3, seed=0, groups=sites)
     assert len(set(folds[2::4]) | set(folds[3::4])) == 1
@@ -151,12 +151,12 @@ def test_people_without_a_site_stay_together():
 @pytest.mark.parametrize(
     ("n", "groups", "message"),
     [
-        (1, None, "--val and --test-split: 1 person cannot make 3 splits (train, val, test)"),
-        (4, None, "--val 0.1: of 4 people none is left for val"),
-        (9, ["A"] * 5 + ["B"] * 4, "--val and --test-split: 2 groups cannot make 3 splits"),
+        (1, None, "--val and --test-split: 1 participant cannot fill 3 splits (train, val, test)"),
+        (4, None, "--val 0.1: leaves none of 4 participants for val"),
+        (9, ["A"] * 5 + ["B"] * 4, "--val and --test-split: 2 groups cannot fill 3 splits"),
     ],
 )
-def test_too_few_people_for_the_splits_are_refused(n, groups, message):
+def test_too_few_participants_for_the_splits_are_refused(n, groups, message):
     with pytest.raises(AekitError) as error:
         stratified_split(np.arange(20.0, 20 + n), np.full(n, "F"), fractions=FRACTIONS, seed=0, groups=groups)
     assert str(error.value).startswith(message)
@@ -165,30 +165,30 @@ def test_too_few_people_for_the_splits_are_refused(n, groups, message):
 @pytest.mark.parametrize(
     ("n", "n_folds", "groups", "message"),
     [
-        (3, 5, None, "--cv: 3 people cannot make 5 folds; give at most --cv 3"),
-        (9, 5, ["A"] * 5 + ["B"] * 4, "--cv: 2 groups cannot make 5 folds; give at most --cv 2"),
-        (1, 2, None, "--cv: 1 person cannot make 2 folds; use a larger table"),
-        (9, 1, None, "--cv: 1 cannot be"),
+        (3, 5, None, "--cv: 3 participants cannot fill 5 folds; give at most --cv 3"),
+        (9, 5, ["A"] * 5 + ["B"] * 4, "--cv: 2 groups cannot fill 5 folds; give at most --cv 2"),
+        (1, 2, None, "--cv: 1 participant cannot fill 2 folds; use a larger table"),
+        (9, 1, None, "--cv: 1 is too few"),
     ],
 )
-def test_too_few_people_for_the_folds_are_refused(n, n_folds, groups, message):
+def test_too_few_participants_for_the_folds_are_refused(n, n_folds, groups, message):
     with pytest.raises(AekitError) as error:
         stratified_folds(np.arange(20.0, 20 + n), np.full(n, "F"), n_folds=n_folds, seed=0, groups=groups)
     assert str(error.value).startswith(message)
 
 
-def test_a_split_of_nothing_gets_nobody():
+def test_a_split_of_zero_stays_empty():
     fractions = {"train": 0.5, "val": 0.0, "test": 0.5}
     splits = stratified_split(np.arange(20.0, 40), np.full(20, "F"), fractions=fractions, seed=0)
     assert (np.sum(splits == "train"), np.sum(splits == "test")) == (10, 10)
 
 
-def test_fractions_that_are_no_fractions_are_a_bug():
+def test_fractions_that_do_not_add_up_are_a_bug():
     with pytest.raises(ValueError, match="add up to one"):
         stratified_split(np.arange(9.0), np.full(9, "F"), fractions={"train": 0.5, "test": 0.2}, seed=0)
 
 
-def test_a_column_of_the_table_says_the_splits_in_its_usual_spellings():
+def test_a_column_with_splits_is_read_in_its_usual_spellings():
     table = cohort(fold=["Train", "training", "VALID", "validation", "dev", "Test", "heldout", " test "])
     assert list(column_split(table, "fold")) == ["train", "train", "val", "val", "val", "test", "test", "test"]
 
@@ -200,7 +200,7 @@ def test_everyone_with_an_unknown_split_is_named():
     assert "sub-1 (holiday), sub-2 (missing), sub-4 (1)" in str(error.value)
 
 
-def test_a_split_column_that_is_not_there_is_answered_by_the_nearest():
+def test_a_missing_split_column_is_answered_with_the_nearest():
     with pytest.raises(AekitError) as error:
         column_split(cohort(split=["train", "test"]), "splitt")
     assert str(error.value) == (

@@ -7,7 +7,7 @@ from scipy.interpolate import CubicSpline
 from aekit.brains.measures.age_trend import age_sex_design, fit_age_basis, sex_code, smooth_line
 
 
-def test_the_basis_holds_every_natural_spline_of_its_knots():
+def test_the_basis_contains_every_natural_spline_of_its_knots():
     age = np.random.default_rng(0).uniform(10, 80, 300)
     basis = fit_age_basis(age)
     assert basis.columns(age).shape == (300, basis.n_columns)
@@ -25,7 +25,7 @@ def test_beyond_its_knots_the_basis_is_straight():
 
 
 @pytest.mark.parametrize(("n", "n_knots"), [(12, 2), (60, 4), (1000, 5)])
-def test_few_people_get_few_knots(n, n_knots):
+def test_few_participants_get_few_knots(n, n_knots):
     assert len(fit_age_basis(np.linspace(10, 80, n)).knots_years) == n_knots
 
 
@@ -35,7 +35,7 @@ def test_ages_that_repeat_leave_no_column_twice():
     assert len(np.unique(basis.knots_years)) == len(basis.knots_years) >= 2
 
 
-def test_a_sex_that_is_not_known_lies_halfway():
+def test_an_unknown_sex_lies_halfway():
     sex = np.array(["F", "M", np.nan, None], dtype=object)
     np.testing.assert_array_equal(sex_code(sex), [-0.5, 0.5, 0, 0])
     assert age_sex_design(fit_age_basis(np.array([1.0, 2, 3, 4])), np.array([1.0, 2, 3, 4]), sex).shape == (4, 3)
@@ -57,7 +57,7 @@ def test_the_line_follows_a_curve_and_its_interval_covers_the_mean():
         truth = 5 + 0.01 * line.age_years[middle]
         covered.append(line.low[middle] < truth < line.high[middle])
     assert 0.85 < np.mean(covered) <= 1.0
-    bent = smooth_line(age, np.sin(age / 15), share=0.2)
+    bent = smooth_line(age, np.sin(age / 15), fraction=0.2)
     assert np.abs(bent.value - np.sin(bent.age_years / 15)).max() < 0.1
 
 
@@ -68,7 +68,7 @@ def test_the_standard_error_is_that_of_weighted_least_squares():
     line = smooth_line(age, values)
     middle = 30
     error = (line.high - line.low)[middle] / 2 / 1.96
-    # In a window with tricube weights over 60 % of uniform people, the sum of squared weights is known in closed form.
+    # In a window with tricube weights over 60 % of uniform ages, the sum of squared weights is known in closed form.
     u = np.linspace(-1, 1, 20001)
     tricube = (1 - np.abs(u) ** 3) ** 3
     n_window = 3000 * 0.6 * 1.1
@@ -112,11 +112,11 @@ def test_ages_far_apart_leave_no_hole_in_the_line():
     assert np.isfinite(line.low).all()
 
 
-def test_two_people_make_no_line():
-    with pytest.raises(ValueError, match="2 people"):
+def test_two_participants_make_no_line():
+    with pytest.raises(ValueError, match="2 participants"):
         smooth_line(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
 
 
-def test_people_of_one_age_make_a_flat_line():
+def test_participants_of_one_age_make_a_flat_line():
     line = smooth_line(np.full(20, 30.0), np.arange(20.0))
     np.testing.assert_allclose(line.value, 9.5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Simple models are those of scikit-learn on what was taken apart by hand, and look at train people only."""
+"""Simple models are those of scikit-learn on what was computed by hand, and use train participants only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _images(n: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.float16), np.stack([50 + 9 * signal, generator.normal(500, 50, n)], axis=1)
 
 
-def test_mean_and_median_are_those_of_train_for_everybody():
+def test_mean_and_median_are_those_of_train_for_everyone():
     targets = np.array([[1.0, 10.0], [2.0, 20.0], [9.0, 60.0]])
     assert predict_mean(targets, 2).tolist() == [[4, 30], [4, 30]]
     assert predict_median(targets, 2).tolist() == [[2, 20], [2, 20]]
@@ -92,7 +92,7 @@ def test_the_gaussian_process_bends_where_a_line_cannot_and_ignores_noise():
     assert np.abs(predicted - truth[100:]).mean() < 2 < 5 < np.abs(line - truth[100:]).mean()
 
 
-def test_the_gaussian_process_draws_people_where_there_are_too_many(monkeypatch):
+def test_the_gaussian_process_subsamples_large_cohorts(monkeypatch):
     generator = np.random.default_rng(5)
     x = generator.normal(500, 60, (400, 1))
     y = np.sin(x[:, 0] / 40) * 20 + 50 + generator.normal(0, 2, 400)
@@ -105,20 +105,20 @@ def test_the_gaussian_process_draws_people_where_there_are_too_many(monkeypatch)
 
     monkeypatch.setattr(baselines, "GaussianProcessRegressor", Counted)
     monkeypatch.setattr(baselines, "_MAX_SEARCHED", 80)
-    predictions = [fit_gaussian_process(x, y, seed=seed, max_people=120)(x) for seed in (0, 0, 1)]
+    predictions = [fit_gaussian_process(x, y, seed=seed, max_participants=120)(x) for seed in (0, 0, 1)]
     assert sizes == [80, 120] * 3
     assert np.array_equal(predictions[0], predictions[1])
     assert not np.array_equal(predictions[0], predictions[2])
     assert np.abs(predictions[0] - y).mean() < 3
 
 
-def test_targets_that_are_all_alike_are_predicted_as_they_are():
+def test_constant_targets_are_predicted_exactly():
     x = np.random.default_rng(6).normal(size=(20, 3))
     for fit in (fit_linear, fit_ridge, lambda x, y: fit_gaussian_process(x, y, seed=0)):
         assert fit(x, np.full(20, 33.0))(x) == pytest.approx(np.full(20, 33.0))
 
 
-def test_two_people_or_one_are_enough_for_every_model_to_predict_something():
+def test_one_or_two_participants_are_enough_for_every_model():
     generator = np.random.default_rng(10)
     for n in (1, 2):
         x, y = generator.normal(500, 60, (n, 3)), generator.normal(40, 9, n)
@@ -131,7 +131,7 @@ def test_two_people_or_one_are_enough_for_every_model_to_predict_something():
             assert (predicted <= y.max() + 1e-6).all()
 
 
-def test_ridge_on_a_histogram_chooses_a_penalty_a_target_by_leave_one_out():
+def test_ridge_on_a_histogram_chooses_a_penalty_per_target_by_leave_one_out():
     generator = np.random.default_rng(7)
     x, others = generator.gamma(20, 2, (50, 12)) * 10, generator.gamma(20, 2, (8, 12)) * 10
     y = np.stack([x[:, :4].sum(axis=1), generator.normal(size=50)], axis=1)
@@ -145,7 +145,7 @@ def test_ridge_on_a_histogram_chooses_a_penalty_a_target_by_leave_one_out():
     assert np.ptp(found[:, 1]) < np.ptp(y[:, 1]) / 3  # noise is left alone
 
 
-def test_bins_that_are_empty_for_all_train_people_count_for_nothing():
+def test_bins_that_are_empty_in_train_are_ignored():
     generator = np.random.default_rng(8)
     x = np.hstack([generator.gamma(20, 2, (30, 5)), np.zeros((30, 2))])
     others = x + np.array([0, 0, 0, 0, 0, 99, -99])
@@ -163,7 +163,7 @@ def test_a_blurred_histogram_keeps_its_millilitres():
 
 
 @pytest.mark.parametrize("block", [None, 1, 7, 1000])
-def test_the_gram_matrix_is_that_of_voxels_less_the_mean_image(block):
+def test_the_gram_matrix_is_that_of_voxels_minus_the_mean_image(block):
     images, _ = _images()
     flat = images.reshape(30, -1).astype(np.float64)
     flat = flat - flat.mean(axis=0)
@@ -195,7 +195,7 @@ def test_a_file_larger_than_the_blocks_is_read_with_bounded_memory(tmp_path):
     assert found == pytest.approx(gram_matrix(np.array(mapped)), rel=1e-3, abs=1)
 
 
-def test_ridge_on_voxels_is_scikit_learns_at_the_penalty_with_the_least_left_out_error():
+def test_ridge_on_voxels_is_scikit_learns_at_the_penalty_with_the_smallest_left_out_error():
     images, targets = _images()
     train, others = np.arange(22), np.arange(22, 30)
     flat = images.reshape(30, -1).astype(np.float64)
@@ -211,7 +211,7 @@ def test_ridge_on_voxels_is_scikit_learns_at_the_penalty_with_the_least_left_out
 
 
 def _left_out(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    # Without a formula: each person is left out, and the model fitted anew. In the space that the people span.
+    # Without a formula: each participant is left out, and the model refitted. In the space that they span.
     basis = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2]
     x = x @ basis.T
     errors = []
@@ -221,7 +221,7 @@ def _left_out(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
     return np.square(errors)
 
 
-def test_targets_of_people_that_are_predicted_are_not_looked_at():
+def test_targets_of_predicted_participants_are_not_used():
     images, targets = _images()
     gram, train, others = gram_matrix(images), np.arange(20), np.arange(20, 30)
     hidden = targets.copy()

@@ -14,7 +14,7 @@ from aekit.brains.measures.cohort import (
 )
 
 
-def test_the_floor_is_the_error_of_one_age_for_everybody():
+def test_the_floor_is_the_error_of_one_age_for_everyone():
     age = np.array([10.0, 20, 30, 100])
     floor = age_floor(age)
     assert (floor.mean_years, floor.median_years) == (40, 25)
@@ -23,7 +23,7 @@ def test_the_floor_is_the_error_of_one_age_for_everybody():
     assert floor.mae_median_years.value <= floor.mae_mean_years.value
 
 
-def test_the_floors_interval_holds_the_truth_about_as_often_as_it_says():
+def test_the_floors_interval_contains_the_truth_as_often_as_stated():
     # The mean absolute deviation of a normal distribution is sqrt(2 / pi) SD.
     truth = 15 * np.sqrt(2 / np.pi)
     held = []
@@ -33,12 +33,12 @@ def test_the_floors_interval_holds_the_truth_about_as_often_as_it_says():
     assert 0.85 < np.mean(held) <= 0.99  # of 100, for 0.93 to 0.95
 
 
-def test_a_large_cohort_has_a_floor_at_once():
+def test_a_large_cohort_has_its_floor_quickly():
     floor = age_floor(np.random.default_rng(0).normal(45, 15, 100_000))
     assert floor.mae_mean_years.high - floor.mae_mean_years.low < 0.2
 
 
-def test_one_person_has_no_interval():
+def test_one_participant_has_no_interval():
     floor = age_floor(np.array([33.0]))
     assert floor.mae_mean_years.value == 0
     assert np.isnan(floor.mae_mean_years.low)
@@ -55,7 +55,7 @@ def test_a_distribution_counts_what_is_missing():
     assert np.isnan(describe(np.full(9, 5.0)).skewness)
 
 
-def test_correlations_are_scipys_over_the_people_who_have_both():
+def test_correlations_are_scipys_over_participants_with_both():
     generator = np.random.default_rng(0)
     a = generator.normal(size=60)
     measures = np.column_stack([a, a + generator.normal(size=60), np.full(60, 3.0)])
@@ -117,7 +117,7 @@ def test_the_interval_of_d_is_right_for_groups_of_any_size(n, m, shift):
         assert (drawn < found.value / scale).mean() == pytest.approx(share, abs=0.002)
 
 
-def test_the_interval_of_d_holds_for_100_000_people():
+def test_the_interval_of_d_holds_for_100_000_participants():
     generator = np.random.default_rng(2)
     huge = cohens_d(generator.normal(1.5, 1, 50_000), generator.normal(0, 1, 50_000))
     assert huge.low < 1.5 < huge.high
@@ -125,7 +125,7 @@ def test_the_interval_of_d_holds_for_100_000_people():
     assert huge.high - huge.low == pytest.approx(2 * 1.96 * error, rel=0.02)
 
 
-def test_groups_without_spread_or_people_have_no_d():
+def test_groups_without_spread_or_participants_have_no_d():
     assert np.isnan(cohens_d(np.ones(5), np.ones(5)).value)
     assert np.isnan(cohens_d(np.ones(1), np.arange(5.0)).value)
 
@@ -136,7 +136,7 @@ def people(n, seed=0):
     return generator, generator.uniform(20, 80, n), sex
 
 
-def test_the_sexes_differ_as_the_recipe_says_with_men_positive():
+def test_the_sexes_differ_as_constructed_with_men_positive():
     generator, age, sex = people(5000)
     values = 600 + 80 * (sex == "M") + generator.normal(0, 80, 5000)
     values[:10] = np.nan
@@ -155,7 +155,7 @@ def test_hedges_correction_is_the_known_one():
     assert found.hedges_g / found.d.value == pytest.approx(1 - 3 / (4 * 18 - 1), rel=1e-3)
 
 
-def test_a_difference_in_age_is_no_difference_given_age():
+def test_a_difference_in_age_is_not_a_difference_given_age():
     generator, age, sex = people(3000, seed=4)
     age = np.where(sex == "M", age, age * 0.7)
     values = 800 - 4 * age + 0.03 * age**2 + generator.normal(0, 20, 3000)
@@ -176,7 +176,7 @@ def test_the_interval_given_age_covers_the_truth():
 def test_sites_differ_by_what_was_added_given_age_and_sex():
     generator, age, sex = people(900, seed=5)
     site = np.repeat(["A", "B", "C"], 300).astype(object)
-    age = np.where(site == "A", age - 10, age)  # younger people in A, which is no difference between sites
+    age = np.where(site == "A", age - 10, age)  # younger participants at A, which is not a site effect
     values = 900 - 3 * age + 50 * (sex == "M") + generator.normal(0, 20, 900)
     values[site == "C"] += 30
     found = site_difference(values, age, sex, site)
@@ -196,7 +196,7 @@ def test_equal_sites_give_even_p_values():
     assert stats.kstest(values, "uniform").pvalue > 0.01
 
 
-def test_one_site_or_hardly_anybody_makes_no_comparison():
+def test_one_site_or_too_few_participants_make_no_comparison():
     _, age, sex = people(30, seed=6)
     assert site_difference(age, age, sex, np.full(30, "A", dtype=object)) is None
     assert site_difference(age, age, sex, np.full(30, np.nan, dtype=object)) is None
@@ -204,7 +204,7 @@ def test_one_site_or_hardly_anybody_makes_no_comparison():
     assert site_difference(age[:2], age[:2], sex[:2], few) is None
 
 
-def test_people_without_a_site_count_for_none():
+def test_participants_without_a_site_are_left_out():
     generator, age, sex = people(60, seed=7)
     site = np.array(["A", "B", np.nan] * 20, dtype=object)
     found = site_difference(generator.normal(size=60), age, sex, site)
@@ -212,7 +212,7 @@ def test_people_without_a_site_count_for_none():
     assert found.n.sum() == 40
 
 
-def test_space_is_told_by_the_size_of_heads():
+def test_space_follows_from_the_size_of_heads():
     generator = np.random.default_rng(8)
     table = generator.normal(1450, 130, 60)
     native = check_space(table * 1.04 + generator.normal(0, 20, 60), table)
@@ -225,7 +225,7 @@ def test_space_is_told_by_the_size_of_heads():
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6])
-def test_a_unit_mixed_up_is_a_power_of_a_thousand(factor):
+def test_a_wrong_unit_is_a_power_of_a_thousand(factor):
     table = np.random.default_rng(9).normal(1450, 130, 40)
     found = check_space(1.1 * table * factor, table)
     assert found.unit_factor == pytest.approx(factor)

@@ -1,4 +1,4 @@
-"""Intervals hold as many new people as they say, and say less where there are too few to know."""
+"""Intervals cover as many new participants as stated, and state less if there are too few to know."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_half_width_is_the_residual_of_the_right_rank():
     assert found.interval(np.array([20.0, 50.0])).tolist() == [[11, 29], [41, 59]]
 
 
-def test_too_few_residuals_give_the_widest_and_say_what_it_covers():
+def test_too_few_residuals_give_the_widest_and_its_coverage():
     found = fit_conformal(np.array([1.0, -5.0, 2.0]), coverage=0.9)
     assert (found.half_width, found.coverage, found.asked) == (5, 0.75, 0.9)
     assert fit_conformal(np.arange(8.0)).coverage < 0.9 <= fit_conformal(np.arange(9.0)).coverage
@@ -30,7 +30,7 @@ def test_too_few_residuals_give_the_widest_and_say_what_it_covers():
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(9, 0.9), (36, 0.9), (50, 0.8), (5, 0.9)])
-def test_new_people_are_held_as_often_as_it_says(n, coverage):
+def test_new_participants_are_covered_as_often_as_stated(n, coverage):
     generator = np.random.default_rng(n)
     held, said = [], 0.0
     for _ in range(3000):
@@ -56,7 +56,7 @@ def _cross_validated(seed: int, n: int = 40, n_folds: int = 5, n_new: int = 20) 
     return tuple(np.mean((each[:, 0] <= y_new) & (y_new <= each[:, 1])) for each in (ends, pooled))
 
 
-def test_intervals_of_folds_hold_what_they_promise_and_close_to_what_was_asked():
+def test_intervals_of_folds_cover_what_they_guarantee_and_close_to_the_request():
     cv_plus, pooled = np.mean([_cross_validated(seed) for seed in range(300)], axis=0)
     assert 0.88 < cv_plus < 0.97
     assert pooled > 0.88
@@ -81,7 +81,7 @@ def test_cv_plus_takes_the_ranks_of_the_paper():
     ("residuals", "coverage"),
     [(np.zeros(0), 0.9), (np.array([np.nan]), 0.9), (np.ones(3), 1.0), (np.ones((2, 2)), 0.9)],
 )
-def test_what_cannot_give_an_interval_is_refused(residuals, coverage):
+def test_input_without_an_interval_is_refused(residuals, coverage):
     with pytest.raises(ValueError, match=r"residuals|coverage"):
         fit_conformal(residuals, coverage=coverage)
 

@@ -21,7 +21,7 @@ def cohort(n, *, seed=0, noise=None):
     return values, age, sex
 
 
-def test_robust_z_of_usual_people_is_standard_normal():
+def test_robust_z_of_usual_participants_is_standard_normal():
     values, age, sex = cohort(4000)
     z = fit_outlier_limits(values, age, sex).robust_z(values, age, sex)
     assert np.abs(z.mean(axis=0)).max() < 0.05
@@ -73,7 +73,7 @@ def test_a_fifth_of_gross_errors_does_not_hide_itself():
     assert (np.abs(residual[:100] / residual.std()) < 3.5).all()
 
 
-def test_the_distance_sees_what_no_single_measure_shows():
+def test_the_distance_detects_what_no_single_measure_shows():
     values, age, sex = cohort(1000, seed=4)
     odd = values[:1].copy()
     limits = fit_outlier_limits(values, age, sex)
@@ -86,7 +86,7 @@ def test_the_distance_sees_what_no_single_measure_shows():
     assert limits.flag(odd, age[:1], sex[:1]).all()
 
 
-def test_a_spread_that_grows_with_age_does_not_make_old_people_outliers():
+def test_a_spread_that_grows_with_age_does_not_make_old_participants_outliers():
     values, age, sex = cohort(6000, seed=5, noise=lambda age: 0.5 + age / 60)
     limits = fit_outlier_limits(values, age, sex)
     flagged = limits.flag(values, age, sex)
@@ -96,7 +96,7 @@ def test_a_spread_that_grows_with_age_does_not_make_old_people_outliers():
     np.testing.assert_allclose(single, 0.6745, atol=0.08)
 
 
-def test_proportions_count_as_the_two_that_are_free():
+def test_proportions_count_as_two_independent_ones():
     values, age, sex = cohort(2000, seed=6)
     shares = values / values.sum(axis=1, keepdims=True)
     limits = fit_outlier_limits(shares, age, sex)
@@ -121,14 +121,14 @@ def test_what_is_missing_is_never_flagged_and_moves_nothing():
     assert np.isnan(again.mahalanobis(gap, gap_age, gap_sex)[-2:]).all()
 
 
-def test_limits_of_some_people_are_applied_to_others_unchanged():
+def test_limits_of_some_participants_are_applied_to_others_unchanged():
     values, age, sex = cohort(400, seed=8)
     limits = fit_outlier_limits(values[:200], age[:200], sex[:200])
     alone = limits.robust_z(values[300:301], age[300:301], sex[300:301])
     np.testing.assert_array_equal(alone[0], limits.robust_z(values, age, sex)[300])
 
 
-def test_ages_beyond_those_seen_are_judged_as_the_nearest_seen():
+def test_ages_beyond_those_seen_are_treated_as_the_nearest_seen():
     values, age, sex = cohort(300, seed=9)
     limits = fit_outlier_limits(values, age, sex)
     ages = np.array([age.max(), 119.0])
@@ -136,7 +136,7 @@ def test_ages_beyond_those_seen_are_judged_as_the_nearest_seen():
     np.testing.assert_array_equal(z[0], z[1])
 
 
-def test_a_cohort_of_one_sex_that_is_not_known_still_has_limits():
+def test_a_cohort_of_unknown_sex_still_has_limits():
     values, age, _ = cohort(100, seed=10)
     unknown = np.full(100, np.nan, dtype=object)
     assert np.isfinite(fit_outlier_limits(values, age, unknown).robust_z(values, age, unknown)).all()
@@ -151,7 +151,7 @@ def test_a_measure_that_hardly_varies_breaks_nothing(column):
     assert np.isfinite(limits.mahalanobis(values, age, sex)).all()
 
 
-def test_few_people_are_not_outliers_by_chance():
+def test_few_participants_are_not_outliers_by_chance():
     shares = []
     for seed in range(30):
         values, age, sex = cohort(40, seed=seed)
@@ -159,20 +159,20 @@ def test_few_people_are_not_outliers_by_chance():
     assert np.mean(shares) < 0.02
 
 
-def test_people_of_one_age_have_limits():
+def test_participants_of_one_age_have_limits():
     values, _, sex = cohort(60, seed=12)
     age = np.full(60, 21.0)
     assert np.isfinite(fit_outlier_limits(values, age, sex).mahalanobis(values, age, sex)).all()
 
 
-def test_too_few_people_are_refused_with_their_number():
+def test_too_few_participants_are_refused_with_their_number():
     values, age, sex = cohort(12, seed=13)
     age[:4] = np.nan
-    with pytest.raises(AekitError, match="8 people with an age and all measures are too few"):
+    with pytest.raises(AekitError, match="8 participants have an age and all measures, too few"):
         fit_outlier_limits(values, age, sex)
 
 
-def test_arrays_that_do_not_fit_are_a_broken_promise():
+def test_arrays_of_different_lengths_are_a_bug():
     values, age, sex = cohort(20, seed=14)
     with pytest.raises(ValueError, match="19 ages"):
         fit_outlier_limits(values, age[:19], sex)

@@ -29,7 +29,7 @@ def _people(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_errors_are_those_of_scikit_learn():
     truth, prediction = _people(60)
-    mean = np.where(np.arange(60) % 2, 45.0, 52.0)  # two folds with different train people
+    mean = np.where(np.arange(60) % 2, 45.0, 52.0)  # two folds with different train participants
     sd = np.where(np.arange(60) % 2, 15.0, 17.0)
     found = score(truth, prediction, mean_prediction=mean, sd=sd)
     assert found.n == 60
@@ -47,7 +47,7 @@ def test_a_perfect_prediction_has_no_error_and_no_width():
     assert (found.mae, found.mae_low, found.mae_high, found.mse_z, found.r2, found.skill) == (0, 0, 0, 0, 1, 1)
 
 
-def test_what_one_person_or_one_age_cannot_tell_is_nan():
+def test_what_one_participant_or_one_age_cannot_show_is_nan():
     one = score(np.array([30.0]), np.array([33.0]), mean_prediction=np.array([50.0]), sd=10.0)
     assert (one.n, one.mae, one.skill) == (1, 3, 1 - 3 / 20)
     assert np.isnan([one.mae_low, one.mae_high, one.r2]).all()
@@ -59,14 +59,17 @@ def test_what_one_person_or_one_age_cannot_tell_is_nan():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prediction": np.zeros(9)}, "one value a person"),
+        ({"prediction": np.zeros(9)}, "one value per participant"),
         ({"prediction": np.full(10, np.nan)}, "finite"),
         ({"sd": 0.0}, "above zero"),
-        ({"sd": np.ones(9)}, "one a person"),
-        ({"truth": np.zeros(0), "prediction": np.zeros(0), "mean_prediction": np.zeros(0)}, "one value a person"),
+        ({"sd": np.ones(9)}, "one per participant"),
+        (
+            {"truth": np.zeros(0), "prediction": np.zeros(0), "mean_prediction": np.zeros(0)},
+            "one value per participant",
+        ),
     ],
 )
-def test_what_is_no_set_of_predictions_is_refused(change, message):
+def test_arrays_that_are_not_predictions_are_refused(change, message):
     given = {"truth": np.arange(10.0), "prediction": np.zeros(10), "mean_prediction": np.zeros(10), "sd": 1.0} | change
     with pytest.raises(ValueError, match=message):
         score(**given)
@@ -86,7 +89,7 @@ def test_the_interval_agrees_with_a_studentised_bootstrap_written_out():
 
 
 @pytest.mark.parametrize("n", [36, 100])
-def test_intervals_of_skewed_errors_hold_the_truth_where_percentiles_do_not(n):
+def test_intervals_of_skewed_errors_contain_the_truth_where_percentiles_do_not(n):
     generator = np.random.default_rng(n)
     held = percentile_held = 0
     for repeat in range(1000):
@@ -99,21 +102,21 @@ def test_intervals_of_skewed_errors_hold_the_truth_where_percentiles_do_not(n):
     assert percentile_held < held
 
 
-def test_few_and_very_many_people_get_students_t():
+def test_few_and_very_many_participants_get_students_t():
     for n in (5, 5001):
         values = np.random.default_rng(n).exponential(size=n)
         expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         assert bootstrap_mean(values)[1:] == pytest.approx((expected.low, expected.high))
 
 
-def test_at_five_thousand_people_bootstrap_and_students_t_are_the_same():
+def test_at_five_thousand_participants_bootstrap_and_students_t_are_the_same():
     values = np.random.default_rng(5).exponential(size=5000)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     found = bootstrap_mean(values, n_resamples=8000)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.05 * (found.high - found.low))
 
 
-def test_ten_people_of_whom_nine_agree_have_a_finite_interval():
+def test_ten_errors_of_which_nine_agree_have_a_finite_interval():
     found = bootstrap_mean(np.array([1.0] * 9 + [2.0]))
     assert np.isfinite(found).all()
     assert found.low < 1.1 < found.high
@@ -126,7 +129,7 @@ def test_the_interval_of_an_error_never_goes_below_zero():
     assert group.low == 0
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_another():
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     truth, prediction = _people(40)
     first, again, other = (
         score(truth, prediction, mean_prediction=truth, sd=1.0, seed=seed).mae_low for seed in (1, 1, 2)
@@ -161,12 +164,12 @@ def test_paired_differences_are_of_the_same_people():
     assert found.low < found.difference < found.high < 0
     mirrored = paired_difference(truth, a, better)
     assert mirrored.difference == -found.difference
-    # Each person's halves go together, so that the interval is narrower than that of two groups of other people.
+    # The halves of each participant go together, so the interval is narrower than for two separate groups.
     apart = np.hypot(np.abs(a - truth).std(), np.abs(better - truth).std()) * 2 * 1.96 / np.sqrt(80)
     assert found.high - found.low < 0.6 * apart
 
 
-def test_paired_intervals_hold_a_true_difference_of_zero():
+def test_paired_intervals_contain_a_true_difference_of_zero():
     generator = np.random.default_rng(6)
     held = 0
     for repeat in range(600):
@@ -195,11 +198,11 @@ def test_a_mean_predictor_looks_perfect_after_correction_which_is_why_accuracy_n
     assert corrected == pytest.approx(np.zeros(3), abs=1e-9)
 
 
-def test_people_of_one_age_give_an_offset_and_no_slope():
+def test_participants_of_one_age_give_an_offset_and_no_slope():
     found = age_corrected_delta(np.array([20.0, 60.0]), np.array([25.0, 61.0]), fit_age=np.array([30.0]),
                                 fit_predicted=np.array([32.0]))  # fmt: skip
     assert found == pytest.approx([3, -1])
-    with pytest.raises(ValueError, match="one value a person"):
+    with pytest.raises(ValueError, match="one value per participant"):
         age_corrected_delta(np.ones(1), np.ones(1), fit_age=np.zeros(0), fit_predicted=np.zeros(0))
 
 
@@ -218,7 +221,7 @@ def test_groups_are_in_their_natural_order_and_the_missing_last():
         ("M", 1),
         ("missing", 3),
     ]
-    with pytest.raises(ValueError, match="groups of 4"):
+    with pytest.raises(ValueError, match="but 4 groups"):
         by_group(truth, prediction, ["a"] * 4)
 
 

@@ -1,4 +1,4 @@
-"""The texts of a column -> numbers, ages, sexes and volumes: what can be meant in one way only is put right."""
+"""The texts of a column -> numbers, ages, sexes and volumes: whatever has only one possible meaning is corrected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISSING = frozenset({"", "n/a", "na", "nan", "#n/a", "null", "#null!"})
-# In a column of numbers or of sexes these mean nothing else either; as text they might be an answer.
+# In a column of numbers or sexes these mean missing too; in other columns they might be an answer.
 MISSING_NUMBER = MISSING | {"none", ".", "-", "--", "?", "missing"}
 ML_PER_UNIT = {"litres": 1000.0, "mL": 1.0, "mm^3": 1e-3}
 AGE_RANGE_YEARS = (0.0, 120.0)
@@ -31,17 +31,17 @@ _AGE = re.compile(
 _SEXES = dict.fromkeys(("f", "female", "fem", "woman", "women", "girl", "w", "weiblich", "frau"), "F") | dict.fromkeys(
     ("m", "male", "masc", "man", "men", "boy", "männlich", "maennlich", "mann"), "M"
 )
-# A coding is told by the number that the other one has not: 1 alone says nothing.
+# A coding is recognised by the number that the other one lacks: 1 alone is ambiguous.
 _CODINGS = (({"1": "M", "2": "F"}, "2"), ({"0": "F", "1": "M"}, "0"))
 _OTHER = frozenset({"o", "other", "u", "unk", "unknown", "x", "d", "diverse", "non-binary", "nonbinary", "intersex"})
 _NOTED = re.compile(r"(?P<code>\d)\s*[=:.(\[-]+\s*(?P<word>[^\W\d_]+)\s*[)\]]?")  # 1=male, 2 (F)
-_FAR = 100.0  # no tissue of one person is so many times that of another
-_LEAST_SHARE = 0.005  # of a tissue in all three; a column in another unit than the others has a thousandth
+_MAX_RATIO = 100.0  # no one's tissue volume is this many times the median
+_MIN_FRACTION = 0.005  # of a tissue in all three; a column in a different unit has a thousandth
 
 
 @dataclass(frozen=True)
-class Mend:
-    """What was put right in a column, as :class:`aekit.brains.cohort.text.Repair` with rows for examples."""
+class ColumnRepair:
+    """What was corrected in a column: as :class:`aekit.brains.cohort.text.Repair`, but with rows."""
 
     what: str
     rows: Sequence[int]
@@ -49,7 +49,7 @@ class Mend:
 
 @dataclass(frozen=True)
 class BadValue:
-    """A value that cannot be used: its row, its column, as it is written, and why."""
+    """A value that cannot be used: its row, its column, its text, and the reason."""
 
     row: int
     column: str
@@ -59,24 +59,24 @@ class BadValue:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A column that was understood.
+    """A column that was parsed.
 
     Attributes:
-        values: (N,), float64 with NaN, or objects; a bad value is missing here.
-        mends: What was put right.
-        bad: What could not be.
+        values: (N,), float64 with NaN, or objects; bad values are missing.
+        repairs: What was corrected.
+        bad: What could not be corrected.
     """
 
     values: NDArray[Any]
-    mends: tuple[Mend, ...] = ()
+    repairs: tuple[ColumnRepair, ...] = ()
     bad: tuple[BadValue, ...] = ()
 
 
 def is_comma_decimal(texts: Iterable[str]) -> bool | None:
-    """Return whether a comma in these numbers is a decimal comma, or None if they do not tell.
+    """Return whether a comma in these numbers is a decimal comma, or None if that is unclear.
 
     Args:
-        texts: Values of all columns of numbers of a table; others do not matter.
+        texts: Values of all numeric columns of a table; other values do no harm.
     """
     with_comma = [text for text in texts if "," in text]
     decimal = any(
@@ -92,11 +92,11 @@ def read_numbers(texts: Sequence[str], name: str, *, is_decimal: bool | None) ->
 
     Args:
         texts: N stripped texts.
-        name: Of the column, for messages.
-        is_decimal: Whether a comma is a decimal comma; None if unknown, and then 612,345 is refused.
+        name: Name of the column, for messages.
+        is_decimal: Whether a comma is a decimal comma; None if unknown, and then 612,345 is bad.
     """
     values = np.full(len(texts), np.nan)
-    mended: defaultdict[str, list[int]] = defaultdict(list)
+    repaired: defaultdict[str, list[int]] = defaultdict(list)
     bad: list[BadValue] = []
     has_dot_groups = any(_DOT_GROUPS.fullmatch(text) for text in texts if text.count(".") + text.count(",") > 1)
     for row, text in enumerate(texts):
@@ -108,27 +108,27 @@ def read_numbers(texts: Sequence[str], name: str, *, is_decimal: bool | None) ->
                 bad.append(BadValue(row, name, text, what))
             else:
                 values[row] = number
-                mended[f"{name}: {what}"].append(row)
+                repaired[f"{name}: {what}"].append(row)
     too_large = np.isinf(values)  # 1e999
     bad += [BadValue(row, name, texts[row], "is not a number") for row in np.flatnonzero(too_large).tolist()]
     values[too_large] = np.nan
-    return Parsed(values, tuple(Mend(what, rows) for what, rows in mended.items()), tuple(bad))
+    return Parsed(values, tuple(ColumnRepair(what, rows) for what, rows in repaired.items()), tuple(bad))
 
 
 def _odd_number(text: str, is_decimal: bool | None) -> tuple[float | None, str]:
-    """Return a number that is not written plainly and what was done to it, or None and what is wrong with it."""
+    """Return a number in an unusual notation and what was corrected, or None and what is wrong with it."""
     if _SPACED.fullmatch(text):
         return float(re.sub(r"[ '\u2019\u00a0\u202f]", "", text).replace(",", ".")), "thousands separators removed"
     if _DOT_GROUPS.fullmatch(text) and is_decimal is not False:
-        return float(text.replace(".", "").replace(",", ".")), "decimal commas and dots between thousands"
+        return float(text.replace(".", "").replace(",", ".")), "decimal commas and thousands dots read"
     if _COMMA_GROUPS.fullmatch(text) and is_decimal is not True:
         return float(text.replace(",", "")), "thousands separators removed"
     if _COMMA_EITHER.fullmatch(text) and is_decimal is False:
         return float(text.replace(",", "")), "thousands separators removed"
     if _COMMA_EITHER.fullmatch(text) and is_decimal is None:
-        return None, "may have a decimal comma or a separator of thousands"
+        return None, "could have a decimal comma or a thousands separator"
     if _DOT_EITHER.fullmatch(text):
-        return None, "may have a decimal point or a separator of thousands, as other values have one"
+        return None, "could have a decimal point or a thousands separator, as other values have one"
     if _ONE_COMMA.fullmatch(text) and is_decimal is not False:
         return float(text.replace(",", ".")), "decimal commas read"
     return None, "is not a number"
@@ -142,14 +142,14 @@ def read_ages(texts: Sequence[str], *, is_decimal: bool | None) -> Parsed:
         is_decimal: As in :func:`read_numbers`; if unknown, a comma is a decimal comma: no age has thousands.
     """
     bare = list(texts)
-    mended: defaultdict[str, list[int]] = defaultdict(list)
+    repaired: defaultdict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
         if text and not (text[0].isdigit() and text[-1].isdigit()) and (match := _AGE.fullmatch(text)):
             bare[row] = match["number"]
             if match["above"] or match["plus"]:
-                mended[f"age: {text} read as {match['number']}"].append(row)
+                repaired[f"age: {text} read as {match['number']}"].append(row)
             elif match["unit"]:
-                mended["age: the unit after the number dropped, as in 34y"].append(row)
+                repaired["age: the unit after the number dropped, as in 34y"].append(row)
     numbers = read_numbers(bare, "age", is_decimal=True if is_decimal is None else is_decimal)
     values, bad = numbers.values, [BadValue(one.row, "age", texts[one.row], one.reason) for one in numbers.bad]
     low, high = AGE_RANGE_YEARS
@@ -157,21 +157,22 @@ def read_ages(texts: Sequence[str], *, is_decimal: bool | None) -> Parsed:
     reason = f"is outside {low:g}-{high:g} years"
     bad += [BadValue(row, "age", texts[row], reason) for row in np.flatnonzero(outside).tolist()]
     values[outside] = np.nan
-    return Parsed(values, (*(Mend(what, rows) for what, rows in mended.items()), *numbers.mends), tuple(bad))
+    repairs = tuple(ColumnRepair(what, rows) for what, rows in repaired.items())
+    return Parsed(values, (*repairs, *numbers.repairs), tuple(bad))
 
 
 def read_sexes(texts: Sequence[str], header: str = "sex") -> Parsed:
     """Return sexes as "F" and "M", objects (N,), NaN where missing or neither.
 
-    Numbers are read by a note, in the header (``SEX (1=m, 2=f)``) or in other values (``1=male``), else as
+    Numbers are read by a note in the header (``SEX (1=m, 2=f)``) or in other values (``1=male``), else as
     1 male, 2 female (IXI and UK codings), or as 0 female, 1 male.
 
     Args:
         texts: N stripped texts.
-        header: The name of the column as it is written.
+        header: Name of the column as it is written.
 
     Raises:
-        ValueError: Numbers whose meaning is not clear. The message says which, without the table's name.
+        ValueError: The meaning of numbers is unclear. The message names them, without the name of the table.
     """
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
@@ -179,7 +180,7 @@ def read_sexes(texts: Sequence[str], header: str = "sex") -> Parsed:
     values = np.full(len(texts), np.nan, dtype=object)
     codes = _sex_codes(rows_of, header)
     coding = ", ".join(f"{code} = {'female' if sex == 'F' else 'male'}" for code, sex in sorted(codes.items()))
-    mended: defaultdict[str, list[int]] = defaultdict(list)
+    repaired: defaultdict[str, list[int]] = defaultdict(list)
     bad: list[BadValue] = []
     for text, rows in rows_of.items():
         word = _sex_word(text)
@@ -187,24 +188,24 @@ def read_sexes(texts: Sequence[str], header: str = "sex") -> Parsed:
         if sex is not None:
             values[rows] = sex
             if text != sex:
-                mended[f"sex: coded {coding}" if word in codes else f"sex: {text} read as {sex}"] += rows
+                repaired[f"sex: coded {coding}" if word in codes else f"sex: {text} read as {sex}"] += rows
         elif word in _OTHER:
-            mended[f"sex: {text} read as missing"] += rows
+            repaired[f"sex: {text} read as missing"] += rows
         elif word not in MISSING_NUMBER:
             reason = "is a number among words" if word.isdigit() else "is neither F nor M"
             bad += [BadValue(row, "sex", text, reason) for row in rows]
-    return Parsed(values, tuple(Mend(what, rows) for what, rows in mended.items()), tuple(bad))
+    return Parsed(values, tuple(ColumnRepair(what, rows) for what, rows in repaired.items()), tuple(bad))
 
 
 def _sex_word(text: str) -> str:
-    """Return what counts of a sex: in small letters, without the number of a note, a number without its .0."""
+    """Return the word or number of a sex: in lower case, without the number of a note, or the .0 of a number."""
     match = _NOTED.fullmatch(text)
     word = (match["word"] if match else text).lower()
     return word[0] if re.fullmatch(r"\d\.0*", word) else word
 
 
 def _sex_codes(texts: Iterable[str], header: str) -> dict[str, str]:
-    """Return what each number among sexes means; nothing if there is none, or if only words tell the sex."""
+    """Return the meaning of each number among sexes; empty if there are none, or if only words tell the sex."""
     words = {_sex_word(text) for text in texts}
     numbers = {word for word in words if _PLAIN.fullmatch(word)}
     if not numbers:
@@ -216,27 +217,27 @@ def _sex_codes(texts: Iterable[str], header: str) -> dict[str, str]:
     if numbers <= set(noted):
         return noted
     for coding, telling in _CODINGS:
-        is_told = bool(noted) or (telling in numbers and not words & set(_SEXES))
-        if is_told and numbers <= set(coding) and noted.items() <= coding.items():
+        is_clear = bool(noted) or (telling in numbers and not words & set(_SEXES))
+        if is_clear and numbers <= set(coding) and noted.items() <= coding.items():
             return coding
     if words & set(_SEXES):
         return {}
     raise ValueError(
-        f"sex is coded by {', '.join(sorted(numbers))}, whose meaning is not clear; write F and M, or call the column "
-        "'sex (1=m, 2=f)' with what is right"
+        f"sex is coded by {', '.join(sorted(numbers))}, whose meaning is unclear; write F and M, or rename the column, "
+        "for example to 'sex (1=m, 2=f)'"
     )
 
 
 def read_volumes_ml(values: NDArray[np.float64], texts: Sequence[Sequence[str]], names: Sequence[str]) -> Parsed:
-    """Return tissue volumes in mL, float64 (N, P), from litres, mL or mm^3: what their sum over the tissues tells.
+    """Return tissue volumes in mL, float64 (N, P), from litres, mL or mm^3, as their sum over tissues suggests.
 
     Args:
-        values: Volumes as they are written, (N, P), NaN where missing.
-        texts: The same as texts, P columns of N.
-        names: Of the P columns.
+        values: Volumes in the unit of the table, (N, P), NaN where missing.
+        texts: The same as text, P columns of N.
+        names: Names of the P columns.
 
     Raises:
-        ValueError: The unit is not clear. The message says why, without the table's name.
+        ValueError: The unit is unclear. The message gives the reason, without the name of the table.
     """
     bad = [
         BadValue(int(row), names[tissue], texts[tissue][row], "is not above zero")
@@ -250,33 +251,33 @@ def read_volumes_ml(values: NDArray[np.float64], texts: Sequence[Sequence[str]],
         return Parsed(values, (), tuple(bad))
     unit = _volume_unit(whole, names)
     ml = values * ML_PER_UNIT[unit]
-    # A value in another unit is a thousand times too large or too small beside the others of its column.
+    # A value in another unit is a thousand times larger or smaller than the others in its column.
     ratio = ml / np.array(
         [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 1 for column in ml.T]
     )
-    for row, tissue in np.argwhere((ratio > _FAR) | (ratio < 1 / _FAR)):
-        reason = f"is not in {unit} as most others seem to be"
+    for row, tissue in np.argwhere((ratio > _MAX_RATIO) | (ratio < 1 / _MAX_RATIO)):
+        reason = f"is not in {unit}, as most others seem to be"
         bad.append(BadValue(int(row), names[tissue], texts[tissue][row], reason))
         ml[row, tissue] = np.nan
-    mended = np.flatnonzero(np.isfinite(ml).any(axis=1)).tolist() if unit != "mL" else []
-    mends = (Mend(f"{', '.join(names)}: {unit} turned to mL", mended),) if mended else ()
-    return Parsed(ml, mends, tuple(bad))
+    repaired = np.flatnonzero(np.isfinite(ml).any(axis=1)).tolist() if unit != "mL" else []
+    repairs = (ColumnRepair(f"{', '.join(names)}: {unit} converted to mL", repaired),) if repaired else ()
+    return Parsed(ml, repairs, tuple(bad))
 
 
 def _volume_unit(volumes: NDArray[np.float64], names: Sequence[str]) -> str:
-    """Return the unit of volumes, (N, P) in one unit with at least one number a row."""
+    """Return the unit of volumes, (N, P), all in the same unit and with at least one number per row."""
     total = float(np.median(np.nansum(volumes, axis=1)))
     if volumes.shape[1] == 3 and np.allclose(volumes.sum(axis=1), 1, atol=2e-3):
         raise ValueError(f"{', '.join(names)} add up to one, so they are proportions; give volumes in mL")
     limits = {"litres": (0.03, 30.0), "mL": (30.0, 3e4), "mm^3": (3e4, 3e7)}  # a brain is about 1.4 litres
     unit = next((unit for unit, (low, high) in limits.items() if low <= total < high), None)
     if unit is None:
-        raise ValueError(f"{' + '.join(names)} has a median of {total:.4g}, neither litres nor mL nor mm^3; give mL")
+        raise ValueError(f"{' + '.join(names)} has a median of {total:.4g}, not litres, mL or mm^3; give mL")
     for name, column in zip(names, volumes.T, strict=True):
-        share = float(np.median(column[np.isfinite(column)])) / total if np.isfinite(column).any() else 1.0
-        if share < _LEAST_SHARE:
+        fraction = float(np.median(column[np.isfinite(column)])) / total if np.isfinite(column).any() else 1.0
+        if fraction < _MIN_FRACTION:
             raise ValueError(
-                f"{name} is {share:.2g} of all volume, as if in another unit than the others; give mL, or rename the "
+                f"{name} is only {fraction:.2g} of the total volume, as if in a different unit; give mL, or rename the "
                 "column if it means something else"
             )
     return unit

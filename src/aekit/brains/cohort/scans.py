@@ -1,4 +1,4 @@
-"""Which file belongs to which person: by a column of the table, by the id in the file's name, or by a pattern."""
+"""Match files to participants: by a column of the table, by the id in the name of a file, or by a pattern."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aekit.errors import AekitError, shown
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|npy)\Z", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W_]+")  # letters and digits
 _ID = re.compile(r"\{id(?::0?(?P<width>\d+)d?)?\}")
-# BIDS entities: what follows one of them, as in ses-1, is no participant's id.
+# BIDS entities: what follows one of them, as in ses-1, is not the id of a participant.
 _ENTITIES = frozenset(
     {"ses", "run", "acq", "echo", "rec", "dir", "task", "desc", "space", "res", "ce", "mod", "inv", "flip", "part"}
 )
@@ -28,9 +28,9 @@ class MatchedFiles:
     """The volumes of a cohort.
 
     Attributes:
-        paths: The file of each person, N of them, None where there is none.
-        without_file: Ids of people without a file.
-        without_row: Files of the folder that belong to nobody.
+        paths: File of each participant, N of them, None where there is none.
+        without_file: Ids of participants without a file.
+        without_row: Files of the folder without a participant.
     """
 
     paths: tuple[Path | None, ...]
@@ -40,7 +40,7 @@ class MatchedFiles:
 
 @dataclass(frozen=True)
 class _Span:
-    """A row's id at a place of a file's name."""
+    """The id of a row at a place in the name of a file."""
 
     start: int
     end: int
@@ -48,22 +48,22 @@ class _Span:
 
 
 def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str | None = None) -> MatchedFiles:
-    """Return the file of each person.
+    """Return the file of each participant.
 
-    A pattern counts first, as it was asked for. Else a ``file`` column: its values are taken relative to the table,
-    then to the folder, then by base name anywhere in the folder; nothing outside of the two folders is followed. Else
-    the id must be in the file's name as a whole, with or without ``sub-``: 12 is not in sub-112_T1w.nii.gz.
+    A pattern comes first, as it was asked for. Else a ``file`` column: its values are taken relative to the table, then
+    to the folder, then by base name anywhere in the folder; nothing outside the two folders is followed. Else the name
+    of the file must contain the id as a whole, with or without ``sub-``: 12 is not in sub-112_T1w.nii.gz.
 
     Args:
-        cohort: The people.
-        folder: Where the volumes are, searched with its subfolders.
+        cohort: The participants.
+        folder: Folder of the volumes, searched with its subfolders.
         table_path: The table, to which values of ``file`` are relative.
         pattern: Names relative to any subfolder, with ``{id}`` for the id and ``* ? [ ] **`` as in the shell;
-            ``{id:03}`` is the id filled with zeros to three signs.
+            ``{id:03}`` is the id padded with zeros to three characters.
 
     Raises:
-        AekitError: The folder or the pattern is no good, a person has several files, a file belongs to several people,
-            or nobody has a file.
+        AekitError: The folder or the pattern is unusable, a participant has several files, a file belongs to several
+            participants, or nobody has a file.
     """
     files = list_volumes(folder)
     ids = [str(one) for one in cohort.table["participant_id"]]
@@ -84,13 +84,13 @@ def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str 
 
 
 class _Places:
-    """Files by where they really are, asking the file system once a folder."""
+    """The real paths of files, with one question to the file system per folder."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}
 
     def of(self, path: Path) -> str:
-        """Return the real path of a file, whose own name is not followed."""
+        """Return the real path of a file; a link in its own name is not followed."""
         folder, name = os.path.split(os.path.normpath(path))
         if folder not in self._real:
             self._real[folder] = os.path.realpath(folder)
@@ -122,7 +122,7 @@ def _by_column(
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long, or a folder that may not be entered
+    except OSError:  # a name that is too long, or a folder without permission
         return False
 
 
@@ -141,7 +141,7 @@ def _by_name(ids: Sequence[str], files: Sequence[Path]) -> dict[int, list[Path]]
 
 
 def _spans(name: str, rows_of: Mapping[str, list[int]], n_tokens: set[int]) -> Iterator[_Span]:
-    """Yield where ids stand in a name as whole tokens, and not as the value of a BIDS entity like ses-1."""
+    """Yield the places of ids in a name as whole tokens, but not as the value of a BIDS entity like ses-1."""
     tokens = list(_TOKEN.finditer(name))
     subject = next((place + 1 for place, token in enumerate(tokens) if _is_key(name, token, {"sub"})), None)
     for first in range(len(tokens)) if subject is None else [subject]:
@@ -163,7 +163,7 @@ def _is_key(name: str, token: re.Match[str], keys: set[str] | frozenset[str]) ->
 
 
 def _longest(spans: Iterator[_Span]) -> list[int]:
-    """Return the rows of the ids that are not part of a longer id: sub-12-1 is 12-1, not 12."""
+    """Return the rows of ids that are not part of a longer id: sub-12-1 is 12-1, not 12."""
     every = list(spans)
     if len(every) < 2:
         return [span.row for span in every]
@@ -178,56 +178,77 @@ def _longest(spans: Iterator[_Span]) -> list[int]:
     return sorted({span.row for span in outer})
 
 
+@dataclass(frozen=True)
+class _Pattern:
+    """A pattern for ids of some lengths.
+
+    Attributes:
+        before: What precedes the first id.
+        is_word: Whether a word must start and end with the id: next to a wildcard, 12 would be found in 112.
+        head: Matches the part of a name before the id.
+        tails: For each length of an id, matches the id and the rest of a name.
+    """
+
+    before: str
+    is_word: tuple[bool, bool]
+    head: re.Pattern[str]
+    tails: Mapping[int, re.Pattern[str]]
+
+    def spans(self, name: str, rows_of: Mapping[str, list[int]]) -> Iterator[_Span]:
+        """Yield the places of ids in a name, relative to the folder."""
+        for start in filter(lambda place: self._may_start(name, place), range(len(name))):
+            for n, tail in self.tails.items():
+                end = start + n
+                is_cut = self.is_word[1] and name[end : end + 1].isalnum()
+                rows = () if is_cut else rows_of.get(name[start:end], ())
+                if rows and self.head.fullmatch(name, 0, start) and tail.match(name, start):
+                    yield from (_Span(start, end, row) for row in rows)
+
+    def _may_start(self, name: str, start: int) -> bool:
+        if self.is_word[0]:
+            return start == 0 or not name[start - 1].isalnum()
+        return name.startswith(self.before[-1], start - 1)
+
+
 def _by_pattern(ids: Sequence[str], files: Sequence[Path], folder: Path, pattern: str) -> dict[int, list[Path]]:
     before, after, width = _split_pattern(pattern)
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row, one in enumerate(ids):
         for spelling in {one.zfill(width), one.removeprefix("sub-").zfill(width)}:
             rows_of[spelling].append(row)
-    lengths = sorted({len(spelling) for spelling in rows_of})
-    rest = "(?P=id)".join(_translated(part) for part in after)
-    try:
-        head = re.compile(rf"(?:.*/)?{_translated(before)}", re.DOTALL)
-        tails = {n: re.compile(rf"(?P<id>.{{{n}}}){rest}\Z", re.DOTALL) for n in lengths}
-    except re.error as error:
-        raise AekitError(f"--pattern: '{shown(pattern)}' cannot be understood ({error}); mend its brackets") from error
-    # Beside a wildcard the id must end where a word ends, or 12 would be found in 112.
-    words = (not before or before[-1] in "*?]/", after[0][:1] in ("*", "?", "["))
-
-    def spans(name: str) -> Iterator[_Span]:
-        for start in range(len(name)):
-            if words[0] and start > 0 and name[start - 1].isalnum():
-                continue
-            if not words[0] and not name.startswith(before[-1], start - 1):
-                continue
-            for n in lengths:
-                end = start + n
-                is_cut = words[1] and name[end : end + 1].isalnum()
-                rows = () if is_cut else rows_of.get(name[start:end], ())
-                if rows and head.fullmatch(name, 0, start) and tails[n].match(name, start):
-                    yield from (_Span(start, end, row) for row in rows)
-
+    compiled = _compile(pattern, before, after, sorted({len(spelling) for spelling in rows_of}))
     choices: defaultdict[int, list[Path]] = defaultdict(list)
     for path in files:
-        for row in _longest(spans(path.relative_to(folder).as_posix())):
+        for row in _longest(compiled.spans(path.relative_to(folder).as_posix(), rows_of)):
             choices[row].append(path)
     return dict(choices)
 
 
+def _compile(pattern: str, before: str, after: Sequence[str], lengths: Sequence[int]) -> _Pattern:
+    rest = "(?P=id)".join(_translated(part) for part in after)
+    is_word = (not before or before[-1] in "*?]/", after[0][:1] in ("*", "?", "["))
+    try:
+        head = re.compile(rf"(?:.*/)?{_translated(before)}", re.DOTALL)
+        tails = {n: re.compile(rf"(?P<id>.{{{n}}}){rest}\Z", re.DOTALL) for n in lengths}
+    except re.error as error:
+        raise AekitError(f"--pattern: '{shown(pattern)}' cannot be parsed ({error}); fix its brackets") from error
+    return _Pattern(before, is_word, head, tails)
+
+
 def _split_pattern(pattern: str) -> tuple[str, list[str], int]:
-    """Return what stands before the first {id}, what stands after each, and the width that ids are filled to."""
+    """Return what precedes the first {id}, what follows each, and the width to which ids are padded."""
     matches = list(_ID.finditer(pattern))
     if not matches:
         raise AekitError(
-            f"--pattern: '{shown(pattern)}' has no {{id}}; write {{id}} where the participant_id stands, "
+            f"--pattern: '{shown(pattern)}' has no {{id}}; write {{id}} in place of the participant_id, "
             "as in '{id}_T1w.nii.gz'"
         )
     parts = [text for place, text in enumerate(_ID.split(pattern)) if place % 2 == 0]
     if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
-        raise AekitError(f"--pattern: '{shown(pattern)}' leaves the folder; give it relative to --volumes")
+        raise AekitError(f"--pattern: '{shown(pattern)}' leaves the folder; make it relative to --volumes")
     widths = {int(match["width"] or 0) for match in matches}
     if len(widths) > 1:
-        raise AekitError(f"--pattern: '{shown(pattern)}' fills its ids in two ways; write the same {{id}} everywhere")
+        raise AekitError(f"--pattern: '{shown(pattern)}' pads its ids in two ways; write the same {{id}} everywhere")
     return parts[0].removeprefix("./"), parts[1:], widths.pop()
 
 
@@ -246,12 +267,12 @@ def _translated(pattern: str) -> str:
 
 
 def _check_single(choices: Mapping[int, list[Path]], ids: Sequence[str], name: str) -> None:
-    """Refuse several files for a person and several people for a file, naming all of them."""
+    """Refuse several files for a participant and several participants for a file, naming all of them."""
     several = [row for row in sorted(choices) if len(choices[row]) > 1]
     if several:
         who = named(f"{ids[row]} ({named(str(path) for path in choices[row][:3])})" for row in several)
         raise AekitError(
-            f"{shown(name)}: several files fit {who}; tell them apart with --pattern, as in '{{id}}_T1w.nii.gz', "
+            f"{shown(name)}: several files match {who}; distinguish them with --pattern, as in '{{id}}_T1w.nii.gz', "
             "or with a column named file"
         )
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
@@ -261,22 +282,22 @@ def _check_single(choices: Mapping[int, list[Path]], ids: Sequence[str], name: s
     shared = [rows for rows in rows_of.values() if len(rows) > 1]
     if shared:
         what = named(f"{choices[rows[0]][0]} ({' and '.join(ids[row] for row in rows)})" for rows in shared)
-        raise AekitError(f"{shown(name)}: one file for several participants: {what}; mend the ids or the column file")
+        raise AekitError(f"{shown(name)}: one file for several participants: {what}; fix the ids or the column file")
 
 
 def _no_overlap(cohort: Cohort, files: Sequence[Path], folder: Path, pattern: str | None) -> str:
-    """Return why nobody has a file, with an example of both sides."""
+    """Return why nobody has a file, with an example id and an example file."""
     one = shown(cohort.table["participant_id"][0])
     file = shown(files[0].relative_to(folder))
     if pattern is not None:
-        return f"--pattern: '{shown(pattern)}' fits no file; an id is '{one}' and a file '{file}', mend it"
+        return f"--pattern: '{shown(pattern)}' matches no file; an id is '{one}' and a file '{file}', fix it"
     if "file" in cohort.table and cohort.table["file"].notna().any():
         value = shown(cohort.table["file"].dropna().iloc[0])
         return (
-            f"{shown(folder)}: holds none of the files of column file; that of '{one}' is '{value}' and a file here "
+            f"{shown(folder)}: has none of the files in column file; that of '{one}' is '{value}' and a file here "
             f"'{file}', give their folder as --volumes"
         )
     return (
         f"{shown(folder)}: no file has the id of a participant in its name; an id is '{one}' and a file '{file}', "
-        "say with --pattern where the id stands, as in 'IXI{id:03}-*' for 12 in IXI012-HH"
+        "show with --pattern where the id is, as in 'IXI{id:03}-*' for 12 in IXI012-HH"
     )

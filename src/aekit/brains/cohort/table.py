@@ -1,4 +1,4 @@
-"""A table of participants -> a Cohort: ages in years, volumes in mL, and every repair told."""
+"""A table of participants -> a Cohort: ages in years, volumes in mL, and a list of every repair."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aekit.brains.cohort.repairs import (
     MISSING,
     MISSING_NUMBER,
     BadValue,
-    Mend,
+    ColumnRepair,
     Parsed,
     is_comma_decimal,
     read_ages,
@@ -32,7 +32,7 @@ __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
 
 TISSUES = ("gmv", "wmv", "csfv")
 
-# Other names of a column, without capitals, blanks, signs and what stands in brackets.
+# Other names of a column, in lower case, without blanks, punctuation and text in brackets.
 _ALIASES = {
     "participant_id": frozenset(
         {"participantid", "participant", "subjectid", "subject", "subjid", "sub", "id", "ixiid"}
@@ -49,22 +49,22 @@ _ALIASES = {
     "site": frozenset({"site", "siteid", "center", "centre"}),
     "file": frozenset({"file", "filename", "filepath"}),
 }
-_SEVERAL_A_PERSON = {"session", "sessionid", "ses", "run", "runid", "visit", "visitid", "timepoint"}
-_VALUE_LENGTH = 40  # of a value in a message
+_SEVERAL_PER_PARTICIPANT = {"session", "sessionid", "ses", "run", "runid", "visit", "visitid", "timepoint"}
+_VALUE_LENGTH = 40  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """People of a study, a row each.
+    """Participants of a study, one row each.
 
     Attributes:
         name: File name of the table, for titles and messages.
         table: N rows with index 0..N-1. Columns with a known meaning: participant_id (str, unique), age (float64
             years, NaN missing), sex ("F", "M" or NaN), gmv wmv csfv (float64 mL, NaN missing), site, file (str or
-            NaN). Those that the file does not have are not here. Every other column as it was read, numbers as
-            numbers where all of its values are.
-        repairs: What was put right while it was read.
-        left_out: Rows that were left out, a line a reason: participant_id, column, value, reason.
+            NaN). Columns that the file does not have are absent. All other columns as they were read, numeric
+            if all of their values are.
+        repairs: What was corrected while it was read.
+        left_out: Rows that were left out, one line per reason: participant_id, column, value, reason.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Cohort:
     left_out: pd.DataFrame
 
     def __len__(self) -> int:
-        """Return the number of people, N."""
+        """Return the number of participants, N."""
         return len(self.table)
 
     @property
@@ -90,14 +90,14 @@ class Cohort:
 
     @property
     def volumes_ml(self) -> NDArray[np.float64] | None:
-        """Return volumes of grey matter, white matter and fluid in mL, (N, 3); None unless the table has all three."""
+        """Return volumes of grey matter, white matter and CSF in mL, (N, 3); None unless the table has all three."""
         if not all(tissue in self.table for tissue in TISSUES):
             return None
         return np.column_stack([self._numbers(tissue) for tissue in TISSUES])
 
     @property
     def proportions(self) -> NDArray[np.float64] | None:
-        """Return each volume as a part of the sum of the three, (N, 3) in 0-1; None unless the table has all three."""
+        """Return each volume as a proportion of the three, (N, 3) in [0, 1]; None unless the table has all three."""
         volumes_ml = self.volumes_ml
         return None if volumes_ml is None else volumes_ml / volumes_ml.sum(axis=1, keepdims=True)
 
@@ -107,7 +107,7 @@ class Cohort:
         return np.array(self.table["site"], dtype=object) if "site" in self.table else None
 
     def subset(self, rows: ArrayLike) -> Cohort:
-        """Return the people of some rows, in that order, renumbered from 0.
+        """Return the participants of some rows, in that order, renumbered from 0.
 
         Args:
             rows: Row numbers, or bool (N,).
@@ -121,18 +121,18 @@ class Cohort:
 
 
 def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_bad: bool = False) -> Cohort:
-    """Return the people of a table: BIDS ``participants.tsv``, CSV, or whatever a spreadsheet made of it.
+    """Return the participants of a table: BIDS ``participants.tsv``, CSV, or an export of a spreadsheet.
 
-    What can be meant in one way only is put right, and told in ``repairs``.
+    Whatever has only one possible meaning is corrected, and listed in ``repairs``.
 
     Args:
         path: The table.
-        need: Columns that it must have, by the names of :class:`Cohort`; values may be missing all the same.
-        skip_bad: Leave out rows that cannot be used, rather than fail; of duplicate ids, all of them.
+        need: Columns that it must have, by the names of :class:`Cohort`; single values may still be missing.
+        skip_bad: Leave out rows that cannot be used, rather than fail; with duplicate ids, all of their rows.
 
     Raises:
-        AekitError: It cannot be read, a needed column is missing or not clear, rows cannot be used, or none is left.
-            Everyone concerned is named, up to 20 for each reason.
+        AekitError: It cannot be read, a needed column is missing or ambiguous, rows cannot be used, or none is left.
+            All participants concerned are named, up to 20 for each reason.
     """
     text = read_text_table(path)
     found, renamed = _find_columns(text.header, path)
@@ -143,19 +143,19 @@ def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_b
     labels = [one or f"line {line}" for one, line in zip(ids, text.lines, strict=True)]
     parsed = _parse(columns, text, text.header[found["sex"]] if "sex" in found else "sex", path)
     bad = [*_bad_ids(ids), *(one for column in parsed.values() for one in column.bad)]
-    mends = [mend for column in parsed.values() for mend in column.mends]
-    repairs = (*text.repairs, *renamed, *unnamed, *(_repair(mend, labels) for mend in mends))
+    repaired = [repair for column in parsed.values() for repair in column.repairs]
+    repairs = (*text.repairs, *renamed, *unnamed, *(_with_examples(repair, labels) for repair in repaired))
     left_out = _left_out(bad, labels, text.ragged, found["participant_id"], len(names))
     if len(left_out) and not skip_bad:
-        raise AekitError(_complaint(left_out, columns, path))
-    # pandas 3 would make its own type of texts; objects are the same in all versions.
+        raise AekitError(_name_bad_rows(left_out, columns, path))
+    # pandas 3 has its own type for text; objects are the same in all versions.
     table = pd.DataFrame({name: pd.Series(column.values, dtype=column.values.dtype) for name, column in parsed.items()})
     table = table.drop(index=sorted({one.row for one in bad})).reset_index(drop=True)
     if not len(table):
         why = (
-            f"all of its {len(ids) + len(text.ragged):,} rows were left out" if len(left_out) else "has no participant"
+            f"all of its {len(ids) + len(text.ragged):,} rows were left out" if len(left_out) else "has no participants"
         )
-        raise AekitError(f"{shown(path)}: {why}; give a table with a row for each participant")
+        raise AekitError(f"{shown(path)}: {why}; give a table with one row per participant")
     return Cohort(path.name, table, repairs, left_out)
 
 
@@ -164,7 +164,7 @@ def _squeezed(name: str) -> str:
 
 
 def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[Repair]]:
-    """Return the place of each column with a known meaning, and which are renamed for it."""
+    """Return the position of each column with a known meaning, and which columns were renamed for it."""
     squeezed = [_squeezed(name) for name in header]
     found: dict[str, int] = {}
     repairs = []
@@ -174,7 +174,7 @@ def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], li
         if len(fit) > 1:
             both = ", ".join(f"'{shown(header[place])}'" for place in fit)
             raise AekitError(
-                f"{shown(path)}: columns {both} may all be '{name}'; rename the one that is meant to {name}"
+                f"{shown(path)}: columns {both} could all be '{name}'; rename the right one to {name}"
                 if not exact
                 else f"{shown(path)}: has {len(fit)} columns '{name}'; rename or remove the others"
             )
@@ -191,7 +191,7 @@ def _check_needed(found: Mapping[str, int], header: Sequence[str], need: Sequenc
         return
     if not found and any(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) for name in header):
         raise AekitError(
-            f"{shown(path)}: its first line is no header ({named(header)}); put the names of the columns there"
+            f"{shown(path)}: its first line is not a header ({named(header)}); put the names of the columns there"
         )
     columns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
     hint = nearest(missing[0], header) if len(missing) == 1 else ""
@@ -200,12 +200,12 @@ def _check_needed(found: Mapping[str, int], header: Sequence[str], need: Sequenc
 
 
 def _column_names(header: Sequence[str], found: Mapping[str, int], path: Path) -> tuple[list[str], list[Repair]]:
-    """Return the names that the columns get, all different."""
+    """Return unique names of the columns, and which of them had none."""
     place_of = {place: name for name, place in found.items()}
     names = [place_of.get(place, written or f"column {place + 1}") for place, written in enumerate(header)]
     twice = [name for name, n in pd.Series(names, dtype=object).value_counts().items() if n > 1]
     if twice:
-        raise AekitError(f"{shown(path)}: has several columns of the name {named(twice)}; rename or remove the others")
+        raise AekitError(f"{shown(path)}: has several columns named {named(twice)}; rename or remove the others")
     unnamed = [name for name, written in zip(names, header, strict=True) if not written]
     return names, [
         Repair("columns without a name numbered", len(unnamed), tuple(unnamed[:N_EXAMPLES]))
@@ -219,7 +219,7 @@ def _parse(columns: Mapping[str, list[str]], text: TextTable, sex_header: str, p
     if is_decimal is None:
         is_decimal = is_comma_decimal(itertools.chain(*columns.values()))
     if is_decimal is None and text.separator == ";":
-        is_decimal = True  # spreadsheets take semicolons where the comma is the decimal sign
+        is_decimal = True  # spreadsheets use semicolons where the comma is the decimal sign
     parsed: dict[str, Parsed] = {}
     try:
         for name, texts in columns.items():
@@ -236,8 +236,7 @@ def _parse(columns: Mapping[str, list[str]], text: TextTable, sex_header: str, p
         parsed |= _tissues_ml(columns, parsed)
     except ValueError as error:
         raise AekitError(f"{shown(path)}: {error}") from error
-    mends = _missing_mends(columns)
-    parsed["participant_id"] = replace(parsed["participant_id"], mends=mends)
+    parsed["participant_id"] = replace(parsed["participant_id"], repairs=_missing_values(columns))
     return parsed
 
 
@@ -252,37 +251,37 @@ def _tissues_ml(columns: Mapping[str, list[str]], parsed: Mapping[str, Parsed]) 
     result = {}
     for place, name in enumerate(names):
         bad = (*parsed[name].bad, *(one for one in ml.bad if one.column == name))
-        mends = parsed[name].mends + (ml.mends if place == 0 else ())
-        result[name] = Parsed(ml.values[:, place], mends, bad)
+        repairs = parsed[name].repairs + (ml.repairs if place == 0 else ())
+        result[name] = Parsed(ml.values[:, place], repairs, bad)
     return result
 
 
 def _other_column(texts: list[str], name: str, *, is_text: bool, is_decimal: bool | None) -> Parsed:
-    """Return a column without a known meaning: numbers if all of it are, else texts."""
+    """Return a column without a known meaning: numbers if all of its values are, else text."""
     if not is_text:
         first = next((text for text in texts if text.lower() not in MISSING_NUMBER), "x")
         is_number = not read_numbers([first], name, is_decimal=is_decimal).bad
-        # A number with a leading zero is a name: of a site, of a scanner.
+        # A number with a leading zero is a name, as of a site or scanner.
         if is_number and not any(text[:1] == "0" and text[1:2].isdigit() for text in texts):
             numbers = read_numbers(texts, name, is_decimal=is_decimal)
             if not numbers.bad:
-                is_whole = not numbers.mends and all(text.isdigit() and len(text) < 16 for text in texts)
+                is_whole = not numbers.repairs and all(text.isdigit() and len(text) < 16 for text in texts)
                 return replace(numbers, values=numbers.values.astype(np.int64)) if is_whole else numbers
     values = np.array(texts, dtype=object)
     values[[text.lower() in MISSING for text in texts]] = np.nan
     return Parsed(values)
 
 
-def _missing_mends(columns: Mapping[str, list[str]]) -> tuple[Mend, ...]:
-    """Return how often each sign of a missing value stands in the table, but for the empty one and BIDS's n/a."""
+def _missing_values(columns: Mapping[str, list[str]]) -> tuple[ColumnRepair, ...]:
+    """Return the rows of each marker of a missing value, such as ``?``; an empty value is none."""
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for name, texts in columns.items():
-        signs = MISSING_NUMBER if name in ("age", "sex", *TISSUES) else MISSING
+        markers = MISSING_NUMBER if name in ("age", "sex", *TISSUES) else MISSING
         if name != "participant_id":
             for row, text in enumerate(texts):
-                if text and len(text) < 8 and text.lower() in signs:
+                if text and len(text) < 8 and text.lower() in markers:
                     rows_of[text].append(row)
-    return tuple(Mend(f"{text} read as missing", rows) for text, rows in rows_of.items())
+    return tuple(ColumnRepair(f"{text} read as missing", rows) for text, rows in rows_of.items())
 
 
 def _bad_ids(ids: Sequence[str]) -> list[BadValue]:
@@ -295,18 +294,18 @@ def _bad_ids(ids: Sequence[str]) -> list[BadValue]:
             rows_of[one].append(row)
     for one, rows in rows_of.items():
         if len(rows) > 1:
-            bad += [BadValue(row, "participant_id", one, "is there more than once") for row in rows]
+            bad += [BadValue(row, "participant_id", one, "occurs more than once") for row in rows]
     return bad
 
 
-def _repair(mend: Mend, labels: Sequence[str]) -> Repair:
-    return Repair(mend.what, len(mend.rows), tuple(labels[row] for row in mend.rows[:N_EXAMPLES]))
+def _with_examples(repair: ColumnRepair, labels: Sequence[str]) -> Repair:
+    return Repair(repair.what, len(repair.rows), tuple(labels[row] for row in repair.rows[:N_EXAMPLES]))
 
 
 def _left_out(
     bad: Sequence[BadValue], labels: Sequence[str], ragged: Sequence[tuple[int, list[str]]], id_place: int, width: int
 ) -> pd.DataFrame:
-    """Return a line for each reason that a row cannot be used."""
+    """Return one line per reason that a row cannot be used."""
     lines = [(labels[one.row], one.column, one.value, one.reason) for one in bad]
     for line, row in ragged:
         label = (row[id_place] if id_place < len(row) else "") or f"line {line}"
@@ -318,8 +317,8 @@ def _clipped(value: str) -> str:
     return value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}..."
 
 
-def _complaint(left_out: pd.DataFrame, columns: Mapping[str, list[str]], path: Path) -> str:
-    """Return one line that names all that cannot be used, reason by reason."""
+def _name_bad_rows(left_out: pd.DataFrame, columns: Mapping[str, list[str]], path: Path) -> str:
+    """Return one line that names all rows that cannot be used, reason by reason."""
     parts = []
     for (column, reason), lines in left_out.groupby(["column", "reason"], sort=False):
         ids, values = list(lines["participant_id"]), list(lines["value"])
@@ -328,6 +327,6 @@ def _complaint(left_out: pd.DataFrame, columns: Mapping[str, list[str]], path: P
         else:
             who = named(f"{one} ({_clipped(value)})" for one, value in zip(ids, values, strict=True))
         parts.append(f"{column or 'row'} {reason}: {who}")
-        if reason == "is there more than once" and any(_squeezed(name) in _SEVERAL_A_PERSON for name in columns):
-            parts[-1] += " - the table has a row a session or run, keep one for each participant"
-    return f"{shown(path)}: {'; '.join(parts)}; correct the table, or give --skip-bad to leave these rows out"
+        if reason == "occurs more than once" and any(_squeezed(name) in _SEVERAL_PER_PARTICIPANT for name in columns):
+            parts[-1] += " - the table has one row per session or run, keep one per participant"
+    return f"{shown(path)}: {'; '.join(parts)}; correct the table, or use --skip-bad to leave these rows out"

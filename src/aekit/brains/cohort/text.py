@@ -1,4 +1,4 @@
-"""The text of a table -> its header and rows: encoding, separator, quotes, blank lines, rows of another length."""
+"""The text of a table -> its header and rows: encoding, separator, quotes, blank lines, rows of the wrong length."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from aekit.errors import AekitError, shown
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "pipes"}
-N_NAMED = 20  # of many bad items, so many are named in one line
-N_EXAMPLES = 5  # of a repair
+N_NAMED = 20  # items named in one line, of many
+N_EXAMPLES = 5  # per repair
 
 _NATURAL = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, as it begins with the same mark
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -29,17 +29,17 @@ _OTHER_FORMATS = {
     b"PK\x03\x04": "a spreadsheet or an archive; save it as CSV or TSV",
     b"\x1f\x8b": "compressed; unpack it with gunzip",
 }
-_SAMPLE_LINES = 50  # from which the separator is told
+_SAMPLE_LINES = 50  # that decide on the separator
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What was put right while a table was read.
+    """What was corrected while a table was read.
 
     Attributes:
         what: What was done, as in ``"89+ read as 89"``.
-        n: How often: values, rows or columns.
-        examples: Some participants, lines or names that it was done to.
+        n: Number of values, rows or columns.
+        examples: Some of the participants, lines or names concerned.
     """
 
     what: str
@@ -52,12 +52,12 @@ class TextTable:
     """A table as text.
 
     Attributes:
-        header: Names of the columns, C of them, as they are written.
-        columns: One list a column, each with a text a row, without blanks around it.
+        header: Names of the C columns, as they are written.
+        columns: One list per column with one text per row, stripped.
         lines: Line of the file on which each row ends.
-        ragged: (line, texts) of each row that has not C fields.
-        separator: One of tab, comma, semicolon and pipe.
-        repairs: What was put right.
+        ragged: (line, texts) of each row that does not have C fields.
+        separator: Tab, comma, semicolon or pipe.
+        repairs: What was corrected.
     """
 
     header: tuple[str, ...]
@@ -78,13 +78,13 @@ def named(items: Iterable[str]) -> str:
 def read_text_table(path: Path) -> TextTable:
     """Return the header and the rows of a delimited text file.
 
-    Blank rows, comment rows (``#``), repeats of the header and repeats of a whole row are dropped, and told.
+    Blank rows, comment rows (``#``), repeats of the header and repeats of a whole row are dropped, and reported.
 
     Args:
-        path: The file; its separator is told from its first lines, whatever its suffix.
+        path: The file; its separator is found from its first lines, whatever its suffix.
 
     Raises:
-        AekitError: Not there, empty, not text, without a row, or with quotes that do not close.
+        AekitError: It does not exist, is empty, is not text, has no rows, or has quotes that do not close.
     """
     text, repairs = _decoded(_read_bytes(path), path)
     separator = _separator(text, path.suffix.lower())
@@ -92,7 +92,7 @@ def read_text_table(path: Path) -> TextTable:
         repairs.append(Repair(f"fields separated by {SEPARATORS[separator]} in a {path.suffix} file", 1, ()))
     rows, lines, dropped = _rows(text, separator, path)
     if not rows:
-        raise AekitError(f"{shown(path)}: holds no table, only blank or comment lines; give a participants table")
+        raise AekitError(f"{shown(path)}: has only blank or comment lines; give a participants table")
     header, width = rows[0], len(rows[0])
     while width > 1 and not header[width - 1] and not any("".join(row[width - 1 :]) for row in rows):
         width -= 1
@@ -110,7 +110,7 @@ def _read_bytes(path: Path) -> bytes:
         reason = "is a folder" if path.is_dir() else f"cannot be read ({error.strerror})"
         raise AekitError(f"{shown(path)}: {reason}; give the path of a participants table (TSV or CSV)") from error
     if not data.strip():
-        raise AekitError(f"{shown(path)}: is empty; give a table with a header and a row for each participant")
+        raise AekitError(f"{shown(path)}: is empty; give a table with a header and one row per participant")
     for magic, what in _OTHER_FORMATS.items():
         if data.startswith(magic):
             raise AekitError(f"{shown(path)}: is {what}")
@@ -127,14 +127,14 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[Repair]]:
         elif encoding != "utf-8":
             repairs.append(Repair(f"read as {encoding.upper()}", 1, ()))
     except UnicodeDecodeError:
-        text = data.decode("latin-1")  # never fails; what is not text is found below
+        text = data.decode("latin-1")  # never fails; content that is not text is found below
         n_other = sum(byte > 127 for byte in data)
         repairs.append(Repair("not UTF-8: letters other than ASCII read as Latin-1", n_other, ()))
     n_strange = sum(text.count(chr(code)) for code in (*range(9), *range(14, 32)) if code != 26)
     if n_strange:
         what = "NUL bytes" if "\0" in text else "control characters"
-        raise AekitError(f"{shown(path)}: is not a text table, it holds {what} ({n_strange:,}); save it as TSV or CSV")
-    return text.rstrip("\x1a"), repairs  # old DOS programs end a file with it
+        raise AekitError(f"{shown(path)}: is not a text table, it has {what} ({n_strange:,}); save it as TSV or CSV")
+    return text.rstrip("\x1a"), repairs  # end-of-file mark of old DOS programs
 
 
 def _separator(text: str, suffix: str) -> str:
@@ -155,7 +155,7 @@ def _separator(text: str, suffix: str) -> str:
 
 
 def _rows(text: str, separator: str, path: Path) -> tuple[list[list[str]], list[int], list[Repair]]:
-    """Return the rows with something in them, stripped, their lines, and what was dropped."""
+    """Return the rows that are not blank, stripped, their lines, and what was dropped."""
     rows: list[list[str]] = []
     lines: list[int] = []
     n_blank, comments, end = 0, [], 0
@@ -167,12 +167,12 @@ def _rows(text: str, separator: str, path: Path) -> tuple[list[list[str]], list[
                 n_blank += 1
             elif row[0].startswith("#"):
                 comments.append(f"line {reader.line_num}")
-            elif rows or row[0].lower() not in ("sep=", f"sep={separator}"):  # spreadsheets put it first
+            elif rows or row[0].lower() not in ("sep=", f"sep={separator}"):  # first line of some spreadsheets
                 rows.append(row)
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise AekitError(
-            f"{shown(path)}: the row of line {end + 1} cannot be taken apart ({error}); mend its quotes"
+            f"{shown(path)}: the row in line {end + 1} cannot be parsed ({error}); fix its quotes"
         ) from error
     repairs = [Repair("blank rows dropped", n_blank, ())] if n_blank else []
     if comments:

@@ -1,4 +1,4 @@
-"""How a measure goes with age: a spline basis for regressions given age and sex, and a smooth line to draw."""
+"""How a measure varies with age: a spline basis for regressions given age and sex, and a smooth line to draw."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
-SexArray = npt.NDArray[np.object_]  # "F", "M", or NaN where it is not known
+SexArray = npt.NDArray[np.object_]  # "F", "M", or NaN if unknown
 
 MAX_KNOTS = 5
-PEOPLE_A_KNOT = 15
-# Ages are summed up in so many equal bins first, so that a line through 100,000 people costs what one through 400 does.
+PARTICIPANTS_PER_KNOT = 15
+# Ages are first summed up in equal bins, so that a line through 100,000 participants costs as much as one through 400.
 _N_BINS = 400
 
 
@@ -22,8 +22,8 @@ class AgeBasis:
 
     Attributes:
         knots_years: Where the pieces meet, ascending, (K,), K >= 2; two knots make a straight line.
-        centre_years: Age that becomes zero.
-        scale_years: Years that become one.
+        centre_years: Age that maps to zero.
+        scale_years: Years that map to one.
     """
 
     knots_years: FloatArray
@@ -49,22 +49,22 @@ class AgeBasis:
 
 
 def fit_age_basis(age_years: FloatArray) -> AgeBasis:
-    """Return a spline with a knot for every fifteen people, at least two and at most five, at quantiles of the age.
+    """Return a spline with a knot for every fifteen participants, at least two and at most five, at quantiles of age.
 
     Args:
         age_years: Ages, (N,), N >= 2, none missing.
     """
-    n_knots = int(np.clip(len(age_years) // PEOPLE_A_KNOT, 2, MAX_KNOTS))
+    n_knots = int(np.clip(len(age_years) // PARTICIPANTS_PER_KNOT, 2, MAX_KNOTS))
     edge = 0.05 if n_knots > 2 else 0.0
     knots = np.unique(np.quantile(age_years, np.linspace(edge, 1 - edge, n_knots)))
-    if len(knots) < 2:  # nearly all are of one age
+    if len(knots) < 2:  # nearly all have the same age
         knots = knots[0] + np.array([0.0, 1.0])
     spread = float(np.std(age_years))
     return AgeBasis(knots, float(np.mean(age_years)), spread if spread > 0 else 1.0)
 
 
 def sex_code(sex: SexArray) -> FloatArray:
-    """Return -0.5 for "F", 0.5 for "M" and 0 for a sex that is not known, (N,)."""
+    """Return -0.5 for "F", 0.5 for "M" and 0 for an unknown sex, (N,)."""
     return np.where(sex == "F", -0.5, np.where(sex == "M", 0.5, 0.0))
 
 
@@ -90,30 +90,30 @@ class SmoothLine:
     high: FloatArray
 
 
-def smooth_line(age_years: FloatArray, values: FloatArray, *, share: float = 0.6, n_points: int = 60) -> SmoothLine:
-    """Return a robust local linear regression (LOWESS) of values on age, for any number of people.
+def smooth_line(age_years: FloatArray, values: FloatArray, *, fraction: float = 0.6, n_points: int = 60) -> SmoothLine:
+    """Return a robust local linear regression (LOWESS) of values on age, for any number of participants.
 
-    Ages are summed up in 400 bins with their exact sums, products and squares, so the only approximation is that all
-    people of a bin have one kernel weight.
+    Ages are summed up in 400 bins with their exact sums, products and squares; the only approximation is that all
+    participants in a bin have the same kernel weight.
 
     Args:
         age_years: Ages, (N,), N >= 3, none missing.
         values: The measure, (N,), none missing.
-        share: Share of the people in the window around each age, in (0, 1].
+        fraction: Fraction of participants in the window around each age, in (0, 1].
         n_points: Ages at which the line is evaluated, from the first to the last.
 
     Source:
         Cleveland 1979, Robust locally weighted regression, Journal of the American Statistical Association 74(368).
     """
     if len(age_years) < 3:
-        raise ValueError(f"{len(age_years)} people make no line")
+        raise ValueError(f"{len(age_years)} participants are too few for a line")
     grid = np.linspace(age_years.min(), age_years.max(), n_points)
     away = np.abs(values - np.median(values))
-    weights = (away <= 15 * max(float(np.median(away)), 1e-300)).astype(float)  # volumes in mm^3 among those in mL
+    weights = (away <= 15 * max(float(np.median(away)), 1e-300)).astype(float)  # mm^3 among mL
     if weights.sum() < 0.5 * len(values):
         weights = np.ones(len(values))
     for _ in range(4):
-        line, error = _local_regression(age_years, values, weights, grid, share=share)
+        line, error = _local_regression(age_years, values, weights, grid, fraction=fraction)
         residual = values - np.interp(age_years, grid, line)
         scale = 6 * np.median(np.abs(residual))
         if scale > 0:
@@ -122,18 +122,18 @@ def smooth_line(age_years: FloatArray, values: FloatArray, *, share: float = 0.6
 
 
 def _local_regression(
-    x: FloatArray, y: FloatArray, weights: FloatArray, grid: FloatArray, *, share: float
+    x: FloatArray, y: FloatArray, weights: FloatArray, grid: FloatArray, *, fraction: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the local line and its standard error at each point of the grid, (G,) both."""
     edges = np.linspace(x.min(), x.max(), _N_BINS + 1)
     bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, _N_BINS - 1)
-    centre_x, centre_y = float(np.mean(x)), float(np.median(y))  # or small variances would drown in large squares
+    centre_x, centre_y = float(np.mean(x)), float(np.median(y))  # or small variances would vanish in large squares
     u, v = x - centre_x, y - centre_y
     n, s_x, s_xx, s_y, s_xy, s_yy = (
         np.bincount(bins, weights * term, _N_BINS) for term in (np.ones(len(x)), u, u * u, v, u * v, v * v)
     )
     distance = np.abs(grid[:, None] - 0.5 * (edges[1:] + edges[:-1]))
-    width = _window(distance, np.bincount(bins, minlength=_N_BINS), share)
+    width = _window(distance, np.bincount(bins, minlength=_N_BINS), fraction)
     kernel = np.clip(1 - (distance / width[:, None]) ** 3, 0, None) ** 3  # (G, bins)
     total, m_x, m_xx, m_y, m_xy, m_yy = (kernel @ term for term in (n, s_x, s_xx, s_y, s_xy, s_yy))
     m_x, m_xx, m_y, m_xy, m_yy = m_x / total, m_xx / total, m_y / total, m_xy / total, m_yy / total
@@ -149,13 +149,13 @@ def _local_regression(
     return line + centre_y, np.sqrt(variance * np.clip(own + lever**2 * (squares @ s_xx), 0, None)) / total
 
 
-def _window(distance: FloatArray, n_people: npt.NDArray[np.integer], share: float) -> FloatArray:
-    """Return the half width of the window around each point of the grid that holds this share of the people."""
+def _window(distance: FloatArray, n_participants: npt.NDArray[np.integer], fraction: float) -> FloatArray:
+    """Return the half width of the window around each point of the grid that holds this fraction of participants."""
     order = np.argsort(distance, axis=1)
-    held = np.cumsum(n_people[order], axis=1)
-    needed = max(3.0, share * float(n_people.sum()))
+    held = np.cumsum(n_participants[order], axis=1)
+    needed = max(3.0, fraction * float(n_participants.sum()))
     last = np.minimum((held < needed).sum(axis=1), distance.shape[1] - 1)
     width = np.take_along_axis(distance, order, axis=1)[np.arange(len(distance)), last]
     bin_width = float(distance[0].max() - distance[0].min()) / distance.shape[1]
-    # With windows that end at a person of their own age alone there would be no slope.
+    # A window that contains a single age would have no slope.
     return np.asarray(np.maximum(1.1 * width, 4 * max(bin_width, 1e-9)))

@@ -1,4 +1,4 @@
-"""What simple models make of the same people: the floor under any network, and the ceiling that volumes set."""
+"""Simple models of the same participants: the floor under any network, and the ceiling set by true volumes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sklearn.linear_model import LinearRegression, RidgeCV
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-Predict = Callable[[FloatArray], npt.NDArray[np.float64]]  # from features of other people, (M, F), to (M,) or (M, T)
+Predict = Callable[[FloatArray], npt.NDArray[np.float64]]  # from features of others, (M, F), to (M,) or (M, T)
 
-# Of a Gaussian process; its scales are found on these, as every step of the search costs the cube of their number.
+# Participants on which a Gaussian process finds its scales: each step of the search costs the cube of their number.
 _MAX_SEARCHED = 500
 _N_RESTARTS = 3
-_HISTOGRAM_PENALTIES = np.logspace(-6, 4, 41)  # of features of mean variance one, a person
+_HISTOGRAM_PENALTIES = np.logspace(-6, 4, 41)  # for features of mean variance one, per participant
 _VOXEL_PENALTIES = np.logspace(-5, 4, 46)  # times the mean squared length of an image
-_ROWS = 32  # people read before what the file system holds of them is let go
-_MAX_VALUES = 2**23  # of voxels of all people read at a time: 32 MB as float32
+_ROWS = 32  # participants read before their pages are released
+_MAX_VALUES = 2**23  # voxels of all participants read at a time: 32 MB as float32
 
 
 def predict_mean(train_targets: FloatArray, n: int) -> npt.NDArray[np.float64]:
-    """Return the mean of the train people's targets, (N, T) or (N,), for each of ``n`` others: (n, T) or (n,)."""
+    """Return the mean of the train targets, (N, T) or (N,), for each of ``n`` others: (n, T) or (n,)."""
     mean = np.asarray(train_targets, np.float64).mean(axis=0)
     return np.repeat(mean[None], n, axis=0)
 
 
 def predict_median(train_targets: FloatArray, n: int) -> npt.NDArray[np.float64]:
-    """Return the median of the train people's targets, which errs least in the mean: (n, T) or (n,) as above."""
+    """Return the median of the train targets, the constant with the smallest MAE: (n, T) or (n,) as above."""
     median: npt.NDArray[np.float64] = np.median(np.asarray(train_targets, np.float64), axis=0)
     return np.repeat(median[None], n, axis=0)
 
@@ -45,36 +45,38 @@ def fit_linear(x: FloatArray, y: FloatArray) -> Predict:
     """Return the prediction of least squares with an intercept.
 
     Args:
-        x: Features of the train people, tissue volumes in mL or proportions, (N, F).
+        x: Features of the train participants, tissue volumes in mL or proportions, (N, F).
         y: Their targets, (N,) or (N, T).
     """
     scale = _Scale(x)
-    model = LinearRegression().fit(scale(x), y)  # scaled, as proportions add up to one: the solution of least length
+    model = LinearRegression().fit(scale(x), y)  # scaled, as proportions add up to one: the minimum-norm solution
     return lambda others: np.asarray(model.predict(scale(others)), np.float64)
 
 
-def fit_gaussian_process(x: FloatArray, y: FloatArray, *, seed: int, max_people: int = 2000) -> Predict:
-    """Return the prediction of a Gaussian process with a length scale a feature and noise, all by marginal likelihood.
+def fit_gaussian_process(x: FloatArray, y: FloatArray, *, seed: int, max_participants: int = 2000) -> Predict:
+    """Return the prediction of a Gaussian process with one length scale per feature and noise, by marginal likelihood.
 
-    On true tissue volumes it is the ceiling of what age can be read off them: it bends where age does, and its noise
-    keeps it from following single people.
+    On true tissue volumes it is the ceiling: how well age can be predicted from them. It follows curved trends, and its
+    noise keeps it from following individual participants.
 
     Args:
-        x: Features of the train people, such as tissue volumes in mL, (N, F).
+        x: Features of the train participants, such as tissue volumes in mL, (N, F).
         y: Their targets, (N,).
-        seed: Seed of the starts of the search and of draws.
-        max_people: With more train people as many are drawn; above 500 the kernel is searched on 500 of them.
+        seed: Seed of the starting points of the search and of random subsets.
+        max_participants: Larger cohorts are subsampled to this size; above 500, the kernel is searched on 500 of them.
 
     Source:
         Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, sections 2.2 and 5.4.1.
     """
-    order = np.random.default_rng(seed).permutation(len(x))[:max_people] if len(x) > max_people else np.arange(len(x))
+    order = np.arange(len(x))
+    if len(x) > max_participants:
+        order = np.random.default_rng(seed).permutation(len(x))[:max_participants]
     scale, middle, spread = _Scale(x[order]), float(np.mean(y[order])), float(np.std(y[order]))
     inputs, targets = scale(x[order]), (y[order] - middle) / (spread or 1.0)
     lengths = RBF(np.ones(x.shape[1]), (0.05, 1e3))
     kernel = ConstantKernel(1.0, (1e-2, 1e3)) * lengths + WhiteKernel(0.3, (1e-4, 10.0))
     with warnings.catch_warnings():
-        # A length at its bound is a feature that says nothing, or an only line.
+        # A length scale at its bound means an uninformative feature, or a purely linear one.
         warnings.simplefilter("ignore", ConvergenceWarning)
         searched = np.random.default_rng(seed).permutation(len(order))[:_MAX_SEARCHED]
         model = GaussianProcessRegressor(kernel, alpha=1e-8, n_restarts_optimizer=_N_RESTARTS, random_state=seed)
@@ -85,10 +87,10 @@ def fit_gaussian_process(x: FloatArray, y: FloatArray, *, seed: int, max_people:
 
 
 def smooth_histogram(histograms: FloatArray, *, sd_bins: float = 2.0) -> npt.NDArray[np.float64]:
-    """Return histograms blurred along their bins, (N, F), so that a slightly brighter brain has nearly the same.
+    """Return histograms blurred along their bins, (N, F): slightly brighter brains get similar ones.
 
-    The sum of each stays. With :func:`fit_ridge` on the histograms that :mod:`aekit.brains.volumes.store` keeps of 181
-    brains of IXI, in 5 folds and the mean over 10 splits, R^2 of grey matter, white matter and CSF, and MAE of age::
+    The sum of each is kept. With :func:`fit_ridge` on the histograms of :mod:`aekit.brains.volumes.store` for 181
+    brains of IXI, in 5 folds and averaged over 10 splits, R^2 of grey matter, white matter and CSF, and MAE of age::
 
         64 bins of 0.02 as they are           .961 .943 .910  7.6 years
         32 bins                               .967 .939 .909  7.5
@@ -100,7 +102,7 @@ def smooth_histogram(histograms: FloatArray, *, sd_bins: float = 2.0) -> npt.NDA
         64 bins, log(1 + mL)                  .927 .882 .859  8.1
 
     Args:
-        histograms: mL of brain a bin of scaled intensity, (N, F).
+        histograms: mL of brain per bin of scaled intensity, (N, F).
         sd_bins: Standard deviation of the blur in bins.
     """
     blurred = gaussian_filter1d(np.asarray(histograms, np.float64), sd_bins, axis=1, mode="reflect")
@@ -108,13 +110,13 @@ def smooth_histogram(histograms: FloatArray, *, sd_bins: float = 2.0) -> npt.NDA
 
 
 def fit_ridge(x: FloatArray, y: FloatArray) -> Predict:
-    """Return the prediction of ridge regression on a histogram, the penalty of each target by leave-one-out.
+    """Return the prediction of ridge regression on a histogram, with the penalty of each target by leave-one-out.
 
     Args:
-        x: Features of the train people, such as histograms that are blurred by :func:`smooth_histogram`, (N, F).
+        x: Features of the train participants, such as histograms blurred by :func:`smooth_histogram`, (N, F).
         y: Their targets, (N,) or (N, T).
     """
-    if len(x) < 2:  # leaves nobody when one is left out
+    if len(x) < 2:  # nobody remains when one is left out
         return lambda others: predict_mean(y, len(others))
     scale = _Scale(x, each=False)
     penalties = _HISTOGRAM_PENALTIES * len(x)
@@ -125,7 +127,7 @@ def fit_ridge(x: FloatArray, y: FloatArray) -> Predict:
 class _Scale:
     """Moves features to mean zero and divides by the SD of each, or by one number for all.
 
-    One number keeps the few people that fill a rare bin of a histogram from weighing as much as all in the others.
+    One number keeps the few participants in a rare bin of a histogram from weighing as much as all in the others.
     """
 
     def __init__(self, x: FloatArray, *, each: bool = True) -> None:
@@ -144,15 +146,15 @@ def gram_matrix(
 ) -> npt.NDArray[np.float64]:
     """Return all inner products of images less their mean image, float64 (N, N).
 
-    Ridge regression needs no more of the voxels, so that they are read once for all folds. That the mean is one of all
-    people, held-out ones too, makes no difference: :func:`predict_ridge_voxels` takes off the mean of the train people,
-    and what was taken off before drops out. It keeps the products of float32 exact to six digits of the differences.
+    Ridge regression needs nothing else of the voxels, so they are read once for all folds. That the mean includes
+    held-out participants makes no difference: :func:`predict_ridge_voxels` subtracts the mean of the train ones, and
+    the first subtraction cancels. It keeps products of float32 exact to six digits of the differences.
 
     Args:
-        images: Volumes on a common grid, (N, X, Y, Z), which may be memory-mapped. Voxels are not scaled one by one: it
-            blows up those at the edge of the brain and ruins the prediction.
-        mask: Which voxels count, (X, Y, Z); all without it.
-        block: Voxels that are read at a time; by default so many that they take 32 MB.
+        images: Volumes on a common grid, (N, X, Y, Z), which may be memory-mapped. Voxels are not scaled
+            individually: that amplifies those at the edge of the brain and ruins the prediction.
+        mask: Which voxels count, (X, Y, Z); all of them by default.
+        block: Voxels to read at a time; by default as many as take 32 MB.
 
     Raises:
         ValueError: The mask has another shape than an image, or a product is not finite.
@@ -185,8 +187,8 @@ def _read_voxels(images: npt.NDArray[np.floating], mask: BoolArray | None, which
 
 
 def _forget(images: npt.NDArray[np.floating]) -> None:
-    # What was read of a file stays in this process's memory, and a few voxels of an image bring along its neighbours:
-    # 825 MB of 466 images were held, and 110 are. Not if it can be written to: it may then hold what the file does not.
+    # Pages that were read stay in this process's memory, and a few voxels of an image bring in their neighbours: 825 MB
+    # were held for 466 images, and now 110. Not for a writable map, which may hold changes that the file does not.
     mapped: object = images.base
     is_read_only = isinstance(images, np.memmap) and images.mode == "r"
     if is_read_only and isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -198,14 +200,14 @@ def predict_ridge_voxels(
 ) -> npt.NDArray[np.float64]:
     """Return the prediction of ridge regression on voxels, with an intercept, from inner products alone: (M, T).
 
-    The penalty of each target is the one with the least squared error of leave-one-out among the train people, which
-    has a closed form.
+    The penalty of each target is the one with the smallest squared leave-one-out error among the train participants,
+    which has a closed form.
 
     Args:
         gram: Inner products of :func:`gram_matrix`, (N, N).
-        targets: Targets of all people, (N, T); only those of train people are looked at.
-        train: Rows of the train people, at least two.
-        others: Rows of the M people to predict.
+        targets: Targets of all participants, (N, T); only those of train participants are used.
+        train: Rows of the train participants, at least two.
+        others: Rows of the M participants to predict.
 
     Source:
         Saunders, Gammerman & Vovk 1998, Ridge regression learning algorithm in dual variables; leave-one-out of a
@@ -232,17 +234,17 @@ def predict_ridge_voxels(
 
 
 def _penalised(values: FloatArray) -> Iterator[npt.NDArray[np.float64]]:
-    # The inverse of K + penalty, for every penalty, as a factor on each of K's eigenvectors.
+    # The inverse of K + penalty, for every penalty, as a factor for each eigenvector of K.
     unit = float(values.mean())
-    if unit == 0:  # the same image for all: no voxel says anything
+    if unit == 0:  # the same image for everyone: no voxel is informative
         return
     for penalty in _VOXEL_PENALTIES * unit:
         yield 1 / (values + penalty)
 
 
 def _left_out_errors(vectors: FloatArray, shrunken: FloatArray, rotated: FloatArray) -> npt.NDArray[np.float64]:
-    # With H the matrix from targets to fitted ones, 1 - H = penalty (K + penalty)^-1 - 1/n: the penalty is common to
-    # numerator and denominator, and the mean that is fitted too takes 1/n.
+    # With H the hat matrix, 1 - H = penalty (K + penalty)^-1 - 1/n: the penalty cancels between numerator and
+    # denominator, and the fitted mean contributes 1/n.
     n = len(vectors)
     largest = shrunken.max()  # 1 / penalty, as centring leaves an eigenvalue of zero
     residuals = vectors @ (shrunken[:, None] / largest * rotated)

@@ -1,4 +1,4 @@
-"""What a table of people says: floors, distributions, correlations, differences between sexes and between sites."""
+"""Measures of a cohort: floors, distributions, correlations, differences between sexes and between sites."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Space = Literal["native", "normalised", "undecided"]
 
 @dataclass(frozen=True)
 class Floor:
-    """The errors of predicting one age for everybody: what any model must beat.
+    """The errors of predicting the same age for everyone: what any model must beat.
 
     Attributes:
         mean_years: Mean age.
@@ -42,11 +42,11 @@ class Floor:
 
 
 def age_floor(age_years: FloatArray, *, n_resamples: int = 1000, seed: int = 0) -> Floor:
-    """Return the errors of the mean and of the median age, and their 95 % intervals over resamples of the people.
+    """Return the errors of the mean and of the median age, and their 95 % intervals over resamples of the participants.
 
     Args:
         age_years: Ages, (N,), N >= 1, none missing.
-        n_resamples: Resamples; a large cohort, whose intervals are narrow, gets fewer.
+        n_resamples: Number of resamples; fewer for a large cohort, whose intervals are narrow.
         seed: Seed of the resamples.
     """
     n = len(age_years)
@@ -69,11 +69,11 @@ def age_floor(age_years: FloatArray, *, n_resamples: int = 1000, seed: int = 0) 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A measure's distribution over some people; NaN where there is nobody.
+    """The distribution of a measure; NaN if nobody has it.
 
     Attributes:
-        n: People with the measure.
-        n_missing: People without it.
+        n: Participants with the measure.
+        n_missing: Participants without it.
         mean: Mean.
         sd: Standard deviation with N - 1.
         smallest: Minimum.
@@ -115,14 +115,14 @@ def describe(values: FloatArray) -> Distribution:
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Pairwise correlations of measures over the people who have both.
+    """Pairwise correlations of measures over the participants who have both.
 
     Attributes:
-        pearson: Pearson's r, (P, P); NaN where a measure is constant or fewer than three people have both.
+        pearson: Pearson's r, (P, P); NaN if a measure is constant or fewer than three participants have both.
         low: Lower ends of 95 % intervals of Pearson's r, (P, P).
         high: Upper ends, (P, P).
         spearman: Spearman's rank correlation, (P, P).
-        n: People who have both, (P, P).
+        n: Participants who have both, (P, P).
     """
 
     pearson: FloatArray
@@ -163,7 +163,7 @@ def _fisher_interval(r: float, n: int) -> tuple[float, float]:
 
 
 def stronger_correlation(first: FloatArray, second: FloatArray, age_years: FloatArray) -> Interval:
-    """Return |r(first, age)| - |r(second, age)| of the same people and its 95 % interval; NaN where it has none.
+    """Return |r(first, age)| - |r(second, age)| with its 95 % interval; NaN if it cannot be computed.
 
     Args:
         first: A measure, (N,), NaN where missing.
@@ -200,7 +200,7 @@ class SexDifference:
         male: Distribution among men.
         d: Cohen's d = (mean M - mean F) / pooled SD, without small-sample correction, positive where men have more.
         hedges_g: d with Hedges' correction for small samples.
-        d_given_age: The difference of men and women of the same age, in SDs of what age and sex leave.
+        d_given_age: The difference between men and women of the same age, in residual SDs given age and sex.
     """
 
     female: Distribution
@@ -215,7 +215,7 @@ def sex_difference(values: FloatArray, age_years: FloatArray, sex: SexArray) -> 
 
     Args:
         values: The measure, (N,), NaN where missing.
-        age_years: Ages, (N,), NaN where missing; those people do not count for ``d_given_age``.
+        age_years: Ages, (N,), NaN where missing; excluded from ``d_given_age``.
         sex: "F", "M" or NaN, (N,).
 
     Source:
@@ -251,10 +251,10 @@ def cohens_d(first: FloatArray, second: FloatArray) -> Interval:
 
 
 def _noncentrality(t: float, n_free: int, p: float) -> float:
-    """Return the noncentrality with which a share p of noncentral t values lies below t.
+    """Return the noncentrality for which a fraction p of noncentral t values lies below t.
 
-    Given the SD, s times the true one, noncentral t values are normal; so the share is a mean of normal shares over
-    the distribution of s. (scipy's own noncentral t returns NaN for some values.)
+    Given the SD, s times the true one, noncentral t values are normal; so the fraction is a mean of normal fractions
+    over the distribution of s. (scipy's own noncentral t returns NaN for some values.)
     """
     tails = stats.chi2.ppf(1e-12, n_free), stats.chi2.isf(1e-12, n_free)
     nodes, weights = np.polynomial.legendre.leggauss(200)
@@ -307,18 +307,18 @@ def _least_squares(design: FloatArray, y: FloatArray) -> _Fit:
 
 @dataclass(frozen=True, eq=False)
 class SiteDifference:
-    """How a measure differs between sites among people of the same age and sex.
+    """How a measure differs between sites at equal age and sex.
 
     Attributes:
         sites: Names, (S,).
         n: People of each site who have the measure and an age, (S,).
         mean: Their mean, as measured, (S,).
-        difference: Distance from the mean of all sites at the same age and sex, in units of the measure, (S,).
+        difference: Difference from the mean of all sites at equal age and sex, in the unit of the measure, (S,).
         low: Lower ends of its 95 % intervals, (S,).
         high: Upper ends, (S,).
-        sd: SD of what age, sex and site leave.
-        p_value: Of the F test that there is no difference between sites.
-        explained: Share of what age and sex leave that the site explains, partial eta squared, in [0, 1].
+        sd: Residual SD given age, sex and site.
+        p_value: p value of the F test for no difference between sites.
+        explained: Fraction of the variance left by age and sex that the site explains, partial eta squared, in [0, 1].
     """
 
     sites: tuple[str, ...]
@@ -335,13 +335,13 @@ class SiteDifference:
 def site_difference(
     values: FloatArray, age_years: FloatArray, sex: SexArray, site: Sequence[object] | npt.NDArray[np.object_]
 ) -> SiteDifference | None:
-    """Return how a measure differs between sites given age and sex, or None if fewer than two sites have people enough.
+    """Return how a measure differs between sites given age and sex, or None with too few sites or participants.
 
     Args:
-        values: The measure, (N,), NaN where missing; people without it or without an age are left out.
+        values: The measure, (N,), NaN where missing; participants without it or without an age are left out.
         age_years: Ages, (N,).
         sex: "F", "M" or NaN, (N,).
-        site: Names of sites, (N,); anything that is not text is a missing one.
+        site: Names of sites, (N,); anything that is not text is missing.
     """
     named = np.array([isinstance(each, str) for each in site], dtype=bool)
     rows = np.isfinite(values) & np.isfinite(age_years) & named
@@ -351,7 +351,7 @@ def site_difference(
     n_sites = len(names)
     if n_sites < 2 or len(y) < base.shape[1] + n_sites + 3:
         return None
-    # A column a site against the last one, so that the site effects add up to zero.
+    # One column per site against the last one, so that the site effects add up to zero.
     deviations = np.vstack([np.eye(n_sites - 1), -np.ones(n_sites - 1)])
     full = _least_squares(np.hstack([base, deviations[number]]), y)
     reduced = _least_squares(base, y)
@@ -377,14 +377,14 @@ def site_difference(
 
 @dataclass(frozen=True)
 class SpaceCheck:
-    """Whether scans still have the size of the heads, as the table's volumes have.
+    """Whether scans keep the size of the head, as the volumes of the table do.
 
     Attributes:
-        space: "native" (r above 0.9), "normalised" (|r| below 0.2: head size was removed), or "undecided".
-        n: People with both.
-        r: Pearson correlation of brain-mask volume and table; NaN for fewer than eight people.
-        slope: Brain-mask volume / table, median over people: near 1 unless a unit is mixed up.
-        unit_factor: Power of ten that the table is off by (1000: the table is a thousand times too small), else 1.
+        space: "native" (r above 0.9), "normalised" (|r| below 0.2: head size has been removed), or "undecided".
+        n: Participants with both.
+        r: Pearson correlation of brain-mask volume and table; NaN for fewer than eight participants.
+        slope: Median of brain-mask volume / table: near 1 unless a unit is wrong.
+        unit_factor: Power of ten by which the table is off (1000: the table is a thousand times too small), else 1.
     """
 
     space: Space
@@ -395,7 +395,7 @@ class SpaceCheck:
 
 
 def check_space(brain_ml: FloatArray, table_ml: FloatArray) -> SpaceCheck:
-    """Return whether the brain-mask volume of scans goes with the sum of the table's tissue volumes.
+    """Return whether the brain-mask volume of scans follows the sum of the table's tissue volumes.
 
     Args:
         brain_ml: Brain-mask volume of each scan in mL, (N,), NaN where there is none.
@@ -405,7 +405,7 @@ def check_space(brain_ml: FloatArray, table_ml: FloatArray) -> SpaceCheck:
     brain, table = brain_ml[both], table_ml[both]
     n = len(brain)
     slope = float(np.median(brain / table)) if n else np.nan
-    # Masks differ by up to a factor of two or so; anything near a power of a thousand is a unit.
+    # Masks differ by up to a factor of about two; anything near a power of a thousand is a wrong unit.
     power = 3 * round(np.log10(slope) / 3) if n else 0
     if n < MIN_SCANS or _is_constant(brain) or _is_constant(table):
         return SpaceCheck("undecided", n, np.nan, slope, 10.0**power)

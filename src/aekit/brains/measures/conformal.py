@@ -1,7 +1,7 @@
-"""Intervals around predictions for new people that hold the truth as often as they say, whatever the model.
+"""Prediction intervals for new participants that contain the truth as often as stated, whatever the model.
 
-The one assumption is that new people come as those did on whom the errors were measured (exchangeability): the same
-scanners, the same ages, the same recruitment. The coverage is an average over people, not a promise for each age.
+The only assumption is that new participants are exchangeable with those on whom the errors were measured: the same
+scanners, ages and recruitment. The coverage is an average over participants, not a guarantee at each age.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class Conformal:
 
     Attributes:
         half_width: In the unit of the residuals.
-        coverage: Share of new people whose truth it holds at least, on average. It is what was asked for or a little
-            more; with too few residuals it is less, and the half width is the largest residual.
-        asked: Coverage that was asked for.
-        n: Residuals it was made of.
+        coverage: Fraction of new participants whose true value it contains, at least and on average. It is the
+            requested coverage or slightly more; with too few residuals it is less, and the half width is the largest
+            residual.
+        asked: Requested coverage.
+        n: Number of residuals.
     """
 
     half_width: float
@@ -43,20 +44,20 @@ class Conformal:
 def fit_conformal(residuals: FloatArray, *, coverage: float = COVERAGE) -> Conformal:
     """Return the split-conformal interval: the ceil((n + 1) coverage)-th smallest absolute residual either side.
 
-    With n residuals no more than n / (n + 1) can be promised. Where more was asked for, the rule demands an infinite
-    interval; here it is the widest there is evidence for, and says its coverage: 90 % need 9 people, 95 % need 19.
+    With n residuals, at most n / (n + 1) can be guaranteed. If more is requested, the rule demands an infinite
+    interval; here it is the widest that the data support, with its coverage: 90 % need 9 participants, 95 % need 19.
 
-    Residuals of several folds, each person predicted by a model that had not seen it, may be pooled. The interval is
-    then meant for a model trained like those of the folds. The mean of the folds' models errs a little less than each
-    of them, so that it covers no less in practice, but it is not proven; :func:`cv_plus_interval` has a proof.
+    Residuals of several folds may be pooled if each participant was predicted by a model that had not seen them. The
+    interval is then valid for a model trained like those of the folds. The mean of the folds' models errs slightly less
+    than each of them, so in practice it covers no less, but this is not proven; :func:`cv_plus_interval` has a proof.
 
     Args:
-        residuals: Truth less prediction of people that the model was not trained on, (n,), n >= 1; finite. They must
-            not have chosen the model either: where validation stopped the training, they are a little too small.
-        coverage: Share of new people whose truth the interval should hold, in (0, 1).
+        residuals: Truth minus prediction of participants that the model was not trained on, (n,), n >= 1; finite. They
+            must not have chosen the model either: if validation stopped the training, they are slightly too small.
+        coverage: Fraction of new participants whose true value the interval should contain, in (0, 1).
 
     Raises:
-        ValueError: No residual, one that is not finite, or a coverage outside (0, 1).
+        ValueError: No residuals, one that is not finite, or a coverage outside (0, 1).
 
     Source:
         Lei, G'Sell, Rinaldo, Tibshirani & Wasserman 2018, doi:10.1080/01621459.2017.1307116, theorem 2.2.
@@ -71,21 +72,21 @@ def fit_conformal(residuals: FloatArray, *, coverage: float = COVERAGE) -> Confo
 def cv_plus_interval(
     predictions: FloatArray, residuals: FloatArray, folds: npt.NDArray[np.integer], *, coverage: float = COVERAGE
 ) -> npt.NDArray[np.float64]:
-    """Return the CV+ interval of new people from the models of all folds: its ends, (M, 2).
+    """Return the CV+ interval of new participants from the models of all folds: its ends, (M, 2).
 
-    Each person of the cross-validation says where the truth would lie if the model that had not seen it erred on the
-    new person as on this one. With K folds of n people in all it holds the truth for at least 2 coverage - 1 -
-    2 (1 - 1 / K) / (n / K + 1) of new people, .76 for 90 % asked for of 181 people in 5 folds; in practice for close to
-    ``coverage``. With too few people for the coverage, the ends are the outermost.
+    Each participant of the cross-validation tells where the truth would lie if the model that had not seen them erred
+    by the same amount on the new participant. With K folds and n participants in all, it contains the truth for at
+    least 2 coverage - 1 - 2 (1 - 1 / K) / (n / K + 1) of new participants (.76 for 90 % of 181 participants in
+    5 folds), and in practice for close to ``coverage``. With too few participants, the ends are the outermost.
 
     Args:
-        predictions: What the model of each fold predicts for new people, (K, M).
-        residuals: Truth less prediction of each person by the model that had not seen it, (n,).
-        folds: Fold of each person, in 0 ... K - 1, (n,).
-        coverage: Share of new people whose truth the interval should hold, in (0, 1).
+        predictions: Predictions of each fold's model for new participants, (K, M).
+        residuals: Truth minus prediction of each participant by the model that had not seen them, (n,).
+        folds: Fold of each participant, in 0 ... K - 1, (n,).
+        coverage: Fraction of new participants whose true value the interval should contain, in (0, 1).
 
     Raises:
-        ValueError: No residual, one that is not finite, other lengths, or a coverage outside (0, 1).
+        ValueError: No residuals, one that is not finite, lengths that differ, or a coverage outside (0, 1).
 
     Source:
         Barber, Candès, Ramdas & Tibshirani 2021, doi:10.1214/20-AOS1965, section 3 and theorem 4.
@@ -111,11 +112,11 @@ def cv_plus_interval(
 
 
 def _rank(n: int, coverage: float) -> int:
-    return math.ceil((n + 1) * coverage - 1e-9)  # 0.9 x 10 must not become 10 by rounding
+    return math.ceil((n + 1) * coverage - 1e-9)  # rounding must not turn 0.9 x 10 into 10
 
 
 def _check(residuals: FloatArray, coverage: float) -> None:
     if residuals.ndim != 1 or not len(residuals) or not np.isfinite(residuals).all():
-        raise ValueError("residuals must be finite, one a person, and of somebody")
+        raise ValueError("residuals must be finite, (n,) with n >= 1")
     if not 0 < coverage < 1:
-        raise ValueError(f"a coverage lies between 0 and 1, and this is {coverage}")
+        raise ValueError(f"coverage must be between 0 and 1, not {coverage}")

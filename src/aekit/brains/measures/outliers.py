@@ -1,4 +1,4 @@
-"""Outliers among people: measures that do not go with age and sex, one at a time and all together."""
+"""Outliers: participants whose measures are unusual given age and sex, one at a time or all together."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from aekit.errors import AekitError
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 
-MIN_PEOPLE = 20
+MIN_PARTICIPANTS = 20
 MAD_TO_SD = 1.4826  # of a normal distribution
 _BISQUARE = 4.685  # 95 % efficient for normal residuals
-_MIN_PEOPLE_SPREAD = 60  # with fewer, how the spread changes with age cannot be told from noise
-_MAX_MCD = 2000  # people that the covariance is fitted on; more take seconds and change the third digit
-_MCD_PEOPLE_A_MEASURE = 30  # with 10 to 20, 2 to 4 % of usual people lie beyond a limit meant for 0.1 %
+_MIN_FOR_SPREAD = 60  # with fewer, a change of the spread with age cannot be distinguished from noise
+_MAX_MCD = 2000  # participants to fit the covariance on; more take seconds and change the third digit
+_MCD_PER_MEASURE = 30  # participants; with 10 to 20, 2 to 4 % of usual ones exceed a limit meant for 0.1 %
 
 
 @dataclass(frozen=True, eq=False)
 class OutlierLimits:
-    """What is usual for people of an age and a sex, fitted on some people and applied to any.
+    """What is usual for an age and a sex, fitted on some participants and applicable to any.
 
     Attributes:
         basis: The spline of age.
-        coefficients: Of the robust regression on age and sex, a column a measure, (C, P).
+        coefficients: Coefficients of the robust regression on age and sex, one column per measure, (C, P).
         spread: Residual SD at the mean age and its change, (2, P): SD = spread[0] * clip(1 + spread[1] x, 0.5, 2).
-        kept: Measures that Mahalanobis distances are made of, those that are no sum of others, (Q,).
+        kept: Measures used by the Mahalanobis distance: those that are not a sum of others, (Q,).
         location: Their centre in units of robust z, (Q,).
         precision: Inverse of their robust covariance in units of robust z, (Q, Q).
-        z_limit: Robust z, either way, beyond which one measure is an outlier.
+        z_limit: Absolute robust z beyond which a single measure is an outlier.
         squared_limit: Squared Mahalanobis distance beyond which all measures together are.
-        age_range_years: Youngest and oldest of the people it was fitted on; others are judged as if of that age.
+        age_range_years: Youngest and oldest age it was fitted on; ages beyond are treated as these.
     """
 
     basis: AgeBasis
@@ -53,9 +53,9 @@ class OutlierLimits:
         """Return residuals given age and sex in robust SDs, (N, P); NaN where the value or the age is missing.
 
         Args:
-            values: Measures, (N, P), as those it was fitted on.
+            values: Measures, (N, P), in the order of those it was fitted on.
             age_years: Ages, (N,), NaN where missing.
-            sex: "F", "M" or NaN, (N,); a sex that is not known lies halfway.
+            sex: "F", "M" or NaN, (N,); an unknown sex lies halfway.
         """
         n_measures = self.coefficients.shape[1]
         if values.ndim != 2 or values.shape[1] != n_measures or len(values) != len(age_years):
@@ -71,7 +71,7 @@ class OutlierLimits:
         return squared
 
     def flag(self, values: FloatArray, age_years: FloatArray, sex: SexArray) -> BoolArray:
-        """Return who is beyond either limit, (N,); nobody is for what is missing."""
+        """Return which participants exceed either limit, (N,); missing values exceed none."""
         with np.errstate(invalid="ignore"):
             single = (np.abs(self.robust_z(values, age_years, sex)) > self.z_limit).any(axis=1)
             joint: BoolArray = self.mahalanobis(values, age_years, sex) > self.squared_limit
@@ -81,21 +81,21 @@ class OutlierLimits:
 def fit_outlier_limits(
     values: FloatArray, age_years: FloatArray, sex: SexArray, *, z_limit: float = 3.5, p_limit: float = 0.001
 ) -> OutlierLimits:
-    """Return what is usual given age and sex, by estimates that outliers themselves do not move.
+    """Return what is usual given age and sex, by estimates that are robust to the outliers themselves.
 
-    These are a robust regression, a robust spread, and the minimum covariance determinant of what is left. The spread
-    may change with age, as that of tissue volumes does: with a single one old people would be outliers for their age.
-    Of measures that add up to others, as three proportions do, the distance uses as many as are free.
+    These are a robust regression, a robust spread, and the minimum covariance determinant of the residuals. The spread
+    may change with age, as that of tissue volumes does: with a constant one, old participants would be outliers for
+    their age. Of measures that add up to a constant, as three proportions do, the distance uses the independent ones.
 
     Args:
-        values: Measures, (N, P), NaN where missing; people with a missing measure or age are not fitted on.
+        values: Measures, (N, P), NaN where missing; participants with a missing measure or age are not used.
         age_years: Ages, (N,), NaN where missing.
         sex: "F", "M" or NaN, (N,).
         z_limit: Robust z, either way, beyond which one measure is an outlier.
-        p_limit: Share of usual people beyond the limit of the Mahalanobis distance, in (0, 1).
+        p_limit: Fraction of usual participants beyond the limit of the Mahalanobis distance, in (0, 1).
 
     Raises:
-        AekitError: Fewer than twenty people have an age and all measures.
+        AekitError: Fewer than twenty participants have an age and all measures.
 
     Source:
         Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers (3.5 robust SDs); Rousseeuw & Van Driessen 1999,
@@ -104,10 +104,10 @@ def fit_outlier_limits(
     if values.ndim != 2 or len(values) != len(age_years) or len(values) != len(sex):
         raise ValueError(f"values of {values.shape} for {len(age_years)} ages and {len(sex)} sexes")
     whole = np.isfinite(values).all(axis=1) & np.isfinite(age_years)
-    if whole.sum() < MIN_PEOPLE:
+    if whole.sum() < MIN_PARTICIPANTS:
         raise AekitError(
-            f"outliers: {int(whole.sum())} people with an age and all measures are too few to tell what is usual; "
-            f"at least {MIN_PEOPLE} are needed"
+            f"outliers: {int(whole.sum())} participants have an age and all measures, too few to find what is usual; "
+            f"at least {MIN_PARTICIPANTS} are needed"
         )
     y, age, known_sex = values[whole], age_years[whole], sex[whole]
     basis = fit_age_basis(age)
@@ -150,19 +150,19 @@ def _robust_regression(design: FloatArray, y: FloatArray) -> FloatArray:
 def _fit_spread(basis: AgeBasis, age_years: FloatArray, residual: FloatArray, *, n_fitted: int) -> FloatArray:
     """Return the robust SD at the mean age and its relative change with age, (2,).
 
-    A fit of so many coefficients brings as many residuals near zero, which do not count (Maronna, Martin & Yohai 2006,
-    Robust Statistics, section 4.4.2).
+    A fit of C coefficients makes C residuals nearly zero; these are excluded (Maronna, Martin & Yohai 2006, Robust
+    Statistics, section 4.4.2).
     """
     change = 0.0
     size = np.abs(residual)
-    if len(size) >= _MIN_PEOPLE_SPREAD and np.median(size) > 0:
+    if len(size) >= _MIN_FOR_SPREAD and np.median(size) > 0:
         x = basis.columns(age_years)[:, 0]
         capped = np.minimum(size, 3 * MAD_TO_SD * np.median(size))
         level, slope = np.linalg.lstsq(np.column_stack([np.ones(len(x)), x]), capped, rcond=None)[0]
         change = float(slope / level)
     shape = _sd(np.array([[1.0], [change]]), basis, age_years)[:, 0]
     sd = MAD_TO_SD * float(np.median(np.sort(size / shape)[n_fitted:]))
-    if sd == 0:  # more than half of the people lie on the line; then everyone else would be an outlier
+    if sd == 0:  # more than half lie on the line; then everyone else would be an outlier
         sd = float(np.mean(size)) * np.sqrt(np.pi / 2)
     return np.array([sd if sd > 0 else np.inf, change])
 
@@ -175,7 +175,7 @@ def _sd(spread: FloatArray, basis: AgeBasis, age_years: FloatArray) -> FloatArra
 
 
 def _independent(values: FloatArray) -> npt.NDArray[np.int64]:
-    """Return the measures that are no weighted sum of others, in their order, (Q,), Q >= 1."""
+    """Return the measures that are not a weighted sum of others, in their order, (Q,), Q >= 1."""
     centred = values - values.mean(axis=0)
     size = np.linalg.norm(centred, axis=0)
     scaled = centred / np.where(size > 0, size, 1.0)
@@ -188,11 +188,11 @@ def _independent(values: FloatArray) -> npt.NDArray[np.int64]:
 def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the centre and the inverse covariance of robust z values, (Q,) and (Q, Q).
 
-    Few people, or measures of which most are equal, get the covariance of values that are clipped to 2.5 SD.
+    With few participants, or measures that are mostly constant, it is the covariance of values clipped to 2.5 SD.
     """
     n_measures = z.shape[1]
     spread = np.linalg.svd(z - np.median(z, axis=0), compute_uv=False)
-    if len(z) < _MCD_PEOPLE_A_MEASURE * n_measures or spread[-1] <= 1e-6 * spread[0]:
+    if len(z) < _MCD_PER_MEASURE * n_measures or spread[-1] <= 1e-6 * spread[0]:
         clipped = np.clip(z, -2.5, 2.5)
         centre = np.median(clipped, axis=0)
         covariance = np.atleast_2d(np.cov(clipped, rowvar=False))
@@ -203,7 +203,7 @@ def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
     precision = np.linalg.pinv(covariance, hermitian=True)
     away = z - centre
     median = float(np.median(np.einsum("np,pq,nq->n", away, precision, away)))
-    # The median distance of usual people is known, whatever the estimate's own bias for few of them.
+    # The median distance of usual participants is known, whatever the bias of the estimate in small samples.
     if median > 0:
         precision = precision * (float(stats.chi2.ppf(0.5, n_measures)) / median)
     return centre, precision

@@ -1,4 +1,4 @@
-"""How far predictions of a number lie from the truth: errors with intervals over people, by group, and the delta."""
+"""How far predictions lie from the truth: errors with intervals over participants, by group, and the age delta."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Labels = npt.NDArray[np.object_] | Sequence[object]
 
 CONFIDENCE = 0.95
 N_RESAMPLES = 2000
-MISSING = "missing"  # the group of people of whom the group is not known
-_MIN_INTERVAL = 5  # people; of fewer nothing is said of the spread
-_MIN_BOOTSTRAP = 20  # below, resamples with next to no spread make the upper end several times too far
-_MAX_BOOTSTRAP = 5000  # beyond, the bootstrap's quantiles are those of Student's t to a hundredth of the interval
-_MAX_DRAWN = 2**20  # people drawn at a time, for all resamples of a block together: 12 MB
+MISSING = "missing"  # the group of participants with an unknown group
+_MIN_INTERVAL = 5  # participants; with fewer there is no estimate of the spread
+_MIN_BOOTSTRAP = 20  # below, resamples with almost no spread make the upper end several times too large
+_MAX_BOOTSTRAP = 5000  # above, the bootstrap's quantiles equal those of Student's t to a hundredth of the interval
+_MAX_DRAWN = 2**20  # participants drawn at a time, over all resamples of a block: 12 MB
 
 
 @dataclass(frozen=True)
 class Score:
-    """What predictions of one quantity are worth.
+    """How good predictions of one quantity are.
 
     Attributes:
-        n: People.
+        n: Number of participants.
         mae: Mean absolute error in the unit of the truth.
-        mae_low: Lower end of its 95 % interval over people; NaN for fewer than five people.
+        mae_low: Lower end of its 95 % interval over participants; NaN for fewer than five.
         mae_high: Upper end.
-        mse_z: Mean squared error of z-scores, of 1 where the SD of these people is predicted by their mean.
-        r2: 1 - SSE / sum of squares about the mean of these people; NaN where they are all alike.
-        skill: 1 - MAE / MAE of the mean of the train people; NaN where that is zero.
+        mse_z: Mean squared error of z-scores; about 1 if the mean is predicted for everyone.
+        r2: 1 - SSE / sum of squares about the mean of these participants; NaN if all true values are equal.
+        skill: 1 - MAE / MAE of the mean of the train participants; NaN if that is zero.
     """
 
     n: int
@@ -48,12 +48,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much larger the MAE of one prediction is than that of another of the same people; below zero it is better.
+    """How much larger the MAE of one prediction is than that of another for the same participants; negative is better.
 
     Attributes:
-        n: People.
-        difference: MAE of a less MAE of b, in the unit of the truth.
-        low: Lower end of its 95 % interval over people; NaN for fewer than five people.
+        n: Number of participants.
+        difference: MAE of a minus MAE of b, in the unit of the truth.
+        low: Lower end of its 95 % interval over participants; NaN for fewer than five.
         high: Upper end.
     """
 
@@ -65,15 +65,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class GroupError:
-    """The error among the people of one group.
+    """The error within one group of participants.
 
     Attributes:
         group: Name of the group.
-        n: People.
+        n: Number of participants.
         mae: Mean absolute error in the unit of the truth.
-        low: Lower end of its 95 % interval over people; NaN for fewer than five people.
+        low: Lower end of its 95 % interval over participants; NaN for fewer than five.
         high: Upper end.
-        bias: Mean of prediction less truth.
+        bias: Mean of prediction minus truth.
     """
 
     group: str
@@ -95,35 +95,35 @@ def score(
 ) -> Score:
     """Return the errors of predictions, the MAE with its interval of :func:`absolute_error_interval`.
 
-    R^2 is scikit-learn's: it compares with the mean of the people at hand, which nobody knew beforehand, so that it is
-    a little severe for few people. The skill compares with what was known: the mean of the train people.
+    R^2 is scikit-learn's: it compares with the mean of the participants at hand, which was not known beforehand, so it
+    is slightly pessimistic for few participants. The skill compares with the mean of the train participants.
 
     Args:
         truth: True values, (N,), N >= 1.
         prediction: Predicted values in the same unit, (N,).
-        mean_prediction: Mean of the train people of the model that predicted each person, (N,).
-        sd: Standard deviation of the same train people, (N,) or one for all, > 0.
-        n_resamples: Resamples of the people.
+        mean_prediction: Mean of the train participants of the model that made each prediction, (N,).
+        sd: Standard deviation of the same train participants, (N,) or one for all, > 0.
+        n_resamples: Number of resamples.
         seed: Seed of the resamples.
 
     Raises:
-        ValueError: Arrays of other lengths, none, a value that is not finite, or an SD that is not above zero.
+        ValueError: Lengths that differ, no values, a value that is not finite, or an SD that is not above zero.
     """
     _check(truth, prediction, mean_prediction)
     if not np.all(np.asarray(sd) > 0) or np.shape(sd) not in ((), truth.shape):
-        raise ValueError("the standard deviation must be above zero, one for all or one a person")
+        raise ValueError("the standard deviation must be above zero, one for all or one per participant")
     errors = prediction - truth
     mae, low, high = absolute_error_interval(errors, n_resamples=n_resamples, seed=seed)
     spread = float(np.square(truth - truth.mean()).sum())
     floor = float(np.abs(mean_prediction - truth).mean())
-    is_alike = spread <= len(truth) * (1e-12 * float(np.abs(truth).max())) ** 2  # but for rounding of the mean
+    is_constant = spread <= len(truth) * (1e-12 * float(np.abs(truth).max())) ** 2  # up to rounding of the mean
     return Score(
         n=len(truth),
         mae=mae,
         mae_low=low,
         mae_high=high,
         mse_z=float(np.square(errors / sd).mean()),
-        r2=np.nan if is_alike else 1 - float(np.square(errors).sum()) / spread,
+        r2=np.nan if is_constant else 1 - float(np.square(errors).sum()) / spread,
         skill=(floor - mae) / floor if floor > 0 else np.nan,
     )
 
@@ -136,17 +136,17 @@ def paired_difference(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """Return MAE of a less MAE of b with the interval over people, each resample holding the same people for both.
+    """Return MAE of a minus MAE of b with the interval over participants, resampled in pairs.
 
     Args:
         truth: True values, (N,), N >= 1.
-        prediction_a: One prediction of them, (N,).
-        prediction_b: The other, (N,).
-        n_resamples: Resamples of the people.
+        prediction_a: Predictions of one model, (N,).
+        prediction_b: Predictions of the other, (N,).
+        n_resamples: Number of resamples.
         seed: Seed of the resamples.
 
     Raises:
-        ValueError: Arrays of other lengths, none, or a value that is not finite.
+        ValueError: Lengths that differ, no values, or a value that is not finite.
     """
     _check(truth, prediction_a, prediction_b)
     gains = np.abs(prediction_a - truth) - np.abs(prediction_b - truth)
@@ -160,23 +160,22 @@ def absolute_error_interval(errors: FloatArray, *, n_resamples: int = N_RESAMPLE
 
 
 def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of people's values and its 95 % interval by the studentised bootstrap; NaN ends below five.
+    """Return the mean and its 95 % interval by the studentised bootstrap; the ends are NaN for fewer than five values.
 
-    The errors of few people are skewed, and percentile and BCa intervals of their mean are too short. Of 4,000 samples
-    each, with 1,000 resamples, this many 95 % intervals held the true mean (studentised / BCa / percentile), for errors
-    that are half a normal distribution, an exponential one, and a mixture with 15 % of people 4.7 times as uncertain::
+    Absolute errors are skewed, and in small samples percentile and BCa intervals of their mean are too short. Of 4,000
+    samples each, with 1,000 resamples, this fraction of 95 % intervals contained the true mean (studentised / BCa /
+    percentile), for errors that are half-normal, exponential, and a mixture in which 15 % are 4.7 times as uncertain::
 
                      n = 20              36                  50                  100
         half normal  .955 / .933 / .927  .959 / .941 / .939  .953 / .943 / .936  .952 / .945 / .942
         exponential  .947 / .919 / .906  .948 / .927 / .919  .951 / .936 / .932  .951 / .941 / .940
         mixture      .885 / .848 / .836  .913 / .889 / .879  .920 / .905 / .897  .951 / .939 / .930
 
-    Below 20 people it is Student's t, which held .92, .90 and .81 at n = 7; beyond 5,000 as well, where both agree.
-    Below five there is none.
+    Below 20 values it is Student's t, which covered .92, .90 and .81 at n = 7; above 5,000 as well, where both agree.
 
     Args:
-        values: One value a person, (N,), N >= 1.
-        n_resamples: Resamples of the people.
+        values: One value per participant, (N,), N >= 1.
+        n_resamples: Number of resamples.
         seed: Seed of the resamples.
 
     Source:
@@ -197,7 +196,7 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
         drawn = generator.integers(0, n, (min(step, n_resamples - start), n), dtype=np.int32)
         shift = centred[drawn].mean(axis=1)
         variance = squared[drawn].mean(axis=1) - np.square(shift)
-        # A resample of one person only has no spread of its own; its ratio is large, not infinite.
+        # A resample of a single participant has no spread; its ratio is large, not infinite.
         ratios[start : start + step] = shift / np.sqrt(np.maximum(variance, 1e-6))
     upper, lower = np.quantile(ratios, [0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2])
     mean = float(np.mean(values))
@@ -207,20 +206,20 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
 def age_corrected_delta(
     age_years: FloatArray, predicted_years: FloatArray, *, fit_age: FloatArray, fit_predicted: FloatArray
 ) -> npt.NDArray[np.float64]:
-    """Return the brain-age delta less what people of this age have on average: (N,) in years.
+    """Return the brain-age delta minus its average at this age: (N,) in years.
 
     Every regression predicts the young too old and the old too young. The line of delta = predicted - age on age is
-    fitted on other people and taken off. It is for comparing people of different ages by their delta. It uses the true
-    age, so that an accuracy computed from it says nothing: from the mean predictor it makes an error of zero.
+    fitted on other participants and subtracted. The result compares participants of different ages by their delta. It
+    uses the true age, so an accuracy computed from it is meaningless: it gives the mean predictor an error of zero.
 
     Args:
         age_years: True ages, (N,).
         predicted_years: Predicted ages, (N,).
-        fit_age: True ages of other people, validation or the other folds, (M,), M >= 1; all of one age give no slope.
-        fit_predicted: Predicted ages of those people by models that had not seen them, (M,).
+        fit_age: True ages of other participants, validation or the other folds, (M,), M >= 1; equal ages give no slope.
+        fit_predicted: Predicted ages of those participants by models that had not seen them, (M,).
 
     Raises:
-        ValueError: Arrays of other lengths, nobody to fit on, or a value that is not finite.
+        ValueError: Lengths that differ, nobody to fit on, or a value that is not finite.
 
     Source:
         Beheshti, Nugent, Potvin & Duchesne 2019, doi:10.1016/j.nicl.2019.102063; de Lange & Cole 2020,
@@ -238,22 +237,22 @@ def age_corrected_delta(
 def by_group(
     truth: FloatArray, prediction: FloatArray, groups: Labels, *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> list[GroupError]:
-    """Return the error of each group of people, in the order of the names, numbers in names by their size.
+    """Return the error of each group, sorted by name, with numbers in names in numeric order.
 
     Args:
         truth: True values, (N,).
         prediction: Predicted values, (N,).
-        groups: Group of each person, (N,): decade, sex, site. None, NaN and empty text become ``missing``, the last.
-        n_resamples: Resamples of the people of a group.
+        groups: Decade, sex or site of each participant, (N,). None, NaN and empty text become ``missing``, the last.
+        n_resamples: Number of resamples within a group.
         seed: Seed of the resamples.
 
     Raises:
-        ValueError: Arrays of other lengths, none, or a value that is not finite.
+        ValueError: Lengths that differ, no values, or a value that is not finite.
     """
     _check(truth, prediction)
     names = np.array([_group_name(group) for group in groups], dtype=object)
     if len(names) != len(truth):
-        raise ValueError(f"{len(truth)} people, and groups of {len(names)}")
+        raise ValueError(f"{len(truth)} participants, but {len(names)} groups")
     errors = prediction - truth
     found = []
     for name in sorted(set(names), key=_natural):
@@ -287,6 +286,6 @@ def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
 def _check(truth: FloatArray, *others: FloatArray) -> None:
     arrays = (truth, *others)
     if any(array.ndim != 1 or len(array) != len(truth) for array in arrays) or not len(truth):
-        raise ValueError(f"one value a person is needed, and shapes are {[array.shape for array in arrays]}")
+        raise ValueError(f"one value per participant is needed, and shapes are {[array.shape for array in arrays]}")
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("truth and predictions must be finite")
