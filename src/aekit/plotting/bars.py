@@ -1,4 +1,4 @@
-"""Bars, one a latent dimension."""
+"""Bar charts with one bar per latent dimension."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aekit.plotting.style import (
     write_title,
 )
 
-# With more of them the tick labels would touch, and the numbers of only some dimensions are written.
+# With more, tick labels would touch, so only some dimensions are labelled.
 _MAX_LABELS = 60
 
 
@@ -29,13 +29,13 @@ def plot_kl_per_dimension(
     ylabel: str = "KL divergence (nats per image)",
     title: str = "",
 ) -> Figure:
-    """Return one bar a latent dimension, the largest first, in two colours for active and inactive units.
+    """Return one bar per latent dimension, the largest first, in two colours for active and inactive units.
 
     Args:
-        kl: Mean KL divergence of each dimension in nats, (L,), or another measure of what it carries.
+        kl: Mean KL divergence of each dimension in nats, (L,), or another measure of its information.
         active: Which dimensions are active units, (L,).
-        ylabel: What the bars measure.
-        title: Written above the bars.
+        ylabel: Label of the vertical axis.
+        title: Title of the figure.
     """
     order = np.argsort(-kl, kind="stable")
     n_active = int(active.sum())

@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing else: headings, paragraphs, tables, and figures within the page.
+"""A report as one self-contained HTML page: headings, paragraphs, tables, and embedded figures.
 
-Its policy of contents forbids the page every request and every script but the one that sorts tables.
+Its content security policy forbids all requests, and all scripts except the one that sorts tables.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 from aekit.plotting.html_style import ROWS_ON_PAPER, SCRIPT, STYLE
 
-_PNG_DPI = 150  # as figures are drawn: a figure is shown as wide as it was meant in inches
+_PNG_DPI = 150  # of the figures: each is shown at the width in inches that it was drawn for
 _CSS_PIXELS_PER_INCH = 96
 _PLAIN_BOX = '<div class="scroll"><table>'
-_SIZE_AT = 16  # bytes before the width in a PNG
+_SIZE_AT = 16  # offset in bytes of the width in a PNG
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-?inf", re.IGNORECASE)
 
 
@@ -32,7 +32,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of short texts; warnings are set off."""
+    """A list of short texts; warnings are highlighted."""
 
     items: Sequence[str]
     are_warnings: bool = False
@@ -40,7 +40,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands out: what it is, the number with its unit, and a remark."""
+    """A highlighted number: its label, the number with its unit, and a remark."""
 
     label: str
     value: str
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Link:
-    """A cell that leads to a subsection of the page."""
+    """A cell with a link to a subsection of the page."""
 
     text: str
     anchor: str
@@ -68,14 +68,14 @@ class Table:
 
     Attributes:
         columns: Headings.
-        rows: A cell a column: text, links, whole numbers, floats (shown with four significant digits, large ones
-            whole), None or NaN as nothing.
-        caption: Written above it.
-        n_left: Columns at the left that are text and aligned left; the others are numbers, aligned right. None looks
-            what is in each column.
-        wrap: Columns whose long texts may be broken into lines.
-        sortable: A click on a heading sorts the rows, and the table scrolls in a box of its own. Floats then have all
-            their digits in a title.
+        rows: One cell per column: text, links, integers, floats (shown with four significant digits, large ones
+            rounded to integers); None and NaN are empty.
+        caption: Caption above the table.
+        n_left: Number of text columns on the left, aligned left; the others are numbers, aligned right. None decides
+            from the contents of each column.
+        wrap: Columns whose long texts may be wrapped.
+        sortable: A click on a heading sorts the rows, and the table scrolls in its own box. Floats then have all
+            digits in a tooltip.
     """
 
     columns: Sequence[str]
@@ -88,13 +88,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as PNG, what it shows in a few words, and how to read it.
+    """A figure as PNG, with a short description and a caption on how to read it.
 
     Attributes:
-        png: The file.
-        alt: What it shows.
-        caption: Written below it.
-        has_pixels: It shows images whose pixels must stay sharp, so it is as wide as it has pixels, and scrolls.
+        png: Content of the file.
+        alt: Short description.
+        caption: Caption below the figure.
+        has_pixels: It shows images whose pixels must stay sharp: it is shown at full resolution, and scrolls.
     """
 
     png: bytes
@@ -105,7 +105,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it is typed, such as a command; long lines may be broken."""
+    """Text as it is typed, such as a command; long lines may be wrapped."""
 
     text: str
     wrap: bool = False
@@ -113,7 +113,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks that are shown on a click on the summary."""
+    """Blocks that are shown after a click on the summary."""
 
     summary: str
     blocks: Sequence[Block]
@@ -121,14 +121,14 @@ class Details:
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks side by side, as far as there is room: a list of blocks a column."""
+    """Blocks side by side if there is room: one list of blocks per column."""
 
     columns: Sequence[Sequence[Block]]
 
 
 @dataclass(frozen=True)
 class Subsection:
-    """A smaller heading and what is below it, in the table of contents; links lead to its anchor."""
+    """A smaller heading with its blocks; it is in the table of contents, and links lead to its anchor."""
 
     heading: str
     anchor: str
@@ -140,7 +140,7 @@ Block = Paragraph | Bullets | Facts | Table | Picture | Code | Details | Row | S
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading with its blocks."""
 
     heading: str
     blocks: Sequence[Block]
@@ -155,17 +155,17 @@ def build_report(
     parameters: dict[str, Any],
     is_wide: bool = False,
 ) -> str:
-    """Return the report as one page of HTML with everything inside: it opens without a network, and prints.
+    """Return the report as one self-contained HTML page that works offline and in print.
 
-    Every text is escaped. The same arguments give the same bytes.
+    All texts are escaped. The same arguments give the same bytes.
 
     Args:
-        sections: At least one; the first is the summary, and the others are linked to above it.
+        sections: At least one; the first is the summary, and links to the others are above it.
         title: Heading of the page.
-        subtitle: Below it.
-        footer: Small, at the end.
-        parameters: What made it, for a meta tag named aekit.
-        is_wide: Use the width of a large screen, for tables of many columns.
+        subtitle: Line below the heading.
+        footer: Small text at the end.
+        parameters: Parameters that made the report, for a meta tag named aekit.
+        is_wide: Use the width of a large screen, for tables with many columns.
     """
     anchors = _anchors([section.heading for section in sections])
     body = "\n".join(_section(section, anchor) for section, anchor in zip(sections, anchors, strict=True))
@@ -178,7 +178,7 @@ def build_report(
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta name="aekit" content="{escape(json.dumps(parameters, sort_keys=True))}">',
-        '<link rel="icon" href="data:,">',  # or a browser asks its server for one
+        '<link rel="icon" href="data:,">',  # or a browser requests one
         f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         "</head>",
@@ -192,18 +192,18 @@ def build_report(
         "</html>",
     ]
     page = "\n".join(part for part in parts if part) + "\n"
-    return page.encode(errors="replace").decode()  # half a surrogate pair, which JSON can hold, has no UTF-8
+    return page.encode(errors="replace").decode()  # a lone surrogate, which JSON may contain, has no UTF-8
 
 
 def _policy(script: str) -> str:
-    """Return the page's policy: nothing is fetched, and only the style and script that are written here count."""
+    """Return the content security policy: nothing is fetched, and only the page's own style and script apply."""
     style, own = (f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in (STYLE, script))
     scripts = f" script-src {own};" if script else ""
     return f"default-src 'none'; img-src data:; style-src {style};{scripts} base-uri 'none'; form-action 'none'"
 
 
 def _contents(sections: Sequence[Section], anchors: Sequence[str]) -> str:
-    """Return links to the sections after the first; where there are subsections, a line each with those below it."""
+    """Return links to the sections after the first; with subsections, one line per section and its links below."""
     if len(sections) < 3:
         return ""
     has_parts = any(isinstance(block, Subsection) for section in sections for block in section.blocks)
@@ -290,11 +290,11 @@ def _is_left(table: Table, column: int) -> bool:
 
 def _on_paper(table: Table) -> str:
     is_long = table.sortable and len(table.rows) > ROWS_ON_PAPER
-    return f'<span class="paper"> (on paper the first {ROWS_ON_PAPER})</span>' if is_long else ""
+    return f'<span class="paper"> (in print, the first {ROWS_ON_PAPER})</span>' if is_long else ""
 
 
 def _inner(value: object, *, has_title: bool) -> str:
-    """Return the rest of a cell's opening tag, and what is in the cell."""
+    """Return the rest of a cell's opening tag, and its content."""
     if isinstance(value, Link):
         return f'><a href="#{escape(value.anchor)}">{escape(value.text)}</a>'
     text = _cell(value)

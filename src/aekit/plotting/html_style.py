@@ -1,4 +1,4 @@
-"""How a report looks, and how its tables are sorted: the style and the script that lie within the page."""
+"""The style of a report, and the script that sorts its tables; both are embedded in the page."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ footer { margin-top: 48px; padding-top: 10px; border-top: 1px solid var(--line);
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
-ROWS_ON_PAPER = 30  # of a table in a box of its own; the style above has this number, too
+ROWS_ON_PAPER = 30  # of a table in its own box; the style above repeats this number
 
-# Headings become buttons, so that a keyboard reaches them. A cell's title, where it has one, is the whole number.
+# Headings become buttons, so that they can be reached by keyboard. The title of a cell, if any, is the full number.
 SCRIPT = """
 "use strict";
 (() => {
@@ -131,7 +131,7 @@ SCRIPT = """
     if (body.rows.length < 12) continue;
     const input = document.createElement("input");
     input.type = "search";
-    input.placeholder = "rows with \\u2026";
+    input.placeholder = "filter rows \\u2026";
     input.setAttribute("aria-label", "Show only rows with this text");
     input.addEventListener("input", () => {
       const wanted = input.value.toLowerCase();

@@ -1,4 +1,4 @@
-"""What a PNG says of itself: the parameters that made it, and whether the file is whole. Standard library only."""
+"""Read a PNG: the parameters that made it, and whether the file is complete. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def read_parameters(png: bytes) -> dict[str, Any]:
-    """Return what :func:`aekit.core.artifacts.write_png` wrote into the text chunk ``aekit``; nothing for other PNGs.
+    """Return what :func:`aekit.core.artifacts.write_png` wrote into the text chunk ``aekit``; empty for other PNGs.
 
     Args:
         png: The whole file.
 
     Raises:
-        ValueError: It is no PNG, or a damaged one: cut short, or with a wrong checksum.
+        ValueError: It is not a PNG, or a damaged one: cut short, or with a wrong checksum.
 
     Source:
         Portable Network Graphics (third edition), W3C 2025, sections 5.2, 5.3 and 11.3.3.
     """
     if not png.startswith(SIGNATURE):
-        raise ValueError("is no PNG")
+        raise ValueError("is not a PNG")
     parameters: dict[str, Any] = {}
     kinds = []
     for kind, data in _chunks(png):

@@ -14,7 +14,7 @@ from aekit.plotting.style import GREY, class_style
 
 FloatArray = npt.NDArray[np.floating]
 
-_FAINTEST = 0.25  # opacity of a cell with a single point: still seen on white
+_FAINTEST = 0.25  # opacity of a cell with a single point: still visible on white
 
 
 def draw_classes(
@@ -22,12 +22,12 @@ def draw_classes(
 ) -> None:
     """Draw points in the colours and markers of their classes.
 
-    They are drawn in a random order, so that no class covers the others, and as pixels, so that sixty thousand of them
-    stay a small file.
+    They are drawn in random order, so that no class covers the others, and rasterised, so that sixty thousand of them
+    make a small file.
 
     Args:
-        axes: Where to draw.
-        points: Places, (N, 2).
+        axes: Axes to draw on.
+        points: Positions, (N, 2).
         labels: Class of each point, (N,); None draws all in grey.
         size: Diameter of a point in points of 1/72 inch.
         seed: Seed of the order.
@@ -51,16 +51,16 @@ def draw_density(
     y_range: tuple[float, float],
     n_cells: int,
 ) -> None:
-    """Draw how many points lie where, as a picture of square cells: where dots would cover each other.
+    """Draw the density of points as an image of square cells, for when dots would cover each other.
 
-    The colour of a cell is the mean of its points' class colours, and it is the more opaque the more they are, on a
-    logarithmic scale from a single point to the fullest hundredth of the cells.
+    The colour of a cell is the mean of its points' class colours; its opacity grows with their number, on a logarithmic
+    scale from a single point to the fullest hundredth of the cells.
 
     Args:
-        axes: Where to draw.
-        points: Places, (N, 2).
-        labels: Class of each point, (N,); None draws all in grey. Markers are lost: with more classes than colours,
-            some share theirs.
+        axes: Axes to draw on.
+        points: Positions, (N, 2).
+        labels: Class of each point, (N,); None draws all in grey. There are no markers, so
+            with more classes than colours some look the same.
         x_range: Left and right edge of the cells.
         y_range: Lower and upper edge of the cells.
         n_cells: Cells along each edge.
@@ -77,18 +77,18 @@ def draw_density(
         sums = np.bincount(cells, palette[kinds, channel], minlength=n_cells**2)
         picture[:, channel] = sums / np.maximum(counts, 1)
     many = max(float(np.quantile(counts[counts > 0], 0.99)), 2.0)
-    share = np.clip(np.log(np.maximum(counts, 1)) / np.log(many), 0, 1)
-    picture[:, 3] = np.where(counts > 0, _FAINTEST + (1 - _FAINTEST) * share, 0)
+    opacity = np.clip(np.log(np.maximum(counts, 1)) / np.log(many), 0, 1)
+    picture[:, 3] = np.where(counts > 0, _FAINTEST + (1 - _FAINTEST) * opacity, 0)
     grid = picture.reshape(n_cells, n_cells, 4)
     axes.imshow(grid, origin="lower", extent=(*x_range, *y_range), interpolation="nearest", aspect="auto")
 
 
 def class_keys(labels: npt.NDArray[np.integer], class_names: Sequence[str]) -> list[Line2D]:
-    """Return the entries of a legend, for ``axes.legend(handles=...)``: one a class that occurs.
+    """Return the entries of a legend, for ``axes.legend(handles=...)``: one for each class that occurs.
 
     Args:
         labels: Classes that were drawn, (N,).
-        class_names: One name a class.
+        class_names: One name per class.
     """
     keys = []
     for kind in np.unique(labels):

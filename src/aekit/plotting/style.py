@@ -1,4 +1,4 @@
-"""One place for the looks of all figures: fonts, sizes, colours and resolution."""
+"""One place for the style of all figures: fonts, sizes, colours and resolution."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from matplotlib.ticker import FixedLocator
 DPI = 150
 FONT_SIZE = 9.0
 SMALL_FONT_SIZE = 7.5
-TINY_FONT_SIZE = 6.0  # numbers in the cells of a crowded heat map, and nothing that must be read to understand a figure
+TINY_FONT_SIZE = 6.0  # only for numbers in the cells of a crowded heat map, which are not needed to understand a figure
 LINE_HEIGHT = 1.25  # of a line of text, in font sizes
 MARGIN = 0.06  # inches between text and the edge of the figure
 
-# Okabe & Ito 2008, Color Universal Design: told apart with every common kind of colour blindness.
+# Okabe & Ito 2008, Color Universal Design: distinguishable with all common forms of colour blindness.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
 VERMILION = "#D55E00"
@@ -34,17 +34,17 @@ GREY = "#999999"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-# Petroff 2021, arXiv:2107.02270: ten colours for classes, told apart with every common kind of colour blindness.
+# Petroff 2021, arXiv:2107.02270: ten class colours, distinguishable with all common forms of colour blindness.
 CLASS_COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-# With more classes than colours the colours come again with another marker.
+# With more classes than colours, the colours repeat with another marker.
 CLASS_MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
 
 _STYLE = {
     "figure.dpi": DPI,
     "figure.constrained_layout.use": True,
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that every machine draws the same letters
+    "font.family": ["DejaVu Sans"],  # bundled with matplotlib, so that all machines draw the same letters
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.titlelocation": "left",
@@ -64,20 +64,20 @@ _STYLE = {
     "xtick.major.size": 3.0,
     "ytick.major.size": 3.0,
     "lines.linewidth": 1.4,
-    "text.parse_math": False,  # the name of a class may hold dollar signs
+    "text.parse_math": False,  # the name of a class may contain dollar signs
     "legend.frameon": False,
     "legend.fontsize": SMALL_FONT_SIZE,
 }
 
 
 def class_style(number: int) -> tuple[str, str]:
-    """Return the colour and the marker of class ``number``, which no other of the first eighty classes shares."""
+    """Return the colour and the marker of class ``number``, unique among the first eighty classes."""
     n_colours = len(CLASS_COLOURS)
     return CLASS_COLOURS[number % n_colours], CLASS_MARKERS[number // n_colours % len(CLASS_MARKERS)]
 
 
 def line_style(number: int) -> tuple[str, str]:
-    """Return the colour and the marker of line ``number``, which no other of the first sixty-four lines shares.
+    """Return the colour and the marker of line ``number``, unique among the first sixty-four lines.
 
     Neighbours differ in both, so that a figure can be read without its colours.
     """
@@ -87,7 +87,7 @@ def line_style(number: int) -> tuple[str, str]:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Apply aekit's style, and nothing of the user's own matplotlib settings, to what is drawn within."""
+    """Apply aekit's style, and none of the user's matplotlib settings, to everything drawn within."""
     with matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
@@ -109,7 +109,7 @@ def text_size(text: str, points: float = SMALL_FONT_SIZE) -> tuple[int, int]:
 
 
 def wrap_text(text: str, width_inches: float, points: float = SMALL_FONT_SIZE) -> str:
-    """Return the text in lines no wider than so many inches, broken at spaces, and within words that are wider."""
+    """Return the text in lines of at most this width, broken at spaces, and within words that are wider."""
     room = width_inches * DPI
     lines = [""]
     for word in text.split():
@@ -133,13 +133,13 @@ def text_inches(text: str, points: float = SMALL_FONT_SIZE) -> tuple[float, floa
 
 
 def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, room: float = 0.0) -> None:
-    """Write a title above all that is in a figure, at its left and in as many lines as it needs; none if it is empty.
+    """Write a title at the top left of a figure, in as many lines as it needs; an empty title writes nothing.
 
     Args:
-        figure: Where to write; its layout makes room.
-        title: The text.
+        figure: Figure to write on; its layout makes room.
+        title: Text of the title.
         width_inches: Width of the figure.
-        room: Inches to leave free at the right, as for a legend.
+        room: Inches to leave free on the right, as for a legend.
     """
     if title:
         lines = wrap_text(title, width_inches - 2 * MARGIN - room, FONT_SIZE)
@@ -147,9 +147,9 @@ def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, 
 
 
 def lay_out(figure: Figure) -> Figure:
-    """Return the figure with its layout settled, to be called within :func:`figure_style` when all is drawn.
+    """Return the figure with its layout fixed; call it within :func:`figure_style` when everything is drawn.
 
-    Matplotlib chooses and makes ticks only as it renders, and would then do so by the user's own settings.
+    Matplotlib chooses ticks only when it renders, and would then follow the user's settings.
     """
     figure.draw_without_rendering()
     for axes in figure.axes:
@@ -160,7 +160,7 @@ def lay_out(figure: Figure) -> Figure:
 
 
 def finish_figure(figure: Figure, title: str = "") -> Figure:
-    """Return the figure with a title above all that is in it and its layout settled."""
+    """Return the figure with its title at the top left and its layout fixed."""
     write_title(figure, title, figure.get_figwidth())
     return lay_out(figure)
 
@@ -176,7 +176,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def hide_axes(axes: Axes) -> None:
-    """Take ticks, grid and spines off an axes that shows pixels."""
+    """Remove ticks, grid and spines from axes that show pixels."""
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

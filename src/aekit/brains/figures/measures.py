@@ -132,9 +132,8 @@ def plot_correlations(
             axes.set_title(caption)
             for i, j in np.argwhere(np.isfinite(matrix)):
                 colour = "white" if abs(matrix[i, j]) > 0.6 else "#222222"
-                axes.text(
-                    j, i, f"{matrix[i, j]:+.2f}", ha="center", va="center", color=colour, fontsize=SMALL_FONT_SIZE
-                )
+                text = f"{matrix[i, j]:+.2f}".replace("-", "\N{MINUS SIGN}")
+                axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=SMALL_FONT_SIZE)
         if image is not None:
             figure.colorbar(image, ax=all_axes.tolist(), label="Pearson r", shrink=0.75, pad=0.02)
         return finish_figure(figure, title)

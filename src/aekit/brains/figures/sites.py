@@ -44,7 +44,7 @@ def plot_sites(
                     place = places[each.label]
                     axes.plot([each.low, each.high], [place, place], color=BLUE, linewidth=2)
                     axes.plot(each.value, place, "o", color=BLUE, markersize=4)
-            axes.set(xlabel=f"{name} (SD)")
+            axes.set(xlabel=f"{name} difference (SD)")
             axes.tick_params(axis="y", length=0)
         return finish_figure(figure, title)
 

@@ -54,17 +54,18 @@ def draw_figures(analysis: Analysis, scans: Scans | None) -> dict[str, Figure]:
 
 def _measure_figures(analysis: Analysis, each: Measures) -> dict[str, Figure]:
     cohort, known = analysis.cohort, analysis.has_age
+    unit = each.unit or "proportion"
     trends = [_trends(analysis, each, number) for number in range(len(each.keys))]
     n_panels = len([key for key in each.keys if key != "total"])  # the total would make the other panels narrow
     return {
-        f"{each.kind}.png": plot_distributions(each.values, cohort.sex, names=each.names, unit=each.unit),
+        f"{each.kind}.png": plot_distributions(each.values, cohort.sex, names=each.names, unit=unit),
         f"{each.kind}-age.png": plot_against_age(
             cohort.age_years[known],
             each.values[known, :n_panels],
             cohort.sex[known],
             names=each.names[:n_panels],
             trends=trends[:n_panels],
-            unit=each.unit,
+            unit=unit,
         ),
     }
 

@@ -74,9 +74,9 @@ def _h1_sexes(comparisons: Sequence[Comparison]) -> str:
     if any(d.low != d.low for d in (*volumes, *proportions)):
         return "cannot be judged, as there are too few women or men, or too few ages."
     text = (
-        f"women and men differ in {_count_different(volumes)} as volumes, in "
-        f"{_count_different(list(all_ages.values()))} as proportions, and in "
-        f"{_count_different(list(same_age.values()))} as proportions at the same age. "
+        f"women and men differ in the volume of {_count_different(volumes)}, in the proportion of "
+        f"{_count_different(list(all_ages.values()))}, and at the same age in the proportion of "
+        f"{_count_different(list(same_age.values()))}. "
     )
     reach = max(max(abs(d.low), abs(d.high)) for d in proportions)
     if reach <= SMALL_D:
@@ -112,8 +112,8 @@ def _h1_age(comparisons: Sequence[Comparison]) -> str:
     better = [LABELS[each.key] for each in comparisons if each.gained.low > 0 and each.gained.value >= SMALL_R]
     worse = [LABELS[each.key] for each in comparisons if each.gained.high < 0 and each.gained.value <= -SMALL_R]
     undecided = [LABELS[each.key] for each in comparisons if LABELS[each.key] not in (*better, *worse)]
-    groups = {"better as a proportion": better, "better as a volume": worse, "little or no difference": undecided}
-    parts = "; ".join(f"{name}: {', '.join(tissues)}" for name, tissues in groups.items() if tissues)
+    groups = {"stronger for the proportion of": better, "stronger for the volume of": worse, "similar for": undecided}
+    parts = "; ".join(f"{what} {', '.join(tissues)}" for what, tissues in groups.items() if tissues)
     values = ", ".join(
         f"{LABELS[each.key]} {abs(each.r_volume):.2f} to {abs(each.r_proportion):.2f}" for each in comparisons
     )
@@ -123,4 +123,4 @@ def _h1_age(comparisons: Sequence[Comparison]) -> str:
         (True, True): "So H1 holds for some tissues and not for others",
         (False, False): "So H1 is neither shown nor refuted",
     }[bool(better), bool(worse)]
-    return f"correlation with age is {parts} (|r| of the volume to |r| of the proportion: {values}). {verdict}."
+    return f"the correlation with age is {parts} (|r| of the volume to |r| of the proportion: {values}). {verdict}."
