@@ -13,6 +13,7 @@ import pandas as pd
 from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.measures.cohort import SpaceCheck, check_space
+from aekit.brains.report.words import count_files
 from aekit.brains.volumes.nifti import VolumeCheck, check_volumes
 from aekit.core.progress import SILENT, Progress
 
@@ -105,8 +106,7 @@ def _notice_elsewhere(scans: Scans, progress: Progress) -> None:
     n = sum(path is not None and inside not in path.resolve().parents for path in scans.matched.paths)
     if n:
         progress.notice(
-            f"{n:,} scans are read from where the table's column file says, outside of --volumes; "
-            "--pattern matches names instead"
+            f"{count_files(n)} outside of --volumes, from the table's column file; --pattern matches names instead"
         )
 
 

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aekit.brains.cohort.scans import MatchedFiles
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.measures.cohort import SpaceCheck
+from aekit.brains.report.analysis import analyse_cohort
+from aekit.brains.report.checks import find_failed
+from aekit.brains.report.reading import CohortInput
+from aekit.brains.report.scans import Scans
+from aekit.brains.volumes.nifti import VolumeCheck
+
+
+@pytest.fixture
+def failed(participants, write_table, tmp_path):
+    """Return a function that lists the failed checks of a cohort and its scans, name -> text."""
+
+    def run(scans=None, n=60, **columns):
+        cohort = read_cohort(write_table(participants(n).assign(**columns), tmp_path / "t.tsv"))
+        analysis = analyse_cohort(cohort, np.full(len(cohort), "train", dtype=object))
+        source = CohortInput(cohort, cohort, (), cohort.left_out)
+        return {each.name: each.text for each in find_failed(analysis, source, scans)}
+
+    return run
+
+
+def make_scans(*, n_nan=0, shapes=((2, 2, 2),), space="native", r=0.99, slope=1.0, unit_factor=1.0):
+    checks = tuple(
+        VolumeCheck(Path(f"{i}.nii"), "", (), shape, (1.0, 1, 1), "RAS", n_nan, 1400.0, str(i))
+        for i, shape in enumerate(shapes)
+    )
+    matched = MatchedFiles(tuple(check.path for check in checks), (), ())
+    found = SpaceCheck(space, 60, r, slope, unit_factor)
+    return Scans(Path(), matched, checks, ((),) * len(checks), np.full(len(checks), 1400.0), found)
+
+
+def test_a_sound_cohort_fails_no_check(failed):
+    assert failed(make_scans()) == {}
+    assert failed() == {}
+
+
+def test_a_wrong_unit_is_reported_with_its_factor(failed):
+    assert "1e+03 times as large as the volumes in the table" in failed(make_scans(slope=1e3, unit_factor=1e3))["units"]
+
+
+def test_an_undecided_space_is_reported_with_its_numbers(failed):
+    text = failed(make_scans(space="undecided", r=0.5))["space"]
+    assert "r = 0.500, median ratio 1, 60 participants" in text
+    few = failed(make_scans(space="undecided", r=np.nan))["space"]
+    assert "too few to decide: 60 participants with both a scan and volumes" in few
+
+
+def test_odd_files_are_counted(failed):
+    found = failed(make_scans(n_nan=3, shapes=((2, 2, 2), (3, 3, 3))))
+    assert found["nan-voxels"].startswith("2 files with voxels that are NaN or infinite")
+    assert found["geometry"].startswith("The files come in 2 combinations")
+
+
+def test_many_missing_values_are_reported(failed):
+    sex = np.where(np.arange(60) < 6, "n/a", "F")
+    assert failed(sex=sex) == {"missing-sex": "10 % of the values of sex are missing."}
+
+
+def test_sites_that_differ_are_reported(failed, participants):
+    grey = participants(60)["gmv"] + np.where(np.arange(60) < 30, 150, 0)
+    assert "grey matter" in failed(gmv=grey)["sites"]
