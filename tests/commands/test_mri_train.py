@@ -307,7 +307,7 @@ def test_usage_errors_end_with_code_two(mri_train, options, said):
         (("--augment", "flip,zoom"), "--augment: 'zoom' is not one of flip, shift, gain, noise, none"),
         (("--augment", "flop"), "did you mean 'flip'?"),
         (("--cv", "1"), "--cv: 1 is below 2; "),
-        (("--cv", "41"), "--cv: 40 people cannot make 41 folds; "),
+        (("--cv", "41"), "--cv: 40 participants cannot fill 41 folds; "),
         (("--val", "0.6", "--test-split", "0.5"), "--val, --test-split: "),
         (("--test-split", "1.5"), "--test-split: 1.5 is outside [0, 1); "),
         (("--test-split", "fold"), "participants.tsv: has no column fold (it has participant_id, age, sex"),
@@ -346,7 +346,7 @@ TABLES = {
     "a negative volume": (cell(5, "csfv", "-200"), ("people.tsv", "csfv", "sub-0006", "-200")),
     "text in a number": (cell(7, "gmv", "lots"), ("people.tsv", "gmv", "sub-0008", "lots")),
     "nobody with an age": (lambda t: t.assign(age="n/a"), ("people.tsv", "age")),
-    "one left": (lambda t: t.assign(age=["30", *["n/a"] * 13]), ("1 person cannot make 2 splits",)),
+    "one left": (lambda t: t.assign(age=["30", *["n/a"] * 13]), ("1 participant cannot fill 2 splits",)),
     "ages all alike": (lambda t: t.assign(age="30"), ("train", "of one age")),
     "an empty table": (lambda t: t.head(0), ("people.tsv",)),
 }

@@ -1,4 +1,4 @@
-"""The scans of a cohort: what belongs to whom, what is wrong with a file, and in which space they are."""
+"""The scans of a cohort: the file of each participant, what is wrong with it, and the space of the scans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scans:
 
     Attributes:
         folder: Folder of the files.
-        matched: Which file belongs to whom.
+        matched: The file of each participant.
         checks: Check of each participant's file, None without a file, N of them.
         same_as: For each participant, ids of others with an identical scan, N of them; mostly empty.
         table_ml: Sum of the table's tissue volumes, (N,); NaN where missing.
