@@ -65,21 +65,13 @@ def mri_eda(
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """
+    from aekit.brains.cohort.splits import SplitPlan
     from aekit.brains.report.study import run_eda
 
+    split = SplitPlan(val, test, split_seed, group)
     with Console(quiet=quiet, json=json) as console:
         console.result(
             run_eda(
-                table,
-                output,
-                volumes=volumes,
-                pattern=pattern,
-                qc=qc,
-                group=group,
-                val=val,
-                test=test,
-                split_seed=split_seed,
-                skip_bad=skip_bad,
-                progress=console,
+                table, output, volumes=volumes, pattern=pattern, qc=qc, split=split, skip_bad=skip_bad, progress=console
             )
         )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
+from aekit.brains.cohort.splits import SplitPlan, column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.errors import AekitError
 
@@ -211,3 +211,26 @@ def test_a_missing_split_column_is_answered_with_the_nearest():
 def test_a_split_column_without_train_is_refused():
     with pytest.raises(AekitError, match="nobody in train"):
         column_split(cohort(split=["val", "test"]), "split")
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "message"),
+    [
+        (0.6, 0.5, "--val and --test-split: 0.6 and 0.5 leave nobody for train"),
+        (1.0, 0.0, "--val: 1 is not a fraction"),
+        (0.1, -0.1, "--test-split: -0.1 is not a fraction"),
+    ],
+)
+def test_a_plan_that_leaves_nobody_for_train_is_refused(val, test, message):
+    with pytest.raises(AekitError, match=message):
+        SplitPlan(val, test)
+
+
+def test_a_plan_draws_the_stratified_split_of_a_cohort(people):
+    ages, sexes = people
+    table = cohort(age=ages, sex=sexes, site=np.arange(len(ages)) % 7)
+    fractions = {"train": 1 - 0.1 - 0.3, "val": 0.1, "test": 0.3}
+    expected = stratified_split(ages, sexes, fractions=fractions, seed=5)
+    assert (SplitPlan(0.1, 0.3, seed=5).draw(table) == expected).all()
+    grouped = SplitPlan(0.1, 0.3, seed=5, group="site").draw(table)
+    assert all(len(set(grouped[table.table["site"] == site])) == 1 for site in range(7))

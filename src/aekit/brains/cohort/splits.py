@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +23,42 @@ _SPELLINGS = {
 _PER_SPLIT = 2
 _GROUP_BINS = 5  # of age; whole groups cannot be matched more finely
 _UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How to split a cohort into train, val and test.
+
+    Attributes:
+        val: Fraction of participants for validation, in [0, 1).
+        test: Fraction of participants for test, in [0, 1).
+        seed: Seed of the draw.
+        group: Column whose groups stay in one split; None for none.
+
+    Raises:
+        AekitError: A value is not a fraction, or nothing is left for train.
+    """
+
+    val: float = 0.15
+    test: float = 0.2
+    seed: int = 0
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fractions."""
+        for name, fraction in (("--val", self.val), ("--test-split", self.test)):
+            if not 0 <= fraction < 1:
+                raise AekitError(f"{name}: {fraction:g} is not a fraction; give a number from 0 up to 1")
+        if self.val + self.test >= 1:
+            raise AekitError(
+                f"--val and --test-split: {self.val:g} and {self.test:g} leave nobody for train; make them smaller"
+            )
+
+    def draw(self, cohort: Cohort) -> NDArray[np.object_]:
+        """Return the split of each participant by :func:`stratified_split`, objects (N,)."""
+        groups = None if self.group is None else np.array(cohort.table[self.group], dtype=object)
+        fractions = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
+        return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=self.seed, groups=groups)
 
 
 def stratified_split(

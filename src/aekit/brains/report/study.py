@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from aekit import __version__
-from aekit.brains.cohort.splits import SPLITS, stratified_split
-from aekit.brains.cohort.table import Cohort
+from aekit.brains.cohort.splits import SPLITS, SplitPlan
 from aekit.brains.report.analysis import Analysis, add_columns, analyse_cohort
 from aekit.brains.report.checks import FailedCheck, find_failed
 from aekit.brains.report.figures import draw_figures
@@ -26,6 +22,8 @@ from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
 from aekit.plotting.html import build_report
 
+DEFAULT_SPLIT = SplitPlan()
+
 
 def run_eda(
     table: Path,
@@ -34,10 +32,7 @@ def run_eda(
     volumes: Path | None = None,
     pattern: str | None = None,
     qc: Path | None = None,
-    group: str | None = None,
-    val: float = 0.15,
-    test: float = 0.2,
-    split_seed: int = 0,
+    split: SplitPlan = DEFAULT_SPLIT,
     skip_bad: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -49,25 +44,20 @@ def run_eda(
         volumes: Folder of the scans, to check them; None reads only the table.
         pattern: Names of the scans, with ``{id}`` in them.
         qc: Table of participant_id and qc; who failed is left out.
-        group: Column whose groups stay in one split.
-        val: Fraction of participants for validation, in [0, 1).
-        test: Fraction of participants for test, in [0, 1).
-        split_seed: Seed of the split.
+        split: How to split the participants.
         skip_bad: Leave out rows that cannot be used, rather than fail.
         progress: Shows the scans being checked, the corrections, and the main numbers.
 
     Raises:
-        AekitError: The fractions leave nobody for train, the table or the scans cannot be used, or the folder cannot
-            be written.
+        AekitError: The table or the scans cannot be used, a split would be empty, or the folder cannot be written.
     """
-    fractions = _check_fractions(val, test)
     folder = output or Path("runs") / f"eda-{table.stem}"
     if folder.is_file():
         raise AekitError(f"{folder}: is a file; give a folder with --output")
-    source = read_input(table, qc=qc, group=group, skip_bad=skip_bad)
+    source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad)
     cohort = source.cohort
     check_writable(folder / "report.html")
-    analysis = analyse_cohort(cohort, _split(cohort, group, fractions, split_seed))
+    analysis = analyse_cohort(cohort, split.draw(cohort))
     scans = None
     if volumes is not None:
         scans = check_scans(
@@ -79,10 +69,10 @@ def run_eda(
         "volumes": volumes.name if volumes is not None else None,
         "qc": qc.name if qc is not None else None,
         "n": len(cohort),
-        "val": val,
-        "test": test,
-        "split_seed": split_seed,
-        "group": group,
+        "val": split.val,
+        "test": split.test,
+        "split_seed": split.seed,
+        "group": split.group,
         "skip_bad": skip_bad,
     }
     failed = find_failed(analysis, source, scans)
@@ -90,20 +80,6 @@ def run_eda(
     page = _write_page(folder, analysis, source, scans, failed, parameters)
     _show(analysis, source, failed, progress)
     return Result(page, _values(analysis, source, scans, failed))
-
-
-def _check_fractions(val: float, test: float) -> dict[str, float]:
-    for name, fraction in (("--val", val), ("--test-split", test)):
-        if not 0 <= fraction < 1:
-            raise AekitError(f"{name}: {fraction:g} is not a fraction; give a number from 0 up to 1")
-    if val + test >= 1:
-        raise AekitError(f"--val and --test-split: {val:g} and {test:g} leave nobody for train; make them smaller")
-    return {"train": 1 - val - test, "val": val, "test": test}
-
-
-def _split(cohort: Cohort, group: str | None, fractions: dict[str, float], seed: int) -> npt.NDArray[np.object_]:
-    groups = None if group is None else np.array(cohort.table[group], dtype=object)
-    return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=seed, groups=groups)
 
 
 def _write_tables(folder: Path, analysis: Analysis, source: CohortInput, scans: Scans | None) -> None:
