@@ -66,7 +66,8 @@ def phantoms_table(result: dict) -> str:
 _CACHE = """
 import json, resource, sys, time
 from pathlib import Path
-from aekit.brains.volumes.store import Grid, prepare_volumes
+from aekit.brains.volumes.gridding import Grid
+from aekit.brains.volumes.store import prepare_volumes
 from aekit.brains.volumes.nifti import list_volumes
 size, spacing = int(sys.argv[2]), float(sys.argv[3])
 started = time.perf_counter()
@@ -136,7 +137,7 @@ def eda() -> list[dict]:
 
 
 def _write_large(path: Path) -> None:
-    from aekit.brains.cohort.phantom import draw_person
+    from aekit.brains.cohort.phantom_people import draw_person
 
     people = [draw_person(0, number) for number in range(100_000)]
     table = pd.DataFrame(

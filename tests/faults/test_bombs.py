@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.volumes import store as volume_cache
-from aekit.brains.volumes.nifti import check_volume, read_volume
+from aekit.brains.volumes.checks import inspect_volume
+from aekit.brains.volumes.nifti import read_volume
 from aekit.core.checkpoint import read_header
 from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
@@ -196,7 +197,7 @@ def test_a_pickle_is_never_run(name, tmp_path):
         read(tmp_path / file)
     assert not marker.exists()
     if name == "volume":
-        assert check_volume(tmp_path / file).problem
+        assert inspect_volume(tmp_path / file).problem
     pickle.loads(pickle.dumps(Evil(marker)))  # and it would have
     assert marker.exists()
 

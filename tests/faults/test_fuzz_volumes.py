@@ -17,8 +17,10 @@ from fuzzing import Target, expect_clean, fuzz, gzipped, json_text, npy_header, 
 from PIL import Image
 
 from aekit.brains.volumes import store as volume_cache
-from aekit.brains.volumes.nifti import BadVolume, check_volume, read_volume
-from aekit.brains.volumes.store import Grid, prepare_volumes, to_grid
+from aekit.brains.volumes.checks import inspect_volume
+from aekit.brains.volumes.gridding import Grid, to_grid
+from aekit.brains.volumes.nifti import BadVolume, read_volume
+from aekit.brains.volumes.store import prepare_volumes
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
@@ -50,12 +52,12 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _read(path: Path) -> None:
-    check_volume(path)
+    inspect_volume(path)
     volume = read_volume(path)
     try:
         to_grid(volume, Grid((6, 6, 6), 24.0), correct_bias=False)
     except BadVolume as error:
-        raise AekitError(f"{path}: {error}; {error.mend}") from error
+        raise AekitError(f"{path}: {error}; {error.remedy}") from error
 
 
 def _nii() -> Target:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from aekit.brains.cohort.phantom import build_phantom, count_voxels
+from aekit.brains.cohort.phantom_volumes import build_phantom, count_voxels
 from aekit.brains.volumes.bias_field import MIN_VOXELS, fit_bias_field
+from aekit.brains.volumes.gridding import Grid, to_grid
 from aekit.brains.volumes.nifti import Volume
-from aekit.brains.volumes.store import Grid, to_grid
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.measures.cohort import SpaceCheck, check_space
 from aekit.brains.report.words import count_files
-from aekit.brains.volumes.nifti import VolumeCheck, check_volumes
+from aekit.brains.volumes.checks import VolumeCheck, inspect_volumes
 from aekit.core.progress import SILENT, Progress
 
 Floats = npt.NDArray[np.floating]
@@ -87,7 +87,7 @@ def check_scans(
     """
     matched = _match(cohort, folder, everyone=everyone, table_path=table_path, pattern=pattern)
     rows = [row for row, path in enumerate(matched.paths) if path is not None]
-    found = check_volumes([path for path in matched.paths if path is not None], on_progress=progress.update)
+    found = inspect_volumes([path for path in matched.paths if path is not None], progress=progress)
     checks: list[VolumeCheck | None] = [None] * len(cohort)
     for row, check in zip(rows, found, strict=True):
         checks[row] = check

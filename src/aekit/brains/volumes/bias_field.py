@@ -1,8 +1,8 @@
-"""The slow drift of intensity over a brain that the coils of a scanner leave, estimated and taken out.
+"""The bias field of a brain image, the slow drift of intensity that the coils of a scanner cause, and its estimate.
 
-The same tissue is brighter near a coil. A histogram of intensities then mixes tissues: on 181 IXI brains ridge
-regression on the histogram reads grey matter, white matter and fluid with R^2 .972 .953 .920 from the images as they
-are, and with .994 .990 .967 from images without their drift (5 folds).
+The same tissue is brighter near a coil. A histogram of intensities then mixes tissues: on 181 IXI brains, ridge
+regression on the histogram predicts grey matter, white matter and fluid with R^2 .972 .953 .920 from uncorrected
+images, and with .994 .990 .967 from corrected ones (5 folds).
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ Voxels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-MIN_VOXELS = 1000  # of a brain; with fewer nothing is estimated
+MIN_VOXELS = 1000  # of a brain; with fewer, nothing is estimated
 _ORDER = 4
-# Against large coefficients, a voxel. R^2 of the volumes, grey, white and fluid, by ridge on the histogram, 5 folds, on
-# 181 IXI brains and 240 phantoms of 96^3: without correction .972 .953 .920 and .922 .859 .947; at 0.001 .987 .984 .962
-# and .973 .942 .998; at 1 .994 .990 .967 and .976 .954 .999; at 5 .986 .978 .943 and .977 .955 .992.
+# Penalty on large coefficients, per voxel. R^2 of the volumes, grey, white and fluid, by ridge on the histogram, 5
+# folds, on 181 IXI brains and 240 phantoms of 96^3: without correction .972 .953 .920 and .922 .859 .947; at 0.001 .987
+# .984 .962 and .973 .942 .998; at 1 .994 .990 .967 and .976 .954 .999; at 5 .986 .978 .943 and .977 .955 .992.
 _PRIOR = 1.0
-_N_FITTED = 20_000  # voxels of a brain that are looked at, on a regular lattice
+_N_FITTED = 20_000  # voxels of a brain that are used, on a regular lattice
 _N_ROUNDS = 25
-_START_AT = (0.06, 0.40, 0.85)  # quantiles near the middles of fluid, grey and white matter
+_INITIAL_QUANTILES = (0.06, 0.40, 0.85)  # near the medians of fluid, grey and white matter
 _SD_RANGE = (0.03, 0.5)  # of log intensity within a tissue
-_LARGEST = np.log(3.0)  # of the logarithm of a field: more is no drift of a coil
+_LARGEST = np.log(3.0)  # of the logarithm of a field: no coil causes more
 
 
 def fit_bias_field(data: Voxels, mask: Mask) -> Voxels:
     """Return the factor by which each voxel is brighter than it should be, float32 (X, Y, Z); its mean log is 0.
 
     Log intensity is modelled as one of three tissues' mean plus a polynomial of order 4 in position plus Gaussian
-    noise, and fitted by expectation maximisation. A brain of fewer than 1,000 voxels is taken as even.
+    noise, and fitted by expectation maximisation. The field of a brain of fewer than 1,000 voxels is 1.
 
     Args:
         data: Intensities, (X, Y, Z).
@@ -60,7 +60,7 @@ def fit_bias_field(data: Voxels, mask: Mask) -> Voxels:
 
 
 def _positions(mask: Mask) -> list[Floats]:
-    """Return Legendre polynomials along each axis, (sides, order + 1), over -1 to 1 from end to end of the brain."""
+    """Return Legendre polynomials along each axis, (side, order + 1), over -1 to 1 from end to end of the brain."""
     polynomials = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -98,21 +98,21 @@ def _evaluate(axes: list[Floats], coefficients: Floats) -> Voxels:
 
 
 def _fit(log_values: Floats, basis: Floats) -> Floats:
-    """Return the coefficients of the drift, (34,), of log intensities (N,) at products of polynomials (N, 34)."""
+    """Return the coefficients of the log field, (34,), of log intensities (N,) at products of polynomials (N, 34)."""
     coefficients = np.zeros(basis.shape[1])
-    means = np.quantile(log_values, _START_AT)
-    sds, shares = np.full(3, 0.15), np.full(3, 1 / 3)
+    means = np.quantile(log_values, _INITIAL_QUANTILES)
+    sds, fractions = np.full(3, 0.15), np.full(3, 1 / 3)
     prior = _PRIOR * len(log_values) * np.eye(basis.shape[1])
     for _ in range(_N_ROUNDS):
         even = log_values - basis @ coefficients
-        scores = -0.5 * ((even[:, None] - means) / sds) ** 2 - np.log(sds) + np.log(np.maximum(shares, 1e-12))
-        belonging = np.exp(scores - scores.max(axis=1, keepdims=True))
-        belonging /= belonging.sum(axis=1, keepdims=True)  # (N, 3)
-        counts = np.maximum(belonging.sum(axis=0), 1e-9)
-        means = belonging.T @ even / counts
-        spreads = (belonging * (even[:, None] - means) ** 2).sum(axis=0) / counts
-        sds, shares = np.clip(np.sqrt(spreads), *_SD_RANGE), counts / len(even)
-        weights = belonging / sds**2
+        scores = -0.5 * ((even[:, None] - means) / sds) ** 2 - np.log(sds) + np.log(np.maximum(fractions, 1e-12))
+        posterior = np.exp(scores - scores.max(axis=1, keepdims=True))
+        posterior /= posterior.sum(axis=1, keepdims=True)  # (N, 3)
+        counts = np.maximum(posterior.sum(axis=0), 1e-9)
+        means = posterior.T @ even / counts
+        spreads = (posterior * (even[:, None] - means) ** 2).sum(axis=0) / counts
+        sds, fractions = np.clip(np.sqrt(spreads), *_SD_RANGE), counts / len(even)
+        weights = posterior / sds**2
         total = weights.sum(axis=1)
         residual = log_values - (weights * means).sum(axis=1) / total
         weighted = basis * total[:, None]

@@ -1,0 +1,173 @@
+"""One brain on a common grid: centred, averaged over its voxels, with intensities scaled alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from aekit.brains.volumes.bias_field import fit_bias_field
+from aekit.brains.volumes.mask import Mask, brain_intensities, brain_mask, brain_warnings
+from aekit.brains.volumes.nifti import BadVolume, Spacing, Triple, Volume, Voxels
+from aekit.errors import AekitError
+
+Floats = npt.NDArray[np.float64]
+
+N_BINS = 64
+TOP = 1.28  # upper end of the last bin of a histogram; brighter voxels are clipped to it
+
+# Candidates for the intensity that becomes 1, by the mean R^2 of the tissue volumes in a ridge regression on the
+# histogram (5-fold, 3 seeds), on 181 IXI brains and on 200 phantoms of 48^3: the mean between these two percentiles
+# 0.952 and 0.897, the mean of all 0.953 and 0.891, percentile 90 0.951 and 0.865, 95 0.953 and 0.849, 99.5 0.950 and
+# 0.844, the mode of white matter 0.949 and 0.820. Unlike the mean of all, it leaves vessels and fluid out.
+_SCALE_PERCENTILES = (40.0, 95.0)
+_SCALE_FACTOR = 1.4  # brings the 99.5th percentile to about 1: IXI 0.94-1.07, phantoms 0.88-1.20
+_FINE = 8  # fine bins per bin
+# SD in bins of the Gaussian that smooths a histogram, as files of 8 bits have steps as wide as a bin, which beat with
+# the bins: R^2 of the tissue volumes as above with and without it, on IXI 0.960 and 0.929, on phantoms 0.928 and 0.921.
+_SMOOTH_BINS = 1.0
+_CUT_FRACTION = 0.005  # of a brain outside the grid: below it there is no warning
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A box of voxels around the centre of a brain.
+
+    Attributes:
+        size: Voxels along R, A and S.
+        spacing_mm: Voxel size.
+    """
+
+    size: Triple
+    spacing_mm: float
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 4 or max(self.size) > 512:
+            raise AekitError(f"--size: {self.text} voxels are outside 4 to 512; choose a size in between")
+        if not 0.1 <= self.spacing_mm <= 40:
+            raise AekitError(f"--spacing: {self.spacing_mm:g} mm is outside 0.1 to 40; choose a spacing in between")
+
+    @property
+    def text(self) -> str:
+        """Return the size as 40x48x40."""
+        return "x".join(map(str, self.size))
+
+
+@dataclass(frozen=True)
+class GriddedBrain:
+    """One brain on a grid.
+
+    Attributes:
+        image: Mean intensity in each voxel of the grid, scaled, in [0, 1.28], 0 outside the brain, float32 (X, Y, Z).
+        histogram_ml: Brain in each of ``N_BINS`` equal bins of scaled intensity over [0, 1.28), float32 (N_BINS,), by
+            the voxels of the file before averaging, smoothed by one bin; the last bin also counts what is brighter. Its
+            sum is ``brain_ml``.
+        brain_ml: Volume of the brain mask.
+        scale: The intensity of the file that became 1.
+        cut: Fraction of the brain's summed intensity that lies outside the grid, in [0, 1].
+        warnings: About the file and the grid, a sentence each.
+    """
+
+    image: Voxels
+    histogram_ml: Voxels
+    brain_ml: float
+    scale: float
+    cut: float
+    warnings: tuple[str, ...]
+
+
+def to_grid(volume: Volume, grid: Grid, *, correct_bias: bool = False) -> GriddedBrain:
+    """Return a brain averaged over the voxels of a grid that is centred on it, and scaled.
+
+    The value of a voxel of the grid is the mean of the file's intensities over its cube, each weighted by the volume of
+    the overlap; parts of the cube outside the file or the brain count as 0. So the sum over all voxels times their
+    volume stays the same, at any ratio of voxel sizes and for shifts by a fraction of a voxel.
+
+    Args:
+        volume: From :func:`aekit.brains.volumes.nifti.read_volume`.
+        grid: The target grid; its centre is placed on the centroid of the brain mask.
+        correct_bias: Remove the bias field first; see :mod:`aekit.brains.volumes.bias_field`.
+
+    Raises:
+        BadVolume: There is no brain in the volume.
+    """
+    mask = brain_mask(volume.data)
+    brain = brain_intensities(volume.data, mask)
+    if correct_bias:
+        brain /= fit_bias_field(brain, mask)
+    inside = brain[mask]
+    scale = _scale_of(inside)
+    inside = np.minimum(inside / np.float32(scale), np.float32(TOP))
+    voxel_ml = math.prod(volume.spacing_mm) / 1000.0
+    histogram_ml = _smooth_histogram(inside) * voxel_ml
+    brain_ml = inside.size * voxel_ml
+    np.minimum(brain / np.float32(scale), np.float32(TOP), out=brain)
+    image = _average(brain, mask, volume.spacing_mm, grid)
+    total = float(inside.sum(dtype=np.float64)) * voxel_ml
+    cut = max(0.0, 1.0 - float(image.sum(dtype=np.float64)) * grid.spacing_mm**3 / 1000.0 / total)
+    warnings = (*volume.warnings, *brain_warnings(brain_ml))
+    if cut > _CUT_FRACTION:
+        box = f"{grid.text} voxels of {grid.spacing_mm:g} mm"
+        warnings += (f"{100 * cut:.1f} % of the brain lies outside the grid of {box}",)
+    return GriddedBrain(image, histogram_ml.astype(np.float32), brain_ml, scale, cut, warnings)
+
+
+def _scale_of(inside: Voxels) -> float:
+    """Return the intensity that becomes 1, of the intensities of a brain, (n,)."""
+    low, high = np.percentile(inside, _SCALE_PERCENTILES)
+    within = (inside >= low) & (inside <= high)
+    if not within.any():
+        raise BadVolume(f"its brain has only {len(inside)} voxels", "view it")
+    scale = _SCALE_FACTOR * float(inside.mean(where=within, dtype=np.float64))
+    if scale <= 0:
+        raise BadVolume("its brain is as dark as the background", "view it")
+    return scale
+
+
+def _smooth_histogram(inside: Voxels) -> Floats:
+    """Return the number of voxels per bin of the scaled intensities of a brain, (N_BINS,), smoothed by one bin."""
+    n_fine = N_BINS * _FINE
+    fine = np.bincount(np.minimum((inside * np.float32(n_fine / TOP)).astype(np.int64), n_fine - 1), minlength=n_fine)
+    # Reflected at the ends, so that no voxel is lost.
+    smooth = ndimage.gaussian_filter1d(fine.astype(np.float64), _SMOOTH_BINS * _FINE, mode="reflect")
+    counts: Floats = smooth.reshape(N_BINS, _FINE).sum(axis=1)
+    return counts
+
+
+def _average(brain: Voxels, mask: Mask, spacing_mm: Spacing, grid: Grid) -> Voxels:
+    """Return the means over the voxels of the grid, float32 (X, Y, Z)."""
+    image = brain
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        profile = np.count_nonzero(mask, axis=others)  # brain voxels per slice
+        rows = np.flatnonzero(profile)
+        first, stop = int(rows[0]), int(rows[-1]) + 1
+        centre = float(profile @ np.arange(len(profile))) / float(profile.sum())
+        edges_mm = (np.arange(first, stop + 1, dtype=np.float64) - 0.5 - centre) * spacing_mm[axis]
+        weights = overlap_weights(edges_mm, grid.size[axis], grid.spacing_mm).astype(np.float32)
+        # Slices without brain are zero and left out; the finished axis goes last, so that after three rounds the axes
+        # are in order again.
+        block = image.take(range(first, stop), axis=0).reshape(stop - first, -1)
+        image = (weights @ block).reshape(grid.size[axis], *image.shape[1:]).transpose(1, 2, 0)
+    return np.ascontiguousarray(image)
+
+
+def overlap_weights(edges_mm: Floats, n_out: int, spacing_mm: float) -> Floats:
+    """Return the fraction of each new voxel along one axis that each old voxel fills, (n_out, n_in).
+
+    Args:
+        edges_mm: Edges of the old voxels, ascending, (n_in + 1,), relative to the centre of the new ones.
+        n_out: Number of new voxels.
+        spacing_mm: Their size.
+
+    Returns:
+        Fractions, each >= 0. A column sums to its voxel's length / ``spacing_mm`` if it lies within the new ones.
+    """
+    ends = (np.arange(n_out + 1) - n_out / 2) * spacing_mm
+    lower = np.maximum(ends[:-1, None], edges_mm[None, :-1])
+    upper = np.minimum(ends[1:, None], edges_mm[None, 1:])
+    fractions: Floats = np.maximum(upper - lower, 0.0) / spacing_mm
+    return fractions
