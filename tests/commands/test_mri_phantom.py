@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from aekit.brains.volumes.nifti import check_volumes
+from aekit.brains.volumes.checks import inspect_volumes
 
 
 def make(aekit, folder, n=4, size=20, *options):
@@ -27,7 +27,7 @@ def test_the_table_states_the_volumes_that_the_images_have(aekit, tmp_path):
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'p'}\n")
     table = rows(tmp_path / "p" / "participants.tsv")
     assert [row["participant_id"] for row in table] == [f"sub-000{number}" for number in range(1, 6)]
-    checks = check_volumes([tmp_path / "p" / row["file"] for row in table])
+    checks = inspect_volumes([tmp_path / "p" / row["file"] for row in table])
     for row, check in zip(table, checks, strict=True):
         assert (check.problem, check.warnings, check.orientation, check.shape) == ("", (), "RAS", (24, 24, 24))
         assert check.brain_ml == pytest.approx(float(row["tiv"]), rel=1e-8)
@@ -49,7 +49,7 @@ def test_everything_is_marked_as_synthetic(aekit, tmp_path):
         assert b"SYNTHETIC" in bytes(nib.load(path).header["descrip"])
 
 
-def test_quality_is_told_of_everybody(aekit, tmp_path):
+def test_there_is_a_quality_measure_of_each_scan(aekit, tmp_path):
     make(aekit, tmp_path / "p")
     quality = rows(tmp_path / "p" / "qc.tsv")
     assert [row["participant_id"] for row in quality] == [f"sub-000{number}" for number in range(1, 5)]
@@ -62,7 +62,7 @@ def test_the_same_options_give_the_same_bytes_for_any_number_of_threads(aekit, t
     make(aekit, tmp_path / "b", 4, 20, "--jobs", 3)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     packed = (tmp_path / "a" / "volumes" / "sub-0001_T1w.nii.gz").read_bytes()
-    assert packed[4:8] == bytes(4)  # no time of day
+    assert packed[4:8] == bytes(4)  # no time stamp
     make(aekit, tmp_path / "c", 4, 20, "--seed", 1)
     images = [gzip.decompress((tmp_path / name / "volumes" / "sub-0001_T1w.nii.gz").read_bytes()) for name in "ac"]
     assert images[0] != images[1]
@@ -97,14 +97,14 @@ def test_a_finished_cohort_is_left_as_it_is_with_resume(aekit, tmp_path):
     assert make(aekit, tmp_path / "p", 4, 21, "--resume").exit_code == 1
 
 
-def test_an_interrupted_cohort_goes_on_with_what_is_there(aekit, tmp_path):
+def test_an_interrupted_cohort_continues_with_the_existing_volumes(aekit, tmp_path):
     make(aekit, tmp_path / "p")
     whole = contents(tmp_path / "p")
     (tmp_path / "p" / "participants.tsv").unlink()
     (tmp_path / "p" / "volumes" / "sub-0003_T1w.nii.gz").unlink()
     result = make(aekit, tmp_path / "p")
     assert result.exit_code == 0
-    assert "3 of them from before" in result.stderr
+    assert "3 of which existed" in result.stderr
     assert contents(tmp_path / "p") == whole
 
 
@@ -124,11 +124,11 @@ def test_files_of_others_are_never_touched(aekit, tmp_path, option):
     before = contents(tmp_path)
     result = make(aekit, tmp_path, 4, 20, *option)
     assert result.exit_code == 1
-    assert "did not make" in result.stderr
+    assert "did not write" in result.stderr
     assert contents(tmp_path) == before
 
 
-def test_json_tells_where_the_table_and_the_volumes_are(aekit, tmp_path):
+def test_json_has_the_paths_of_the_table_and_the_volumes(aekit, tmp_path):
     result = make(aekit, tmp_path / "p", 2, 20, "--json", "--quiet")
     told = json.loads(result.stdout)
     assert told["path"] == str(tmp_path / "p")
@@ -156,14 +156,14 @@ def test_without_an_output_the_folder_is_named_after_the_options(aekit, tmp_path
         (("--jobs", 0), 2, "--jobs"),
     ],
 )
-def test_what_cannot_be_made_is_refused_by_name(aekit, tmp_path, options, code, named):
+def test_impossible_values_are_an_error_that_names_the_option(aekit, tmp_path, options, code, named):
     result = aekit("mri-phantom", *options, "-o", tmp_path / "p")
     assert result.exit_code == code
     assert named in result.stderr
     assert not (tmp_path / "p").exists()
 
 
-def test_a_file_in_place_of_the_folder_is_refused(aekit, tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error(aekit, tmp_path):
     (tmp_path / "p").write_text("")
     result = make(aekit, tmp_path / "p")
     assert result.exit_code == 1

@@ -24,12 +24,12 @@ from fuzzing import (
     table_cells,
 )
 
+from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.commands.checkpoints import read_paths
 from aekit.commands.compare import _paths, compare
-from aekit.commands.mri_phantom import ABOUT, _read_about
 from aekit.commands.mri_predict import _list_paths
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections

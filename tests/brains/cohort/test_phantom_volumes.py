@@ -4,21 +4,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.linear_model import LinearRegression
 
-from aekit.brains.cohort.phantom import (
+from aekit.brains.cohort.phantom_people import draw_person
+from aekit.brains.cohort.phantom_volumes import (
     FIELD_MM,
     LABELS,
     build_phantom,
     check_size,
     count_voxels,
-    draw_person,
-    draw_scan,
     encode_nifti,
 )
-from aekit.brains.volumes.nifti import brain_mask
+from aekit.brains.volumes.mask import brain_mask
 from aekit.errors import AekitError
 
 COUNTS = {24: (1300, 1000, 450), 48: (10_400, 8_000, 3_600)}  # about 665, 512 and 230 mL
@@ -28,93 +24,12 @@ def build(size=48, seed=0, number=0, counts=None):
     return build_phantom(counts or COUNTS[size], size=size, spacing_mm=FIELD_MM / size, seed=seed, number=number)
 
 
-@pytest.fixture(scope="module")
-def people():
-    return [draw_person(1, number) for number in range(2000)]
-
-
-@pytest.fixture(scope="module")
-def volumes(people):
-    return np.array([person.volumes_ml for person in people])
-
-
-@pytest.fixture(scope="module")
-def ages(people):
-    return np.array([person.age_years for person in people])
-
-
-@pytest.fixture(scope="module")
-def is_female(people):
-    return np.array([person.sex == "F" for person in people])
-
-
-# --- people ---
-
-
-def test_mean_volumes_of_both_sexes_are_those_of_the_cohort_that_was_fitted(volumes, is_female):
-    # Means of 225 women and 241 men; the tolerance is three standard errors of 1,000 people.
-    women, men = volumes[is_female].mean(axis=0), volumes[~is_female].mean(axis=0)
-    np.testing.assert_allclose(women, (643.91, 479.13, 235.75), atol=8)
-    np.testing.assert_allclose(men, (730.28, 546.01, 269.96), atol=9)
-
-
-def test_proportions_and_their_scatter_are_those_of_the_cohort_and_know_no_sex(volumes, is_female):
-    shares = volumes / volumes.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(shares.mean(axis=0)[[0, 2]], (0.473, 0.174), atol=0.003)
-    np.testing.assert_allclose(shares.std(axis=0)[[0, 2]], (0.044, 0.043), atol=0.002)
-    assert np.abs(shares[is_female].mean(axis=0) - shares[~is_female].mean(axis=0)).max() < 0.006
-
-
-def test_ages_and_sexes_are_those_of_the_cohort(ages, is_female):
-    assert (ages.min(), ages.max()) >= (6, 70)
-    assert ages.max() <= 86
-    assert is_female.mean() == pytest.approx(0.48, abs=0.03)
-    # 9.85 years by 400,000 draws of the mixture of ages with other code.
-    assert np.abs(ages - ages.mean()).mean() == pytest.approx(9.85, abs=0.25)
-
-
-@pytest.mark.parametrize("n", [60, 466])
-def test_every_cohort_has_its_share_of_old_people(n):
-    for seed in range(5):
-        ages = np.array([draw_person(seed, number).age_years for number in range(n)])
-        assert np.count_nonzero(ages >= 45) == pytest.approx(0.08 * n, abs=1.5)
-        assert np.count_nonzero(ages >= 25) == pytest.approx((0.22 + 0.47 * 0.174) * n, abs=0.05 * n)
-
-
-def test_volumes_know_the_age_as_well_as_they_did_and_no_better(volumes, ages):
-    train, test = slice(0, 500), slice(500, 2000)
-    scaled = (volumes - volumes[train].mean(axis=0)) / volumes[train].std(axis=0)
-    linear = LinearRegression().fit(scaled[train], ages[train]).predict(scaled[test])
-    kernel = ConstantKernel(1.0) * RBF([2.0, 2.0, 2.0]) + WhiteKernel(0.2)
-    process = GaussianProcessRegressor(kernel, normalize_y=True).fit(scaled[train], ages[train])
-    assert 5.5 <= np.abs(linear - ages[test]).mean() <= 6.3
-    assert 4.5 <= np.abs(process.predict(scaled[test]) - ages[test]).mean() <= 6.0
-
-
-def test_how_a_person_is_scanned_knows_neither_age_nor_sex_nor_volume(people, volumes, ages, is_female):
-    scans = [draw_scan(1, number) for number in range(len(people))]
-    drawn = np.array([(*scan.contrast, *scan.turn_deg, *scan.shift_mm, np.log(scan.gain)) for scan in scans])
-    sites = np.array([[person.site == site for site in "ABC"] for person in people])
-    known = np.column_stack([ages, is_female, volumes])
-    r = np.corrcoef(np.column_stack([drawn, sites, known]).T)[: -known.shape[1], -known.shape[1] :]
-    assert np.abs(r).max() < 0.09  # 65 correlations with a standard error of 0.022
-
-
-def test_a_person_depends_on_seed_and_number_alone():
-    assert draw_person(3, 7) == draw_person(3, 7)
-    assert len({draw_person(seed, number).volumes_ml for seed in range(3) for number in range(3)}) == 9
-    assert (draw_person(0, 0).participant_id, draw_person(0, 12_344).participant_id) == ("sub-0001", "sub-12345")
-
-
-# --- images ---
-
-
 def test_every_tissue_has_exactly_its_number_of_voxels():
     phantom = build()
     assert tuple(np.bincount(phantom.labels.ravel())[1:]) == COUNTS[48]
 
 
-def test_the_brain_is_what_is_not_zero_and_its_mask_is_exact():
+def test_the_brain_is_everything_but_zero_and_its_mask_is_exact():
     for number in range(5):
         phantom = build(number=number)
         np.testing.assert_array_equal(phantom.data > 0, phantom.labels > 0)
@@ -169,7 +84,7 @@ def test_a_person_has_the_same_anatomy_in_every_box():
     assert np.mean(halves != (coarse.labels > 0)) < 0.01
 
 
-def test_the_file_is_right_by_nibabel_and_says_that_it_is_synthetic():
+def test_nibabel_reads_the_file_and_it_is_marked_as_synthetic():
     phantom = build()
     image = nib.Nifti1Image.from_bytes(encode_nifti(phantom))
     assert image.header.get_zooms() == (4.0, 4.0, 4.0)
@@ -187,7 +102,7 @@ def test_the_file_is_right_by_nibabel_and_says_that_it_is_synthetic():
     ("size", "spacing_mm", "option"),
     [(15, 12.8, "--size"), (400, 0.48, "--size"), (0, 1.0, "--size"), (48, 3.9, "--spacing"), (48, 13.0, "--spacing")],
 )
-def test_a_box_without_room_or_detail_is_refused_by_name(size, spacing_mm, option):
+def test_a_box_without_room_or_detail_is_an_error_that_names_its_option(size, spacing_mm, option):
     with pytest.raises(AekitError, match=f"^{option}: "):
         check_size(size, spacing_mm)
 
