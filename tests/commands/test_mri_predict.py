@@ -22,7 +22,7 @@ def scans(phantom_cohort):
     return sorted((phantom_cohort / "volumes").iterdir())
 
 
-def test_what_is_predicted_is_what_training_said_of_the_same_people(aekit, brains, scans, tmp_path):
+def test_predictions_are_those_of_the_training_for_the_same_participants(aekit, brains, scans, tmp_path):
     result = aekit("mri-predict", brains, *scans, "-o", tmp_path / "new.csv", "-q")
     assert result.exit_code == 0
     assert result.paths == [tmp_path / "new.csv"]
@@ -41,7 +41,7 @@ def test_what_is_predicted_is_what_training_said_of_the_same_people(aekit, brain
         np.testing.assert_allclose(both[column], both["prediction"], rtol=1e-4)
 
 
-def test_an_interval_is_as_wide_as_the_validation_residuals_ask_for(aekit, brains, scans, tmp_path):
+def test_the_width_of_an_interval_follows_from_the_validation_residuals(aekit, brains, scans, tmp_path):
     aekit("mri-predict", brains, scans[0], "-o", tmp_path / "new.csv")
     row = pd.read_csv(tmp_path / "new.csv").iloc[0]
     known = pd.read_csv(brains.with_suffix(".predictions.csv"))
@@ -60,7 +60,7 @@ def test_folders_and_stdin_give_the_same_as_paths(aekit, brains, scans, tmp_path
     assert len(texts) == 1
 
 
-def test_scans_of_the_training_are_not_warned_about_and_others_are(aekit, brains, scans, tmp_path):
+def test_scans_of_the_training_have_no_warnings_and_others_do(aekit, brains, scans, tmp_path):
     other = aekit("mri-phantom", "-n", 1, "--size", 24, "--seed", 5, "-o", tmp_path / "other").paths[0]
     new = next((other / "volumes").iterdir())
     result = aekit("mri-predict", brains, scans[0], scans[1], new, "-o", tmp_path / "new.csv")
@@ -79,7 +79,7 @@ def test_json_gives_the_path_and_counts(aekit, brains, scans, tmp_path):
     assert (said["n"], said["n_warned"]) == (3, 0)
 
 
-def test_the_table_lies_beside_the_checkpoint_by_default(aekit, brains, scans):
+def test_the_table_is_next_to_the_checkpoint_by_default(aekit, brains, scans):
     assert aekit("mri-predict", brains, scans[0]).paths == [brains.with_suffix(".predicted.csv")]
 
 
@@ -91,7 +91,7 @@ def test_the_files_of_training_are_not_replaced(aekit, brains, scans):
 
 
 @pytest.mark.parametrize("kind", ["missing", "damaged", "empty folder", "autoencoder", "unfinished"])
-def test_what_cannot_be_used_is_refused_in_one_line_that_names_it(aekit, brains, scans, vae_checkpoint, tmp_path, kind):
+def test_an_unusable_input_is_an_error_of_one_line_that_names_it(aekit, brains, scans, vae_checkpoint, tmp_path, kind):
     checkpoint, scan = brains, scans[0]
     if kind == "missing":
         scan = named = tmp_path / "gone.nii.gz"
@@ -114,7 +114,7 @@ def test_what_cannot_be_used_is_refused_in_one_line_that_names_it(aekit, brains,
     assert not (tmp_path / "new.csv").exists()
 
 
-def test_bad_volumes_are_left_out_when_asked(aekit, brains, scans, tmp_path):
+def test_bad_volumes_are_left_out_if_asked(aekit, brains, scans, tmp_path):
     (tmp_path / "bad.nii.gz").write_text("<html>")
     result = aekit("mri-predict", brains, scans[0], tmp_path / "bad.nii.gz", "--skip-bad", "-o", tmp_path / "new.csv")
     assert result.exit_code == 0
@@ -122,14 +122,14 @@ def test_bad_volumes_are_left_out_when_asked(aekit, brains, scans, tmp_path):
     assert len(pd.read_csv(tmp_path / "new.csv")) == 1
 
 
-def test_an_autoencoders_command_refuses_networks_that_read_brains(aekit, brains):
+def test_commands_for_autoencoders_do_not_take_brain_networks(aekit, brains):
     for command in ("reconstruct", "encode", "tsne", "pca-compare"):
         result = aekit(command, brains)
         assert result.exit_code == 1
         assert "mri-predict takes it" in result.stderr
 
 
-def test_info_tells_what_the_networks_are_worth_and_have_seen(aekit, brains):
+def test_info_shows_metrics_and_the_ranges_of_the_training_data(aekit, brains):
     result = aekit("info", brains)
     assert result.exit_code == 0
     assert "chain" in result.stderr
