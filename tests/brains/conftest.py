@@ -1,4 +1,4 @@
-"""A cohort of phantoms on the grid, and a toy of arrays for what needs no files."""
+"""A cohort of phantoms on the grid, and toy arrays for tests that need no files."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from aekit.brains.cohort.table import read_cohort
-from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
-from aekit.brains.people import Source, gather_people
-from aekit.brains.training import BrainData
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig, Source
+from aekit.brains.data import BrainData
+from aekit.brains.people import gather_people
 
 GRID = CohortConfig(size=(16, 16, 16), spacing_mm=12.0, correct_bias=False)
 

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from aekit.brains.domain import describe_seen, tell_unlike
-from aekit.brains.volumes.store import N_BINS, PreparedVolumes
+from aekit.brains.domain import describe_seen, domain_warnings
+from aekit.brains.volumes.gridding import N_BINS
+from aekit.brains.volumes.store import PreparedVolumes
 
 N = 20
 
@@ -35,12 +36,12 @@ def volumes(n=N, *, seed=0, spacing_mm=(1.0, 1.0, 1.2), shape=(180, 210, 150), b
 
 @pytest.fixture
 def seen():
-    """Return what is known of all but the last two of twenty scans, as it comes out of a header."""
+    """Return the ranges of all but the last two of twenty scans, as read from a header."""
     ages = np.linspace(20, 80, N)
     return json.loads(json.dumps(describe_seen(volumes(), ages, np.arange(N - 2))))
 
 
-def test_what_was_seen_are_the_ranges_of_the_train_people(seen):
+def test_the_ranges_are_those_of_train(seen):
     of = volumes()
     assert seen["age_years"] == [20, pytest.approx(20 + 60 * 17 / 19)]
     assert seen["brain_ml"] == [of.brain_ml[:-2].min(), of.brain_ml[:-2].max()]
@@ -52,15 +53,15 @@ def test_what_was_seen_are_the_ranges_of_the_train_people(seen):
     assert all(np.diff(seen["intensity"]) >= 0)
 
 
-def test_a_scan_of_train_is_like_all_others(seen):
+def test_a_scan_of_train_has_no_warning(seen):
     of = volumes()
-    assert [tell_unlike(seen, of, row, [50.0]) for row in range(N - 2)] == [[]] * (N - 2)
+    assert [domain_warnings(seen, of, row, [50.0]) for row in range(N - 2)] == [[]] * (N - 2)
 
 
-def test_most_scans_of_the_same_scanner_are_not_complained_of(seen):
+def test_most_scans_of_the_same_scanner_have_no_warning(seen):
     new = volumes(200, seed=5, brain_ml=(1250, 1550))
-    told = [tell_unlike(seen, new, row, [50.0]) for row in range(200)]
-    assert sum(map(bool, told)) <= 20
+    found = [domain_warnings(seen, new, row, [50.0]) for row in range(200)]
+    assert sum(map(bool, found)) <= 20
 
 
 @pytest.mark.parametrize(
@@ -72,47 +73,50 @@ def test_most_scans_of_the_same_scanner_are_not_complained_of(seen):
         ({"shape": (256, 256, 256)}, ["256x256x256 voxels, trained on 180x210x150"]),
         ({"brain_ml": (900, 901)}, [r"a brain of 90\d mL, trained on 12\d\d-1[56]\d\d mL"]),
         ({"brain_ml": (2400, 2401)}, [r"a brain of 240\d mL, trained on"]),
-        ({"shift": 0.15}, [r"intensities \d+\.\d times as far from the mean as the farthest of train"]),
+        ({"shift": 0.15}, [r"intensities \d+\.\d times as far from the mean as the farthest in train"]),
         ({"shift": -0.15}, ["intensities "]),
     ],
 )
-def test_a_scan_unlike_those_of_train_is_told_of(seen, change, expected):
+def test_a_scan_outside_the_training_data_has_a_warning(seen, change, expected):
     from re import match
 
-    told = tell_unlike(seen, volumes(3, seed=1, **{"brain_ml": (1350, 1400)} | change), 1, [50.0])
-    assert len(told) == len(expected)
-    for text, pattern in zip(told, expected, strict=True):
+    found = domain_warnings(seen, volumes(3, seed=1, **{"brain_ml": (1350, 1400)} | change), 1, [50.0])
+    assert len(found) == len(expected)
+    for text, pattern in zip(found, expected, strict=True):
         assert match(pattern, text), text
 
 
-@pytest.mark.parametrize(("ages", "is_told"), [([50.0], 0), ([19.0], 1), ([50.0, 81.0], 1), ([50.0, 73.0], 0), ([], 0)])
-def test_an_age_outside_those_of_train_is_told_of(seen, ages, is_told):
-    told = tell_unlike(seen, volumes(), 3, ages)
-    assert told == ["a predicted age outside the 20-74 years trained on"] * is_told
+@pytest.mark.parametrize(
+    ("ages", "is_warned"), [([50.0], 0), ([19.0], 1), ([50.0, 81.0], 1), ([50.0, 73.0], 0), ([], 0)]
+)
+def test_an_age_outside_the_training_data_has_a_warning(seen, ages, is_warned):
+    found = domain_warnings(seen, volumes(), 3, ages)
+    assert found == ["a predicted age outside the 20-74 years trained on"] * is_warned
 
 
-def test_every_difference_is_told_at_once(seen):
+def test_all_warnings_are_given_at_once(seen):
     new = volumes(1, spacing_mm=(2.0, 2.0, 2.0), shape=(91, 109, 91), brain_ml=(300, 301), shift=0.2)
-    assert len(tell_unlike(seen, new, 0, [5.0])) == 5
+    assert len(domain_warnings(seen, new, 0, [5.0])) == 5
 
 
-def test_where_many_shapes_were_seen_shapes_say_nothing():
+def test_after_training_on_many_shapes_there_is_no_warning_about_shape():
     of = volumes()
     of.shapes[:] = [(100 + row, 100, 100) for row in range(N)]
     ages = np.linspace(20, 80, N)
     assert len(describe_seen(of, ages, np.arange(8))["shapes"]) == 8
     seen = describe_seen(of, ages, np.arange(9))
     assert seen["shapes"] == []
-    assert not [text for text in tell_unlike(seen, volumes(1), 0, []) if "voxels, trained" in text]
+    assert not [text for text in domain_warnings(seen, volumes(1), 0, []) if "voxels, trained" in text]
 
 
-def test_phantoms_of_another_size_are_told_apart_from_those_of_train(phantom_people, aekit, tmp_path):
-    from aekit.brains.volumes.store import Grid, prepare_volumes
+def test_phantoms_of_another_size_have_warnings(phantom_people, aekit, tmp_path):
+    from aekit.brains.volumes.gridding import Grid
+    from aekit.brains.volumes.store import prepare_volumes
 
     age_years, rows = phantom_people.cohort.age_years, np.arange(40)
     seen = describe_seen(phantom_people.volumes, age_years, rows)
-    assert tell_unlike(seen, phantom_people.volumes, 7, [30.0]) == []
+    assert domain_warnings(seen, phantom_people.volumes, 7, [30.0]) == []
     folder = aekit("mri-phantom", "-n", 1, "--size", 24, "--jobs", 1, "-o", tmp_path / "fine").paths[0]
     finer = prepare_volumes(sorted((folder / "volumes").iterdir()), Grid((16, 16, 16), 12.0), jobs=1)
-    told = tell_unlike(seen, finer, 0, [])
-    assert told[:2] == ["voxels of 8 x 8 x 8 mm, trained on 12 mm", "24x24x24 voxels, trained on 16x16x16"]
+    found = domain_warnings(seen, finer, 0, [])
+    assert found[:2] == ["voxels of 8 x 8 x 8 mm, trained on 12 mm", "24x24x24 voxels, trained on 16x16x16"]

@@ -8,13 +8,13 @@ from aekit.core.settings import to_dict
 
 
 @pytest.mark.parametrize("histogram", [True, False])
-def test_the_title_of_each_hypothesis_says_what_it_is(phantom_people, brain_config, histogram):
+def test_the_title_of_each_hypothesis_distinguishes_it(phantom_people, brain_config, histogram):
     titles = {}
     for name, (arch, target, drop) in HYPOTHESES.items():
         config = brain_config(arch=arch, target=target, histogram=histogram)
         titles[name] = _title(
             phantom_people, to_dict(replace(config, data=replace(config.data, drop_outliers=drop)))
-        ).removesuffix(f": {len(phantom_people.cohort)} people")
+        ).removesuffix(f": {len(phantom_people.cohort)} participants")
     without = "" if histogram else ", no histogram"
     assert titles == {
         "base": f"participants.tsv, base{without}",

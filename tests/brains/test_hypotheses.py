@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aekit.brains.finished import FinishedRun
 from aekit.brains.hypotheses import HYPOTHESES, compare_hypotheses
 from aekit.brains.measures.regression import paired_difference
-from aekit.brains.runs import FinishedBrains
 from aekit.core.checkpoint import Header
 
 TRUTH = np.linspace(20, 80, 12)
 
 
-def fake(asked, shift=None):
-    """Return a training that writes down what it would have found: errors of its own number of years."""
+def fake(trained, shift=None):
+    """Return a fake training that writes errors of a fixed number of years per hypothesis."""
 
     def train(config, path):
-        asked.append((config, path))
+        trained.append((config, path))
         years = {"base": 4.0, "h1": 3.0, "h2": 2.5, "h3": 6.0}[path.stem.rpartition("-")[2]]
         signs = np.where(np.arange(12) % 2, 1, -1)
         rows, metrics = [], []
@@ -36,31 +36,31 @@ def fake(asked, shift=None):
                 )  # fmt: skip
         pd.DataFrame(rows[::-1]).to_csv(path.with_suffix(".predictions.csv"), index=False)
         header = Header(data={"people": 60}, train={"epochs": 1}, model={"arch": config.model.arch})
-        return FinishedBrains(path, header, pd.DataFrame(metrics))
+        return FinishedRun(path, header, pd.DataFrame(metrics))
 
     return train
 
 
 @pytest.fixture
 def compared(brain_config, tmp_path):
-    asked = []
-    finished = compare_hypotheses(brain_config(), tmp_path / "study.safetensors", fake(asked))
+    trained = []
+    finished = compare_hypotheses(brain_config(), tmp_path / "study.safetensors", fake(trained))
     table = pd.read_csv(tmp_path / "study.hypotheses.csv").set_index(["hypothesis", "model"])
-    return asked, finished, table
+    return trained, finished, table
 
 
-def test_each_hypothesis_takes_over_what_the_one_before_it_changed(compared):
-    asked, finished, _ = compared
-    assert [path.name for _, path in asked] == [f"study-{name}.safetensors" for name in ("base", "h1", "h2", "h3")]
-    assert [(c.model.arch, c.model.target, c.data.drop_outliers) for c, _ in asked] == [
+def test_each_hypothesis_keeps_the_changes_of_those_before_it(compared):
+    trained, finished, _ = compared
+    assert [path.name for _, path in trained] == [f"study-{name}.safetensors" for name in ("base", "h1", "h2", "h3")]
+    assert [(c.model.arch, c.model.target, c.data.drop_outliers) for c, _ in trained] == [
         ("base", "absolute", False),
         ("base", "proportion", False),
         ("base", "proportion", True),
         ("deep", "proportion", True),
     ]
-    assert [run.path for run in finished] == [path for _, path in asked]
-    base = asked[0][0]
-    for config, _ in asked:  # nothing else differs, the split least of all
+    assert [run.path for run in finished] == [path for _, path in trained]
+    base = trained[0][0]
+    for config, _ in trained:  # nothing else differs, the split least of all
         same = replace(
             config,
             model=replace(config.model, arch=base.model.arch, target=base.model.target),
@@ -69,7 +69,7 @@ def test_each_hypothesis_takes_over_what_the_one_before_it_changed(compared):
         assert same == base
 
 
-def test_the_table_has_paired_differences_to_base(compared):
+def test_the_table_has_paired_differences_from_base(compared):
     _, _, table = compared
     assert list(table.index) == [
         (name, m) for name in HYPOTHESES for m in ("mean", "gp", "ridge-voxels", "volumes", "chain")
@@ -90,7 +90,7 @@ def test_the_figure_is_there(compared, tmp_path):
     assert (tmp_path / "study.hypotheses.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_only_people_whom_both_predicted_are_compared(brain_config, tmp_path):
+def test_only_participants_that_both_predicted_are_compared(brain_config, tmp_path):
     compare_hypotheses(brain_config(), tmp_path / "a.safetensors", fake([], shift=100))
     table = pd.read_csv(tmp_path / "a.hypotheses.csv")
     assert table["difference"].isna().all()

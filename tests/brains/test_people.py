@@ -8,7 +8,7 @@ import pytest
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import People, Source, cut_folds, gather_people
+from aekit.brains.people import People, Source, build_folds, gather_people
 from aekit.errors import AekitError
 
 GRID = CohortConfig(size=(8, 8, 8), spacing_mm=24.0, correct_bias=False)
@@ -37,8 +37,8 @@ def table_of(cohort_of):
 # --- folds ---
 
 
-def test_one_split_has_each_person_once_by_its_shares(cohort_of, table_of):
-    (fold,) = cut_folds(people_of(cohort_of(**table_of())), CohortConfig(val=0.15, test=0.2), "absolute")
+def test_a_single_split_has_each_participant_once_in_the_right_fractions(cohort_of, table_of):
+    (fold,) = build_folds(people_of(cohort_of(**table_of())), CohortConfig(val=0.15, test=0.2), "absolute")
     assert (len(fold.train), len(fold.held_out["val"]), len(fold.held_out["test"])) == (65, 15, 20)
     everyone = np.concatenate([fold.train, *fold.held_out.values()])
     assert sorted(everyone) == list(range(100))
@@ -46,7 +46,7 @@ def test_one_split_has_each_person_once_by_its_shares(cohort_of, table_of):
 
 
 def test_folds_cover_everyone_once_and_never_train_on_their_own(cohort_of, table_of):
-    folds = cut_folds(people_of(cohort_of(**table_of())), CohortConfig(cv=5, val=0.0, test=0.0), "absolute")
+    folds = build_folds(people_of(cohort_of(**table_of())), CohortConfig(cv=5, val=0.0, test=0.0), "absolute")
     assert [fold.number for fold in folds] == [0, 1, 2, 3, 4]
     assert sorted(np.concatenate([fold.held_out["cv"] for fold in folds])) == list(range(100))
     for fold in folds:
@@ -56,21 +56,21 @@ def test_folds_cover_everyone_once_and_never_train_on_their_own(cohort_of, table
 
 def test_with_folds_the_test_people_are_in_none_of_them(cohort_of, table_of):
     people = people_of(cohort_of(**table_of()))
-    folds = cut_folds(people, CohortConfig(cv=4, val=0.0, test=0.2), "absolute")
+    folds = build_folds(people, CohortConfig(cv=4, val=0.0, test=0.2), "absolute")
     test = folds[0].held_out["test"]
     assert len(test) == 20
     assert all(np.array_equal(fold.held_out["test"], test) for fold in folds)
     pool = sorted(set(range(100)) - set(test))
     assert sorted(np.concatenate([fold.held_out["cv"] for fold in folds])) == pool
     assert all(not set(test) & {*fold.train, *fold.held_out["cv"]} for fold in folds)
-    (single,) = cut_folds(people, CohortConfig(val=0.0, test=0.2), "absolute")
+    (single,) = build_folds(people, CohortConfig(val=0.0, test=0.2), "absolute")
     assert np.array_equal(single.held_out["test"], test)  # the same people, however the others are cut
 
 
-def test_the_split_seed_alone_decides_who_is_where(cohort_of, table_of):
+def test_the_split_seed_alone_determines_the_split(cohort_of, table_of):
     people = people_of(cohort_of(**table_of()))
     first, again, other = (
-        cut_folds(people, CohortConfig(cv=3, val=0, test=0, split_seed=seed), "absolute") for seed in (1, 1, 2)
+        build_folds(people, CohortConfig(cv=3, val=0, test=0, split_seed=seed), "absolute") for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a.train, b.train) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].train, other[0].train)
@@ -79,43 +79,43 @@ def test_the_split_seed_alone_decides_who_is_where(cohort_of, table_of):
 @pytest.mark.parametrize("config", [CohortConfig(cv=3, val=0, test=0, group="site"), CohortConfig(group="site")])
 def test_groups_are_kept_together(cohort_of, table_of, config):
     sites = np.random.default_rng(1).choice(list("abcdefghijklm"), 100)
-    for fold in cut_folds(people_of(cohort_of(**table_of(site=sites))), config, "absolute"):
+    for fold in build_folds(people_of(cohort_of(**table_of(site=sites))), config, "absolute"):
         parts = [set(sites[rows]) for rows in (fold.train, *fold.held_out.values())]
         assert sum(map(len, parts)) == len(set(sites))  # none of them in two
 
 
-def test_a_column_says_who_is_in_which_split(cohort_of, table_of):
+def test_a_column_can_assign_the_splits(cohort_of, table_of):
     said = np.array(["train"] * 70 + ["test"] * 20 + ["validation"] * 10)
     people = people_of(cohort_of(**table_of(part=said)))
-    (fold,) = cut_folds(people, CohortConfig(test="part"), "absolute")
+    (fold,) = build_folds(people, CohortConfig(test="part"), "absolute")
     assert fold.train.tolist() == list(range(70))
     assert fold.held_out["test"].tolist() == list(range(70, 90))
     assert fold.held_out["val"].tolist() == list(range(90, 100))
-    folds = cut_folds(people, CohortConfig(cv=2, val=0, test="part"), "absolute")
+    folds = build_folds(people, CohortConfig(cv=2, val=0, test="part"), "absolute")
     pool = {*range(70), *range(90, 100)}  # with folds nobody need validate
     assert set(np.concatenate([fold.held_out["cv"] for fold in folds])) == pool
     assert all(fold.held_out["test"].tolist() == list(range(70, 90)) for fold in folds)
 
 
-def test_columns_that_are_not_there_are_named_with_those_that_are(cohort_of, table_of):
+def test_an_error_about_a_missing_column_names_those_that_exist(cohort_of, table_of):
     people = people_of(cohort_of(**table_of(site=["a"] * 100)))
     with pytest.raises(AekitError, match=r"^--group: people\.csv has no column 'sit', only participant_id, .*'site'\?"):
-        cut_folds(people, CohortConfig(group="sit"), "absolute")
+        build_folds(people, CohortConfig(group="sit"), "absolute")
     with pytest.raises(AekitError, match=r"has no column .*fold.* \(it has participant_id, age"):
-        cut_folds(people, CohortConfig(test="fold"), "absolute")
+        build_folds(people, CohortConfig(test="fold"), "absolute")
 
 
 def test_shares_that_leave_nobody_for_train_are_refused(cohort_of, table_of):
     with pytest.raises(AekitError, match=r"^--val, --test-split: 0\.5 and 0\.5 leave nobody for train"):
-        cut_folds(people_of(cohort_of(**table_of())), CohortConfig(val=0.5, test=0.5), "absolute")
+        build_folds(people_of(cohort_of(**table_of())), CohortConfig(val=0.5, test=0.5), "absolute")
 
 
 @pytest.mark.parametrize("config", [CohortConfig(val=0.1, test=0.2), CohortConfig(cv=2, val=0, test=0)])
-def test_fewer_than_ten_people_to_train_on_are_refused(cohort_of, table_of, config):
+def test_fewer_than_ten_train_participants_are_an_error(cohort_of, table_of, config):
     with pytest.raises(
-        AekitError, match=r"^people\.csv: \d people are left to train on, of at least 10; use a larger table$"
+        AekitError, match=r"^people\.csv: \d participants are left for train, at least 10 are needed; add more$"
     ):
-        cut_folds(people_of(cohort_of(**table_of(12))), config, "absolute")
+        build_folds(people_of(cohort_of(**table_of(12))), config, "absolute")
 
 
 # --- outliers ---
@@ -125,12 +125,12 @@ def test_fewer_than_ten_people_to_train_on_are_refused(cohort_of, table_of, conf
 def test_outliers_are_dropped_from_train_by_limits_of_train_alone(cohort_of, table_of, target):
     plain = table_of(120)
     config = CohortConfig(val=0.15, test=0.2, drop_outliers=True)
-    (before,) = cut_folds(people_of(cohort_of(**plain)), CohortConfig(val=0.15, test=0.2), target)
+    (before,) = build_folds(people_of(cohort_of(**plain)), CohortConfig(val=0.15, test=0.2), target)
     in_train, in_test = int(before.train[7]), int(before.held_out["test"][3])
     for row in (in_train, in_test):
         plain["csfv"][row] += 900
     people = people_of(cohort_of(**plain))
-    (fold,) = cut_folds(people, config, target)
+    (fold,) = build_folds(people, config, target)
     assert in_train in fold.dropped
     assert in_train not in fold.train
     assert sorted([*fold.train, *fold.dropped]) == sorted(before.train)
@@ -148,10 +148,10 @@ def test_outliers_are_dropped_from_train_by_limits_of_train_alone(cohort_of, tab
 def test_who_is_held_out_does_not_move_the_limits(cohort_of, table_of):
     plain = table_of(120)
     config = CohortConfig(cv=3, val=0, test=0, drop_outliers=True)
-    first = cut_folds(people_of(cohort_of(**plain)), config, "absolute")
+    first = build_folds(people_of(cohort_of(**plain)), config, "absolute")
     extreme = first[0].held_out["cv"][::8]
     plain["gmv"][extreme] *= 3
-    second = cut_folds(people_of(cohort_of(**plain)), config, "absolute")
+    second = build_folds(people_of(cohort_of(**plain)), config, "absolute")
     assert np.array_equal(first[0].dropped, second[0].dropped)
     assert np.array_equal(first[0].train, second[0].train)
     assert set(second[0].flagged) >= set(extreme)  # the stratum whose error is told
@@ -162,7 +162,7 @@ def test_who_is_held_out_does_not_move_the_limits(cohort_of, table_of):
 def test_without_volumes_outliers_cannot_be_dropped(cohort_of, table_of):
     people = people_of(cohort_of(**table_of()))
     with pytest.raises(AekitError, match=r"^--drop-outliers: .*tissue volumes"):
-        cut_folds(people, CohortConfig(drop_outliers=True), None)
+        build_folds(people, CohortConfig(drop_outliers=True), None)
 
 
 def test_tissues_are_those_that_the_target_asks_for(cohort_of, table_of):
@@ -200,7 +200,7 @@ def reasons(people):
     return {row.participant_id or row.file: row.reason for row in people.left_out.itertuples()}
 
 
-def test_who_lacks_a_file_an_age_or_a_volume_is_left_out_and_listed(folder):
+def test_participants_without_a_file_an_age_or_a_volume_are_left_out_and_listed(folder):
     (folder / "t1" / "sub-0003_T1w.nii.gz").unlink()
     shutil.copy(folder / "t1" / "sub-0001_T1w.nii.gz", folder / "t1" / "sub-0999_T1w.nii.gz")
 
@@ -219,7 +219,7 @@ def test_who_lacks_a_file_an_age_or_a_volume_is_left_out_and_listed(folder):
     assert "sub-0007" in set(gather(folder, target=None).cohort.table["participant_id"])  # ages need no volumes
 
 
-def test_rows_of_the_table_and_images_stand_in_the_same_order(folder):
+def test_rows_of_the_table_and_images_are_in_the_same_order(folder):
     def shuffle(table):
         table[:] = table.sample(frac=1, random_state=0).to_numpy()
 
@@ -231,9 +231,11 @@ def test_rows_of_the_table_and_images_stand_in_the_same_order(folder):
     np.testing.assert_allclose(people.volumes.brain_ml, stated, rtol=1e-6)
 
 
-def test_the_same_scan_under_two_ids_is_refused_with_both(folder):
+def test_the_same_scan_under_two_ids_is_an_error_that_names_both(folder):
     shutil.copy(folder / "t1" / "sub-0002_T1w.nii.gz", folder / "t1" / "sub-0009_T1w.nii.gz")
-    with pytest.raises(AekitError, match=r"^--volumes: the same scan .* \(sub-0002 and sub-0009\); .*--skip-bad$"):
+    with pytest.raises(
+        AekitError, match=r"^--volumes: two ids have the same scan \(sub-0002 and sub-0009\); .*--skip-bad$"
+    ):
         gather(folder)
     people = gather(folder, skip_bad=True)
     assert reasons(people) == dict.fromkeys(("sub-0002", "sub-0009"), "the same scan as another's")
@@ -273,13 +275,13 @@ def test_bad_rows_of_the_table_are_listed_too(folder):
     assert not {"sub-0002", "sub-0003"} & set(people.cohort.table["participant_id"])
 
 
-def test_a_table_and_a_folder_that_have_nobody_in_common_are_refused(folder):
+def test_a_table_and_a_folder_without_common_participants_are_an_error(folder):
     def change(table):
         table["participant_id"] = [f"q{row}" for row in range(14)]
 
     with pytest.raises(AekitError, match=r"/t1: no file has the id .*'q0' .*'sub-0001_T1w\.nii\.gz'"):
         gather(folder, change=change)
-    with pytest.raises(AekitError, match=r"people\.tsv: nobody has a scan, an age and volumes"):
+    with pytest.raises(AekitError, match=r"people\.tsv: no participant has a scan, an age and volumes"):
         gather(
             folder,
             change=lambda table: table.update({"participant_id": [f"sub-{n:04}" for n in range(1, 15)], "age": "n/a"}),

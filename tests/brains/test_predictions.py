@@ -5,12 +5,13 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from aekit.brains.members import Ensemble, ask_members
-from aekit.brains.people import cut_folds
-from aekit.brains.predictions import AGE, BASELINES, brain_data, iter_splits, predict_all
+from aekit.brains.data import build_brain_data
+from aekit.brains.members import Ensemble, predict_members
+from aekit.brains.people import build_folds
+from aekit.brains.predictions import AGE, BASELINES, iter_splits, predict_all
 from aekit.brains.scores import metrics_table
-from aekit.brains.training import build_network, measure_norms, stages_of
-from aekit.brains.volumes.store import N_BINS
+from aekit.brains.training import build_network, fit_normalisation, stages_of
+from aekit.brains.volumes.gridding import N_BINS
 
 CPU = torch.device("cpu")
 SIZE = {"size": (16, 16, 16), "spacing_mm": 12.0}
@@ -18,22 +19,22 @@ TARGETS = (AGE, "gmv_ml", "wmv_ml", "csfv_ml")
 
 
 def ensemble_of(people, folds, config, n_seeds=1):
-    """Return networks as they are drawn: whom they are asked about is the question here, not what they say."""
-    data, found = brain_data(people, config), Ensemble()
+    """Return untrained networks: these tests are about which participants they predict, not how well."""
+    data, found = build_brain_data(people, config.model.target), Ensemble()
     for fold in folds:
-        norms = measure_norms(data, fold.train, log_age=config.model.log_age)
+        normalisation = fit_normalisation(data, fold.train, log_age=config.model.log_age)
         for seed in range(n_seeds):
             torch.manual_seed(10 * fold.number + seed)
             found.networks[fold.number, seed] = {
-                stage: build_network(stage, config, norms, N_BINS).eval() for stage in stages_of(config)
+                stage: build_network(stage, config, normalisation, N_BINS).eval() for stage in stages_of(config)
             }
     return found
 
 
 def predict(people, config, *, n_seeds=1):
-    folds = cut_folds(people, config.data, config.model.target)
+    folds = build_folds(people, config.data, config.model.target)
     ensemble = ensemble_of(people, folds, config, n_seeds)
-    return folds, ensemble, predict_all(people, folds, ensemble, config, CPU, lambda what, done, total: None)
+    return folds, ensemble, predict_all(people, folds, ensemble, config, CPU)
 
 
 def one(predictions, model, target, split):
@@ -41,14 +42,7 @@ def one(predictions, model, target, split):
     return found
 
 
-def test_the_cumulative_histogram_is_the_running_sum_of_the_histogram(phantom_people, brain_config):
-    data = brain_data(phantom_people, brain_config(**SIZE))
-    np.testing.assert_allclose(data.cumulative_ml[:, -1], phantom_people.volumes.brain_ml, rtol=1e-5)
-    np.testing.assert_allclose(data.cumulative_ml[:, 9], phantom_people.volumes.histograms_ml[:, :10].sum(1), rtol=1e-5)
-    assert data.images is phantom_people.volumes.images  # still on disk
-
-
-def test_every_model_speaks_of_every_target_and_split_it_can(phantom_people, brain_config):
+def test_every_model_predicts_every_target_and_split_that_it_can(phantom_people, brain_config):
     _, _, found = predict(phantom_people, brain_config(direct=True, **SIZE))
     models = {(target, split): [p.model for p in parts] for (target, split), parts in iter_splits(found)}
     assert set(models) == {(target, split) for target in TARGETS for split in ("train", "val", "test")}
@@ -57,7 +51,7 @@ def test_every_model_speaks_of_every_target_and_split_it_can(phantom_people, bra
         assert names == ([*BASELINES, "volumes", "chain", "direct"] if target == AGE else list(blind))
 
 
-def test_without_volumes_there_is_nothing_made_of_them(phantom_people, brain_config):
+def test_without_volumes_only_age_is_predicted(phantom_people, brain_config):
     _, _, found = predict(phantom_people, brain_config(target=None, direct=True, **SIZE))
     assert {p.target for p in found} == {AGE}
     assert list(dict.fromkeys(p.model for p in found)) == [
@@ -81,20 +75,20 @@ def test_each_person_is_predicted_by_the_fold_that_was_not_trained_on_them(phant
     config = brain_config(cv=3, val=0.0, test=0.0, direct=True, augment=("flip",), **SIZE)
     folds, ensemble, found = predict(phantom_people, config, n_seeds=2)
     assert {p.split for p in found} == {"cv"}
-    data = brain_data(phantom_people, config)
+    data = build_brain_data(phantom_people, config.model.target)
     for part in found:
         assert part.rows.tolist() == list(range(40))
     for fold in folds:
         rows = fold.held_out["cv"]
         networks = [ensemble.networks[fold.number, seed] for seed in (0, 1)]
-        said = ask_members(networks, data, rows, device=CPU, mirrored=True)
+        predicted = predict_members(networks, data, rows, device=CPU, mirrored=True)
         direct = one(found, "direct", AGE, "cv")
-        np.testing.assert_allclose(direct.prediction[rows], said.direct_age, rtol=1e-5)
+        np.testing.assert_allclose(direct.prediction[rows], predicted.direct_age, rtol=1e-5)
         assert set(direct.fold[rows]) == {fold.number}
         wmv = one(found, "volumes", "wmv_ml", "cv")
-        np.testing.assert_allclose(wmv.prediction[rows], said.tissues[:, 1], rtol=1e-5)
-        np.testing.assert_allclose(one(found, "volumes", AGE, "cv").prediction[rows], said.age_of_truth, rtol=1e-5)
-        np.testing.assert_allclose(one(found, "chain", AGE, "cv").prediction[rows], said.chain_age, rtol=1e-5)
+        np.testing.assert_allclose(wmv.prediction[rows], predicted.tissues[:, 1], rtol=1e-5)
+        np.testing.assert_allclose(one(found, "volumes", AGE, "cv").prediction[rows], predicted.age_of_truth, rtol=1e-5)
+        np.testing.assert_allclose(one(found, "chain", AGE, "cv").prediction[rows], predicted.chain_age, rtol=1e-5)
         # Baselines, norms and the floor are of this fold's train people, too.
         ages, volumes = phantom_people.cohort.age_years, phantom_people.cohort.volumes_ml
         by_hand = LinearRegression().fit(volumes[fold.train], ages[fold.train]).predict(volumes[rows])
@@ -105,16 +99,18 @@ def test_each_person_is_predicted_by_the_fold_that_was_not_trained_on_them(phant
         np.testing.assert_allclose(direct.truth[rows], ages[rows])
 
 
-def test_test_people_beside_folds_get_the_mean_of_all_folds(phantom_people, brain_config):
+def test_test_participants_get_the_mean_of_all_folds(phantom_people, brain_config):
     config = brain_config(cv=2, val=0.0, test=0.25, direct=True, augment=(), **SIZE)
     folds, ensemble, found = predict(phantom_people, config)
     test = folds[0].held_out["test"]
     part = one(found, "direct", AGE, "test")
     assert part.rows.tolist() == test.tolist()
     assert set(part.fold) == {-1}
-    data = brain_data(phantom_people, config)
-    said = [ask_members([ensemble.networks[k, 0]], data, test, device=CPU, mirrored=False).direct_age for k in (0, 1)]
-    np.testing.assert_allclose(part.prediction, np.mean(said, axis=0), rtol=1e-5)
+    data = build_brain_data(phantom_people, config.model.target)
+    predicted = [
+        predict_members([ensemble.networks[k, 0]], data, test, device=CPU, mirrored=False).direct_age for k in (0, 1)
+    ]
+    np.testing.assert_allclose(part.prediction, np.mean(predicted, axis=0), rtol=1e-5)
     means = [phantom_people.cohort.age_years[fold.train].mean() for fold in folds]
     np.testing.assert_allclose(part.mean_prediction, np.mean(means))
     np.testing.assert_allclose(one(found, "mean", AGE, "test").prediction, np.mean(means))
@@ -122,10 +118,10 @@ def test_test_people_beside_folds_get_the_mean_of_all_folds(phantom_people, brai
     assert sorted([*one(found, "direct", AGE, "cv").rows, *test]) == list(range(40))
 
 
-def test_baselines_never_see_the_targets_of_who_is_held_out(phantom_people, brain_config):
+def test_baselines_never_see_the_targets_of_held_out_participants(phantom_people, brain_config):
     config = brain_config(**SIZE)
     _, _, before = predict(phantom_people, config)
-    (fold,) = cut_folds(phantom_people, config.data, "absolute")
+    (fold,) = build_folds(phantom_people, config.data, "absolute")
     rows = np.concatenate(list(fold.held_out.values()))
     random = np.random.default_rng(0)
     folds, ensemble = [fold], ensemble_of(phantom_people, [fold], config)
@@ -135,7 +131,7 @@ def test_baselines_never_see_the_targets_of_who_is_held_out(phantom_people, brai
         for name in columns:
             table.loc[rows, name] = random.permutation(table.loc[rows, name].to_numpy()) * 1.1
         people = replace(phantom_people, cohort=replace(phantom_people.cohort, table=table))
-        return predict_all(people, folds, ensemble, config, CPU, lambda what, done, total: None)
+        return predict_all(people, folds, ensemble, config, CPU)
 
     after = {(p.model, p.target, p.split): p for p in with_others(["age"])}
     for part in before:
@@ -163,10 +159,10 @@ def test_the_mean_of_train_has_a_skill_of_exactly_zero(phantom_people, brain_con
 
 
 @pytest.mark.parametrize("data", [{}, {"cv": 2, "val": 0.0, "test": 0.0}])
-def test_dropped_outliers_are_a_stratum_of_their_own(phantom_people, brain_config, data):
+def test_dropped_outliers_are_a_split_of_their_own(phantom_people, brain_config, data):
     table = phantom_people.cohort.table.copy()
     config = brain_config(drop_outliers=True, **data, **SIZE)
-    plain = cut_folds(phantom_people, replace(config.data, drop_outliers=False), "absolute")
+    plain = build_folds(phantom_people, replace(config.data, drop_outliers=False), "absolute")
     row = int(plain[0].train[5])
     table.loc[row, "csfv"] *= 6
     people = replace(phantom_people, cohort=replace(phantom_people.cohort, table=table))

@@ -9,39 +9,64 @@ from sklearn.metrics import r2_score
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from aekit.brains.cohort.table import read_cohort
-from aekit.brains.config import CohortConfig
+from aekit.brains.config import CohortConfig, Source
+from aekit.brains.data import BrainData, build_brain_data
 from aekit.brains.networks import _penalties as penalties
-from aekit.brains.people import Source, gather_people
-from aekit.brains.predictions import brain_data
+from aekit.brains.people import gather_people
 from aekit.brains.training import (
     Augmenter,
-    BrainData,
+    EpochCounter,
     EpochRow,
     Member,
-    Setting,
+    TrainingSetup,
     build_network,
-    measure_norms,
+    fit_normalisation,
+    init_network,
+    init_seed,
     stages_of,
-    start_network,
-    start_seed,
     train_stage,
 )
+from aekit.core.progress import Silent
 from aekit.errors import AekitError, Stopped
 
 CPU = torch.device("cpu")
+
+
+class Stopping(Silent):
+    """Progress that asks to stop after it was asked so many times."""
+
+    def __init__(self, n_steps):
+        self.n_steps, self.n_asked = n_steps, 0
+
+    def should_stop(self):
+        self.n_asked += 1
+        return 2 if self.n_asked > self.n_steps else None
+
+
+class Noting(Silent):
+    """Progress that keeps updates and notices."""
+
+    def __init__(self):
+        self.updates, self.notices = [], []
+
+    def update(self, what, done, total, *, lane="", detail=None):
+        self.updates.append((what, done, total, detail()))
+
+    def notice(self, text):
+        self.notices.append(text)
 
 
 def member(n=24, n_held_out=6, *, fold=0, seed=0):
     return Member(fold, seed, np.arange(n - n_held_out), np.arange(n - n_held_out, n), "val" if n_held_out else "")
 
 
-def trained(who, setting):
+def trained(who, setup):
     """Return the networks of all stages and their history."""
     own, history = {}, []
-    for stage in stages_of(setting.config):
-        torch.manual_seed(start_seed(stage, who))
-        network = start_network(stage, who, setting, own)
-        history += train_stage(network, stage, who, setting)
+    for stage in stages_of(setup.config):
+        torch.manual_seed(init_seed(stage, who))
+        network = init_network(stage, who, setup, own)
+        history += train_stage(network, stage, who, setup)
         own[stage] = network
     return own, history
 
@@ -56,13 +81,13 @@ def assert_same(left, right):
         assert torch.equal(value, right[name]), name
 
 
-# --- norms ---
+# --- normalisation ---
 
 
 @pytest.mark.parametrize("log_age", [False, True])
-def test_norms_are_means_and_sds_of_the_train_people(toy, log_age):
+def test_normalisation_has_means_and_sds_of_train_alone(toy, log_age):
     data, train = toy(), np.array([3, 5, 8, 13, 21])
-    found = measure_norms(data, train, log_age=log_age)
+    found = fit_normalisation(data, train, log_age=log_age)
     ages = data.age_years.numpy()[train].astype(float)
     ages = np.log(ages) if log_age else ages
     np.testing.assert_allclose([found.age_mean, found.age_sd], [ages.mean(), ages.std()], rtol=1e-5)
@@ -73,23 +98,23 @@ def test_norms_are_means_and_sds_of_the_train_people(toy, log_age):
     np.testing.assert_allclose(found.cumulative_sd, np.sqrt(cumulative.var(0).mean()), rtol=1e-5)
 
 
-def test_people_who_are_all_alike_are_refused(toy):
+def test_equal_ages_or_volumes_are_an_error(toy):
     data = replace(toy(), age_years=torch.full((24,), 30.0))
     with pytest.raises(AekitError, match="of one age"):
-        measure_norms(data, np.arange(12), log_age=False)
+        fit_normalisation(data, np.arange(12), log_age=False)
     data = toy()
     data.tissues[:, 1] = 500
     with pytest.raises(AekitError, match="same volumes"):
-        measure_norms(data, np.arange(12), log_age=False)
+        fit_normalisation(data, np.arange(12), log_age=False)
 
 
 @pytest.mark.filterwarnings("error")
-def test_without_volumes_there_are_norms_of_age_alone(toy):
+def test_without_volumes_only_age_is_normalised(toy):
     data = replace(toy(), tissues=torch.empty(24, 0))
-    assert measure_norms(data, np.arange(12), log_age=False).tissue_mean.shape == (0,)
+    assert fit_normalisation(data, np.arange(12), log_age=False).tissue_mean.shape == (0,)
 
 
-# --- the start ---
+# --- initial weights ---
 
 
 @pytest.mark.parametrize("target", ["absolute", "proportion"])
@@ -99,46 +124,46 @@ def test_networks_start_as_the_ridge_regression_on_the_histogram(toy, brain_conf
     if target == "proportion":
         data = replace(data, tissues=data.tissues / data.tissues.sum(1, keepdim=True))
     config = brain_config(target=target, log_age=log_age, direct=True)
-    setting, who = Setting(config, data, CPU, "fp32"), member(40, 10)
+    setup, who = TrainingSetup(config, data, CPU, "fp32"), member(40, 10)
     x = data.cumulative_ml.numpy().astype(float)
     alphas = penalties(torch.from_numpy(np.linalg.svd(x[:30] - x[:30].mean(0), compute_uv=False)))
-    brains = data.take(torch.arange(40), CPU)
+    batch = data.take(torch.arange(40), CPU)
 
     tissues = data.tissues.numpy().astype(float)
     y = np.log(tissues) if target == "proportion" else tissues
     said = RidgeCV(alphas, alpha_per_target=True).fit(x[:30], y[:30]).predict(x)
     if target == "proportion":
         said = np.exp(said) / np.exp(said).sum(1, keepdims=True)
-    network = start_network("volumes", who, setting, {}).eval()
-    np.testing.assert_allclose(network(*brains[:2]).detach(), said, rtol=2e-4)
+    network = init_network("volumes", who, setup, {}).eval()
+    np.testing.assert_allclose(network(*batch[:2]).detach(), said, rtol=2e-4)
 
     ages = data.age_years.numpy().astype(float)
     model = RidgeCV(alphas).fit(x[:30], np.log(ages[:30]) if log_age else ages[:30])
     said = np.exp(model.predict(x)) if log_age else model.predict(x)
-    network = start_network("direct", who, setting, {}).eval()
-    np.testing.assert_allclose(network(*brains[:2]).detach(), said, rtol=2e-4)
+    network = init_network("direct", who, setup, {}).eval()
+    np.testing.assert_allclose(network(*batch[:2]).detach(), said, rtol=2e-4)
 
 
 def test_the_chain_starts_as_its_halves_and_leaves_them_as_they_were(toy, brain_config):
-    setting, who, data = Setting(brain_config(lr=0.01), toy(), CPU, "fp32"), member(), toy()
+    setup, who, data = TrainingSetup(brain_config(lr=0.01), toy(), CPU, "fp32"), member(), toy()
     before = {}
     for stage in ("volumes", "age"):
-        before[stage] = start_network(stage, who, setting, before)
-        train_stage(before[stage], stage, who, setting)
+        before[stage] = init_network(stage, who, setup, before)
+        train_stage(before[stage], stage, who, setup)
     kept = {name: value.clone() for name, value in weights(before).items()}
-    chain = start_network("chain", who, setting, before).eval()
-    brains = data.take(torch.arange(24), CPU)
-    tissues, ages = chain(*brains[:2])
-    assert torch.equal(tissues, before["volumes"](*brains[:2]))
+    chain = init_network("chain", who, setup, before).eval()
+    batch = data.take(torch.arange(24), CPU)
+    tissues, ages = chain(*batch[:2])
+    assert torch.equal(tissues, before["volumes"](*batch[:2]))
     assert torch.equal(ages, before["age"](tissues))
-    train_stage(chain, "chain", who, setting)
+    train_stage(chain, "chain", who, setup)
     assert_same(weights(before), kept)
-    assert not torch.equal(chain(*brains[:2])[0], tissues)
+    assert not torch.equal(chain(*batch[:2])[0], tissues)
 
 
 def test_every_member_and_stage_starts_from_a_seed_of_its_own():
     seeds = {
-        start_seed(stage, member(fold=fold, seed=seed))
+        init_seed(stage, member(fold=fold, seed=seed))
         for stage in ("volumes", "age", "chain", "direct")
         for fold in range(5)
         for seed in range(5)
@@ -168,9 +193,9 @@ def test_what_is_trained_follows_from_the_configuration(brain_config, model, sta
         ("base", {"histogram": False}, False),
     ],
 )
-def test_every_architecture_is_fed_the_histogram_unless_the_user_says_no(toy, brain_config, arch, given, expected):
+def test_every_architecture_has_a_histogram_input_unless_switched_off(toy, brain_config, arch, given, expected):
     config = brain_config(arch=arch, size=(12, 12, 12), **given)
-    network = build_network("volumes", config, measure_norms(toy(), np.arange(9), log_age=False), 12)
+    network = build_network("volumes", config, fit_normalisation(toy(), np.arange(9), log_age=False), 12)
     assert (network.net.histogram_head is not None) is expected
 
 
@@ -178,7 +203,7 @@ def test_every_architecture_is_fed_the_histogram_unless_the_user_says_no(toy, br
 
 
 @pytest.mark.slow
-def test_what_is_held_out_changes_nothing_in_the_networks(toy, brain_config):
+def test_held_out_participants_do_not_change_the_networks(toy, brain_config):
     data = toy()
     other = BrainData(data.images.copy(), data.cumulative_ml.clone(), data.tissues.clone(), data.age_years.clone())
     other.images[18:] *= 0.5
@@ -186,43 +211,43 @@ def test_what_is_held_out_changes_nothing_in_the_networks(toy, brain_config):
     other.tissues[18:] *= 2
     other.age_years[18:] += 30
     config = brain_config(direct=True)
-    first, history = trained(member(), Setting(config, data, CPU, "fp32"))
-    second, others = trained(member(), Setting(config, other, CPU, "fp32"))
+    first, history = trained(member(), TrainingSetup(config, data, CPU, "fp32"))
+    second, others = trained(member(), TrainingSetup(config, other, CPU, "fp32"))
     assert_same(weights(first), weights(second))
     is_train = [row.split == "train" for row in history]
     assert [row for row in history if row.split == "train"] == [row for row in others if row.split == "train"]
     assert not all(is_train)
     assert all(a.loss != b.loss for a, b in zip(history, others, strict=True) if a.split == "val")
     alone, _ = trained(
-        replace(member(), held_out=np.empty(0, np.int64), held_out_split=""), Setting(config, data, CPU, "fp32")
+        replace(member(), held_out=np.empty(0, np.int64), held_out_split=""), TrainingSetup(config, data, CPU, "fp32")
     )
     assert_same(weights(first), weights(alone))
 
 
-def test_a_train_person_does_change_the_networks(toy, brain_config):
+def test_a_train_participant_does_change_the_networks(toy, brain_config):
     data = toy()
-    first, _ = trained(member(), Setting(brain_config(), data, CPU, "fp32"))
+    first, _ = trained(member(), TrainingSetup(brain_config(), data, CPU, "fp32"))
     data.age_years[3] += 5
-    second, _ = trained(member(), Setting(brain_config(), data, CPU, "fp32"))
+    second, _ = trained(member(), TrainingSetup(brain_config(), data, CPU, "fp32"))
     changed = {name for name, value in weights(first).items() if not torch.equal(value, weights(second)[name])}
     assert {name.split(".")[0] for name in changed} == {"age", "chain"}
 
 
 def test_the_history_ends_with_the_loss_that_the_network_has(toy, brain_config):
-    setting, who = Setting(brain_config(epochs=3, arch="base", augment=()), toy(), CPU, "fp32"), member()
+    setup, who = TrainingSetup(brain_config(epochs=3, arch="base", augment=()), toy(), CPU, "fp32"), member()
     torch.manual_seed(0)
-    network = start_network("volumes", who, setting, {})
-    history = train_stage(network, "volumes", who, setting)
+    network = init_network("volumes", who, setup, {})
+    history = train_stage(network, "volumes", who, setup)
     assert [(row.epoch, row.split) for row in history] == [(e, s) for e in (1, 2, 3) for s in ("train", "val")]
-    brains = setting.data.take(torch.from_numpy(who.held_out), CPU)
+    batch = setup.data.take(torch.from_numpy(who.held_out), CPU)
     with torch.no_grad():
-        z = (network(*brains[:2]) - brains.tissues) / network.sd
+        z = (network(*batch[:2]) - batch.tissues) / network.sd
     assert history[-1].loss == pytest.approx(float((z**2).mean()), rel=1e-5)
     assert isinstance(history[0], EpochRow)
     assert not network.training
 
 
-def test_every_train_person_is_shown_once_an_epoch_and_nobody_else(toy, brain_config, monkeypatch):
+def test_every_train_participant_is_seen_once_per_epoch_and_nobody_else(toy, brain_config, monkeypatch):
     shown = []
     take = BrainData.take
 
@@ -231,10 +256,10 @@ def test_every_train_person_is_shown_once_an_epoch_and_nobody_else(toy, brain_co
         return take(self, rows, device, with_images=with_images)
 
     who = replace(member(), held_out=np.empty(0, np.int64), train=np.array([1, 2, 4, 7, 9, 11, 12, 15, 16, 20, 23]))
-    setting = Setting(brain_config(epochs=3, batch_size=4), toy(), CPU, "fp32")
-    network = start_network("volumes", who, setting, {})
+    setup = TrainingSetup(brain_config(epochs=3, batch_size=4), toy(), CPU, "fp32")
+    network = init_network("volumes", who, setup, {})
     monkeypatch.setattr(BrainData, "take", watched)
-    train_stage(network, "volumes", who, setting)
+    train_stage(network, "volumes", who, setup)
     assert [len(rows) for rows in shown] == [6, 5] * 3  # never fewer than a batch, as batch norm needs several
     epochs = [shown[k] + shown[k + 1] for k in (0, 2, 4)]
     assert all(sorted(epoch) == who.train.tolist() for epoch in epochs)
@@ -246,13 +271,13 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain
     hook = register_optimizer_step_pre_hook(
         lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
     )
-    setting, who = Setting(brain_config(epochs=10, lr=0.02, batch_size=9), toy(), CPU, "fp32"), member()
+    setup, who = TrainingSetup(brain_config(epochs=10, lr=0.02, batch_size=9), toy(), CPU, "fp32"), member()
     own = {}
     for stage in ("volumes", "age", "chain"):
-        own[stage] = start_network(stage, who, setting, own)
+        own[stage] = init_network(stage, who, setup, own)
     try:
-        train_stage(own["volumes"], "volumes", who, setting)
-        train_stage(own["chain"], "chain", who, setting)
+        train_stage(own["volumes"], "volumes", who, setup)
+        train_stage(own["chain"], "chain", who, setup)
     finally:
         hook.remove()
     volumes, chain = rates[:20], rates[20:]  # two batches an epoch
@@ -268,9 +293,9 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain
 
 def test_the_age_network_never_reads_an_image(toy, brain_config):
     data = replace(toy(), images=None)
-    setting = Setting(brain_config(), data, CPU, "fp32")
-    network = start_network("age", member(), setting, {})
-    history = train_stage(network, "age", member(), setting)
+    setup = TrainingSetup(brain_config(), data, CPU, "fp32")
+    network = init_network("age", member(), setup, {})
+    history = train_stage(network, "age", member(), setup)
     assert history[-1].epoch == 200  # of 18 people: one batch an epoch
     truth = data.age_years[:18].numpy()
     said = network(data.tissues[:18]).detach().numpy()
@@ -281,45 +306,52 @@ def test_the_age_network_never_reads_an_image(toy, brain_config):
 def test_a_loss_that_is_not_a_number_is_an_error_that_names_the_learning_rate(toy, brain_config, stage):
     data = toy()
     data.images[5] = np.nan
-    setting = Setting(brain_config(lr=0.25), data, CPU, "fp32")
-    network = start_network(stage, member(), setting, {})
+    setup = TrainingSetup(brain_config(lr=0.25), data, CPU, "fp32")
+    network = init_network(stage, member(), setup, {})
     with pytest.raises(AekitError, match=rf"^loss: .*epoch 1 of {stage}; lower --lr \(now 0.25\)$"):
-        train_stage(network, stage, member(), setting)
+        train_stage(network, stage, member(), setup)
 
 
-def test_a_learning_rate_beyond_reason_is_told_and_not_trained_through(toy, brain_config):
-    setting = Setting(brain_config(lr=1e30, epochs=5, arch="base"), toy(), CPU, "fp32")
-    network = start_network("volumes", member(), setting, {})
+def test_an_excessive_learning_rate_is_an_error(toy, brain_config):
+    setup = TrainingSetup(brain_config(lr=1e30, epochs=5, arch="base"), toy(), CPU, "fp32")
+    network = init_network("volumes", member(), setup, {})
     with pytest.raises(AekitError, match="stopped being finite"):
-        train_stage(network, "volumes", member(), setting)
+        train_stage(network, "volumes", member(), setup)
 
 
-def test_it_stops_within_a_batch(toy, brain_config):
-    calls = []
-
-    def stop():
-        calls.append(1)
-        if len(calls) == 4:
-            raise Stopped("stop", 2)
-
-    setting = Setting(brain_config(epochs=50), toy(), CPU, "fp32", check_stop=stop)
-    network = start_network("volumes", member(), setting, {})
-    with pytest.raises(Stopped):
-        train_stage(network, "volumes", member(), setting)
-    assert len(calls) == 4
+def test_it_stops_after_the_step_that_is_running(toy, brain_config):
+    progress = Stopping(3)
+    setup = TrainingSetup(brain_config(epochs=50), toy(), CPU, "fp32", progress=progress)
+    network = init_network("volumes", member(), setup, {})
+    with pytest.raises(Stopped, match="continue with the same command and --resume") as stopped:
+        train_stage(network, "volumes", member(), setup)
+    assert stopped.value.signal_number == 2
+    assert progress.n_asked == 4
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_either_precision_the_loss_falls_on_people_who_were_not_shown(toy, brain_config, precision):
     config = brain_config(epochs=15, lr=1e-2, augment=(), histogram=False)
-    setting, who = Setting(config, toy(60), CPU, precision), member(60, 20)
+    setup, who = TrainingSetup(config, toy(60), CPU, precision), member(60, 20)
     torch.manual_seed(0)
-    network = start_network("volumes", who, setting, {})
-    history = [row.loss for row in train_stage(network, "volumes", who, setting) if row.split == "val"]
+    network = init_network("volumes", who, setup, {})
+    history = [row.loss for row in train_stage(network, "volumes", who, setup) if row.split == "val"]
     assert history[-1] < 0.95 * history[0]
-    brains = setting.data.take(torch.from_numpy(who.held_out), CPU)
-    grey = network(*brains[:2]).detach().numpy()[:, 0]  # of the three, images of the toy tell grey matter alone
-    assert r2_score(brains.tissues.numpy()[:, 0], grey) > 0.6
+    batch = setup.data.take(torch.from_numpy(who.held_out), CPU)
+    grey = network(*batch[:2]).detach().numpy()[:, 0]  # of the three, images of the toy tell grey matter alone
+    assert r2_score(batch.tissues.numpy()[:, 0], grey) > 0.6
+
+
+def test_progress_counts_the_epochs_of_all_members_and_stages_as_one(brain_config):
+    config, progress, who = brain_config(), Noting(), member()
+    counter = EpochCounter(2, config, ["volumes"], progress)  # stages take 1 + 0.05 + 0.5 of the time
+    counter.count("volumes", who, 2, EpochRow("volumes", 0, 0, 1, "val", 0.5))
+    assert progress.updates == [("training", round(1000 * 1.5 / 3.1), 1000, "48 %")]
+    assert progress.notices == []
+    counter.count("volumes", who, 2, EpochRow("volumes", 0, 0, 2, "val", 0.25))
+    assert progress.notices == ["seed 0: volumes, val loss 0.25"]
+    counter.count("age", replace(who, held_out_split="cv"), 1, EpochRow("age", 0, 0, 1, "cv", 0.125))
+    assert progress.notices[1:] == ["fold 1, seed 0: age, cv loss 0.125"]
 
 
 # --- augmentation ---
@@ -413,18 +445,18 @@ def test_without_augmentation_images_stay_as_they_are_and_the_seed_decides_the_r
 
 
 @pytest.mark.slow
-def test_networks_learn_phantoms_that_they_were_not_shown(aekit, tmp_path, brain_config):
+def test_networks_learn_to_predict_held_out_phantoms(aekit, tmp_path, brain_config):
     folder = aekit("mri-phantom", "-n", 60, "--size", 24, "--jobs", 1, "-o", tmp_path / "phantom").paths[0]
     source = Source(folder / "participants.tsv", folder / "volumes")
     people = gather_people(
         read_cohort(source.table), source, CohortConfig(size=(24, 24, 24), spacing_mm=8.0), target="absolute", jobs=1
     )
     config = brain_config(direct=True, size=(24, 24, 24), spacing_mm=8.0, epochs=8)
-    data, who = brain_data(people, config), member(60, 20)
-    setting = Setting(config, data, CPU, "fp32")
+    data, who = build_brain_data(people, "absolute"), member(60, 20)
+    setup = TrainingSetup(config, data, CPU, "fp32")
     truth = data.take(torch.from_numpy(who.held_out), CPU)
-    start = start_network("volumes", who, setting, {}).eval()
-    own, _ = trained(who, setting)
+    start = init_network("volumes", who, setup, {}).eval()
+    own, _ = trained(who, setup)
     with torch.no_grad():
         tissues, ages = own["chain"](*truth[:2])
         for_volumes = [r2_score(truth.tissues, net(*truth[:2])) for net in (start, own["volumes"])]

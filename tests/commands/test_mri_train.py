@@ -22,7 +22,7 @@ FAST = ("--size", 8, "--spacing", 24, "--epochs", 1, "--seeds", 1, "--threads", 
 
 @pytest.fixture
 def mri_train(aekit, phantom_cohort, tmp_path, monkeypatch):
-    """Return a function that trains on phantoms for a moment and, as they take most of the time, without figures."""
+    """Return a function that trains on phantoms briefly, without figures, which take most of the time."""
     monkeypatch.setattr(runs, "write_figures", lambda *arguments: None)
     monkeypatch.setattr(training, "AGE_EPOCHS", (1, 5))
 
@@ -35,7 +35,7 @@ def mri_train(aekit, phantom_cohort, tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(phantom_cohort, tmp_path):
-    """Return a folder with the table and the volumes of 14 phantoms, to be spoiled."""
+    """Return a folder with the table and the volumes of 14 phantoms, to be damaged."""
     (tmp_path / "volumes").mkdir()
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t", dtype={"participant_id": str}).head(14)
     for who in table["participant_id"]:
@@ -45,7 +45,7 @@ def folder(phantom_cohort, tmp_path):
 
 
 def refused(result):
-    """Return the one line on stderr of a run that failed by something that its user can mend."""
+    """Return the only line on stderr of a run that failed with an error that users can fix."""
     assert result.exit_code == 1, result.stderr
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -58,10 +58,10 @@ def config_of(result):
     return read_header(result.paths[0])
 
 
-# --- what it writes ---
+# --- output ---
 
 
-def test_it_writes_the_networks_tables_and_figures_and_prints_the_path_alone(aekit, phantom_cohort, tmp_path):
+def test_it_writes_networks_tables_and_figures_and_prints_only_the_path(aekit, phantom_cohort, tmp_path):
     path = tmp_path / "m.safetensors"
     table = phantom_cohort / "participants.tsv"
     result = aekit("mri-train", table, "--volumes", phantom_cohort / "volumes", *FAST, "--direct", "-o", path)
@@ -113,7 +113,7 @@ def test_it_writes_the_networks_tables_and_figures_and_prints_the_path_alone(aek
         assert expected in told.stderr
 
 
-def test_json_tells_the_figures_of_the_judged_split(mri_train):
+def test_json_has_the_metrics_of_the_judged_split(mri_train):
     result = mri_train("--json", "--quiet")
     assert result.stderr == ""
     found = json.loads(result.stdout)
@@ -134,7 +134,7 @@ def test_the_same_command_gives_the_same_bytes(mri_train):
     assert first.read_bytes() != third.read_bytes()
 
 
-def test_a_cross_validation_pools_its_folds_and_tests_on_whom_it_is_told_to(mri_train):
+def test_a_cross_validation_pools_its_folds_and_has_a_test_split_if_asked(mri_train):
     path = mri_train("--cv", 2, "--test-split", 0.2).paths[0]
     metrics = pd.read_csv(path.with_suffix(".metrics.csv"))
     counts = metrics.groupby("split")["n"].unique()
@@ -155,7 +155,7 @@ def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_tra
     first.paths[0].unlink()
     assert "m.csv: exists" in refused(mri_train())
     assert mri_train("--overwrite").paths[0].read_bytes() == before
-    monkeypatch.setattr(runs, "gather_people", lambda *arguments, **options: pytest.fail("nothing need be read"))
+    monkeypatch.setattr(runs, "gather_people", lambda *arguments, **options: pytest.fail("no scan should be read"))
     kept = mri_train("--resume")
     assert kept.stdout == first.stdout
     assert "skill" in kept.stderr  # its metrics are shown as if it had just ended
@@ -227,7 +227,7 @@ def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp
     assert list(split) == ["train"] * 25 + ["val"] * 7 + ["test"] * 8
 
 
-def test_dropped_outliers_are_reported_as_a_stratum(mri_train, phantom_cohort, tmp_path):
+def test_dropped_outliers_are_a_split_of_their_own(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     people = pd.read_csv(mri_train(output="a").paths[0].with_suffix(".predictions.csv"))
     train = people.loc[people["split"] == "train", "participant_id"].iloc[3]
@@ -300,7 +300,7 @@ def test_usage_errors_end_with_code_two(mri_train, options, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--size", "8x8"), "--size: '8x8' is no size; "),
+        (("--size", "8x8"), "--size: '8x8' is not a size; "),
         (("--size", "2"), "--size: 2x2x2 voxels are outside 4 to 512; "),
         (("--size", "5", "--arch", "base"), "--size: 5 voxels are too few for --arch base; "),
         (("--spacing", "nan"), "--spacing: nan mm is outside"),
@@ -321,7 +321,7 @@ def test_usage_errors_end_with_code_two(mri_train, options, said):
         (("--pattern", "{id}_T2w.nii.gz"), "_T2w.nii.gz"),
     ],
 )
-def test_values_that_cannot_be_are_told_in_one_line(mri_train, options, said, tmp_path):
+def test_impossible_values_are_an_error_of_one_line(mri_train, options, said, tmp_path):
     assert said in refused(mri_train(*options, "--quiet"))
     assert not [path for path in tmp_path.iterdir() if path.name == "m.safetensors"]
 
@@ -353,7 +353,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_bad_table_is_told_in_one_line_with_its_ids(mri_train, folder, name):
+def test_a_bad_table_is_an_error_of_one_line_with_its_ids(mri_train, folder, name):
     change, said = TABLES[name]
     table = change(pd.read_csv(folder / "people.tsv", sep="\t", dtype=str, keep_default_na=False))
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
@@ -408,7 +408,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bad_volume_is_told_in_one_line_by_name_and_can_be_skipped(mri_train, folder, name):
+def test_a_bad_volume_is_an_error_that_names_it_and_can_be_skipped(mri_train, folder, name):
     FILES[name](folder / "volumes" / "sub-0005_T1w.nii.gz")
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
     assert "sub-0005_T1w.nii.gz" in refused(mri_train("--quiet", "--val", 0, **options))
@@ -420,10 +420,10 @@ def test_a_bad_volume_is_told_in_one_line_by_name_and_can_be_skipped(mri_train, 
         assert list(left_out["file"]) == ["sub-0005_T1w.nii.gz"]
 
 
-def test_the_same_scan_twice_is_told_with_both_ids(mri_train, folder):
+def test_the_same_scan_twice_is_an_error_with_both_ids(mri_train, folder):
     shutil.copy(folder / "volumes" / "sub-0002_T1w.nii.gz", folder / "volumes" / "sub-0009_T1w.nii.gz")
     line = refused(mri_train("--quiet", table=folder / "people.tsv", volumes=folder / "volumes"))
-    assert line.startswith("--volumes: the same scan stands under two ids (sub-0002 and sub-0009)")
+    assert line.startswith("--volumes: two ids have the same scan (sub-0002 and sub-0009)")
 
 
 def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_train, folder):
@@ -449,7 +449,7 @@ def test_form_codes_of_zero_are_a_warning(mri_train, folder):
     assert "1 of 14 volumes: " in result.stderr
 
 
-def test_a_newborn_has_no_logarithm_of_age(mri_train, folder):
+def test_age_zero_has_no_logarithm(mri_train, folder):
     table = cell(3, "age", "0")(pd.read_csv(folder / "people.tsv", sep="\t", dtype=str))
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
@@ -458,7 +458,7 @@ def test_a_newborn_has_no_logarithm_of_age(mri_train, folder):
     assert mri_train("--quiet", "--val", 0, "--test-split", 0.1, **options).exit_code == 0
 
 
-def test_a_sex_of_one_person_is_no_stratum_and_no_error(mri_train, folder):
+def test_a_sex_with_one_participant_is_not_a_stratum_and_not_an_error(mri_train, folder):
     table = pd.read_csv(folder / "people.tsv", sep="\t").assign(sex=["M", *["F"] * 13])
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
@@ -471,7 +471,7 @@ def test_missing_paths_are_named(mri_train, tmp_path, phantom_cohort):
     assert refused(mri_train(table=phantom_cohort)).startswith(str(phantom_cohort))
 
 
-def test_other_commands_refuse_its_checkpoint_by_name(mri_train, aekit):
+def test_other_commands_do_not_take_its_checkpoint(mri_train, aekit):
     path = mri_train("--quiet").paths[0]
     for command in (("reconstruct", path), ("encode", path), ("evaluate", path)):
         assert f"{path.name}: holds networks that read brains" in refused(aekit(*command))
@@ -499,7 +499,7 @@ def test_the_phantom_goes_through_a_pipe(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_stops_it_and_resume_goes_on(phantom_cohort, mri_train, tmp_path):
+def test_a_signal_stops_it_and_resume_continues(phantom_cohort, mri_train, tmp_path):
     command = ["aekit", "mri-train", phantom_cohort / "participants.tsv", "--volumes", phantom_cohort / "volumes"]
     options = [*map(str, FAST), "--epochs", "20", "--precision", "fp32", "--quiet", "-o", "m.safetensors"]
     process = subprocess.Popen(
@@ -519,5 +519,5 @@ def test_a_signal_stops_it_and_resume_goes_on(phantom_cohort, mri_train, tmp_pat
     assert "an unfinished run is there" in refused(mri_train(*more, "--quiet"))
     resumed = mri_train(*more, "--resume")
     assert resumed.paths == [tmp_path / "m.safetensors"]
-    assert "going on after" in resumed.stderr
+    assert "continuing after" in resumed.stderr
     assert not unfinished.exists()

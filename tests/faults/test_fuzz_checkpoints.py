@@ -13,8 +13,9 @@ from fuzzing import Target, expect_clean, fuzz, raw, record_counts, replay, safe
 from recorded import Recorded
 
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
-from aekit.brains.members import Ensemble, _empty_norms, read_ensemble, write_ensemble
-from aekit.brains.runs import _finished as finished_brains
+from aekit.brains.finished import from_header
+from aekit.brains.members import Ensemble, _empty_normalisation, read_ensemble, write_ensemble
+from aekit.brains.runs import COMPANIONS, _read_own
 from aekit.brains.training import build_network
 from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
 from aekit.commands.info import _describe
@@ -23,7 +24,7 @@ from aekit.commands.report_page import build_sections
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
-from aekit.core.run_files import check_same_run
+from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
@@ -77,7 +78,7 @@ def _brain() -> bytes:
     config = BRAIN
     torch.manual_seed(0)
     stages = ("volumes", "age", "chain")
-    networks = {stage: build_network(stage, config, _empty_norms(config, 4), 4) for stage in stages}
+    networks = {stage: build_network(stage, config, _empty_normalisation(config, 4), 4) for stage in stages}
     header = Header(**json.loads(json.dumps(to_dict(config))))
     header.data.update(
         {
@@ -156,7 +157,8 @@ def _resume(path: Path) -> None:
 def _read_brain(path: Path) -> None:
     _, _, header = read_ensemble(path, CPU)
     _ = _describe(path, header)
-    finished_brains(BRAIN, path, overwrite=False, resume=True)
+    if header := RunFiles(path, COMPANIONS, functools.partial(_read_own, to_dict(BRAIN)), resume=True).finished():
+        from_header(path, header)
 
 
 def _target(

@@ -1,4 +1,4 @@
-"""What a training of brain networks is made of: which participants, which networks, how they are trained.
+"""Settings of a training of brain networks: the participants, the networks, and how they are trained.
 
 Standard library only, so that the command line need not load torch.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from aekit.core.settings import Precision, check_at_least, check_choice, check_seed
@@ -19,20 +20,19 @@ Augmentation = Literal["flip", "shift", "gain", "noise"]
 
 @dataclass(frozen=True)
 class CohortConfig:
-    """Which people, on which grid of voxels, and how they are cut into splits.
+    """Which participants, on which grid of voxels, and how they are split.
 
     Attributes:
         name: Name of the table of participants.
         size: Voxels of the grid along right, anterior and superior.
-        spacing_mm: Edge of a voxel of the grid.
-        correct_bias: Take the slow drift of intensity out of each volume.
-        cv: Folds of the cross-validation; 0 has one split into train, val and test.
-        val: Share of the people that validate, in [0, 1); with ``cv`` there is no need of it.
-        test: Share of the people that are set aside for the test, in [0, 1), or the column of the table that says who
-            is in which split.
-        group: Column of which all people with one value are kept in one split, such as ``site``; None for none.
-        split_seed: Seed of the split; apart from the seed of training, so that trainings compare on the same people.
-        drop_outliers: Leave outliers out of train, by limits from train only.
+        spacing_mm: Voxel size of the grid.
+        correct_bias: Correct each volume for the bias field.
+        cv: Folds of the cross-validation; 0 for a single split into train, val and test.
+        val: Fraction of the participants for validation, in [0, 1); not needed with ``cv``.
+        test: Fraction of the participants for testing, in [0, 1), or the column of the table with the splits.
+        group: Column whose values are not divided between splits, such as ``site``; None for none.
+        split_seed: Seed of the split; separate from the seed of training, so that trainings share their participants.
+        drop_outliers: Remove outliers from train, by limits from train only.
     """
 
     name: str = "participants.tsv"
@@ -51,23 +51,23 @@ class CohortConfig:
         check_seed("split-seed", self.split_seed)
         if self.cv != 0:
             check_at_least("cv", self.cv, 2)
-        for option, share in (("val", self.val), ("test-split", self.test)):
-            if not isinstance(share, str) and not 0 <= share < 1:
-                raise AekitError(f"--{option}: {share} is outside [0, 1); give the share of people, as 0.2")
+        for option, fraction in (("val", self.val), ("test-split", self.test)):
+            if not isinstance(fraction, str) and not 0 <= fraction < 1:
+                raise AekitError(f"--{option}: {fraction} is outside [0, 1); give a fraction, such as 0.2")
 
 
 @dataclass(frozen=True)
 class BrainModelConfig:
-    """Which networks read a brain.
+    """Which networks are trained.
 
     Attributes:
-        kind: ``brain``, what tells it from an autoencoder.
+        kind: ``brain``, which distinguishes it from an autoencoder.
         arch: ``strided`` (stride-2 convolutions), ``base`` (one 5x5x5 convolution and a linear layer) or ``deep`` (five
             convolutions with pooling and a small MLP).
-        target: Tissue volumes in mL, or their shares of the sum; None is mL if the table has volumes, and otherwise
-            leaves them out, so that only ages are learned.
-        histogram: Feed the intensity histogram of the brain beside the image, and start as the ridge regression on it.
-        direct: Also learn age from the image without volumes in between.
+        target: Tissue volumes in mL, or as proportions of their sum; None is mL if the table has volumes, otherwise
+            only ages are learned.
+        histogram: Use the intensity histogram of the brain as a second input, and start as the ridge regression on it.
+        direct: Also learn age directly from the image.
         log_age: Learn the logarithm of age.
     """
 
@@ -90,14 +90,14 @@ class BrainTrainConfig:
     """How brain networks are trained.
 
     Attributes:
-        epochs: Passes over the train people from image to volumes or to age, the chain takes half as many more; None is
-            the architecture's default.
-        batch_size: Brains a step.
-        lr: Peak of the one-cycle learning rate; None is the architecture's default.
+        epochs: Epochs from image to volumes or to age, the chain takes half as many more; None is the default of the
+            architecture.
+        batch_size: Brains per step.
+        lr: Peak of the one-cycle learning rate; None is the default of the architecture.
         weight_decay: Decoupled decay of all weights.
-        augment: What is done to the train images at random, anew in each epoch. There is no zoom: it would change the
-            volumes.
-        seeds: Networks that are trained from different starts; predictions are their mean.
+        augment: Random augmentations of the train images, drawn in each epoch. There is no zoom, as it would change
+            the volumes.
+        seeds: Number of networks trained from different initial weights; predictions are their mean.
         seed: First of these seeds.
         precision: As for autoencoders.
     """
@@ -132,3 +132,22 @@ class BrainConfig:
     model: BrainModelConfig = field(default_factory=BrainModelConfig)
     data: CohortConfig = field(default_factory=CohortConfig)
     train: BrainTrainConfig = field(default_factory=BrainTrainConfig)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where participants and scans come from.
+
+    Attributes:
+        table: Table of participants.
+        folder: Folder of volumes.
+        pattern: Name of a file, with ``{id}``; None searches each name for an id.
+        spacing_mm: Voxel size of .npy files; None assumes 1 mm.
+        skip_bad: Leave out what cannot be used instead of raising an error.
+    """
+
+    table: Path
+    folder: Path
+    pattern: str | None = None
+    spacing_mm: float | None = None
+    skip_bad: bool = False

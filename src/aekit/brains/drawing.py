@@ -25,9 +25,9 @@ _QUANTITIES = {
     "gmv_ml": ("grey matter", "mL"),
     "wmv_ml": ("white matter", "mL"),
     "csfv_ml": ("CSF", "mL"),
-    "gmv_fraction": ("share of grey matter", ""),
-    "wmv_fraction": ("share of white matter", ""),
-    "csfv_fraction": ("share of CSF", ""),
+    "gmv_fraction": ("fraction of grey matter", ""),
+    "wmv_fraction": ("fraction of white matter", ""),
+    "csfv_fraction": ("fraction of CSF", ""),
 }
 _STAGES = {
     ("volumes", True): "true volumes to age",
@@ -42,7 +42,7 @@ _IN_DECADES = ("mean", "gp", "ridge-histogram", *NETWORKS)
 def write_figures(
     output: Path, people: People, predictions: list[Predictions], history: list[EpochRow], parameters: dict[str, Any]
 ) -> None:
-    """Write learning curves (.png) and, beside them, .predictions, .bland-altman, .residuals and .decades.png."""
+    """Write learning curves (.png), and .predictions, .bland-altman, .residuals and .decades.png."""
     title = _title(people, parameters)
     split = judged_split(predictions)
     panels = _panels(predictions)
@@ -59,22 +59,22 @@ def write_figures(
 
 
 def _title(people: People, parameters: dict[str, Any]) -> str:
-    """Return what tells this training from others of the same people."""
+    """Return what distinguishes this training from others on the same participants."""
     model = parameters["model"]
     parts = [model["arch"]]
     parts += ["proportions"] if model["target"] == "proportion" else []
     parts += [] if model["histogram"] else ["no histogram"]
     parts += ["outliers dropped from train"] if parameters["data"]["drop_outliers"] else []
-    return f"{people.cohort.name}, {', '.join(parts)}: {len(people.cohort):,} people"
+    return f"{people.cohort.name}, {', '.join(parts)}: {len(people.cohort):,} participants"
 
 
 def _panels(predictions: list[Predictions]) -> list[Predicted]:
-    """Return a panel for each network and target, all splits in it but the dropped, which are in cv already or few."""
+    """Return a panel per network and target with all splits but ``dropped``, which is few or part of cv already."""
     panels = []
     keys = dict.fromkeys((part.model, part.target) for part in predictions if part.model in NETWORKS)
     for model, target in sorted(keys, key=lambda key: (key[1] == AGE, NETWORKS.index(key[0]))):
         if model == "chain" and target != AGE:
-            continue  # nearly those of the first half
+            continue  # nearly the same as those of ``volumes``
         parts = [
             part for part in predictions if (part.model, part.target) == (model, target) and part.split != "dropped"
         ]

@@ -1,27 +1,31 @@
-"""Four ways of training on the same split, compared: what proportions, dropped outliers and a deeper network bring."""
+"""Four trainings on the same split, compared: the effect of proportions, dropped outliers and a deeper network."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aekit.brains.config import BrainArch, BrainConfig, Target
+from aekit.brains.config import BrainArch, BrainConfig, Source, Target
 from aekit.brains.figures.errors import plot_hypotheses
+from aekit.brains.finished import FinishedRun
 from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE
-from aekit.brains.runs import FinishedBrains
+from aekit.brains.runs import train_brains
 from aekit.core.artifacts import write_csv, write_png
+from aekit.core.output import Result
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
 
-# Each takes over what the one before it changed.
+# Each one keeps the changes of those before it.
 HYPOTHESES: dict[str, tuple[BrainArch, Target, bool]] = {
     "base": ("base", "absolute", False),
     "H1": ("base", "proportion", False),
@@ -38,19 +42,48 @@ _MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
 _BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")
 
 
-def compare_hypotheses(
-    config: BrainConfig, output: Path, train: Callable[[BrainConfig, Path], FinishedBrains]
-) -> list[FinishedBrains]:
-    """Train all four, write their comparison beside them, and return the runs.
+def run_hypotheses(
+    config: BrainConfig,
+    source: Source,
+    output: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Iterator[Result]:
+    """Yield the checkpoint of each hypothesis, with the metrics of the split by which it is judged.
 
-    With ``x`` the output's name, the runs are ``x-base`` to ``x-h3``, the comparison is ``x.hypotheses.csv``: a row a
-    hypothesis, model (baselines included) and split, with the MAE of age, its paired difference to ``base`` with the
-    interval over the same people, the MSE of z-scored age, and that of the tissue volumes that the model reads from the
-    image; and ``x.hypotheses.png``.
+    The arguments are those of :func:`aekit.brains.runs.train_brains`, for all four; see :func:`compare_hypotheses`.
+    """
+    train = partial(
+        train_brains,
+        source=source,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+    )
+    for finished in compare_hypotheses(config, output, train):
+        finished.show(progress)
+        yield finished.to_result()
+
+
+def compare_hypotheses(
+    config: BrainConfig, output: Path, train: Callable[[BrainConfig, Path], FinishedRun]
+) -> list[FinishedRun]:
+    """Train all four, write their comparison, and return the runs.
+
+    If ``x`` is the name of the output, the runs are ``x-base`` to ``x-h3``. The comparison is ``x.hypotheses.png`` and
+    ``x.hypotheses.csv``: a row per hypothesis, model (baselines included) and split, with the MAE of age, its paired
+    difference from ``base`` with an interval over the same participants, the MSE of z-scored age, and that of the
+    tissue volumes that the model predicts from the image.
 
     Args:
         config: What they share; architecture, target and outliers are set here.
-        output: Name of the whole.
+        output: The path that the names are derived from.
         train: Trains one configuration into a path.
     """
     runs = {}
@@ -70,13 +103,13 @@ def compare_hypotheses(
 
 
 def _return_memory() -> None:
-    """Give back to the system what a training freed: glibc keeps it for the threads that asked for it, which ended."""
+    """Return freed memory to the system: glibc keeps it for the threads that allocated it, which have ended."""
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # not in musl
         libc.malloc_trim(0)
 
 
-def _compare(runs: dict[str, FinishedBrains]) -> pd.DataFrame:
+def _compare(runs: dict[str, FinishedRun]) -> pd.DataFrame:
     predictions = {name: _read_ages(run.path) for name, run in runs.items()}
     rows: list[dict[str, Any]] = []
     for name, run in runs.items():
@@ -113,7 +146,7 @@ def _read_ages(path: Path) -> pd.DataFrame:
 
 
 def _against_base(predictions: dict[str, pd.DataFrame], name: str, model: str, split: str) -> dict[str, float]:
-    """Return the paired difference to base for the people whom both predicted in this split."""
+    """Return the paired difference from base for the participants that both predicted in this split."""
     own, base = (
         table[(table["model"] == model) & (table["split"] == split)].set_index("participant_id")
         for table in (predictions[name], predictions["base"])
@@ -128,11 +161,11 @@ def _against_base(predictions: dict[str, pd.DataFrame], name: str, model: str, s
     return {"difference": found.difference, "low": found.low, "high": found.high}
 
 
-def _plot(table: pd.DataFrame, runs: dict[str, FinishedBrains]) -> Any:
+def _plot(table: pd.DataFrame, runs: dict[str, FinishedRun]) -> Any:
     judged = [split for split in ("val", "test", "cv") if (table["split"] == split).any()]
     shown = table[table["model"].isin(list(_MODELS)) & table["split"].isin(judged)]
     shown = shown.assign(hypothesis=shown["hypothesis"].map(_NAMES), model=shown["model"].map(_MODELS))
     means = table[(table["model"] == "mean") & (table["hypothesis"] == "base")].set_index("split")["mae"]
     people = next(iter(runs.values())).header.data["people"]
     floor = {split: float(means[split]) for split in judged}
-    return plot_hypotheses(shown, floor=floor, title=f"the same split of {people:,} people, mean absolute error of age")
+    return plot_hypotheses(shown, floor=floor, title=f"MAE of age, same split of {people:,} participants")

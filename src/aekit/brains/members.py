@@ -1,10 +1,11 @@
-"""Members of an ensemble: trained side by side on threads, kept in one checkpoint, asked together."""
+"""Members of an ensemble: trained side by side in threads, kept in one checkpoint, averaged in predictions."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
-from aekit.brains.networks import Norms
+from aekit.brains.data import BrainData
+from aekit.brains.networks import Normalisation
 from aekit.brains.training import (
     EVALUATION_BATCH,
-    BrainData,
+    Cancelled,
     EpochRow,
     Member,
-    Setting,
     Stage,
+    TrainingSetup,
     build_network,
+    init_network,
+    init_seed,
     stages_of,
-    start_network,
-    start_seed,
     train_stage,
 )
 from aekit.core.checkpoint import Header, read_header
@@ -52,13 +54,9 @@ class Ensemble:
         return sum(parameter.numel() for network in stages for parameter in network.parameters())
 
 
-class _Aborted(Exception):
-    """Another member failed, so this one need not go on."""
-
-
 def train_members(
     members: Sequence[Member],
-    setting: Setting,
+    setup: TrainingSetup,
     ensemble: Ensemble,
     *,
     threads: int,
@@ -67,73 +65,79 @@ def train_members(
 ) -> None:
     """Train what is missing in ``ensemble``, ``n_workers`` members at a time, and save after each stage.
 
-    Each worker computes with its share of the threads: members side by side keep cores busier than one member whose
+    Each worker computes with an equal part of the threads: members side by side keep cores busier than one member whose
     threads share every operator.
 
     Raises:
         AekitError: A loss stopped being finite.
-        Stopped: ``setting.check_stop`` asked for it.
+        Stopped: A signal asked for it.
     """
-    lock, aborted = threading.Lock(), threading.Event()
-    for member in members:  # before the threads start: none may change the dictionary while another saves it
+    lock = threading.Lock()
+    for member in members:  # before the threads start: none may change the dictionary while another one saves it
         ensemble.networks.setdefault((member.fold, member.seed), {})
 
-    def check_stop() -> None:
-        if aborted.is_set():
-            raise _Aborted
-        setting.check_stop()
-
-    alert = replace(setting, check_stop=check_stop)
-
     def work(member: Member) -> None:
-        own = ensemble.networks[member.fold, member.seed]
         try:
-            for stage in stages_of(setting.config):
-                if stage in own:
-                    continue
-                if aborted.is_set():
-                    raise _Aborted
-                with lock:  # the weights are drawn by torch's one generator
-                    torch.manual_seed(start_seed(stage, member))
-                    network = start_network(stage, member, alert, own)
-                history = train_stage(network, stage, member, alert)
-                with lock:
-                    own[stage] = network
-                    ensemble.history += history
-                    save(ensemble)
+            _train_member(member, setup, ensemble, lock, save)
         except BaseException:
-            aborted.set()
+            setup.cancelled.set()
             raise
 
     before = torch.get_num_threads()
-    share = max(1, threads // n_workers)
+    threads_per_worker = max(1, threads // n_workers)
     # The number of threads of an operator belongs to the thread that calls it.
-    with ThreadPoolExecutor(n_workers, initializer=lambda: torch.set_num_threads(share)) as pool:
-        futures = [pool.submit(work, member) for member in members]
-        try:
-            for future in futures:
-                try:
-                    future.result()
-                except _Aborted:
-                    continue  # the reason is raised by the future that failed
-        except BaseException:
-            aborted.set()
-            for future in futures:
-                future.cancel()
-            raise
+    with ThreadPoolExecutor(n_workers, initializer=lambda: torch.set_num_threads(threads_per_worker)) as pool:
+        _wait_for([pool.submit(work, member) for member in members], setup.cancelled)
     torch.set_num_threads(before)
-    order = {stage: number for number, stage in enumerate(stages_of(setting.config))}
+    order = {stage: number for number, stage in enumerate(stages_of(setup.config))}
     ensemble.history.sort(key=lambda row: (order[row.stage], row.fold, row.seed, row.epoch, row.split != "train"))
 
 
-class MemberSays(NamedTuple):
-    """What one set of networks, or the mean of several, says of n people; None where there is no such network.
+def _train_member(
+    member: Member,
+    setup: TrainingSetup,
+    ensemble: Ensemble,
+    lock: threading.Lock,
+    save: Callable[[Ensemble], object],
+) -> None:
+    """Train the stages of a member that are missing, and save after each."""
+    own = ensemble.networks[member.fold, member.seed]
+    for stage in stages_of(setup.config):
+        if stage in own:
+            continue
+        if setup.cancelled.is_set():
+            raise Cancelled
+        with lock:  # initial weights are drawn from torch's only generator
+            torch.manual_seed(init_seed(stage, member))
+            network = init_network(stage, member, setup, own)
+        history = train_stage(network, stage, member, setup)
+        with lock:
+            own[stage] = network
+            ensemble.history += history
+            save(ensemble)
+
+
+def _wait_for(futures: Sequence[Future[None]], cancelled: threading.Event) -> None:
+    """Wait for all members; the error of the one that failed ends the others."""
+    try:
+        for future in futures:
+            with contextlib.suppress(Cancelled):  # the future that failed raises the reason
+                future.result()
+    except BaseException:
+        cancelled.set()
+        for future in futures:
+            future.cancel()
+        raise
+
+
+class MemberPrediction(NamedTuple):
+    """What one set of networks, or the mean of several, predicts for n scans; None if there is no such network.
 
     Attributes:
         tissues: From the image, in mL or as proportions, (n, 3).
         age_of_truth: Years, from the true volumes, (n,).
-        chain_tissues: What the joined networks pass on as volumes, (n, 3).
-        chain_age: Years, by the joined networks, (n,).
+        chain_tissues: The volumes within the chained networks, (n, 3).
+        chain_age: Years, by the chained networks, (n,).
         direct_age: Years, from the image, (n,).
     """
 
@@ -144,36 +148,36 @@ class MemberSays(NamedTuple):
     direct_age: Floats | None = None
 
 
-def ask_members(
+def predict_members(
     all_networks: Iterable[dict[Stage, nn.Module]],
     data: BrainData,
     rows: npt.NDArray[np.int64],
     *,
     device: torch.device,
     mirrored: bool,
-) -> MemberSays:
-    """Return the mean of what several members say of the people in ``rows``.
+) -> MemberPrediction:
+    """Return the mean prediction of several members for the participants in ``rows``.
 
     Args:
-        all_networks: At least one member's.
-        data: The people; without true volumes (N, 0) none are used.
+        all_networks: Those of each member, at least one.
+        data: All participants; those without true volumes, (N, 0), have no age from true volumes.
         rows: Which of them, (n,).
         device: Where the networks are.
-        mirrored: Average over the image and its mirror image, which training showed as often.
+        mirrored: Average over each image and its mirror image, which flips in training made equally frequent.
     """
-    said = [_ask_member(networks, data, rows, device, mirrored=mirrored) for networks in all_networks]
-    means = [None if values[0] is None else np.mean(values, axis=0) for values in zip(*said, strict=True)]
-    return MemberSays(*means)
+    predictions = [_predict_member(networks, data, rows, device, mirrored=mirrored) for networks in all_networks]
+    means = [None if values[0] is None else np.mean(values, axis=0) for values in zip(*predictions, strict=True)]
+    return MemberPrediction(*means)
 
 
-def _ask_member(
+def _predict_member(
     networks: dict[Stage, nn.Module],
     data: BrainData,
     rows: npt.NDArray[np.int64],
     device: torch.device,
     *,
     mirrored: bool,
-) -> MemberSays:
+) -> MemberPrediction:
     parts: dict[str, list[Tensor]] = {}
 
     def add(name: str, values: Tensor) -> None:
@@ -181,19 +185,19 @@ def _ask_member(
 
     with torch.inference_mode():
         for block in torch.split(torch.from_numpy(rows), EVALUATION_BATCH):
-            brains = data.take(block, device)
-            views = (brains.images, brains.images.flip(2)) if mirrored else (brains.images,)
+            batch = data.take(block, device)
+            views = (batch.images, batch.images.flip(2)) if mirrored else (batch.images,)
             if "volumes" in networks:
-                add("tissues", _mean([networks["volumes"](view, brains.cumulative_ml) for view in views]))
-            if "age" in networks and brains.tissues.shape[1]:
-                add("age_of_truth", networks["age"](brains.tissues))
+                add("tissues", _mean([networks["volumes"](view, batch.cumulative_ml) for view in views]))
+            if "age" in networks and batch.tissues.shape[1]:
+                add("age_of_truth", networks["age"](batch.tissues))
             if "chain" in networks:
-                both = [networks["chain"](view, brains.cumulative_ml) for view in views]
+                both = [networks["chain"](view, batch.cumulative_ml) for view in views]
                 add("chain_tissues", _mean([tissues for tissues, _ in both]))
                 add("chain_age", _mean([age for _, age in both]))
             if "direct" in networks:
-                add("direct_age", _mean([networks["direct"](view, brains.cumulative_ml) for view in views]))
-    return MemberSays(**{name: torch.cat(values).numpy() for name, values in parts.items()})
+                add("direct_age", _mean([networks["direct"](view, batch.cumulative_ml) for view in views]))
+    return MemberPrediction(**{name: torch.cat(values).numpy() for name, values in parts.items()})
 
 
 def _mean(values: list[Tensor]) -> Tensor:
@@ -258,7 +262,7 @@ def read_brain_config(path: Path, header: Header) -> BrainConfig:
         AekitError: It is a checkpoint of something else, or damaged.
     """
     if header.kind != "brain":
-        raise AekitError(f"{path}: holds an autoencoder, which reads no brains; give a checkpoint of mri-train")
+        raise AekitError(f"{path}: holds an autoencoder, not networks for brain images; give a checkpoint of mri-train")
     known: dict[str, Any] = {key: header.data[key] for key in CohortConfig.__dataclass_fields__ if key in header.data}
     source = str(path)
     return BrainConfig(
@@ -269,11 +273,11 @@ def read_brain_config(path: Path, header: Header) -> BrainConfig:
 
 
 def _build_empty(stage: Stage, config: BrainConfig, n_bins: int) -> nn.Module:
-    return build_network(stage, config, _empty_norms(config, n_bins), n_bins)
+    return build_network(stage, config, _empty_normalisation(config, n_bins), n_bins)
 
 
-def _empty_norms(config: BrainConfig, n_bins: int) -> Norms:
+def _empty_normalisation(config: BrainConfig, n_bins: int) -> Normalisation:
     n_tissues = 3 if config.model.target else 0
-    return Norms(
+    return Normalisation(
         torch.ones(n_tissues), torch.ones(n_tissues), torch.ones(()), torch.ones(()), torch.ones(n_bins), torch.ones(())
     )

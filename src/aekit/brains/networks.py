@@ -1,8 +1,8 @@
-"""Networks that read a brain: image to tissue volumes, volumes to age, both joined, and image to age directly.
+"""Networks for brain images: image to tissue volumes, volumes to age, the two chained, and image to age directly.
 
-Tissues are in the order grey matter, white matter, cerebrospinal fluid: in mL (``absolute``), or as shares of their
-sum (``proportion``), which a softmax makes add up to one. Every network carries the mean and SD of its train people, so
-that it takes and gives plain units.
+Tissues are in the order grey matter, white matter, cerebrospinal fluid: in mL (``absolute``), or as proportions of
+their sum (``proportion``), which a softmax makes add up to one. Every network contains the mean and SD of its train
+set, so that inputs and outputs are in plain units.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _AGE_UNITS = 32
 MAX_AGE_YEARS = 120.0
 
 
-class Brains(NamedTuple):
-    """What a network sees of B people, and for training what it should have said.
+class BrainBatch(NamedTuple):
+    """The inputs of a network for B participants, and the targets that it is trained on.
 
     Attributes:
         images: Scaled intensities on the grid, (B, 1, X, Y, Z).
-        cumulative_ml: mL of brain that are darker than the end of each bin of intensity, (B, N_BINS).
+        cumulative_ml: mL of brain darker than the upper end of each intensity bin, (B, N_BINS).
         tissues: True volumes in mL or proportions, (B, 3); empty, (B, 0), if there are none.
         age_years: True ages, (B,).
     """
@@ -45,16 +45,16 @@ class Brains(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Norms:
-    """What the train people are like on average: where a network's numbers start from.
+class Normalisation:
+    """Means and standard deviations of the train set, which z-scores are relative to.
 
     Attributes:
         tissue_mean: Mean of each tissue, (3,), in mL or as proportions; empty if there are none.
         tissue_sd: Its standard deviation, (3,).
-        age_mean: Mean age in years, or of its logarithm.
+        age_mean: Mean age in years, or mean of its logarithm.
         age_sd: Its standard deviation.
         cumulative_mean: Mean cumulative histogram in mL, (N_BINS,).
-        cumulative_sd: One SD for all of its bins, as rare bins say little.
+        cumulative_sd: One SD for all of its bins, as rare bins are noisy.
     """
 
     tissue_mean: Tensor
@@ -66,30 +66,32 @@ class Norms:
 
 
 class ImageNet(nn.Module):
-    """Numbers from an image: an encoder, a linear layer, and beside it one on the intensity histogram.
+    """K outputs from an image: an encoder with a linear layer, plus a linear layer on the intensity histogram.
 
     Args:
         arch: Which encoder.
         size: Voxels of the grid.
-        n_outputs: K.
-        norms: Of the train people, for the histogram.
+        n_outputs: Number of outputs, K.
+        normalisation: Of the train set, for the histogram.
         n_bins: Bins of the histogram; 0 for none.
     """
 
     cumulative_mean: Tensor
     cumulative_sd: Tensor
 
-    def __init__(self, arch: BrainArch, size: GridSize, n_outputs: int, norms: Norms, n_bins: int) -> None:
+    def __init__(
+        self, arch: BrainArch, size: GridSize, n_outputs: int, normalisation: Normalisation, n_bins: int
+    ) -> None:
         super().__init__()
         self.encoder, n_features = ENCODERS[arch](size)
         self.head = nn.Linear(n_features, n_outputs)
         self.histogram_head = nn.Linear(n_bins, n_outputs) if n_bins else None
-        self.register_buffer("cumulative_mean", norms.cumulative_mean.clone())
-        self.register_buffer("cumulative_sd", norms.cumulative_sd.clone())
+        self.register_buffer("cumulative_mean", normalisation.cumulative_mean.clone())
+        self.register_buffer("cumulative_sd", normalisation.cumulative_sd.clone())
 
     def forward(self, images: Tensor, cumulative_ml: Tensor) -> Tensor:
-        """Return numbers around zero, (B, K), from images (B, 1, X, Y, Z) and cumulative histograms (B, N_BINS)."""
-        # The last layers stay in fp32: a tissue volume is wanted to a few mL in a thousand.
+        """Return outputs around zero, (B, K), from images (B, 1, X, Y, Z) and cumulative histograms (B, N_BINS)."""
+        # The last layers stay in fp32: tissue volumes need a precision of a few mL in a thousand.
         features = self.encoder(images).float()
         with torch.autocast(images.device.type, enabled=False):
             outputs: Tensor = self.head(features)
@@ -101,13 +103,13 @@ class ImageNet(nn.Module):
         """Return cumulative histograms, (B, N_BINS), around zero."""
         return (cumulative_ml - self.cumulative_mean) / self.cumulative_sd
 
-    def start_at_histogram(self, weight: Tensor, bias: Tensor) -> None:
-        """Let the outputs start as a linear function of the scaled histogram, weights (K, N_BINS), bias (K,).
+    def init_from_histogram(self, weight: Tensor, bias: Tensor) -> None:
+        """Initialise the outputs as a linear function of the scaled histogram, weights (K, N_BINS), bias (K,).
 
-        The image then only has to say what the histogram does not.
+        The image then only has to add what the histogram does not contain.
         """
         if self.histogram_head is None:
-            raise ValueError("this network has no histogram")
+            raise ValueError("this network has no histogram input")
         with torch.no_grad():
             self.histogram_head.weight.copy_(weight)
             self.histogram_head.bias.copy_(bias)
@@ -119,42 +121,42 @@ class TissueNet(nn.Module):
     """Image -> tissue volumes in mL, or proportions that add up to one.
 
     Args:
-        config: Which networks.
+        config: Architecture and target.
         size: Voxels of the grid.
-        norms: Of the train people.
-        n_bins: Bins of the histogram that is fed beside the image; 0 for none.
+        normalisation: Of the train set.
+        n_bins: Bins of the histogram that is a second input; 0 for none.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, config: BrainModelConfig, size: GridSize, norms: Norms, n_bins: int) -> None:
+    def __init__(self, config: BrainModelConfig, size: GridSize, normalisation: Normalisation, n_bins: int) -> None:
         super().__init__()
-        self.net = ImageNet(config.arch, size, N_TISSUES, norms, n_bins)
+        self.net = ImageNet(config.arch, size, N_TISSUES, normalisation, n_bins)
         self.target: Target = config.target or "absolute"
-        self.register_buffer("mean", norms.tissue_mean.clone())
-        self.register_buffer("sd", norms.tissue_sd.clone())
+        self.register_buffer("mean", normalisation.tissue_mean.clone())
+        self.register_buffer("sd", normalisation.tissue_sd.clone())
 
     def forward(self, images: Tensor, cumulative_ml: Tensor) -> Tensor:
         """Return tissue volumes in mL or proportions, (B, 3)."""
         return self.to_tissues(self.net(images, cumulative_ml))
 
     def to_tissues(self, outputs: Tensor) -> Tensor:
-        """Return volumes or proportions, (B, 3), from the numbers of the last layer, (B, 3)."""
+        """Return volumes or proportions, (B, 3), from outputs of the last layer, (B, 3)."""
         if self.target == "proportion":
-            # Around the mean proportions p, an SD of p is about SD / p of its logarithm.
+            # Near the mean proportions p, one SD of p is about SD / p of its logarithm.
             return torch.softmax(self.mean.log() + outputs * (self.sd / self.mean), dim=1)
         return self.mean + self.sd * outputs
 
     def to_outputs(self, tissues: Tensor) -> Tensor:
-        """Return numbers of the last layer, (B, 3), that give these volumes or proportions."""
+        """Return the outputs of the last layer, (B, 3), that give these volumes or proportions."""
         if self.target == "proportion":
             return (tissues.log() - self.mean.log()) / (self.sd / self.mean)
         return (tissues - self.mean) / self.sd
 
-    def loss(self, brains: Brains) -> Tensor:
+    def loss(self, batch: BrainBatch) -> Tensor:
         """Return the mean squared error of z-scores, a scalar."""
-        return self.tissue_loss(self(brains.images, brains.cumulative_ml), brains.tissues)
+        return self.tissue_loss(self(batch.images, batch.cumulative_ml), batch.tissues)
 
     def tissue_loss(self, tissues: Tensor, truth: Tensor) -> Tensor:
         """Return the mean squared error of z-scores between volumes or proportions, both (B, 3)."""
@@ -165,14 +167,14 @@ class AgeNet(nn.Module):
     """Tissue volumes or proportions -> age: a small MLP.
 
     Args:
-        config: Which networks.
-        norms: Of the train people.
+        config: Architecture and target.
+        normalisation: Of the train set.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, config: BrainModelConfig, norms: Norms) -> None:
+    def __init__(self, config: BrainModelConfig, normalisation: Normalisation) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Linear(N_TISSUES, _AGE_UNITS),
@@ -181,9 +183,9 @@ class AgeNet(nn.Module):
             nn.SiLU(),
             nn.Linear(_AGE_UNITS, 1),
         )
-        self.age = AgeScale(norms, log_age=config.log_age)
-        self.register_buffer("mean", norms.tissue_mean.clone())
-        self.register_buffer("sd", norms.tissue_sd.clone())
+        self.age = AgeScale(normalisation, log_age=config.log_age)
+        self.register_buffer("mean", normalisation.tissue_mean.clone())
+        self.register_buffer("sd", normalisation.tissue_sd.clone())
 
     def z(self, tissues: Tensor) -> Tensor:
         """Return z-scores of age, (B,), from volumes or proportions, (B, 3)."""
@@ -194,17 +196,17 @@ class AgeNet(nn.Module):
         """Return ages in years, (B,), from volumes or proportions, (B, 3)."""
         return self.age.to_years(self.z(tissues))
 
-    def loss(self, brains: Brains) -> Tensor:
+    def loss(self, batch: BrainBatch) -> Tensor:
         """Return the mean squared error of z-scores, a scalar."""
-        return F.mse_loss(self.z(brains.tissues), self.age.to_z(brains.age_years))
+        return F.mse_loss(self.z(batch.tissues), self.age.to_z(batch.age_years))
 
 
 class Chain(nn.Module):
-    """Image -> tissue volumes -> age, trained end to end from both halves.
+    """Image -> tissue volumes -> age, trained end to end, starting from both parts.
 
     Args:
-        tissues: The first half, trained; it is changed.
-        age: The second half, trained; it is changed.
+        tissues: The first part, already trained; it is trained further in place.
+        age: The second part, already trained; it is trained further in place.
     """
 
     def __init__(self, tissues: TissueNet, age: AgeNet) -> None:
@@ -217,70 +219,70 @@ class Chain(nn.Module):
         tissues = self.tissues(images, cumulative_ml)
         return tissues, self.age(tissues)
 
-    def loss(self, brains: Brains) -> Tensor:
-        """Return the mean squared error of the age's z-score plus that of the volumes, which must stay volumes."""
-        tissues = self.tissues(brains.images, brains.cumulative_ml)
-        age_loss = F.mse_loss(self.age.z(tissues), self.age.age.to_z(brains.age_years))
-        return age_loss + self.tissues.tissue_loss(tissues, brains.tissues)
+    def loss(self, batch: BrainBatch) -> Tensor:
+        """Return the mean squared error of the age's z-score plus that of the volumes, so that they stay volumes."""
+        tissues = self.tissues(batch.images, batch.cumulative_ml)
+        age_loss = F.mse_loss(self.age.z(tissues), self.age.age.to_z(batch.age_years))
+        return age_loss + self.tissues.tissue_loss(tissues, batch.tissues)
 
 
 class DirectNet(nn.Module):
     """Image -> age, without volumes in between.
 
     Args:
-        config: Which networks.
+        config: Architecture and target.
         size: Voxels of the grid.
-        norms: Of the train people.
-        n_bins: Bins of the histogram that is fed beside the image; 0 for none.
+        normalisation: Of the train set.
+        n_bins: Bins of the histogram that is a second input; 0 for none.
     """
 
-    def __init__(self, config: BrainModelConfig, size: GridSize, norms: Norms, n_bins: int) -> None:
+    def __init__(self, config: BrainModelConfig, size: GridSize, normalisation: Normalisation, n_bins: int) -> None:
         super().__init__()
-        self.net = ImageNet(config.arch, size, 1, norms, n_bins)
-        self.age = AgeScale(norms, log_age=config.log_age)
+        self.net = ImageNet(config.arch, size, 1, normalisation, n_bins)
+        self.age = AgeScale(normalisation, log_age=config.log_age)
 
     def forward(self, images: Tensor, cumulative_ml: Tensor) -> Tensor:
         """Return ages in years, (B,)."""
         return self.age.to_years(self.net(images, cumulative_ml)[:, 0])
 
-    def loss(self, brains: Brains) -> Tensor:
+    def loss(self, batch: BrainBatch) -> Tensor:
         """Return the mean squared error of z-scores, a scalar."""
-        return F.mse_loss(self.net(brains.images, brains.cumulative_ml)[:, 0], self.age.to_z(brains.age_years))
+        return F.mse_loss(self.net(batch.images, batch.cumulative_ml)[:, 0], self.age.to_z(batch.age_years))
 
 
 class AgeScale(nn.Module):
-    """Between years and z-scores of age or of its logarithm.
+    """Converts between years and z-scores of age or of its logarithm.
 
     Args:
-        norms: Of the train people.
-        log_age: Of the logarithm.
+        normalisation: Of the train set.
+        log_age: Use the logarithm.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, norms: Norms, *, log_age: bool) -> None:
+    def __init__(self, normalisation: Normalisation, *, log_age: bool) -> None:
         super().__init__()
         self.log_age = log_age
-        self.register_buffer("mean", norms.age_mean.clone())
-        self.register_buffer("sd", norms.age_sd.clone())
+        self.register_buffer("mean", normalisation.age_mean.clone())
+        self.register_buffer("sd", normalisation.age_sd.clone())
 
     def to_z(self, age_years: Tensor) -> Tensor:
         """Return z-scores of ages, (B,)."""
         return ((age_years.log() if self.log_age else age_years) - self.mean) / self.sd
 
     def to_years(self, z: Tensor) -> Tensor:
-        """Return ages in years of z-scores, (B,), no lower than 0 and no higher than 120, where no person is."""
+        """Return ages in years of z-scores, (B,), clamped to 0 to 120."""
         age = self.mean + self.sd * z
-        # Of few people the networks know little: beyond the ages they saw they may say 500 years.
+        # Trained on few participants, networks extrapolate badly, even to 500 years.
         return (age.exp() if self.log_age else age).clamp(0.0, MAX_AGE_YEARS)
 
 
 class _Conv3d(nn.Conv3d):
     """A convolution that stays in fp32 where an axis is shorter than its kernel.
 
-    There oneDNN's bf16 gradient of the weights is memory that was never written, or it writes beyond its own (torch
-    2.15 on a processor with AMX): NaN in some weights, other bytes each time, or a crash.
+    There oneDNN returns uninitialised memory as bf16 gradient of the weights, or writes out of bounds (torch 2.15 on a
+    processor with AMX): NaN in some weights, different bytes each time, or a crash.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -328,11 +330,11 @@ DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 10, "deep": 10}
 DEFAULT_LR: dict[BrainArch, float] = {"strided": 3e-3, "base": 1e-3, "deep": 3e-4}
 
 
-def least_squares_start(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weights (K, F) and bias (K,) of ridge regression, the penalty of each output by leave-one-out.
+def ridge_by_leave_one_out(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights (K, F) and bias (K,) of ridge regression, with the penalty of each output by leave-one-out.
 
     Args:
-        features: Of the train people, (N, F), N >= 2.
+        features: Of the train set, (N, F), N >= 2.
         targets: Theirs, (N, K).
 
     Source:

@@ -1,10 +1,10 @@
-"""Who takes part: rows of the table with a scan, an age and volumes; and how they are cut into splits."""
+"""Who takes part: rows of the table with a scan, an age and volumes; and how they are split."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,33 +15,15 @@ from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.cohort.text import named
-from aekit.brains.config import CohortConfig, Target
+from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.volumes.store import Grid, PreparedVolumes, prepare_volumes
-from aekit.core.progress import OnProgress
+from aekit.brains.volumes.gridding import Grid
+from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
+from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, nearest
 
 Rows = npt.NDArray[np.int64]
-MIN_TRAIN = 10  # below, neither norms nor batch norm mean anything
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where people and scans come from.
-
-    Attributes:
-        table: Table of participants.
-        folder: Folder of volumes.
-        pattern: How a file is named, with ``{id}``; None finds the id in the name.
-        spacing_mm: Voxel size of .npy files; None takes 1 mm.
-        skip_bad: Leave out what cannot be used instead of stopping.
-    """
-
-    table: Path
-    folder: Path
-    pattern: str | None = None
-    spacing_mm: float | None = None
-    skip_bad: bool = False
+MIN_TRAIN = 10  # with fewer, neither normalisation nor batch norm means anything
 
 
 @dataclass(frozen=True)
@@ -51,8 +33,8 @@ class People:
     Attributes:
         cohort: N people, all with a known age, and with volumes unless only ages are learned.
         volumes: Their scans on the grid, N rows, in the same order.
-        left_out: participant_id, file, reason: rows of the table and files that do not take part.
-        n_elsewhere: Scans that lie outside the folder of volumes, where the table's column ``file`` says.
+        left_out: participant_id, file, reason: rows of the table and files that are left out.
+        n_elsewhere: Scans outside the folder of volumes, as the table's column ``file`` has other paths.
     """
 
     cohort: Cohort
@@ -73,20 +55,20 @@ def gather_people(
     *,
     target: Target | None,
     jobs: int | None = None,
-    on_progress: OnProgress | None = None,
+    progress: Progress = SILENT,
 ) -> People:
-    """Return the people of a table that have a scan, with their scans on the grid.
+    """Return the participants of a table that have a scan, with their scans on the grid.
 
     Args:
         cohort: The table, read.
         source: Where the scans are.
-        config: The grid that they are averaged to, and whether drifts of intensity are taken out.
+        config: The grid that they are averaged to, and whether bias fields are removed.
         target: None if tissue volumes are not learned.
         jobs: Threads that read scans; None takes every core.
-        on_progress: Told how far reading has come.
+        progress: Shows how many scans are read.
 
     Raises:
-        AekitError: A scan cannot be used, table and files do not meet, or the same scan stands under two ids.
+        AekitError: A scan cannot be used, table and files do not match, or two ids have the same scan.
     """
     matched = match_files(cohort, source.folder, table_path=source.table, pattern=source.pattern)
     has_file = np.array([path is not None for path in matched.paths])
@@ -105,7 +87,7 @@ def gather_people(
     used = np.flatnonzero(reasons == "")
     paths = [path for path in (matched.paths[row] for row in used) if path is not None]
     if not paths:
-        raise AekitError(f"{source.table}: nobody has a scan, an age and volumes; see what its columns hold")
+        raise AekitError(f"{source.table}: no participant has a scan, an age and volumes; check its columns")
     cohort = cohort.subset(used)
     prepared = prepare_volumes(
         paths,
@@ -114,7 +96,7 @@ def gather_people(
         spacing_mm=source.spacing_mm,
         skip_bad=source.skip_bad,
         jobs=jobs,
-        on_progress=on_progress,
+        progress=progress,
     )
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
     lines += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
@@ -126,7 +108,7 @@ def gather_people(
 
 
 def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) -> dict[int, str]:
-    """Return rows that have the same scan as another, or refuse them."""
+    """Return the rows that have the same scan as another, or raise an AekitError."""
     rows_of: dict[str, list[int]] = {}
     for row, digest in enumerate(prepared.digests):
         if digest:
@@ -134,7 +116,7 @@ def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) ->
     groups = [rows for rows in rows_of.values() if len(rows) > 1]
     if groups and not skip_bad:
         pairs = named(" and ".join(str(ids[row]) for row in rows) for rows in groups)
-        raise AekitError(f"--volumes: the same scan stands under two ids ({pairs}); mend the table, or add --skip-bad")
+        raise AekitError(f"--volumes: two ids have the same scan ({pairs}); fix the table, or add --skip-bad")
     return {row: "the same scan as another's" for rows in groups for row in rows}
 
 
@@ -156,12 +138,8 @@ def _take(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
     )
 
 
-def check_logarithms(cohort: Cohort) -> None:
-    """Refuse ages that have no logarithm.
-
-    Raises:
-        AekitError: Names who is of age 0.
-    """
+def check_log_ages(cohort: Cohort) -> None:
+    """Raise an AekitError that names participants whose age has no logarithm."""
     ids = cohort.table["participant_id"].to_numpy(object)
     without = named(ids[~(cohort.age_years > 0)])
     if without:
@@ -170,14 +148,14 @@ def check_logarithms(cohort: Cohort) -> None:
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains a model and who does not.
+    """Which participants a model is trained on, and which are held out.
 
     Attributes:
         number: From 0.
-        train: Rows of the train people.
-        dropped: Rows of outliers that would be train people.
-        held_out: Split -> rows of people that the model does not see; ``cv`` for the fold's own people.
-        flagged: Rows of held-out people beyond the limits for outliers, without ``val`` and ``test``.
+        train: Rows of train.
+        dropped: Rows of outliers that were removed from train.
+        held_out: Split -> rows that the model does not see; ``cv`` for those of this fold.
+        flagged: Rows of ``cv`` beyond the limits for outliers.
     """
 
     number: int
@@ -187,29 +165,15 @@ class Fold:
     flagged: Rows
 
 
-def cut_folds(people: People, config: CohortConfig, target: Target | None) -> list[Fold]:
-    """Return the folds of a cross-validation, or the one split of a training without.
+def build_folds(people: People, config: CohortConfig, target: Target | None) -> list[Fold]:
+    """Return the folds of a cross-validation, or the single split of a training without one.
 
     Raises:
-        AekitError: There are too few people, a column is not there, or outliers are to be dropped without volumes.
+        AekitError: There are too few participants, a column is missing, or outliers are to be dropped without volumes.
     """
     cohort = people.cohort
     groups = _groups(cohort, config.group)
-    if groups is not None and isinstance(config.test, str) and not config.cv:
-        raise AekitError(
-            f"--group: the column {config.test!r} of --test-split says who is where; leave one of them out"
-        )
-    if isinstance(config.test, str):
-        split = column_split(cohort, config.test)
-    elif config.cv and config.test == 0:
-        split = np.full(len(cohort), "train", dtype=object)
-    else:
-        shares = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
-        if shares["train"] <= 0:
-            raise AekitError(
-                f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train; give smaller shares"
-            )
-        split = stratified_split(cohort.age_years, cohort.sex, fractions=shares, seed=config.split_seed, groups=groups)
+    split = _split(cohort, config, groups)
     rows_of = {name: np.flatnonzero(split == name).astype(np.int64) for name in ("train", "val", "test")}
     aside = {name: rows_of[name] for name in ("val", "test") if len(rows_of[name])}
     if not config.cv:
@@ -229,6 +193,24 @@ def cut_folds(people: People, config: CohortConfig, target: Target | None) -> li
     ]
 
 
+def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """Return the split of each participant, (N,)."""
+    if isinstance(config.test, str):
+        if groups is not None and not config.cv:
+            raise AekitError(
+                f"--group: the column {config.test!r} of --test-split assigns the splits; leave one of them out"
+            )
+        return column_split(cohort, config.test)
+    if config.cv and config.test == 0:
+        return np.full(len(cohort), "train", dtype=object)
+    fractions = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
+    if fractions["train"] <= 0:
+        raise AekitError(
+            f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train; give smaller fractions"
+        )
+    return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=config.split_seed, groups=groups)
+
+
 def _fold(
     people: People, number: int, train: Rows, held_out: dict[str, Rows], config: CohortConfig, target: Target | None
 ) -> Fold:
@@ -238,7 +220,7 @@ def _fold(
         values = people.tissues(target)
         if not values.shape[1]:
             raise AekitError(
-                "--drop-outliers: outliers are found by tissue volumes, and the table has none; leave it out"
+                "--drop-outliers: outliers are defined by tissue volumes, and the table has none; leave it out"
             )
         age_years, sex = people.cohort.age_years, people.cohort.sex
         limits = fit_outlier_limits(values[train], age_years[train], sex[train])
@@ -248,7 +230,7 @@ def _fold(
         flagged = cv[is_outlier[cv]]
     if len(train) < MIN_TRAIN:
         name, n = people.cohort.name, len(train)
-        raise AekitError(f"{name}: {n} people are left to train on, of at least {MIN_TRAIN}; use a larger table")
+        raise AekitError(f"{name}: {n} participants are left for train, at least {MIN_TRAIN} are needed; add more")
     return Fold(number, train, dropped, held_out, flagged)
 
 
@@ -260,3 +242,29 @@ def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
         hint = nearest(column, cohort.table) or "; give one of them"
         raise AekitError(f"--group: {cohort.name} has no column {column!r}, only {seen}{hint}")
     return np.array(cohort.table[column], dtype=object)
+
+
+def report_people(people: People, progress: Progress) -> None:
+    """Give notice of repairs of the table, of what was left out, and of warnings about volumes."""
+    for repair in people.cohort.repairs:
+        progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}: {', '.join(repair.examples)})")
+    if len(people.left_out):
+        counts = people.left_out["reason"].value_counts(sort=False)
+        listed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+        progress.notice(f"left out: {listed}")
+    if people.n_elsewhere:
+        progress.notice(
+            f"{people.n_elsewhere:,} scans are read from the paths in the table's column file, outside of --volumes; "
+            "--pattern goes by names instead"
+        )
+    for text, n in _warnings(people):
+        progress.notice(f"{n:,} of {len(people.cohort):,} volumes: {text}")
+
+
+def _warnings(people: People) -> list[tuple[str, int]]:
+    """Return each warning about volumes once, with its count; warnings that differ in numbers only are the same."""
+    found: dict[str, list[str]] = {}
+    for texts in people.volumes.warnings.values():
+        for text in texts:
+            found.setdefault(re.sub(r"[\d.,]+", "0", text), []).append(text)
+    return [(texts[0] if len(set(texts)) == 1 else f"{texts[0]}, or similar", len(texts)) for texts in found.values()]

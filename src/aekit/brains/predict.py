@@ -20,7 +20,7 @@ from aekit.brains.runs import COMPANIONS
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
-from aekit.core.artifacts import refuse_unwritable, write_csv
+from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.output import Result, choose_target
@@ -64,7 +64,7 @@ def run_predict(
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
     _check_finished(checkpoint, header)
-    refuse_unwritable(target)
+    check_writable(target)
     prepared = prepare_volumes(
         paths,
         Grid(config.data.size, config.data.spacing_mm),

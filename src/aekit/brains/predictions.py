@@ -1,8 +1,8 @@
-"""What every model says of every person, baselines included, each fitted on train people alone."""
+"""Predictions of all models for all participants, baselines included, each fitted on its train set alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from aekit.brains.config import BrainConfig
+from aekit.brains.data import build_brain_data
 from aekit.brains.measures.baselines import (
     fit_gaussian_process,
     fit_linear,
@@ -20,9 +21,10 @@ from aekit.brains.measures.baselines import (
     predict_ridge_voxels,
     smooth_histogram,
 )
-from aekit.brains.members import Ensemble, MemberSays, ask_members
+from aekit.brains.members import Ensemble, MemberPrediction, predict_members
 from aekit.brains.people import Fold, People
-from aekit.brains.training import BrainData
+from aekit.brains.training import check_stop
+from aekit.core.progress import SILENT, Progress
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -38,17 +40,17 @@ NETWORKS = ("volumes", "chain", "direct")
 
 @dataclass(frozen=True)
 class Predictions:
-    """One model's predictions of one quantity, by people who were not in its train split unless the split is train.
+    """One model's predictions of one quantity for one split.
 
     Attributes:
         model: One of ``BASELINES`` or ``NETWORKS``.
         target: ``age_years``, ``gmv_ml`` ...
         split: ``train``, ``val``, ``test``, ``cv``, or ``dropped`` for outliers that no model was trained on.
-        rows: People, (n,).
+        rows: Participants, (n,).
         fold: Fold in which each was held out, (n,); -1 for the mean of all folds.
         truth: True values, (n,).
         prediction: Predicted ones, (n,).
-        mean_prediction: Mean of the train people of the model that predicted each person, (n,).
+        mean_prediction: Mean of the train set of the model that predicted each participant, (n,).
         sd: Standard deviation of the same, (n,).
     """
 
@@ -63,27 +65,22 @@ class Predictions:
     sd: Floats
 
 
-def brain_data(people: People, config: BrainConfig) -> BrainData:
-    """Return the people as tensors; the images stay mapped into memory."""
-    return BrainData(
-        images=people.volumes.images,
-        cumulative_ml=torch.from_numpy(np.cumsum(people.volumes.histograms_ml, axis=1, dtype=np.float32)),
-        tissues=torch.from_numpy(people.tissues(config.model.target).astype(np.float32)),
-        age_years=torch.from_numpy(people.cohort.age_years.astype(np.float32)),
-    )
-
-
 def predict_all(
     people: People,
     folds: list[Fold],
     ensemble: Ensemble,
     config: BrainConfig,
     device: torch.device,
-    on_progress: Callable[[str, int, int], object],
+    progress: Progress = SILENT,
 ) -> list[Predictions]:
-    """Return the predictions of all models and splits, folds pooled."""
-    data = brain_data(people, config)
-    on_progress("inner products of images", 0, 1)
+    """Return the predictions of all models and splits, folds pooled.
+
+    Raises:
+        Stopped: A signal asked for it.
+    """
+    data = build_brain_data(people, config.model.target)
+    check_stop(progress)
+    progress.update("inner products of images", 0, 1)
     features = _Features(
         tissues=people.tissues(config.model.target),
         histogram=smooth_histogram(people.volumes.histograms_ml),
@@ -92,16 +89,20 @@ def predict_all(
     targets = _targets(people, config)
     found: list[Predictions] = []
     for number, fold in enumerate(folds):
-        on_progress("baselines and predictions", number, len(folds))
+        check_stop(progress)
+        progress.update("baselines and predictions", number, len(folds))
         splits = _splits(fold, with_train=not config.data.cv)
-        asked = np.unique(np.concatenate(list(splits.values())))
+        rows_of_fold = np.unique(np.concatenate(list(splits.values())))
         own = [networks for (of, _), networks in sorted(ensemble.networks.items()) if of == fold.number]
-        said = ask_members(own, data, asked, device=device, mirrored="flip" in config.train.augment)
-        by_model = {**_baselines(features, targets, fold.train, asked, config), **_networks(said, targets)}
+        predicted = predict_members(own, data, rows_of_fold, device=device, mirrored="flip" in config.train.augment)
+        by_model = {
+            **_baselines(features, targets, fold.train, rows_of_fold, config),
+            **_networks(predicted, targets),
+        }
         for split, rows in splits.items():
-            place = np.searchsorted(asked, rows)
+            place = np.searchsorted(rows_of_fold, rows)
             for (model, target), values in by_model.items():
-                # The baseline's own means, as a sum in another order would give it a skill of 1e-16.
+                # The baseline's own means, as a sum in another order would give it a skill of 1e-16, not 0.
                 means = by_model["mean", target][place]
                 found.append(_predictions(model, target, split, rows, values[place], means, targets[target], fold))
     return _pool(found)
@@ -146,7 +147,7 @@ def _baselines(
         "ridge-voxels": predict_ridge_voxels(features.gram, y, train, rows),
         "ridge-histogram": fit_ridge(features.histogram[train], y[train])(features.histogram[rows]),
     }
-    # scikit-learn gives back one column for a single target.
+    # scikit-learn returns a one-dimensional array for a single target.
     columns = {model: values.reshape(len(rows), len(names)).T for model, values in all_targets.items()}
     found = {(model, name): column for model, own in columns.items() for name, column in zip(names, own, strict=True)}
     if features.tissues.shape[1]:
@@ -156,13 +157,13 @@ def _baselines(
     return found
 
 
-def _networks(said: MemberSays, targets: dict[str, Floats]) -> dict[tuple[str, str], Floats]:
+def _networks(predicted: MemberPrediction, targets: dict[str, Floats]) -> dict[tuple[str, str], Floats]:
     tissue_names = [name for name in targets if name != AGE]
     found = {}
     for model, tissues, age in (
-        ("volumes", said.tissues, said.age_of_truth),
-        ("chain", said.chain_tissues, said.chain_age),
-        ("direct", None, said.direct_age),
+        ("volumes", predicted.tissues, predicted.age_of_truth),
+        ("chain", predicted.chain_tissues, predicted.chain_age),
+        ("direct", None, predicted.direct_age),
     ):
         if age is not None:
             found[model, AGE] = age
@@ -172,7 +173,7 @@ def _networks(said: MemberSays, targets: dict[str, Floats]) -> dict[tuple[str, s
 
 
 def _pool(found: list[Predictions]) -> list[Predictions]:
-    """Return one of each model, target and split; who was predicted in every fold gets the mean of all."""
+    """Return one of each model, target and split; participants predicted in every fold get the mean of all folds."""
     groups: dict[tuple[str, str, str], list[Predictions]] = {}
     for part in found:
         groups.setdefault((part.model, part.target, part.split), []).append(part)

@@ -1,4 +1,4 @@
-"""Predictions become tables: metrics with intervals, paired differences, a line a person, and conformal intervals."""
+"""Tables of predictions: metrics with intervals, paired differences, a row per participant, conformal intervals."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aekit.brains.measures.conformal import fit_conformal
 from aekit.brains.measures.regression import age_corrected_delta, paired_difference, score
 from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
 
-# What a baseline knows: the true volumes are no rival to a model of the image, they are its ceiling.
+# Baselines that see no more than the image: those on true volumes are a ceiling for a model of the image, not a rival.
 IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
-MIN_FITTED = 10  # people for the line of delta on age
+MIN_FITTED = 10  # participants for the line of delta on age
 METRIC_COLUMNS = ("model", "target", "split", "n", "mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
 
 
 def metrics_table(predictions: list[Predictions]) -> pd.DataFrame:
-    """Return a row a model, target and split; see :func:`aekit.brains.measures.regression.score`."""
+    """Return a row per model, target and split; see :func:`aekit.brains.measures.regression.score`."""
     rows = []
     for part in predictions:
         found = score(part.truth, part.prediction, mean_prediction=part.mean_prediction, sd=part.sd)
@@ -30,10 +30,10 @@ def metrics_table(predictions: list[Predictions]) -> pd.DataFrame:
 
 
 def differences_table(predictions: list[Predictions]) -> pd.DataFrame:
-    """Return how much larger each network's MAE is than each baseline's for the same people, with paired intervals.
+    """Return each network's MAE minus each baseline's on the same participants, with paired intervals.
 
-    ``best`` marks the baseline with the smallest MAE of those that see no more than the image does. That it was found
-    on these very people makes the comparison a little severe.
+    ``best`` marks the baseline with the smallest MAE of those that see no more than the image. As it is chosen on the
+    same participants, the comparison is slightly too strict.
     """
     rows = []
     for (target, split), parts in iter_splits(predictions):
@@ -50,11 +50,11 @@ def differences_table(predictions: list[Predictions]) -> pd.DataFrame:
 
 
 def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.DataFrame:
-    """Return a row a person, model and target.
+    """Return a row per participant, model and target.
 
-    ``delta`` is predicted less true age. ``delta_corrected`` is without the line of delta on age, which is fitted on
-    other people: on val for test and dropped, on the other folds for cv, on the others for a person of val. It is empty
-    where there are fewer than ten such people, and for train; it never goes into an accuracy.
+    ``delta`` is predicted minus true age. ``delta_corrected`` is the residual of the line of delta on age, which is
+    fitted on other participants: on val for test and dropped, on the other folds for cv, on the rest of val for a
+    participant of val. It is empty if there are fewer than ten of them, and for train. No metric uses it.
     """
     ids = cohort.table["participant_id"].to_numpy(object)
     parts = []
@@ -101,7 +101,7 @@ def _corrected(part: Predictions, predictions: list[Predictions]) -> npt.NDArray
 
 
 def conformal_table(predictions: list[Predictions]) -> list[dict[str, Any]]:
-    """Return the conformal intervals of each network's targets, from people that it was not trained on: val, or cv."""
+    """Return the conformal intervals of each network's targets, from val or cv."""
     found: list[dict[str, Any]] = []
     for part in predictions:
         if part.split in ("val", "cv") and part.model not in BASELINES:

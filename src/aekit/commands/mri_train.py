@@ -1,9 +1,9 @@
-"""``aekit mri-train``: from brain images to tissue volumes and age, and what that is worth."""
+"""``aekit mri-train``: networks that predict tissue volumes and age from brain images, and how well they do."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import typer
 
@@ -14,20 +14,22 @@ from aekit.brains.config import (
     BrainModelConfig,
     BrainTrainConfig,
     CohortConfig,
+    Source,
     Target,
 )
-from aekit.core.durable import one_writer
 from aekit.core.output import checkpoint_path
-from aekit.errors import AekitError, Stopped, nearest
 from aekit.terminal import completion, options
-from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table, VoxelSize
-from aekit.terminal.console import Console, TrainingProgress
-from aekit.terminal.signals import stop_on_signals
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from aekit.brains.runs import FinishedBrains
+from aekit.terminal.brain_options import (
+    Group,
+    Pattern,
+    SkipBad,
+    Table,
+    VoxelSize,
+    parse_augment,
+    parse_grid,
+    parse_splits,
+)
+from aekit.terminal.console import Console
 
 Volumes = Annotated[
     Path,
@@ -46,27 +48,28 @@ def mri_train(
         typer.Option("--size", rich_help_panel=options.DATA, metavar="N|XxYxZ", help="Voxels of the common grid."),
     ] = "48",
     spacing: Annotated[
-        float, typer.Option("--spacing", rich_help_panel=options.DATA, metavar="MM", help="Edge of a voxel of it.")
-    ] = 4.0,
+        float,
+        typer.Option("--spacing", rich_help_panel=options.DATA, metavar="MM", help="Voxel size of that grid, in mm."),
+    ] = CohortConfig.spacing_mm,
     correct_bias: Annotated[
         bool,
         typer.Option(
             "--correct-bias/--no-correct-bias",
             rich_help_panel=options.DATA,
-            help="Take the slow drift of intensity, a coil's bias field, out of each volume.",
+            help="Correct each volume for the bias field, the slow intensity drift caused by the coils.",
         ),
-    ] = True,
+    ] = CohortConfig.correct_bias,
     voxel_size: VoxelSize = None,
     cv: Annotated[
         int, typer.Option("--cv", rich_help_panel=options.DATA, metavar="K", help="Cross-validate in K folds.")
-    ] = 0,
+    ] = CohortConfig.cv,
     test_split: Annotated[
         str | None,
         typer.Option(
             "--test-split",
             rich_help_panel=options.DATA,
-            metavar="SHARE|COLUMN",
-            help="Share of people to test on, or the column with train, val and test.",
+            metavar="FRACTION|COLUMN",
+            help="Fraction of participants for testing, or the column with train, val and test.",
             show_default="0.2, and none with --cv",
         ),
     ] = None,
@@ -75,28 +78,30 @@ def mri_train(
         typer.Option(
             "--val",
             rich_help_panel=options.DATA,
-            metavar="SHARE",
-            help="Share that validates; not with --cv.",
+            metavar="FRACTION",
+            help="Fraction of participants for validation; not with --cv.",
             show_default="0.15",
         ),
     ] = None,
     group: Group = None,
-    split_seed: options.SplitSeed = 0,
+    split_seed: options.SplitSeed = CohortConfig.split_seed,
     drop_outliers: Annotated[
         bool,
-        typer.Option("--drop-outliers", rich_help_panel=options.DATA, help="Leave outliers out of train, only there."),
+        typer.Option(
+            "--drop-outliers", rich_help_panel=options.DATA, help="Remove outliers from train, not from other splits."
+        ),
     ] = False,
     skip_bad: SkipBad = False,
     arch: Annotated[
         BrainArch,
-        typer.Option("--arch", rich_help_panel=options.MODEL, help="Network that reads the image; strided is fastest."),
-    ] = "strided",
+        typer.Option("--arch", rich_help_panel=options.MODEL, help="Network for the image; strided is fastest."),
+    ] = BrainModelConfig.arch,
     target: Annotated[
         Target | None,
         typer.Option(
             "--target",
             rich_help_panel=options.MODEL,
-            help="Tissue volumes in mL, or their shares of the sum.",
+            help="Tissue volumes in mL, or as proportions of their sum.",
             show_default="absolute",
         ),
     ] = None,
@@ -105,12 +110,12 @@ def mri_train(
         typer.Option(
             "--histogram/--no-histogram",
             rich_help_panel=options.MODEL,
-            help="Feed the intensity histogram beside the image.",
+            help="Use the intensity histogram as a second input.",
         ),
-    ] = True,
+    ] = BrainModelConfig.histogram,
     direct: Annotated[
         bool,
-        typer.Option("--direct", rich_help_panel=options.MODEL, help="Also learn age from the image without volumes."),
+        typer.Option("--direct", rich_help_panel=options.MODEL, help="Also learn age directly from the image."),
     ] = False,
     log_age: Annotated[
         bool, typer.Option("--log-age", rich_help_panel=options.MODEL, help="Learn the logarithm of age.")
@@ -120,7 +125,7 @@ def mri_train(
         typer.Option(
             "--hypotheses",
             rich_help_panel=options.MODEL,
-            help="Train base, H1 (proportions), H2 (and no outliers in train), H3 (and --arch deep), and compare.",
+            help="Train and compare base, H1 (proportions), H2 (and no outliers in train), H3 (and --arch deep).",
         ),
     ] = False,
     epochs: Annotated[
@@ -128,15 +133,15 @@ def mri_train(
         typer.Option(
             "--epochs",
             rich_help_panel=options.TRAINING,
-            help="Passes over the train people from image to volumes; the chain takes half as many more.",
+            help="Epochs for image to volumes; the chain takes half as many more.",
             show_default="40; base and deep 10",
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", rich_help_panel=options.TRAINING, help="Brains a step.")
-    ] = 8,
+        int, typer.Option("--batch-size", rich_help_panel=options.TRAINING, help="Brains per step.")
+    ] = BrainTrainConfig.batch_size,
     lr: options.LearningRate = None,
-    weight_decay: options.WeightDecay = 0.05,
+    weight_decay: options.WeightDecay = BrainTrainConfig.weight_decay,
     augment: Annotated[
         str,
         typer.Option(
@@ -144,15 +149,15 @@ def mri_train(
             autocompletion=completion.several_of(get_args(Augmentation)),
             rich_help_panel=options.TRAINING,
             metavar="LIST",
-            help="Of flip, shift, gain, noise; or none.",
+            help="Comma-separated from flip, shift, gain, noise; or none.",
         ),
-    ] = "flip,shift,gain",
+    ] = ",".join(BrainTrainConfig.augment),
     seeds: Annotated[
         int,
-        typer.Option("--seeds", rich_help_panel=options.TRAINING, help="Networks whose predictions are averaged."),
-    ] = 2,
-    seed: options.Seed = 0,
-    precision: options.PrecisionName = "auto",
+        typer.Option("--seeds", rich_help_panel=options.TRAINING, help="Number of networks to train and average."),
+    ] = BrainTrainConfig.seeds,
+    seed: options.Seed = BrainTrainConfig.seed,
+    precision: options.PrecisionName = BrainTrainConfig.precision,
     output: options.Output = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -161,132 +166,26 @@ def mri_train(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Learn tissue volumes and age from brain images: image to volumes, volumes to age, and both joined end to end.
+    """Learn tissue volumes and age from brain images: image to volumes, volumes to age, and the two chained end to end.
 
-    Reads the table and a brain volume of every person. Beside every network stand predictors that need none: mean,
-    median, linear and Gaussian-process regression on the true volumes (what volumes can tell at best), ridge regression
-    on voxels and on the intensity histogram. Writes, with x the output's name, x.safetensors (the networks), x.csv
-    (history), x.predictions.csv (a row a person), x.metrics.csv (errors with intervals), x.differences.csv (paired,
-    against each baseline), x.left-out.csv, and figures. Prints the path of the checkpoint.
+    Reads the table and a brain volume of each participant. Every network is compared with baselines: mean, median,
+    linear and Gaussian-process regression on the true volumes (the best that volumes allow), ridge regression on voxels
+    and on the intensity histogram. If the output is x.safetensors (the networks), also writes x.csv (history),
+    x.predictions.csv (a row per participant), x.metrics.csv (errors with intervals), x.differences.csv (paired, against
+    each baseline), x.left-out.csv, and figures. Prints the path of the checkpoint.
 
     Example: aekit mri-train participants.tsv --volumes t1 --cv 5 --seeds 3 --direct -o runs/brain.safetensors
     """
-    from aekit.brains.people import Source
-    from aekit.brains.runs import BrainReporting, brain_run_name, train_brains
+    from aekit.brains.hypotheses import run_hypotheses
+    from aekit.brains.runs import brain_run_name, run_training
 
-    console = Console(quiet=quiet, json=json)
-    if overwrite and resume:
-        raise AekitError("--overwrite, --resume: one starts over, the other goes on; give one of them")
-    config = BrainConfig(
-        model=BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age),
-        data=CohortConfig(
-            name=table.name,
-            size=_parse_size(size),
-            spacing_mm=spacing,
-            correct_bias=correct_bias,
-            cv=cv,
-            val=_default_val(val, cv=cv),
-            test=_parse_split(test_split, cv=cv),
-            group=group,
-            split_seed=split_seed,
-            drop_outliers=drop_outliers,
-        ),
-        train=BrainTrainConfig(
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            augment=_parse_augment(augment),
-            seeds=seeds,
-            seed=seed,
-            precision=precision,
-        ),
-    )
+    splits = parse_splits(cv, val, test_split)
+    model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
+    data = CohortConfig(table.name, parse_grid(size), spacing, correct_bias, *splits, group, split_seed, drop_outliers)
+    train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
+    config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
     path = checkpoint_path(output or Path("runs"), f"{brain_run_name(config)}.safetensors")
-    with stop_on_signals() as stop_signal, TrainingProgress(console) as progress:
-
-        def train(config: BrainConfig, path: Path) -> FinishedBrains:
-            with one_writer(path):
-                return train_brains(
-                    config,
-                    source,
-                    path,
-                    device_name=device,
-                    threads=threads,
-                    overwrite=overwrite,
-                    resume=resume,
-                    reporting=BrainReporting(progress.on_data, progress.on_share, progress.say, _stopper(stop_signal)),
-                )
-
-        if hypotheses:
-            from aekit.brains.hypotheses import compare_hypotheses
-
-            all_finished = compare_hypotheses(config, path, train)
-        else:
-            all_finished = [train(config, path)]
-    for finished in all_finished:
-        _say(finished, console)
-        console.result(finished.path, **_judged(finished))
-
-
-def _parse_size(text: str) -> tuple[int, int, int]:
-    sides = text.lower().split("x")
-    if len(sides) not in (1, 3) or not all(side.isdecimal() for side in sides):
-        raise AekitError(f"--size: {text!r} is no size; give one number or XxYxZ, as 48 or 40x48x40")
-    return int(sides[0]), int(sides[len(sides) // 2]), int(sides[-1])
-
-
-def _default_val(val: float | None, *, cv: int) -> float:
-    if cv and val:
-        raise typer.BadParameter("not with --cv, where each fold is held out once", param_hint="--val")
-    return 0.0 if cv else 0.15 if val is None else val
-
-
-def _parse_split(text: str | None, *, cv: int) -> float | str:
-    if text is None:
-        return 0.0 if cv else 0.2
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _parse_augment(text: str) -> tuple[Augmentation, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names == ["none"]:
-        return ()
-    known = get_args(Augmentation)
-    for name in names:
-        if name not in known:
-            hint = nearest(name, known) or "; choose of them"
-            raise AekitError(f"--augment: {name!r} is not one of {', '.join(known)}, none{hint}")
-    return tuple(name for name in known if name in names)
-
-
-def _stopper(stop_signal: Callable[[], int | None]) -> Callable[[], None]:
-    def stop() -> None:
-        if (number := stop_signal()) is not None:
-            raise Stopped("stopped; go on with the same command and --resume", number)
-
-    return stop
-
-
-def _judged(finished: FinishedBrains) -> dict[str, Any]:
-    """Return the figures by which the run is judged, for --json."""
-    result = finished.header.result
-    rows = [row for row in result["metrics"] if row["split"] == result["judged"]]
-    return {"split": result["judged"], "parameters": result["parameters"], "metrics": rows}
-
-
-def _say(finished: FinishedBrains, console: Console) -> None:
-    result = finished.header.result
-    own = finished.metrics[finished.metrics["split"] == result["judged"]]
-    for target, rows in own.groupby("target", sort=False):
-        cells = [
-            (row.model, f"{row.mae:.3g} [{row.mae_low:.3g}, {row.mae_high:.3g}]", row.r2, row.skill)
-            for row in rows.itertuples()
-        ]
-        unit = {"years": "years", "ml": "mL"}.get(str(target).rpartition("_")[2], "")
-        title = f"{finished.path.name}: {target}, {result['judged']}, {int(rows['n'].iloc[0]):,} people"
-        console.table(title, ["model", f"MAE {unit} [95 %]".replace("  ", " "), "R2", "skill"], cells)
+    run = run_hypotheses if hypotheses else run_training
+    with Console(quiet=quiet, json=json) as console:
+        console.result(run(config, source, path, device, threads, overwrite=overwrite, resume=resume, progress=console))

@@ -1,0 +1,65 @@
+"""A finished training of brain networks: its checkpoint, and its metrics as a table and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aekit.core.checkpoint import Header
+from aekit.core.output import Result
+from aekit.core.progress import Progress
+from aekit.errors import AekitError
+
+_NUMBERS = ("mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
+_UNITS = {"years": "years", "ml": "mL"}  # by the last word of a target
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A training that is done.
+
+    Attributes:
+        path: The checkpoint.
+        header: Its header.
+        metrics: A row per model, target and split; see :func:`aekit.brains.scores.metrics_table`.
+    """
+
+    path: Path
+    header: Header = field(repr=False)
+    metrics: pd.DataFrame = field(repr=False)
+
+    def to_result(self) -> Result:
+        """Return the checkpoint with the metrics of the split by which it is judged."""
+        result = self.header.result
+        rows = [row for row in result["metrics"] if row["split"] == result["judged"]]
+        values = {"split": result["judged"], "parameters": result["parameters"], "metrics": rows}
+        return Result(self.path, values)
+
+    def show(self, progress: Progress) -> None:
+        """Show a table of the metrics of each target."""
+        judged = self.header.result["judged"]
+        own = self.metrics[self.metrics["split"] == judged]
+        for target, rows in own.groupby("target", sort=False):
+            cells: list[tuple[Any, ...]] = [
+                (row.model, f"{row.mae:.3g} [{row.mae_low:.3g}, {row.mae_high:.3g}]", row.r2, row.skill)
+                for row in rows.itertuples()
+            ]
+            mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2])]), "[95 %]"])
+            title = f"{self.path.name}: {target}, {judged}, {int(rows['n'].iloc[0]):,} participants"
+            progress.table(title, ["model", mae, "R2", "skill"], cells)
+
+
+def from_header(path: Path, header: Header) -> FinishedRun:
+    """Return the finished training whose checkpoint has this header.
+
+    Raises:
+        AekitError: There are no metrics in the header.
+    """
+    try:
+        metrics = pd.DataFrame(header.result["metrics"]).astype(dict.fromkeys(_NUMBERS, float))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise AekitError(f"{path}: its header is damaged; train it again with --overwrite") from error
+    return FinishedRun(path, header, metrics)

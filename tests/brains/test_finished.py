@@ -1,0 +1,62 @@
+import pandas as pd
+import pytest
+
+from aekit.brains.finished import from_header
+from aekit.core.checkpoint import Header
+from aekit.core.progress import Silent
+from aekit.errors import AekitError
+
+
+class Showing(Silent):
+    """Progress that keeps its tables."""
+
+    def __init__(self):
+        self.tables = []
+
+    def table(self, title, columns, rows):
+        self.tables.append((title, columns, rows))
+
+
+def row(model, target, split, mae, skill=0.25):
+    return {
+        "model": model, "target": target, "split": split, "n": 1200, "mae": mae, "mae_low": mae - 1,
+        "mae_high": mae + 1, "mse_z": 0.5, "r2": None, "skill": skill,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def header():
+    rows = [
+        row("mean", "age_years", "val", 9.0),
+        row("mean", "age_years", "test", 8.0),
+        row("chain", "age_years", "test", 4.0),
+        row("chain", "gmv_fraction", "test", 2.0),
+    ]
+    return Header({}, {}, {}, result={"metrics": rows, "judged": "test", "parameters": 99})
+
+
+def test_json_has_the_metrics_of_the_judged_split(header, tmp_path):
+    result = from_header(tmp_path / "m.safetensors", header).to_result()
+    assert result.path == tmp_path / "m.safetensors"
+    assert result.values == {"split": "test", "parameters": 99, "metrics": header.result["metrics"][1:]}
+
+
+def test_a_table_per_target_has_errors_with_intervals_and_units(header, tmp_path):
+    progress = Showing()
+    finished = from_header(tmp_path / "m.safetensors", header)
+    finished.show(progress)
+    ages, fractions = progress.tables
+    assert ages[:2] == (
+        "m.safetensors: age_years, test, 1,200 participants",
+        ["model", "MAE years [95 %]", "R2", "skill"],
+    )
+    assert [cells[:2] for cells in ages[2]] == [("mean", "8 [7, 9]"), ("chain", "4 [3, 5]")]
+    assert fractions[1][1] == "MAE [95 %]"
+    assert pd.isna(finished.metrics["r2"]).all()  # null in JSON
+
+
+@pytest.mark.parametrize("metrics", [None, [{"model": "mean"}], [{"mae": "many"}]])
+def test_a_header_without_metrics_is_an_error(header, tmp_path, metrics):
+    header.result["metrics"] = metrics
+    with pytest.raises(AekitError, match=r"m\.safetensors: its header is damaged; train it again with --overwrite"):
+        from_header(tmp_path / "m.safetensors", header)

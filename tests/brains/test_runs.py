@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aekit.brains import runs
+from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
+from aekit.brains.runs import brain_run_name, fill_brain_defaults, run_training, train_brains
+from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.durable import one_writer
+from aekit.core.progress import Silent
+from aekit.errors import AekitError, Stopped
+
+
+class Watching(Silent):
+    """Progress that keeps notices and tables, and asks to stop after it was asked so many times."""
+
+    def __init__(self, n_steps=None):
+        self.left, self.notices, self.tables = n_steps, [], []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+    def table(self, title, columns, rows):
+        self.tables.append((title, columns, list(rows)))
+
+    def should_stop(self):
+        if self.left is None:
+            return None
+        self.left -= 1
+        return 2 if self.left < 0 else None
+
+
+@pytest.fixture
+def run(phantom_source, brain_config, monkeypatch, tmp_path):
+    """Return a function that trains on phantoms into a path, without figures."""
+    monkeypatch.setattr(runs, "write_figures", lambda *arguments: None)
+    config = brain_config(size=(8, 8, 8), spacing_mm=24.0, cv=2, val=0.0, test=0.0, arch="deep", direct=True)
+
+    def start(name, *, config=config, **options):
+        path = tmp_path / f"{name}.safetensors"
+        return train_brains(config, path, source=phantom_source, device="cpu", threads=1, **options)
+
+    start.config = config
+    return start
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_continues_to_the_bytes_of_an_uninterrupted_one(run, tmp_path):
+    whole = run("whole")
+    with pytest.raises(Stopped):  # two batches a stage, and 200 for ages: in the chain of the first fold
+        run("broken", progress=Watching(2 + 200 + 1))
+    unfinished = resume_path(tmp_path / "broken.safetensors")
+    assert read_header(unfinished).members == [[0, 0, "volumes", "age"]]
+    assert not (tmp_path / "broken.safetensors").exists()
+    with pytest.raises(AekitError, match=r"broken\.resume\.safetensors: an unfinished run is there; .*--resume"):
+        run("broken")
+    progress = Watching()
+    finished = run("broken", resume=True, progress=progress)
+    assert "continuing after 2 of 8 stages" in progress.notices
+    assert finished.path.read_bytes() == whole.path.read_bytes()
+    assert not unfinished.exists()
+    for suffix in (".csv", ".metrics.csv", ".predictions.csv", ".differences.csv", ".left-out.csv"):
+        assert finished.path.with_suffix(suffix).read_bytes() == whole.path.with_suffix(suffix).read_bytes()
+
+
+def test_only_the_same_run_can_be_resumed(run, tmp_path):
+    with pytest.raises(Stopped):
+        run("x", progress=Watching(3))
+    other = replace(run.config, train=replace(run.config.train, lr=0.1))
+    with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained with lr 0\.0003, not 0\.1"):
+        run("x", config=other, resume=True)
+    cut = resume_path(tmp_path / "x.safetensors")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(AekitError, match=r"x\.resume\.safetensors: is cut short"):
+        run("x", resume=True)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_kept_with_resume_and_its_metrics_are_those_of_the_table(run):
+    first = run("x")
+    again = run("x", resume=True, progress=Watching(0))
+    assert again.path == first.path
+    assert again.header == first.header
+    np.testing.assert_allclose(again.metrics["mae"], first.metrics["mae"])
+    assert list(again.metrics["model"]) == list(first.metrics["model"])
+
+
+# --- names and defaults ---
+
+
+def test_a_run_is_named_after_the_options_that_differ_from_the_defaults():
+    assert brain_run_name(BrainConfig()) == "brain-participants-strided"
+    config = BrainConfig(
+        BrainModelConfig(arch="deep", target="proportion", direct=True),
+        CohortConfig(name="ixi.csv", size=(40, 48, 44), cv=5, val=0.0, test=0.0),
+        BrainTrainConfig(lr=0.01, augment=("flip", "noise")),
+    )
+    assert brain_run_name(config) == "brain-ixi-deep-targetproportion-direct-size40x48x44-cv5-lr0.01-augmentflipxnoise"
+
+
+def test_defaults_follow_from_the_architecture_and_the_table(cohort_of):
+    known = {"participant_id": ["a", "b"], "age": [30, 40]}
+    with_volumes = cohort_of(**known, gmv=[700, 600], wmv=[500, 450], csfv=[200, 300])
+    config = fill_brain_defaults(BrainConfig(BrainModelConfig(arch="deep")), with_volumes)
+    assert (config.model.target, config.train.lr, config.train.epochs) == ("absolute", 3e-4, 10)
+    given = BrainConfig(BrainModelConfig(target="proportion"), train=BrainTrainConfig(lr=0.1, epochs=3))
+    assert fill_brain_defaults(given, with_volumes) == given
+    without = cohort_of(**known)
+    assert fill_brain_defaults(BrainConfig(BrainModelConfig(direct=True)), without).model.target is None
+    with pytest.raises(AekitError, match=r"has no columns gmv, wmv and csfv, .*--direct"):
+        fill_brain_defaults(BrainConfig(), without)
+
+
+# --- results ---
+
+
+def test_the_result_has_the_metrics_of_the_judged_split_and_a_table_shows_them(run, phantom_source, tmp_path):
+    progress = Watching()
+    config = replace(run.config, data=replace(run.config.data, cv=0, val=0.15, test=0.2))
+    result = run_training(config, phantom_source, tmp_path / "x.safetensors", "cpu", 1, progress=progress)
+    assert result.path == tmp_path / "x.safetensors"
+    assert result.values["split"] == "test"
+    assert {row["split"] for row in result.values["metrics"]} == {"test"}
+    titles = [title for title, _, _ in progress.tables]
+    assert titles[0] == "x.safetensors: age_years, test, 8 participants"
+    assert progress.tables[0][1] == ["model", "MAE years [95 %]", "R2", "skill"]
+    assert progress.notices[0] == "40 participants, train 26, val 6, test 8"
+
+
+def test_a_second_process_may_not_write_the_same_output(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("aekit.core.durable.PATIENCE_S", 0.1)
+    with one_writer(tmp_path / "x.safetensors"), pytest.raises(AekitError, match="is being written by"):
+        run("x")
+
+
+def test_overwrite_and_resume_exclude_each_other(run):
+    with pytest.raises(AekitError, match="--overwrite, --resume"):
+        run("x", overwrite=True, resume=True)
