@@ -2,9 +2,17 @@ import json
 
 import pytest
 
-from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
+from aekit.brains.config import (
+    BrainConfig,
+    BrainModelConfig,
+    BrainTrainConfig,
+    CohortConfig,
+    parse_augment,
+    parse_grid,
+    parse_splits,
+)
 from aekit.core.settings import from_dict, to_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 
 REFUSED = [
     (CohortConfig, {"cv": 1}, "--cv: 1 is below 2"),
@@ -62,3 +70,43 @@ def test_a_setting_of_another_version_is_refused_with_its_source():
         from_dict(BrainModelConfig, {"dropout": 0.1}, "m.safetensors")
     with pytest.raises(AekitError, match=r"^m\.safetensors: --cv: 1 is below 2"):
         from_dict(CohortConfig, {"cv": 1}, "m.safetensors")
+
+
+# --- text ---
+
+
+@pytest.mark.parametrize(("text", "size"), [("48", (48, 48, 48)), ("40x48x44", (40, 48, 44)), ("9X10x8", (9, 10, 8))])
+def test_a_grid_is_one_number_or_three(text, size):
+    assert parse_grid(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8x8", "8x8x8x8", "8.5", "-8", "x"])
+def test_anything_else_is_not_a_grid(text):
+    with pytest.raises(AekitError, match=r"^--size: .* is not a size; give one number or XxYxZ"):
+        parse_grid(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "splits"),
+    [
+        ((0, None, None), (0, 0.15, 0.2)),
+        ((0, 0.3, "0.1"), (0, 0.3, 0.1)),
+        ((0, None, "split"), (0, 0.15, "split")),
+        ((5, None, None), (5, 0.0, 0.0)),
+        ((5, 0.0, "0.2"), (5, 0.0, 0.2)),
+    ],
+)
+def test_a_cross_validation_has_no_other_splits_by_default(given, splits):
+    assert parse_splits(*given) == splits
+
+
+def test_a_cross_validation_takes_no_fraction_for_validation():
+    with pytest.raises(UsageError, match=r"^--val: not with --cv"):
+        parse_splits(5, 0.1, None)
+
+
+def test_augmentations_are_in_their_own_order_and_may_be_none():
+    assert parse_augment("noise, flip") == ("flip", "noise")
+    assert parse_augment("none") == ()
+    with pytest.raises(AekitError, match=r"^--augment: 'flop' is not one of .*; did you mean 'flip'\?$"):
+        parse_augment("flop")

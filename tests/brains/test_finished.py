@@ -1,20 +1,10 @@
 import pandas as pd
 import pytest
+from recorded import Recorded
 
 from aekit.brains.finished import from_header
 from aekit.core.checkpoint import Header
-from aekit.core.progress import Silent
 from aekit.errors import AekitError
-
-
-class Showing(Silent):
-    """Progress that keeps its tables."""
-
-    def __init__(self):
-        self.tables = []
-
-    def table(self, title, columns, rows):
-        self.tables.append((title, columns, rows))
 
 
 def row(model, target, split, mae, skill=0.25):
@@ -42,7 +32,7 @@ def test_json_has_the_metrics_of_the_judged_split(header, tmp_path):
 
 
 def test_a_table_per_target_has_errors_with_intervals_and_units(header, tmp_path):
-    progress = Showing()
+    progress = Recorded()
     finished = from_header(tmp_path / "m.safetensors", header)
     finished.show(progress)
     ages, fractions = progress.tables

@@ -2,31 +2,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from recorded import Recorded
 
 from aekit.brains import runs
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.runs import brain_run_name, fill_brain_defaults, run_training, train_brains
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.durable import one_writer
-from aekit.core.progress import Silent
 from aekit.errors import AekitError, Stopped
 
 
-class Watching(Silent):
-    """Progress that keeps notices and tables, and asks to stop after it was asked so many times."""
+class Stopping(Recorded):
+    """Progress that asks to stop after it was asked so many times."""
 
-    def __init__(self, n_steps=None):
-        self.left, self.notices, self.tables = n_steps, [], []
-
-    def notice(self, text):
-        self.notices.append(text)
-
-    def table(self, title, columns, rows):
-        self.tables.append((title, columns, list(rows)))
+    def __init__(self, n_steps):
+        super().__init__()
+        self.left = n_steps
 
     def should_stop(self):
-        if self.left is None:
-            return None
         self.left -= 1
         return 2 if self.left < 0 else None
 
@@ -49,13 +42,13 @@ def run(phantom_source, brain_config, monkeypatch, tmp_path):
 def test_an_interrupted_run_continues_to_the_bytes_of_an_uninterrupted_one(run, tmp_path):
     whole = run("whole")
     with pytest.raises(Stopped):  # two batches a stage, and 200 for ages: in the chain of the first fold
-        run("broken", progress=Watching(2 + 200 + 1))
+        run("broken", progress=Stopping(2 + 200 + 1))
     unfinished = resume_path(tmp_path / "broken.safetensors")
     assert read_header(unfinished).members == [[0, 0, "volumes", "age"]]
     assert not (tmp_path / "broken.safetensors").exists()
-    with pytest.raises(AekitError, match=r"broken\.resume\.safetensors: an unfinished run is there; .*--resume"):
+    with pytest.raises(AekitError, match=r"broken\.resume\.safetensors: holds an unfinished run; .*--resume"):
         run("broken")
-    progress = Watching()
+    progress = Recorded()
     finished = run("broken", resume=True, progress=progress)
     assert "continuing after 2 of 8 stages" in progress.notices
     assert finished.path.read_bytes() == whole.path.read_bytes()
@@ -66,7 +59,7 @@ def test_an_interrupted_run_continues_to_the_bytes_of_an_uninterrupted_one(run, 
 
 def test_only_the_same_run_can_be_resumed(run, tmp_path):
     with pytest.raises(Stopped):
-        run("x", progress=Watching(3))
+        run("x", progress=Stopping(3))
     other = replace(run.config, train=replace(run.config.train, lr=0.1))
     with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained with lr 0\.0003, not 0\.1"):
         run("x", config=other, resume=True)
@@ -79,7 +72,7 @@ def test_only_the_same_run_can_be_resumed(run, tmp_path):
 @pytest.mark.slow
 def test_a_finished_run_is_kept_with_resume_and_its_metrics_are_those_of_the_table(run):
     first = run("x")
-    again = run("x", resume=True, progress=Watching(0))
+    again = run("x", resume=True, progress=Stopping(0))
     assert again.path == first.path
     assert again.header == first.header
     np.testing.assert_allclose(again.metrics["mae"], first.metrics["mae"])
@@ -116,7 +109,7 @@ def test_defaults_follow_from_the_architecture_and_the_table(cohort_of):
 
 
 def test_the_result_has_the_metrics_of_the_judged_split_and_a_table_shows_them(run, phantom_source, tmp_path):
-    progress = Watching()
+    progress = Recorded()
     config = replace(run.config, data=replace(run.config.data, cv=0, val=0.15, test=0.2))
     result = run_training(config, phantom_source, tmp_path / "x.safetensors", "cpu", 1, progress=progress)
     assert result.path == tmp_path / "x.safetensors"
@@ -129,7 +122,7 @@ def test_the_result_has_the_metrics_of_the_judged_split_and_a_table_shows_them(r
 
 
 def test_a_second_process_may_not_write_the_same_output(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("aekit.core.durable.PATIENCE_S", 0.1)
+    monkeypatch.setattr("aekit.core.durable.PATIENCE_SECONDS", 0.1)
     with one_writer(tmp_path / "x.safetensors"), pytest.raises(AekitError, match="is being written by"):
         run("x")
 

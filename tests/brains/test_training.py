@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded import Recorded
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -41,19 +42,6 @@ class Stopping(Silent):
     def should_stop(self):
         self.n_asked += 1
         return 2 if self.n_asked > self.n_steps else None
-
-
-class Noting(Silent):
-    """Progress that keeps updates and notices."""
-
-    def __init__(self):
-        self.updates, self.notices = [], []
-
-    def update(self, what, done, total, *, lane="", detail=None):
-        self.updates.append((what, done, total, detail()))
-
-    def notice(self, text):
-        self.notices.append(text)
 
 
 def member(n=24, n_held_out=6, *, fold=0, seed=0):
@@ -343,10 +331,10 @@ def test_in_either_precision_the_loss_falls_on_people_who_were_not_shown(toy, br
 
 
 def test_progress_counts_the_epochs_of_all_members_and_stages_as_one(brain_config):
-    config, progress, who = brain_config(), Noting(), member()
+    config, progress, who = brain_config(), Recorded(), member()
     counter = EpochCounter(2, config, ["volumes"], progress)  # stages take 1 + 0.05 + 0.5 of the time
     counter.count("volumes", who, 2, EpochRow("volumes", 0, 0, 1, "val", 0.5))
-    assert progress.updates == [("training", round(1000 * 1.5 / 3.1), 1000, "48 %")]
+    assert progress.updates == [("training", round(1000 * 1.5 / 3.1), 1000)]
     assert progress.notices == []
     counter.count("volumes", who, 2, EpochRow("volumes", 0, 0, 2, "val", 0.25))
     assert progress.notices == ["seed 0: volumes, val loss 0.25"]

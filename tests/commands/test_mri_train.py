@@ -516,7 +516,7 @@ def test_a_signal_stops_it_and_resume_continues(phantom_cohort, mri_train, tmp_p
     assert unfinished.exists()
     assert not (tmp_path / "m.safetensors").exists()
     more = ("--epochs", 20, "--precision", "fp32")
-    assert "an unfinished run is there" in refused(mri_train(*more, "--quiet"))
+    assert "holds an unfinished run" in refused(mri_train(*more, "--quiet"))
     resumed = mri_train(*more, "--resume")
     assert resumed.paths == [tmp_path / "m.safetensors"]
     assert "continuing after" in resumed.stderr

@@ -28,15 +28,16 @@ from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
+from aekit.brains.predict import _list_paths
 from aekit.commands.checkpoints import read_paths
 from aekit.commands.compare import _paths, compare
-from aekit.commands.mri_predict import _list_paths
 from aekit.commands.report_files import read_results
 from aekit.commands.report_page import build_sections
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.sweep.grid import result_row
 from aekit.plotting.html import build_report
+from aekit.terminal.streams import with_stdin
 
 COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
 sub-01\t34.5\tF\t612.3\t501.2\t301\tA\tsub-01_T1w.nii\t1
@@ -113,8 +114,12 @@ def _about(path: Path) -> None:
     assert found is None or isinstance(found["n"], int)
 
 
+def _volume_paths(arguments: list[str]) -> list[Path]:
+    return _list_paths([Path(text) for text in with_stdin(arguments, kind="volume")])
+
+
 def _stdin(path: Path) -> None:
-    for read in (read_paths, _paths, _list_paths):
+    for read in (read_paths, _paths, _volume_paths):
         # As the command line makes it: paths are bytes, of which not all are text.
         before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8", "surrogateescape")
         try:

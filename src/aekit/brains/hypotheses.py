@@ -19,7 +19,7 @@ from aekit.brains.figures.errors import plot_hypotheses
 from aekit.brains.finished import FinishedRun
 from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE
-from aekit.brains.runs import train_brains
+from aekit.brains.runs import choose_checkpoint, train_brains
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
@@ -45,7 +45,7 @@ _BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")
 def run_hypotheses(
     config: BrainConfig,
     source: Source,
-    output: Path,
+    output: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     *,
@@ -55,7 +55,7 @@ def run_hypotheses(
 ) -> Iterator[Result]:
     """Yield the checkpoint of each hypothesis, with the metrics of the split by which it is judged.
 
-    The arguments are those of :func:`aekit.brains.runs.train_brains`, for all four; see :func:`compare_hypotheses`.
+    The arguments are those of :func:`aekit.brains.runs.run_training`; see :func:`compare_hypotheses` for the files.
     """
     train = partial(
         train_brains,
@@ -66,7 +66,7 @@ def run_hypotheses(
         resume=resume,
         progress=progress,
     )
-    for finished in compare_hypotheses(config, output, train):
+    for finished in compare_hypotheses(config, choose_checkpoint(config, output), train):
         finished.show(progress)
         yield finished.to_result()
 

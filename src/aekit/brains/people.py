@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.scans import Matched, match_files
 from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.cohort.text import named
@@ -64,26 +64,20 @@ def gather_people(
         source: Where the scans are.
         config: The grid that they are averaged to, and whether bias fields are removed.
         target: None if tissue volumes are not learned.
-        jobs: Threads that read scans; None takes every core.
+        jobs: Threads that read scans; None uses all cores.
         progress: Shows how many scans are read.
 
     Raises:
         AekitError: A scan cannot be used, table and files do not match, or two ids have the same scan.
     """
     matched = match_files(cohort, source.folder, table_path=source.table, pattern=source.pattern)
-    has_file = np.array([path is not None for path in matched.paths])
-    has_age = np.isfinite(cohort.age_years)
-    volumes_ml = cohort.volumes_ml if target else None
-    has_volumes = np.ones(len(cohort), bool) if volumes_ml is None else np.isfinite(volumes_ml).all(axis=1)
-    reasons = np.select(
-        [~has_file, ~has_age, ~has_volumes], ["no volume file", "no age", "a tissue volume is missing"], default=""
-    )
+    reasons = _what_is_missing(cohort, matched, with_volumes=target is not None)
     ids = cohort.table["participant_id"].to_numpy(object)
-    lines: list[tuple[str, str, str]] = [
+    left_out: list[tuple[str, str, str]] = [
         (str(row.participant_id), "", f"{row.column}: {row.reason}") for row in cohort.left_out.itertuples()
     ]
-    lines += [(str(who), "", str(reason)) for who, reason in zip(ids, reasons, strict=True) if reason]
-    lines += [("", path.name, "no row in the table") for path in matched.without_row]
+    left_out += [(str(who), "", str(reason)) for who, reason in zip(ids, reasons, strict=True) if reason]
+    left_out += [("", path.name, "no row in the table") for path in matched.without_row]
     used = np.flatnonzero(reasons == "")
     paths = [path for path in (matched.paths[row] for row in used) if path is not None]
     if not paths:
@@ -99,12 +93,26 @@ def gather_people(
         progress=progress,
     )
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
-    lines += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
+    left_out += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
     kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
-    left_out = pd.DataFrame(lines, columns=["participant_id", "file", "reason"], dtype=object)
     inside = source.folder.resolve()
-    n_elsewhere = sum(inside not in path.resolve().parents for path in paths)
-    return People(cohort.subset(kept), _take(prepared, kept), left_out, n_elsewhere)
+    return People(
+        cohort.subset(kept),
+        _take(prepared, kept),
+        left_out=pd.DataFrame(left_out, columns=["participant_id", "file", "reason"], dtype=object),
+        n_elsewhere=sum(inside not in path.resolve().parents for path in paths),
+    )
+
+
+def _what_is_missing(cohort: Cohort, matched: Matched, *, with_volumes: bool) -> npt.NDArray[np.str_]:
+    """Return why each participant cannot take part, (N,); empty for those who can."""
+    has_file = np.array([path is not None for path in matched.paths])
+    has_age = np.isfinite(cohort.age_years)
+    volumes_ml = cohort.volumes_ml if with_volumes else None
+    has_volumes = np.ones(len(cohort), bool) if volumes_ml is None else np.isfinite(volumes_ml).all(axis=1)
+    return np.select(
+        [~has_file, ~has_age, ~has_volumes], ["no volume file", "no age", "a tissue volume is missing"], default=""
+    )
 
 
 def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) -> dict[int, str]:

@@ -51,7 +51,7 @@ def run_predict(
         spacing_mm: Voxel size of .npy files, which have none; None assumes 1 mm and warns.
         skip_bad: Leave out volumes that cannot be used, with a notice.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        threads: CPU threads; None takes every core.
+        threads: CPU threads; None uses all cores.
         progress: Shows the reading of volumes and the first predictions.
 
     Raises:

@@ -33,7 +33,7 @@ from aekit.brains.volumes.gridding import N_BINS
 from aekit.core.artifacts import write_csv
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
-from aekit.core.output import Result
+from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import changes_in_name, to_dict
@@ -56,7 +56,7 @@ COMPANIONS = (
 def run_training(
     config: BrainConfig,
     source: Source,
-    output: Path,
+    output: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     *,
@@ -66,11 +66,23 @@ def run_training(
 ) -> Result:
     """Return the checkpoint of a training, with the metrics of the split by which it is judged.
 
-    The arguments and errors are those of :func:`train_brains`.
+    Args:
+        config: What is trained.
+        source: Where participants and scans come from.
+        output: The checkpoint, or a folder for it; None is ``runs/<made of the options>.safetensors``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; None uses all cores.
+        overwrite: Start over, whatever exists.
+        resume: Continue an unfinished run; leave a finished one as it is.
+        progress: Receives updates and the metrics, and is asked whether to stop.
+
+    Raises:
+        AekitError: As :func:`train_brains`, or the output cannot be a checkpoint.
+        Stopped: As :func:`train_brains`.
     """
     finished = train_brains(
         config,
-        output,
+        choose_checkpoint(config, output),
         source=source,
         device=device,
         threads=threads,
@@ -80,6 +92,11 @@ def run_training(
     )
     finished.show(progress)
     return finished.to_result()
+
+
+def choose_checkpoint(config: BrainConfig, output: Path | None) -> Path:
+    """Return the checkpoint to write: a file, or one named after the options in a folder, by default ``runs``."""
+    return checkpoint_path(output or Path("runs"), f"{brain_run_name(config)}.safetensors")
 
 
 def brain_run_name(config: BrainConfig) -> str:
@@ -126,15 +143,7 @@ def train_brains(
 ) -> FinishedRun:
     """Train an ensemble, write ``output`` and its companions, and return it.
 
-    Args:
-        config: What is trained.
-        output: The checkpoint.
-        source: Where participants and scans come from.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        threads: CPU threads; None takes every core.
-        overwrite: Start over whatever is there.
-        resume: Continue an unfinished run; leave a finished one as it is.
-        progress: Shows the training, and stops it.
+    The arguments are those of :func:`run_training`.
 
     Raises:
         AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, participants or scans

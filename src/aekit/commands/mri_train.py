@@ -16,8 +16,10 @@ from aekit.brains.config import (
     CohortConfig,
     Source,
     Target,
+    parse_augment,
+    parse_grid,
+    parse_splits,
 )
-from aekit.core.output import checkpoint_path
 from aekit.terminal import completion, options
 from aekit.terminal.brain_options import (
     Group,
@@ -25,9 +27,6 @@ from aekit.terminal.brain_options import (
     SkipBad,
     Table,
     VoxelSize,
-    parse_augment,
-    parse_grid,
-    parse_splits,
 )
 from aekit.terminal.console import Console
 
@@ -177,7 +176,7 @@ def mri_train(
     Example: aekit mri-train participants.tsv --volumes t1 --cv 5 --seeds 3 --direct -o runs/brain.safetensors
     """
     from aekit.brains.hypotheses import run_hypotheses
-    from aekit.brains.runs import brain_run_name, run_training
+    from aekit.brains.runs import run_training
 
     splits = parse_splits(cv, val, test_split)
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
@@ -185,7 +184,8 @@ def mri_train(
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
     config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
-    path = checkpoint_path(output or Path("runs"), f"{brain_run_name(config)}.safetensors")
     run = run_hypotheses if hypotheses else run_training
     with Console(quiet=quiet, json=json) as console:
-        console.result(run(config, source, path, device, threads, overwrite=overwrite, resume=resume, progress=console))
+        console.result(
+            run(config, source, output, device, threads, overwrite=overwrite, resume=resume, progress=console)
+        )

@@ -5,19 +5,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nifti_files import BAD_FILES, affine_of, ball, brain, nifti, packed, write
+from recorded import Recorded
 
 from aekit.brains.volumes.checks import inspect_volumes
-from aekit.core.progress import Silent
-
-
-class Counting(Silent):
-    """Progress that keeps what is done and how much there is."""
-
-    def __init__(self):
-        self.counts = []
-
-    def update(self, what, done, total, *, lane="", detail=None):
-        self.counts.append((done, total))
 
 
 def large_brain():
@@ -45,12 +35,12 @@ def test_checks_continue_after_bad_files_in_order(tmp_path):
         paths.append(tmp_path / f"{number}.nii{'.gz' if content[:2] == bytes([31, 139]) else ''}")
         paths[-1].write_bytes(content)
     paths += [tmp_path / "missing.nii", write(tmp_path / "good.nii"), tmp_path]
-    progress = Counting()
+    progress = Recorded()
     checks = inspect_volumes(paths, jobs=3, progress=progress)
     assert [check.path for check in checks] == paths
     assert [not check.problem for check in checks] == [path.name == "good.nii" for path in paths]
     assert checks[list(BAD_FILES).index("NaN")].n_nan == 1
-    assert progress.counts == [(done, len(paths)) for done in range(1, len(paths) + 1)]
+    assert progress.updates == [("checking volumes", done, len(paths)) for done in range(1, len(paths) + 1)]
 
 
 def test_checks_survive_damaged_headers(tmp_path):

@@ -6,12 +6,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from recorded import Recorded
 
 import aekit.brains.volumes.store as module
 from aekit.brains.volumes.gridding import Grid, to_grid
 from aekit.brains.volumes.nifti import Volume
 from aekit.brains.volumes.store import prepare_volumes
-from aekit.core.progress import Silent
 from aekit.errors import AekitError
 
 
@@ -27,16 +27,6 @@ def brain(shape=(40, 48, 44), centre=(20, 24, 22), axes=(12, 15, 13), seed=0):
 
 
 GRID = Grid((16, 18, 17), 9.0)
-
-
-class Noting(Silent):
-    """Progress that keeps the notices."""
-
-    def __init__(self):
-        self.notices = []
-
-    def notice(self, text):
-        self.notices.append(text)
 
 
 @pytest.fixture
@@ -204,7 +194,7 @@ def test_volumes_are_held_in_memory_if_the_cache_cannot_be_written(cache, paths,
     blocked = cache.parent.parent / "file"
     blocked.write_text("")
     monkeypatch.setenv("AEKIT_CACHE", str(blocked))
-    progress = Noting()
+    progress = Recorded()
     held = prepare_volumes(paths, GRID, progress=progress)
     (notice,) = progress.notices
     assert notice.startswith("decoding into memory, not ")

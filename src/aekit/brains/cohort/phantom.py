@@ -51,7 +51,7 @@ def run_phantom(
         size: Voxels along each edge of a volume.
         spacing_mm: Voxel size; None fits the box to a head.
         seed: Of participants and images.
-        jobs: Threads; None takes every core.
+        jobs: Threads; None uses all cores.
         overwrite: Replace a finished cohort.
         resume: Leave a finished cohort as it is.
         progress: Shows how many volumes are done.

@@ -58,7 +58,7 @@ def inspect_volumes(
 
     Args:
         paths: The files.
-        jobs: Threads to read with; None takes every core.
+        jobs: Threads to read with; None uses all cores.
         progress: Shows how many files are done.
     """
     checks = []

@@ -94,7 +94,7 @@ def prepare_volumes(
         correct_bias: Remove the bias field of each.
         spacing_mm: Voxel size of .npy files, which have none; None assumes 1 mm and warns.
         skip_bad: Leave files that cannot be used as rows of zeros and list them in ``bad``.
-        jobs: Threads to work with; None takes every core.
+        jobs: Threads to work with; None uses all cores.
         progress: Shows how many files are done.
 
     Raises:

@@ -1,0 +1,74 @@
+import numpy as np
+import pandas as pd
+import pytest
+from recorded import Recorded
+
+from aekit.brains.members import MemberPrediction
+from aekit.brains.predict import N_SHOWN, _list_paths, _show, _table
+from aekit.core.checkpoint import Header
+from aekit.errors import AekitError
+
+VOLUMES = np.array([[700.0, 500.0, 200.0], [600.0, 450.0, 300.0]])
+
+
+def header(target="absolute", conformal=()):
+    keys = ("model", "target", "half_width", "coverage")
+    result = {"conformal": [dict(zip(keys, values, strict=True)) for values in conformal]}
+    return Header({"kind": "brain", "target": target}, {}, {}, result=result)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return [tmp_path / "a.nii", tmp_path / "b.nii"]
+
+
+def test_age_is_that_of_the_chain_if_there_is_one(paths):
+    chain, direct = np.array([30.0, 50.0]), np.array([31.0, 52.0])
+    both = _table(paths, MemberPrediction(tissues=VOLUMES, chain_age=chain, direct_age=direct), header())
+    assert list(both) == ["file", "age_years", "direct_age_years", "gmv_ml", "wmv_ml", "csfv_ml"]
+    assert list(both["age_years"]) == [30, 50]
+    alone = _table(paths, MemberPrediction(direct_age=direct), header(target=None))
+    assert list(alone) == ["file", "age_years"]
+    assert list(alone["age_years"]) == [31, 52]
+
+
+def test_intervals_are_those_of_the_same_model_and_target_and_never_negative(paths):
+    conformal = [("chain", "age_years", 40.0, 0.9), ("direct", "age_years", 5.0, 0.9), ("volumes", "wmv_ml", 20.0, 0.9)]
+    predicted = MemberPrediction(tissues=VOLUMES, chain_age=np.array([30.0, 50.0]))
+    table = _table(paths, predicted, header(conformal=conformal))
+    assert list(table["age_years_low"]) == [0, 10]
+    assert list(table["age_years_high"]) == [70, 90]
+    assert list(table["wmv_ml_high"]) == [520, 470]
+    assert "gmv_ml_low" not in table
+
+
+def test_proportions_are_shown_with_three_digits_and_the_rest_with_one(tmp_path):
+    progress = Recorded()
+    table = pd.DataFrame(
+        {"file": ["x/a.nii"], "age_years": [30.04], "age_years_low": [25.0], "age_years_high": [35.0],
+         "gmv_fraction": [0.45678], "warnings": [""]}
+    )  # fmt: skip
+    _show(table, header("proportion", [("chain", "age_years", 5.0, 0.9)]), progress)
+    cells = ["a.nii", "30.0 [25.0, 35.0]", "0.457"]
+    assert progress.tables == [("predicted with 90 % intervals", ["file", "age_years", "gmv_fraction"], [cells])]
+    assert progress.notices == []
+
+
+def test_of_many_scans_the_first_are_shown_and_their_warnings_counted():
+    progress, n = Recorded(), N_SHOWN + 5
+    table = pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0, "warnings": "unusual"})
+    _show(table, header(), progress)
+    ((title, _, rows),) = progress.tables
+    assert title == f"predicted, without intervals, as nobody was held out, the first {N_SHOWN} of {n}"
+    assert len(rows) == N_SHOWN
+    assert progress.notices[0] == "0.nii: unusual"
+    assert progress.notices[-1] == "and 5 more volumes with warnings; see the table"
+
+
+def test_a_volume_that_is_named_twice_is_read_once(tmp_path):
+    for name in ("b.nii", "a.nii"):
+        (tmp_path / name).touch()
+    found = _list_paths([tmp_path / "b.nii", tmp_path, tmp_path / "." / "b.nii"])
+    assert found == [tmp_path / "b.nii", tmp_path / "a.nii"]
+    with pytest.raises(AekitError, match=r"c\.nii: does not exist"):
+        _list_paths([tmp_path / "c.nii"])
