@@ -69,7 +69,7 @@ def run_training(
     Args:
         config: What is trained.
         source: Where participants and scans come from.
-        output: The checkpoint, or a folder for it; None is ``runs/<made of the options>.safetensors``.
+        output: The checkpoint, or a folder for it; None is ``runs/<name from the options>.safetensors``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; None uses all cores.
         overwrite: Start over, whatever exists.

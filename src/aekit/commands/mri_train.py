@@ -67,7 +67,7 @@ def mri_train(
         typer.Option(
             "--test-split",
             rich_help_panel=options.DATA,
-            metavar="FRACTION|COLUMN",
+            metavar="X|COLUMN",
             help="Fraction of participants for testing, or the column with train, val and test.",
             show_default="0.2, and none with --cv",
         ),
@@ -77,7 +77,7 @@ def mri_train(
         typer.Option(
             "--val",
             rich_help_panel=options.DATA,
-            metavar="FRACTION",
+            metavar="X",
             help="Fraction of participants for validation; not with --cv.",
             show_default="0.15",
         ),
@@ -169,7 +169,7 @@ def mri_train(
 
     Reads the table and a brain volume of each participant. Every network is compared with baselines: mean, median,
     linear and Gaussian-process regression on the true volumes (the best that volumes allow), ridge regression on voxels
-    and on the intensity histogram. If the output is x.safetensors (the networks), also writes x.csv (history),
+    and on the intensity histogram. Writes x.safetensors (the networks) and, with the same stem, x.csv (history),
     x.predictions.csv (a row per participant), x.metrics.csv (errors with intervals), x.differences.csv (paired, against
     each baseline), x.left-out.csv, and figures. Prints the path of the checkpoint.
 
