@@ -35,11 +35,11 @@ def run_predict(
     checkpoint: Path,
     volumes: Sequence[Path],
     output: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
     *,
     spacing_mm: float | None = None,
     skip_bad: bool = False,
-    device: str = "auto",
-    threads: int | None = None,
     progress: Progress = SILENT,
 ) -> Result:
     """Return the table of predictions for new scans, a row per scan, with its number of rows and of warnings.
@@ -48,10 +48,10 @@ def run_predict(
         checkpoint: Of a training of brain networks.
         volumes: Skull-stripped T1 volumes, or folders of them.
         output: The table, .csv, or a folder for it; None writes next to the checkpoint.
-        spacing_mm: Voxel size of .npy files, which have none; None assumes 1 mm and warns.
-        skip_bad: Leave out volumes that cannot be used, with a notice.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; None uses all cores.
+        spacing_mm: Voxel size of .npy files, which have none; None assumes 1 mm and warns.
+        skip_bad: Leave out volumes that cannot be used, with a notice.
         progress: Shows the reading of volumes and the first predictions.
 
     Raises:

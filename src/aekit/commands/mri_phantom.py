@@ -66,15 +66,5 @@ def mri_phantom(
 
     with Console(quiet=quiet, json=json) as console:
         console.result(
-            run_phantom(
-                n,
-                output,
-                size=size,
-                spacing_mm=spacing,
-                seed=seed,
-                jobs=jobs,
-                overwrite=overwrite,
-                resume=resume,
-                progress=console,
-            )
+            run_phantom(n, output, size, spacing, seed, jobs, overwrite=overwrite, resume=resume, progress=console)
         )

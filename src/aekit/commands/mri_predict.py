@@ -61,13 +61,6 @@ def mri_predict(
     with Console(quiet=quiet, json=json) as console:
         console.result(
             run_predict(
-                checkpoint,
-                paths,
-                output,
-                spacing_mm=voxel_size,
-                skip_bad=skip_bad,
-                device=device,
-                threads=threads,
-                progress=console,
+                checkpoint, paths, output, device, threads, spacing_mm=voxel_size, skip_bad=skip_bad, progress=console
             )
         )

@@ -34,11 +34,11 @@ NAME = "Synthetic brain phantoms of aekit"
 def run_phantom(
     n: int = 466,
     output: Path | None = None,
-    *,
     size: int = 96,
     spacing_mm: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    *,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = SILENT,
