@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aekit.brains.cohort.scans import Matched, match_files
+from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.cohort.text import named
@@ -104,7 +104,7 @@ def gather_people(
     )
 
 
-def _what_is_missing(cohort: Cohort, matched: Matched, *, with_volumes: bool) -> npt.NDArray[np.str_]:
+def _what_is_missing(cohort: Cohort, matched: MatchedFiles, *, with_volumes: bool) -> npt.NDArray[np.str_]:
     """Return why each participant cannot take part, (N,); empty for those who can."""
     has_file = np.array([path is not None for path in matched.paths])
     has_age = np.isfinite(cohort.age_years)

@@ -10,7 +10,7 @@ from aekit.brains.report.analysis import analyse_cohort
 from aekit.brains.report.checks import find_failed
 from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans
-from aekit.brains.volumes.nifti import VolumeCheck
+from aekit.brains.volumes.checks import VolumeCheck
 
 
 @pytest.fixture
