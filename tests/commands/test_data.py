@@ -23,7 +23,7 @@ def test_a_set_is_checked_and_its_path_printed(aekit, tmp_path):
     assert "faces: 8 training and 2 test images, 3x8x8\n" in result.stderr
 
 
-def test_json_gives_one_object_a_line(aekit, pictures):
+def test_json_gives_one_object_per_line(aekit, pictures):
     result = aekit("data", pictures, "digits", "--image-size", 8, "--json", "--quiet")
     objects = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.stderr == ""
@@ -39,7 +39,7 @@ def test_json_gives_one_object_a_line(aekit, pictures):
     assert objects[1]["n"] == {"train": 1438, "test": 359}
 
 
-def test_what_is_wrong_with_a_folder_is_one_line(aekit, pictures):
+def test_an_error_in_a_folder_is_one_line(aekit, pictures):
     result = aekit("data", pictures)
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -55,7 +55,7 @@ def test_images_that_are_left_out_are_counted(aekit, pictures):
 
 
 @pytest.mark.parametrize("arguments", [["--list"], []])
-def test_the_list_says_what_is_there(aekit, tmp_path, arguments):
+def test_the_list_shows_which_data_sets_are_on_disk(aekit, tmp_path, arguments):
     (tmp_path / "celeba" / "img_align_celeba").mkdir(parents=True)
     (tmp_path / "celeba" / "img_align_celeba" / "000001.jpg").touch()
     result = aekit("data", *arguments, "--data-root", tmp_path)

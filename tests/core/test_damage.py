@@ -16,7 +16,7 @@ def test_a_claim_is_compared_with_the_size_of_the_file():
     assert is_bomb(1 << 30, 1 << 20)
 
 
-def test_a_header_of_four_gigabytes_takes_no_memory(tmp_path):
+def test_a_header_of_four_gigabytes_allocates_no_memory(tmp_path):
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100))
     with pytest.raises(ValueError, match="ends within its header"):

@@ -1,4 +1,4 @@
-"""The device is the one asked for or a refusal, and precision follows the hardware."""
+"""A device is the requested one or an error, and precision follows the hardware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aekit.errors import AekitError
 CPU = torch.device("cpu")
 
 
-def test_the_cpu_is_always_there_and_auto_finds_something():
+def test_the_cpu_is_always_available_and_auto_finds_a_device():
     assert choose_device("cpu") == CPU
     assert choose_device().type in ("cpu", "cuda", "mps")
 
@@ -23,7 +23,7 @@ def test_unknown_devices_are_refused_with_the_list(name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_device_that_is_not_there_is_refused_by_name():
+def test_an_unavailable_device_is_refused_by_name():
     with pytest.raises(AekitError, match="--device cuda: PyTorch sees no CUDA device here; use --device cpu or auto"):
         choose_device("cuda")
 

@@ -1,4 +1,4 @@
-"""Several processes train what one does, whoever they are and however many, and end together."""
+"""Any number of processes give the same model as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _train(path: Path, *arguments: object) -> tuple[dict[str, torch.Tensor], pd.
 
 
 def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SIGINT) -> subprocess.CompletedProcess:
-    """Return how a run ended that was sent a signal once it had said ``after``."""
+    """Return the result of a run that was sent a signal once it had printed ``after``."""
     process = subprocess.Popen(
         _aekit(*arguments, *SHORT, "-o", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -46,13 +46,13 @@ def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SI
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 100, 101])
-def test_the_parts_of_a_batch_are_all_of_it_and_differ_by_one_at_most(size, n):
+def test_the_parts_of_a_batch_cover_it_and_differ_by_at_most_one(size, n):
     parts = [range(n)[Group(rank, size).part(n)] for rank in range(size)]
     assert [i for part in parts for i in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_a_process_alone_is_a_group_that_needs_no_other():
+def test_a_single_process_is_a_group():
     group, values = Group(), torch.arange(3.0)
     group.add([values])
     group.copy_from_first([values])
@@ -61,7 +61,7 @@ def test_a_process_alone_is_a_group_that_needs_no_other():
     assert group.in_first(lambda: "x") == group.in_all(lambda: "x") == "x"
 
 
-def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch):
+def test_each_of_several_processes_has_its_own_device(monkeypatch):
     assert own_device("cuda:1") == "cuda:1"
     for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
@@ -77,7 +77,7 @@ def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch):
         own_device("auto")
 
 
-def test_only_training_is_shared_by_processes(aekit, monkeypatch):
+def test_only_training_runs_in_several_processes(aekit, monkeypatch):
     for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     result = aekit("sweep", "--data", "digits")
@@ -85,11 +85,11 @@ def test_only_training_is_shared_by_processes(aekit, monkeypatch):
     assert "sweep: runs in one process" in result.stderr
     assert "train-ae and train-vae" in result.stderr
     monkeypatch.setenv("RANK", "1")
-    assert aekit("sweep", "--data", "digits").stderr == ""  # or the same would be said twice
+    assert aekit("sweep", "--data", "digits").stderr == ""  # otherwise the error would be printed twice
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path):
+def test_two_processes_give_the_same_model_as_one(tmp_path):
     alone, history = _train(tmp_path / "one.safetensors", "train-vae", "--epochs", 3, "--val", 0.1)
     shared, shared_history = _train(tmp_path / "two.safetensors", "train-vae", "--epochs", 3, "--val", 0.1, "--gpus", 2)
     assert alone.keys() == shared.keys()
@@ -100,20 +100,20 @@ def test_two_processes_train_what_one_does(tmp_path):
 
 
 @pytest.mark.slow
-def test_batch_norm_sees_the_images_of_all_processes_also_where_one_has_none(tmp_path):
+def test_batch_norm_uses_the_images_of_all_processes_even_if_one_has_none(tmp_path):
     # 202 images in batches of 100: the last batch has two, for three processes.
     options = ["train-ae", "--epochs", 2, "--arch", "blocks", "--layers", 2, "--limit", 202, "--mirror"]
     alone, history = _train(tmp_path / "one.safetensors", *options)
     shared, shared_history = _train(tmp_path / "three.safetensors", *options, "--gpus", 3)
     for name, value in alone.items():
-        # The bias of a convolution before batch norm changes nothing, and what moves it is rounding.
+        # The bias of a convolution before batch norm has no effect, and only rounding changes it.
         if name.endswith(("weight", "running_var")):
             torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5)
     pd.testing.assert_frame_equal(shared_history, history, rtol=1e-3)
 
 
 @pytest.mark.slow
-def test_torchrun_starts_it_and_one_process_speaks(tmp_path):
+def test_torchrun_starts_it_and_one_process_prints(tmp_path):
     path = tmp_path / "x.safetensors"
     alone, _ = _train(tmp_path / "one.safetensors", "train-ae", "--epochs", 1)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
@@ -132,7 +132,7 @@ def test_torchrun_starts_it_and_one_process_speaks(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_was_stopped_goes_on_with_another_number_of_processes(tmp_path, number):
+def test_a_stopped_run_resumes_with_another_number_of_processes(tmp_path, number):
     options = ["train-vae", "--epochs", 8, "--beta-warmup", 2]
     whole, history = _train(tmp_path / "whole.safetensors", *options)
     path = tmp_path / "x.safetensors"

@@ -18,7 +18,7 @@ def test_a_write_that_fails_anywhere_leaves_the_old_file_and_nothing_else(tmp_pa
     path = tmp_path / "x.bin"
     path.write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # the system lets no file grow further
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # no file may grow further
     try:
         with pytest.raises(AekitError, match=r"x\.bin: cannot be written \(File too large\); make room"):
             artifacts.write_atomically(path, lambda file: file.write(bytes(10_000)))
@@ -27,13 +27,13 @@ def test_a_write_that_fails_anywhere_leaves_the_old_file_and_nothing_else(tmp_pa
     assert contents(tmp_path) == {"x.bin": b"old"}
 
 
-def test_what_a_killed_process_left_is_written_over_and_what_a_living_one_writes_is_not(tmp_path):
+def test_leftovers_of_a_killed_process_are_overwritten_and_files_of_a_running_one_are_not(tmp_path):
     path, left = tmp_path / "x.bin", tmp_path / ".x.bin.tmp"
     left.write_bytes(b"half of a longer file")
     with durable.atomic_write(path) as first, durable.atomic_write(path) as second:
         first.write(b"first")
         second.write(b"second")
-    assert path.read_bytes() == b"first"  # which ended last
+    assert path.read_bytes() == b"first"  # the last one to end
     assert sorted(contents(tmp_path)) == ["x.bin"]
     assert path.stat().st_mode & 0o777 == 0o666 & ~durable._umask()
 
@@ -46,7 +46,7 @@ def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_can_be_written(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(95, "Operation not supported")
 
@@ -56,7 +56,7 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypat
     assert contents(tmp_path) == {"x.bin": b"new"}
 
 
-def test_a_folder_that_is_only_read_gets_no_lock_and_that_is_no_failure(tmp_path, monkeypatch):
+def test_a_read_only_folder_gets_no_lock_and_no_error(tmp_path, monkeypatch):
     def read_only(*_, **__):
         raise OSError(30, "Read-only file system")
 

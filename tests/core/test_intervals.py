@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and agree with scipy's."""
+"""Intervals contain the truth at their confidence level, and agree with scipy's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_bootstrap_agrees_with_scipy_and_with_itself():
     assert ours == bootstrap_interval(lambda rows: float(np.median(sample[rows])), 200, n_resamples=2000, seed=3)
 
 
-def test_ninety_five_in_a_hundred_intervals_hold_the_mean():
+def test_ninety_five_percent_of_intervals_contain_the_mean():
     generator = np.random.default_rng(2)
     intervals = [mean_interval(generator.normal(5, 1, 6)) for _ in range(1000)]
     assert 0.93 < np.mean([low <= 5 <= high for _, low, high in intervals]) < 0.97

@@ -20,7 +20,7 @@ SHORT = ["--data", "digits", "--latent", "5", "--threads", "1", "--precision", "
 
 
 def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
-    """Return the launcher of two processes that are in their third epoch or later, and the numbers of the two."""
+    """Return the launcher of two processes that are in their third epoch or later, and the process ids of the two."""
     command = [sys.executable, "-m", "aekit", "train-ae", "--epochs", "9999", *SHORT, "--gpus", "2", "-o", path]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
@@ -39,7 +39,7 @@ def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
         (["train-ae", "--gpus", 1, "--device", "cuda:99"], ["--device cuda:99"]),
     ],
 )
-def test_numbers_of_gpus_that_cannot_be_are_refused(aekit, arguments, words):
+def test_impossible_numbers_of_gpus_are_refused(aekit, arguments, words):
     result = aekit(*arguments, "--data", "digits")
     assert result.exit_code == (2 if "1 or more" in words else 1)
     assert all(word in result.stderr for word in words)
@@ -74,7 +74,7 @@ def test_processes_whose_launcher_is_killed_save_and_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_one_process_cannot_do_is_said_once_with_its_exit_code(tmp_path, capfd):
+def test_an_error_in_all_processes_is_printed_once_with_its_exit_code(tmp_path, capfd):
     assert launch(2, ["train-ae", "--data", "nowhere", "--device", "cpu", "-o", str(tmp_path / "x.safetensors")]) == 1
     assert capfd.readouterr().err.count("nowhere: no such data set") == 1
     assert launch(2, ["train-ae", "--data", "digits", "--epochs", "x"]) == 2

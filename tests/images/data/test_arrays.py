@@ -34,7 +34,7 @@ def save(path, **arrays):
 
 
 def everything(path, **options):
-    """Return the images of both splits, in the order of their first pixels' bytes."""
+    """Return the images of both splits, sorted by their bytes."""
     images = np.concatenate([read(path, split, **options).images for split in ("train", "test")])
     return sorted(image.tobytes() for image in images)
 
@@ -126,13 +126,13 @@ FLOATS = BYTES / 255
         (BYTES[:, :7], "images of 7x12 pixels are too small"),
     ],
 )
-def test_unfit_images_are_refused_with_what_was_found(tmp_path, images, what):
+def test_unsuitable_images_are_refused_with_the_values_found(tmp_path, images, what):
     path = save(tmp_path / "x.npz", images=images)
     with pytest.raises(AekitError, match=what):
         [read(path, split) for split in ("train", "test")]
 
 
-def test_what_is_not_finite_is_found_in_later_blocks_too(tmp_path, monkeypatch):
+def test_values_that_are_not_finite_are_found_in_later_blocks_as_well(tmp_path, monkeypatch):
     monkeypatch.setattr("aekit.images.data.arrays._BLOCK_VALUES", 2 * 120)
     images = FLOATS.copy()
     images[19, 9, 11] = np.nan
@@ -154,12 +154,12 @@ def _rows(split):
         (np.array(list("abcd") * 5), "holds <U1 instead of numbers"),
     ],
 )
-def test_unfit_labels_are_refused(tmp_path, labels, what):
+def test_unsuitable_labels_are_refused(tmp_path, labels, what):
     with pytest.raises(AekitError, match=what):
         read(save(tmp_path / "x.npz", images=BYTES, labels=labels))
 
 
-def test_a_file_without_images_says_what_it_holds(tmp_path):
+def test_for_a_file_without_images_its_arrays_are_named(tmp_path):
     with pytest.raises(AekitError, match="holds faces, ages; call the images 'images'"):
         read(save(tmp_path / "x.npz", faces=BYTES, ages=LABELS))
 
@@ -210,7 +210,7 @@ class Trap:
         return open, (str(self.path), "w")
 
 
-def test_claims_of_terabytes_take_no_memory(tmp_path):
+def test_claims_of_terabytes_allocate_no_memory(tmp_path):
     header = {"descr": "|u1", "fortran_order": False, "shape": (2**22, 1024, 1024)}
     bare, packed, foreign = tmp_path / "a.npy", tmp_path / "b.npz", tmp_path / "c.safetensors"
     with bare.open("wb") as file:
@@ -237,7 +237,7 @@ def test_bfloat16_is_refused_with_what_to_store(tmp_path):
 
 
 def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
-    images = np.arange(60)[:, None, None] / 255 * np.ones((8, 8))  # each says which it is
+    images = np.arange(60)[:, None, None] / 255 * np.ones((8, 8))  # the value of each is its index
     images[7, 2, 3], images[31] = np.nan, np.inf
     path = tmp_path / "a.npz"
     np.savez(path, images=images, labels=np.arange(60) % 3)
@@ -263,7 +263,7 @@ def test_an_image_that_is_not_finite_is_named_and_left_out_on_request(tmp_path):
         _ = [read(path, split) for split in ("train", "test")]
 
 
-def test_images_of_which_none_is_finite_are_refused_also_on_request(tmp_path):
+def test_images_that_are_all_not_finite_are_refused_even_on_request(tmp_path):
     np.save(tmp_path / "a.npy", np.full((20, 8, 8), np.nan))
     with pytest.raises(AekitError, match="16 of 16 train images"):
         read_images(DataConfig(name=str(tmp_path / "a.npy"), skip_bad=True), "train", data_root=tmp_path)

@@ -1,4 +1,4 @@
-"""Every image comes once an epoch, and batches are the images over 255."""
+"""Every image occurs once per epoch, and batches are the images divided by 255."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _images(n: int = 7) -> ImageSet:
     return ImageSet(store=pixels, name="noise")
 
 
-def test_an_epoch_has_every_image_once_in_an_order_of_its_own():
+def test_each_epoch_has_every_image_once_in_a_different_order():
     first, second = epoch_order(100, 100, seed=3, epoch=0), epoch_order(100, 100, seed=3, epoch=1)
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
     assert first.tolist() != second.tolist()
@@ -29,7 +29,7 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own():
     assert first.tolist() != epoch_order(100, 100, seed=4, epoch=0).tolist()
 
 
-def test_smaller_epochs_repeat_no_image_before_all_have_come():
+def test_smaller_epochs_repeat_no_image_before_all_are_drawn():
     drawn = torch.cat([epoch_order(10, 4, seed=0, epoch=epoch) for epoch in range(5)])
     assert sorted(drawn[:10].tolist()) == list(range(10))
     assert sorted(drawn[10:].tolist()) == list(range(10))
@@ -39,7 +39,7 @@ def test_epochs_may_be_larger_than_the_set():
     assert np.bincount(epoch_order(10, 25, seed=0, epoch=0)).tolist().count(3) == 5
 
 
-def test_in_blocks_an_epoch_has_every_image_once_in_an_order_of_its_own(small_groups):
+def test_in_blocks_each_epoch_has_every_image_once_in_a_different_order(small_groups):
     first, second = (epoch_order(1000, 1000, seed=3, epoch=epoch, blocks=BLOCKS) for epoch in (0, 1))
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(1000))
     assert first.tolist() != second.tolist()
@@ -47,13 +47,13 @@ def test_in_blocks_an_epoch_has_every_image_once_in_an_order_of_its_own(small_gr
     assert first.tolist() != epoch_order(1000, 1000, seed=4, epoch=0, blocks=BLOCKS).tolist()
 
 
-def test_in_blocks_smaller_epochs_repeat_no_image_before_all_have_come(small_groups):
+def test_in_blocks_smaller_epochs_repeat_no_image_before_all_are_drawn(small_groups):
     drawn = torch.cat([epoch_order(1000, 300, seed=0, epoch=epoch, blocks=BLOCKS) for epoch in range(10)])
     whole = torch.cat([epoch_order(1000, 1000, seed=0, epoch=epoch, blocks=BLOCKS) for epoch in range(3)])
     assert drawn.tolist() == whole.tolist()
 
 
-def test_a_block_lies_in_one_group_and_groups_are_of_a_size(small_groups):
+def test_a_block_is_in_one_group_and_groups_have_equal_sizes(small_groups):
     order = epoch_order(1000, 1000, seed=0, epoch=0, blocks=BLOCKS).numpy()
     places = np.argsort(order).reshape(200, 5)  # of the images of each block
     assert (places.max(1) - places.min(1)).max() < 80  # 16 blocks of 5
@@ -65,7 +65,7 @@ def test_a_block_lies_in_one_group_and_groups_are_of_a_size(small_groups):
 
 
 def test_in_blocks_a_set_that_is_sorted_by_class_is_mixed(small_groups):
-    # 16 blocks of ten classes: the composition of a group scatters like a draw of 16, as a batch of 16 would.
+    # 16 blocks of ten classes: the composition of a group varies like a draw of 16.
     labels = np.repeat(np.arange(10), 1000)
     order = epoch_order(10_000, 10_000, seed=0, epoch=0, blocks=np.arange(10_000) // 5).numpy()
     counts = np.stack([np.bincount(labels[batch], minlength=10) for batch in np.array_split(order, 100)])
@@ -80,7 +80,7 @@ def test_the_order_in_blocks_follows_the_rows_of_the_store_whatever_their_order(
     assert [len(np.unique(rows[part] // 5)) for part in (order[:80], order[80:155])] in ([16, 15], [16, 16], [15, 16])
 
 
-def test_batches_cover_the_order_and_leave_no_single_image_behind():
+def test_batches_cover_the_order_and_none_has_a_single_image():
     sizes = [len(batch) for batch in split_batches(torch.arange(21), 10)]
     assert sizes == [10, 11]
     assert [len(batch) for batch in split_batches(torch.arange(22), 10)] == [10, 10, 2]
@@ -88,14 +88,14 @@ def test_batches_cover_the_order_and_leave_no_single_image_behind():
     assert torch.cat(split_batches(torch.arange(21), 10)).tolist() == list(range(21))
 
 
-def test_half_of_an_epoch_is_mirrored_and_another_half_in_the_next():
+def test_half_of_an_epoch_is_flipped_and_another_half_in_the_next():
     first, second = epoch_mirrored(1000, seed=0, epoch=0), epoch_mirrored(1000, seed=0, epoch=1)
     assert int(first.sum()) == int(second.sum()) == 500
-    assert 200 < int((first & second).sum()) < 300  # 250 of 1000 if they do not depend on each other
+    assert 200 < int((first & second).sum()) < 300  # 250 of 1000 if they are independent
     assert first.tolist() == epoch_mirrored(1000, seed=0, epoch=0).tolist() != epoch_mirrored(1000, 1, 0).tolist()
 
 
-def test_mirrored_images_have_left_and_right_changed_and_nothing_else():
+def test_flipped_images_are_reversed_horizontally_and_nothing_else():
     pixels = _images().store
     turned = mirror(torch.from_numpy(pixels), torch.tensor([True, False, True, False, False, False, True]))
     for i in (0, 2, 6):
@@ -148,7 +148,7 @@ def test_batches_that_are_read_ahead_are_those_that_are_taken_one_by_one(mapped,
     assert list(loader.batches([])) == []
 
 
-def test_whoever_stops_early_leaves_no_thread_behind(mapped):
+def test_stopping_early_leaves_no_thread_behind(mapped):
     batches = ImageLoader(mapped, CPU).batches(torch.split(torch.arange(333), 5))
     next(batches)
     assert _threads()
@@ -156,7 +156,7 @@ def test_whoever_stops_early_leaves_no_thread_behind(mapped):
     assert not _threads()
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_where_batches_are_asked_for(mapped, monkeypatch):
+def test_errors_in_the_thread_are_raised_where_batches_are_used(mapped, monkeypatch):
     def fail(self, indices):
         raise MemoryError(f"at {indices[0]}")
 
@@ -169,7 +169,7 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_batches_are_asked_for(map
 
 
 def _mapped_bytes(path) -> int:
-    """Return how much of a file this process has in its memory."""
+    """Return how many bytes of a file are in the memory of this process."""
     entries = Path("/proc/self/smaps").read_text().split(f"{path}\n")[1:]
     return sum(1024 * int(entry.partition("\nRss:")[2].split()[0]) for entry in entries)
 
@@ -190,7 +190,7 @@ def test_memory_in_use_does_not_grow_with_the_set(tmp_path, monkeypatch):
         assert _mapped_bytes(tmp_path / "x.npy") < 2**20
 
 
-def test_a_memory_map_is_used_where_it_lies(tmp_path):
+def test_a_memory_map_is_used_in_place(tmp_path):
     images = _images()
     np.save(tmp_path / "x.npy", images.store)
     mapped = ImageSet(store=np.load(tmp_path / "x.npy", mmap_mode="r"), name="noise")

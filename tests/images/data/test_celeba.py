@@ -17,7 +17,7 @@ def root(tmp_path, monkeypatch):
     folder = tmp_path / "celeba" / "img_align_celeba"
     folder.mkdir(parents=True)
     for number, name in enumerate(NAMES):
-        # The mean of a picture tells its number, JPEG or not.
+        # The mean of an image identifies it, even as a JPEG.
         Image.new("RGB", (12, 10), (10 * number,) * 3).save(folder / name)
     return tmp_path
 
@@ -57,7 +57,7 @@ def test_attributes_stay_with_their_images(root):
     assert images.attributes.tolist() == [[SMILING[number], MALE[number]] for number in numbers(images)]
 
 
-def test_an_official_partition_is_kept_and_validation_images_train(root):
+def test_an_official_partition_is_kept_and_validation_images_are_for_training(root):
     write_partition(root, [0] * 10 + [1] * 4 + [2] * 6)
     assert numbers(read(root, "test")) == list(range(14, 20))
     assert numbers(read(root)) == list(range(14))
@@ -70,7 +70,7 @@ def test_a_partition_without_test_images_gives_a_random_split(root):
     assert len(read(root, "test")) == 4
 
 
-def test_lists_may_cover_more_images_than_are_there(root):
+def test_lists_may_cover_more_images_than_there_are(root):
     more = [*NAMES, "000021.jpg"]
     write_attributes(root, more)
     write_partition(root, [0] * 15 + [2] * 6, more)

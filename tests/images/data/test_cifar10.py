@@ -18,7 +18,7 @@ def string(text):
 
 
 def as_python_2_wrote_it(pixels, labels=LABELS):
-    """Return a batch with the opcodes of the original files, put together by hand."""
+    """Return a batch assembled by hand with the opcodes of the original files."""
     array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85" + string(b"b") + b"tR"
     dtype = b"cnumpy\ndtype\n(" + string(b"u1") + b"K\x00K\x01tR(K\x03" + string(b"|") + b"NNNJ\xff\xff\xff\xff" * 2
     dtype = dtype[: -len(b"NNNJ\xff\xff\xff\xff")] + b"J\xff\xff\xff\xffK\x00tb"
@@ -112,7 +112,7 @@ def test_damaged_batches_are_named(tmp_path, content, what):
     assert "test_batch: " in str(error.value)
 
 
-def test_a_binary_batch_that_is_cut_short_is_named(tmp_path):
+def test_a_truncated_binary_batch_is_named(tmp_path):
     path = write(tmp_path, as_binary) / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(AekitError, match="are not a whole number of images"):

@@ -36,13 +36,13 @@ def test_colour_files_give_their_values_back(kind, options):
     assert (header.height, header.width, header.is_gray) == (10, 12, False)
 
 
-def test_gray_is_repeated_where_colour_is_wanted_and_colour_becomes_luma():
+def test_gray_is_repeated_for_colour_and_colour_becomes_luma():
     np.testing.assert_array_equal(pixels(packed(Image.fromarray(GRAY)), 3), np.stack([GRAY] * 3))
     luma = np.round(COLOUR @ [0.299, 0.587, 0.114])
     np.testing.assert_allclose(pixels(packed(Image.fromarray(COLOUR)), 1)[0], luma, atol=1)
 
 
-def test_sixteen_bits_become_eight_to_the_nearest():
+def test_sixteen_bits_are_rounded_to_eight():
     deep = np.array([[0, 128, 129, 257], [32768, 65278, 65279, 65535]], np.uint16).repeat(5, axis=0)
     shallow = pixels(packed(Image.fromarray(deep)), 1)[0, ::5]
     np.testing.assert_array_equal(shallow, [[0, 0, 1, 1], [128, 254, 254, 255]])
@@ -67,7 +67,7 @@ def test_palettes_one_bit_and_cmyk_are_converted():
 
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
     data = packed(Image.fromarray(np.tile(GRAY, (4, 4))), "JPEG", exif=exif, quality=100)
     header = read_header(data)
     assert (header.height, header.width) == (48, 40)
@@ -76,7 +76,7 @@ def test_exif_orientation_is_applied():
 
 
 def face_like(height, width):
-    """Return smooth shapes with edges and some noise, as a photograph has them."""
+    """Return smooth shapes with edges and some noise, like a photograph."""
     y, x = np.mgrid[:height, :width] / 40
     planes = [
         120 + 60 * np.sin(x + k) + 40 * np.cos(2 * y - k) + 30 * (np.hypot(x - 1, y - 2) < 1 + k) for k in range(3)
@@ -99,7 +99,7 @@ def test_a_jpeg_that_is_reduced_while_it_is_decoded_shows_the_same(orientation, 
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > 38  # decibels; a shift by half a pixel would be 31
 
 
-def test_an_orientation_that_does_not_exist_is_no_orientation():
+def test_an_invalid_orientation_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 9
     assert pixels(packed(face_like(40, 60), "JPEG", exif=exif), 3, None).shape == (3, 40, 60)
@@ -115,19 +115,19 @@ def test_the_shortcut_for_large_jpegs_changes_little():
 
 
 @pytest.mark.parametrize("damage", [b"", b"no image", packed(Image.fromarray(COLOUR))[:20]])
-def test_what_is_no_image_is_known_by_its_header(damage):
+def test_files_that_are_not_images_are_recognised_by_their_header(damage):
     with pytest.raises(BadImage):
         read_header(damage)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
-def test_a_file_that_is_cut_short_is_bad(kind):
+def test_a_truncated_file_is_bad(kind):
     whole = packed(Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8)), kind)
     with pytest.raises(BadImage):
         pixels(whole[: len(whole) // 2], 1)
 
 
-@pytest.mark.filterwarnings("ignore")  # as those who decode many files do
+@pytest.mark.filterwarnings("ignore")  # as in aekit.images.data.prepared
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
 def test_random_damage_never_raises_anything_else(kind):
     whole = packed(Image.fromarray(COLOUR), kind)
@@ -147,7 +147,7 @@ def test_random_damage_never_raises_anything_else(kind):
 )
 @pytest.mark.parametrize("size", [(1, 1), (12, 10), (5, 300), (16383, 1)])
 @pytest.mark.parametrize("n_frames", [1, 2])
-def test_a_webp_tells_its_size_before_libwebp_takes_memory_for_it(monkeypatch, mode, options, size, n_frames):
+def test_the_size_of_a_webp_is_checked_before_libwebp_allocates_it(monkeypatch, mode, options, size, n_frames):
     frames = [Image.new(mode, size, (number, 200, 30, 100)[: len(mode)]) for number in range(n_frames)]
     data = packed(frames[0], "WEBP", save_all=n_frames > 1, append_images=frames[1:], **options)
     header = read_header(data)
@@ -158,14 +158,14 @@ def test_a_webp_tells_its_size_before_libwebp_takes_memory_for_it(monkeypatch, m
         read_header(data)
 
 
-def test_floating_point_pictures_are_refused():
+def test_floating_point_images_are_refused():
     with pytest.raises(BadImage, match="floating-point"):
         pixels(packed(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), 1)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("limit", [100, 30])
-def test_a_picture_larger_than_pil_allows_is_bad(monkeypatch, limit):
+def test_an_image_larger_than_pil_allows_is_bad(monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # of 120 pixels: PIL warns above its limit, raises at twice
     with pytest.raises(BadImage, match=r"12x10 pixels|120 pixels"):
         read_header(packed(Image.fromarray(GRAY)))

@@ -15,7 +15,7 @@ from aekit.images.data.download import download
 
 @pytest.fixture
 def torchvision(tmp_path, monkeypatch):
-    """Return a function that puts a stand-in with the given behaviour in torchvision's place."""
+    """Return a function that replaces torchvision by a stub with the given behaviour."""
     folder = tmp_path / "python"
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(folder))
@@ -51,7 +51,7 @@ def test_files_arrive_in_their_place_and_nothing_else_does(root, torchvision):
     assert arrived == ["MNIST", "MNIST/mine", "MNIST/raw", "MNIST/raw/images"]
 
 
-def test_torchvision_is_not_heard(root, torchvision, capfd):
+def test_torchvision_prints_nothing(root, torchvision, capfd):
     torchvision("print('chatter'); print('a bar', file=sys.stderr)")
     download("mnist", root)
     assert capfd.readouterr() == ("", "")
@@ -63,7 +63,7 @@ def test_only_the_balanced_split_of_emnist_is_kept(root, torchvision):
     assert [path.name for path in (root / "EMNIST" / "raw").iterdir()] == ["emnist-balanced-x"]
 
 
-def test_progress_is_told_in_megabytes(root, torchvision):
+def test_progress_is_reported_in_megabytes(root, torchvision):
     torchvision("(raw / 'x').write_bytes(bytes(3_000_000)); time.sleep(0.5)")
     progress = Recorded()
     download("mnist", root, progress=progress)
@@ -103,7 +103,7 @@ def test_an_interruption_ends_the_download_and_leaves_nothing(root, torchvision)
 
 @pytest.mark.real_data  # for its time only: it imports torchvision and waits for mirrors
 def test_without_a_network_torchvision_itself_gives_one_line(root, tmp_path, monkeypatch):
-    # Python runs sitecustomize first, in the process that downloads too.
+    # Python runs sitecustomize first, also in the process that downloads.
     refuse = "import socket\ndef refuse(*a, **k): raise OSError('no network here')\nsocket.getaddrinfo = refuse\n"
     (tmp_path / "sitecustomize.py").write_text(refuse)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -121,7 +121,7 @@ def test_without_a_network_torchvision_itself_gives_one_line(root, tmp_path, mon
         assert done.stderr == ""
 
 
-def test_a_download_that_is_killed_ends_and_the_next_one_removes_what_it_left(root, torchvision, tmp_path):
+def test_a_killed_download_ends_and_the_next_one_removes_its_leftovers(root, torchvision, tmp_path):
     torchvision("(raw / 'half').touch(); Path(root, 'pid').write_text(str(__import__('os').getpid())); time.sleep(60)")
     script = "import sys; from pathlib import Path; from aekit.images.data.download import download\n"
     script += "download('mnist', Path(sys.argv[1]))"

@@ -54,7 +54,7 @@ def test_class_folders_give_labels_in_the_order_of_their_names(tmp_path):
     assert [images.label_text(index) for index in range(24)] == [truth[image.tobytes()] for image in images.images]
 
 
-def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
+def test_hidden_files_and_other_files_are_ignored(tmp_path):
     fill(tmp_path, 10)
     write(tmp_path / ".hidden.png")
     write(tmp_path / ".thumbnails" / "x.png")
@@ -63,7 +63,7 @@ def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
     assert len(read(tmp_path)) + len(read(tmp_path, "test")) == 10
 
 
-def test_suffixes_count_in_capitals_too(tmp_path):
+def test_suffixes_may_be_in_capitals(tmp_path):
     for name in ("a.PNG", "b.JPG", "c.jpeg", "d.bmp", "e.gif", "f.TIF", "g.tiff", "h.webp"):
         write(tmp_path / name)
     assert len(read(tmp_path)) + len(read(tmp_path, "test")) == 8
@@ -78,7 +78,7 @@ def test_suffixes_count_in_capitals_too(tmp_path):
         (["notes.txt/x.gz"], "holds no images"),
     ],
 )
-def test_other_nestings_are_refused_with_what_is_supported(tmp_path, names, what):
+def test_other_nestings_are_refused_with_the_supported_ones(tmp_path, names, what):
     for name in names:
         if name.endswith(".png"):
             write(tmp_path / name)
@@ -121,7 +121,7 @@ def test_only_the_images_within_the_limit_are_decoded(tmp_path):
     assert progress.updates[-1] == ("decoding", 6, 6)  # three for training, three for the test
 
 
-def test_a_limit_draws_the_same_images_that_the_whole_has(tmp_path):
+def test_limited_sets_are_nested_subsets_of_the_whole(tmp_path):
     fill(tmp_path, 50)
     whole = {image.tobytes() for image in read(tmp_path).images}
     few, more = ({image.tobytes() for image in read(tmp_path, limit=limit).images} for limit in (5, 15))
@@ -155,7 +155,7 @@ def test_skipped_images_are_counted_named_and_leave_the_splits_as_they_are(tmp_p
             assert {i.tobytes() for i in images.images} <= {i.tobytes() for i in whole[split].images}
         assert any(text.startswith(f"left out {tmp_path.name}/000.png: ") for text in progress.notices)
         assert "left out 5 images in total" in progress.notices
-    with pytest.raises(AekitError, match=r"000\.png"):  # what was skipped once is not forgiven without the option
+    with pytest.raises(AekitError, match=r"000\.png"):  # skipped files are still errors without the option
         read(tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_class_names_can_be_printed(tmp_path):
     assert read(tmp_path).class_names == ("\\udcff",)
 
 
-def test_the_folder_here_has_a_name_too(tmp_path, monkeypatch):
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
     fill(tmp_path / "flowers", 10)
     monkeypatch.chdir(tmp_path / "flowers")
     assert read(".").name == "flowers"

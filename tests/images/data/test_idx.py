@@ -21,7 +21,7 @@ def test_images_are_read_in_the_order_of_the_file(tmp_path):
     assert images.dtype == np.uint8
 
 
-def test_a_gzipped_file_gives_the_same_whatever_it_is_called(tmp_path):
+def test_a_gzipped_file_gives_the_same_with_any_name(tmp_path):
     path = tmp_path / "images"
     path.write_bytes(gzip.compress(IMAGES))
     np.testing.assert_array_equal(read_idx(path, n_dimensions=3).ravel(), list(VALUES))
@@ -42,7 +42,7 @@ def test_a_gzipped_file_gives_the_same_whatever_it_is_called(tmp_path):
         (b"\x1f\x8bnonsense", "damaged or truncated"),
     ],
 )
-def test_damage_is_named_with_file_and_remedy(tmp_path, content, what):
+def test_damage_is_reported_with_file_and_fix(tmp_path, content, what):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     with pytest.raises(AekitError) as error:
@@ -53,7 +53,7 @@ def test_damage_is_named_with_file_and_remedy(tmp_path, content, what):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_header_that_claims_terabytes_takes_no_memory(tmp_path, pack):
+def test_a_header_that_claims_terabytes_allocates_no_memory(tmp_path, pack):
     path = tmp_path / "images"
     path.write_bytes(pack(struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**15, 2**15) + VALUES))
     tracemalloc.start()

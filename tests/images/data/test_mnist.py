@@ -46,7 +46,7 @@ def test_each_name_reads_its_own_folder(tmp_path):
     assert read_images(DataConfig("fashion-mnist"), "test", data_root=tmp_path).label_text(9) == "Ankle boot"
 
 
-def test_files_straight_in_a_root_count_only_if_it_bears_the_name_of_the_set(tmp_path):
+def test_files_directly_in_a_root_count_only_if_it_has_the_name_of_the_set(tmp_path):
     write_set(tmp_path / "MNIST")
     assert find_on_disk("mnist", tmp_path / "MNIST") == tmp_path / "MNIST"
     assert find_on_disk("fashion-mnist", tmp_path / "MNIST") is None

@@ -10,7 +10,7 @@ def random_images(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_an_image_of_the_size_wanted_is_not_touched():
+def test_an_image_of_the_requested_size_is_unchanged():
     images = random_images(3, 1, 28, 28)
     np.testing.assert_array_equal(fit_array(images, (28, 28), grayscale=False), images)
 
@@ -50,7 +50,7 @@ def test_many_at_once_give_the_same_bytes_as_one_by_one(size, channels):
     np.testing.assert_array_equal(fit_array(images, size, grayscale=False), one_by_one)
 
 
-def test_blocks_do_not_show(monkeypatch):
+def test_the_result_does_not_depend_on_the_blocks(monkeypatch):
     images = random_images(11, 3, 20, 20)
     whole = fit_array(images, (16, 16), grayscale=True)
     monkeypatch.setattr("aekit.images.data.pixels._BLOCK_VALUES", 4 * 3 * 20 * 20)

@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Return a list that grows with every image that is decoded."""
+    """Return a list with one entry for every image that is decoded."""
     calls = []
 
     def counting(data, **options):
@@ -40,7 +40,7 @@ def decoded(monkeypatch):
 def write(path, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(path)
-    # As if it had been there for a while: what has just changed may change again within one tick of the clock.
+    # As if it were older: a file that has just changed may change again within one tick of the clock.
     os.utime(path, (time.time() - 100,) * 2)
     return path
 
@@ -58,7 +58,7 @@ def take(files, **options):
     return prepare(files, source="pictures", **options)
 
 
-def test_pixels_are_those_of_the_files_and_lie_on_disk(cache, files):
+def test_pixels_are_those_of_the_files_and_are_on_disk(cache, files):
     prepared = take(files)
     np.testing.assert_array_equal(prepared.store, pixels(files))
     assert isinstance(prepared.store.base, np.memmap)
@@ -73,14 +73,14 @@ def test_nothing_is_decoded_twice(cache, files, decoded):
     np.testing.assert_array_equal(second.store, pixels(files))
 
 
-def test_what_the_file_system_says_is_unchanged_is_not_even_read(cache, files, decoded, monkeypatch):
+def test_files_that_are_unchanged_according_to_the_file_system_are_not_read(cache, files, decoded, monkeypatch):
     monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
     monkeypatch.setattr(aekit.images.data.files, "_read", None)
     assert take(files).fingerprint == first.fingerprint
 
 
-def test_what_has_just_changed_is_read_again(cache, files):
+def test_files_that_have_just_changed_are_read_again(cache, files):
     take(files)
     assert not list(cache.glob("*.key"))
 
@@ -111,7 +111,7 @@ def test_other_content_of_the_same_size_and_time_is_decoded(cache, files, decode
     assert second.fingerprint != first.fingerprint
 
 
-def test_other_options_and_another_order_are_other_stores(cache, files):
+def test_different_options_and_orders_have_different_stores(cache, files):
     stores = [take(files), take(files[::-1]), take(files, grayscale=True), take(files, image_size=(9, 9))]
     assert [prepared.store.shape[1:] for prepared in stores] == [(3, 10, 12), (3, 10, 12), (1, 10, 12), (3, 9, 9)]
     assert len({prepared.fingerprint for prepared in stores}) == 4
@@ -154,7 +154,7 @@ def test_a_damaged_store_is_made_again(cache, files, decoded, damage, monkeypatc
     assert len(decoded) == 10
 
 
-def test_without_a_place_to_write_the_pixels_are_held_in_memory(tmp_path, files, monkeypatch):
+def test_without_a_writable_cache_the_pixels_are_held_in_memory(tmp_path, files, monkeypatch):
     kept = take(files).fingerprint
     (tmp_path / "a file").touch()
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "a file"))
@@ -203,7 +203,7 @@ def test_leftovers_of_killed_runs_are_removed_and_those_of_running_ones_are_not(
     assert new.exists()
 
 
-# Prepares the files that are named in blocks of two images, each slowly, and records what is done at once.
+# Prepares the given files slowly, in blocks of two images, and records each block at once.
 SLOWLY = """
 import sys, time
 from pathlib import Path
@@ -232,7 +232,7 @@ def start_slowly(files):
 
 
 def rows_done(cache):
-    """Return how many images the one record in the cache tells of."""
+    """Return the number of images in the only record in the cache."""
     for path in cache.glob("*.partial"):
         record = path.read_bytes()[128 + 60 * 3 * 10 * 12 :].splitlines()
         return sum(len(json.loads(line)["digests"]) // 64 for line in record)
@@ -248,7 +248,7 @@ def wait_until_begun(cache, process):
 
 
 def undisturbed(files, tmp_path, monkeypatch):
-    """Return the names and bytes of the store of some files that was made at one go."""
+    """Return names and bytes of a store that was written without an interruption."""
     with monkeypatch.context() as patch:
         patch.setenv("AEKIT_CACHE", str(tmp_path / "another cache"))
         take(files)
@@ -260,12 +260,12 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("kill_with", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_preparation_goes_on_where_it_stopped(cache, many, decoded, tmp_path, monkeypatch, kill_with):
+def test_an_interrupted_preparation_resumes_where_it_stopped(cache, many, decoded, tmp_path, monkeypatch, kill_with):
     process = start_slowly(many)
     wait_until_begun(cache, process)
     process.send_signal(kill_with)
     process.communicate(timeout=60)
-    assert process.returncode == -kill_with  # Python itself ends by SIGINT, too
+    assert process.returncode == -kill_with  # Python itself also ends by SIGINT
     before = rows_done(cache)
     assert 10 <= before < 60
     progress = Recorded()
@@ -293,7 +293,7 @@ def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(cache, ma
 
 
 def leave_partial(cache, files, monkeypatch, n_blocks=6, **options):
-    """Stop a preparation in blocks of five images when some of them are recorded."""
+    """Interrupt a preparation in blocks of five images once some of them are recorded."""
 
     progress = Recorded(on_update=lambda n: interrupt(progress))
 
@@ -327,7 +327,7 @@ def cut_pixels(path):
 @pytest.mark.parametrize(
     ("damage", "n_left"), [(tear_last_line, 35), (append_zeros, 30), (forget_record, 60), (cut_pixels, 60)]
 )
-def test_what_a_damaged_record_does_not_tell_of_is_decoded_again(
+def test_images_missing_from_a_damaged_record_are_decoded_again(
     cache, many, decoded, tmp_path, monkeypatch, damage, n_left
 ):
     damage(leave_partial(cache, many, monkeypatch))
@@ -337,8 +337,8 @@ def test_what_a_damaged_record_does_not_tell_of_is_decoded_again(
     assert contents(cache) == undisturbed(many, tmp_path, monkeypatch)
 
 
-def test_after_a_bad_file_skip_bad_goes_on_with_what_is_done(cache, many, decoded, monkeypatch):
-    many[47].write_bytes(many[47].read_bytes()[:200])  # its header is whole
+def test_after_a_bad_file_skip_bad_resumes_with_what_is_done(cache, many, decoded, monkeypatch):
+    many[47].write_bytes(many[47].read_bytes()[:200])  # its header is intact
     monkeypatch.setattr(aekit.images.data.files, "_BLOCK_BYTES", 5 * 3 * 10 * 12)
     with pytest.raises(AekitError, match=r"47\.bmp: .*--skip-bad"):
         take(many)
@@ -379,7 +379,7 @@ def test_of_two_processes_at_once_one_decodes_and_the_other_waits(cache, many, d
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
 
-def test_who_waits_for_a_process_that_is_killed_goes_on_in_its_place(cache, many, decoded):
+def test_a_process_that_waits_for_a_killed_one_continues_its_work(cache, many, decoded):
     process = start_slowly(many)
     wait_until_begun(cache, process)
 
@@ -394,7 +394,7 @@ def test_who_waits_for_a_process_that_is_killed_goes_on_in_its_place(cache, many
     np.testing.assert_array_equal(prepared.store, pixels(many))
 
 
-def test_where_files_cannot_be_locked_each_process_writes_its_own(cache, many, monkeypatch):
+def test_without_locks_each_process_writes_its_own_file(cache, many, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -410,7 +410,7 @@ def test_where_files_cannot_be_locked_each_process_writes_its_own(cache, many, m
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
 
-def test_a_disk_that_is_too_small_is_known_before_the_first_image(cache, many, decoded, monkeypatch):
+def test_a_disk_that_is_too_small_is_noticed_before_the_first_image(cache, many, decoded, monkeypatch):
     free = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr("aekit.core.partial.shutil.disk_usage", lambda _: free)
     progress = Recorded()
@@ -440,7 +440,7 @@ def test_two_processes_at_once_both_get_the_images(cache, files):
     assert not list(cache.glob("*.tmp"))
 
 
-def test_blocks_behind_a_damaged_line_of_a_record_are_done_again():
+def test_blocks_after_a_damaged_line_of_a_record_are_done_again():
     good = {"start": 0, "digests": "ab" * 32, "bad": {}}
     for line in (5, None, {}, {**good, "digests": "x"}, {**good, "bad": []}, {**good, "start": "1"}):
         assert [block.start for block in _blocks([good, line, {**good, "start": 1}], 9)] == [0]

@@ -18,13 +18,13 @@ def test_blocks_are_read_before_their_first_use_and_released_after_their_last(ma
     ahead = []
     for n_taken in range(334):
         pages.advance(n_taken)
-        pages._adviser.submit(int).result()  # what was asked for is done
+        pages._adviser.submit(int).result()  # all advice has been given
         read = {block for what, block in advice if what == "read"}
         dropped = {block for what, block in advice if what == "drop"}
         assert set((rows[n_taken : n_taken + 20] // 10).tolist()) <= read
         assert dropped == set((rows[:n_taken] // 10).tolist()) - set((rows[n_taken:] // 10).tolist())
         ahead.append(len(read - dropped))
-    assert max(ahead) <= 2 * 16 + 6  # of 50: two groups, and what the margin adds
+    assert max(ahead) <= 2 * 16 + 6  # of 50: two groups and the margin
     pages.close()
     assert len(advice) == 100
     assert sorted(advice) == sorted({*advice})
@@ -37,7 +37,7 @@ def test_advice_names_the_pages_of_the_rows(mapped, monkeypatch):
     pages.advance(500)
     pages._adviser.shutdown()
     pages.close()
-    assert asked[0][0] == 128  # behind numpy's header
+    assert asked[0][0] == 128  # after numpy's header
     assert sum(length for _, length, _ in asked) == mapped.store.nbytes
     assert [start for start, *_ in asked[1:]] == [start + length for start, length, _ in asked[:-1]]
 

@@ -1,4 +1,4 @@
-"""Figures that are known of the real data sets, under AEKIT_DATA."""
+"""Known statistics of the real data sets, under AEKIT_DATA."""
 
 import os
 import time
@@ -20,7 +20,7 @@ def root():
 
 @pytest.mark.parametrize(
     ("name", "mean", "std"),
-    [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)],  # the constants in everybody's Normalize
+    [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)],  # the usual constants for normalisation
 )
 def test_counts_and_moments_are_the_published_ones(root, name, mean, std):
     train, test = (read_images(DataConfig(name), split, data_root=root) for split in ("train", "test"))

@@ -14,7 +14,7 @@ CLOTHES = ("T-shirt/top", "Trouser", "Bag", "Ankle boot")
 
 def _image_set(class_names=CLOTHES, **extra):
     n_images = 12
-    labels = np.arange(n_images) % 3  # nothing is an ankle boot
+    labels = np.arange(n_images) % 3  # there are no ankle boots
     images = np.arange(n_images, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 8, 8), np.uint8)
     return ImageSet(images, "clothes", **{"labels": labels, "class_names": class_names, **extra})
 
@@ -36,18 +36,18 @@ def _selector(**extra):
         ("T-shirt/top-#4", ("T-shirt/top", "#4")),
     ],
 )
-def test_a_pair_is_parted_at_the_dash_that_leaves_names_on_both_sides(text, names):
+def test_a_pair_is_split_at_the_dash_between_two_names(text, names):
     ((first, second),) = _selector().pairs(text)
     assert (first.name, second.name) == names
 
 
-def test_a_class_is_all_its_images_and_an_index_is_one():
+def test_a_class_is_all_of_its_images_and_an_index_is_one():
     (first, second), _ = _selector().pairs("Trouser-#5, 0-1")
     assert first.indices.tolist() == [1, 4, 7, 10]
     assert second.indices.tolist() == [5]
 
 
-def test_a_name_counts_before_a_number():
+def test_a_name_takes_precedence_over_a_number():
     selector = _selector(class_names=("2", "1", "0"))
     assert selector.choice("2").indices.tolist() == [0, 3, 6, 9]
 
@@ -70,19 +70,19 @@ def test_a_name_counts_before_a_number():
         ("#1-#1", "both ends are the same image"),
     ],
 )
-def test_what_is_not_there_is_named(text, message):
+def test_missing_images_and_classes_are_named(text, message):
     with pytest.raises(AekitError, match="--pairs") as caught:
         _selector().pairs(text)
     assert message in str(caught.value)
 
 
-def test_a_text_with_two_readings_is_refused():
+def test_an_ambiguous_text_is_refused():
     selector = _selector(class_names=("a", "b-a", "a-b"))
     with pytest.raises(AekitError, match="is ambiguous, 2 pairs match"):
         selector.pairs("a-b-a")
 
 
-def test_images_without_labels_have_no_classes_but_indices():
+def test_images_without_labels_are_chosen_by_index():
     selector = _selector(labels=None, class_names=())
     assert selector.choice("#2").indices.tolist() == [2]
     with pytest.raises(AekitError, match="have no classes; name images by their index"):
@@ -94,7 +94,7 @@ def test_classes_without_names_go_by_their_numbers():
     assert [choice.name for choice in selector.choices("0,7")] == ["0", "7"]
 
 
-def test_an_attribute_is_found_in_other_capitals_and_a_class_is_one_too():
+def test_an_attribute_is_found_in_any_case_and_a_class_counts_as_one():
     attributes = np.arange(24).reshape(12, 2) % 3 == 0
     selector = _selector(attributes=attributes, attribute_names=("Smiling", "Male"))
     assert (selector.members("male") == attributes[:, 1]).all()
@@ -109,13 +109,13 @@ def test_an_attribute_is_found_in_other_capitals_and_a_class_is_one_too():
         _selector(labels=None, class_names=()).members("Smiling")
 
 
-def test_drawn_pairs_are_of_their_classes_and_never_twice_the_same_image():
+def test_drawn_pairs_belong_to_their_classes_and_are_never_the_same_image_twice():
     ((first, second),) = _selector().pairs("0-0")
     pairs = draw_pairs(first, second, 200, np.random.default_rng(0))
     assert pairs.shape == (200, 2)
     assert (pairs % 3 == 0).all()
     assert (pairs[:, 0] != pairs[:, 1]).all()
-    assert len(np.unique(pairs, axis=0)) == 4 * 3  # every pair comes
+    assert len(np.unique(pairs, axis=0)) == 4 * 3  # every pair occurs
     ((first, second),) = _selector().pairs("#3-#4")
     assert draw_pairs(first, second, 200, np.random.default_rng(0)).tolist() == [[3, 4]]
 
@@ -126,7 +126,7 @@ def test_more_draws_begin_with_the_same_ones():
     assert (few == many[:3]).all()
 
 
-def test_one_image_is_no_pair():
+def test_one_image_is_not_a_pair():
     one = Selector(_image_set().subset(np.array([0])), "--pairs", "test").anything()
     with pytest.raises(AekitError, match="needs two different images"):
         draw_pairs(one, one, 1, np.random.default_rng(0))

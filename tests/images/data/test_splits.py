@@ -23,20 +23,20 @@ def test_an_official_test_split_is_kept():
     assert official_rows(10, "test", DataConfig(val=0.5)).tolist() == list(range(10))
 
 
-def test_the_seed_decides_and_nothing_else_does():
+def test_splits_depend_only_on_the_seed():
     one, again, other = (train_val_test(1000, DataConfig(val=0.1, split_seed=seed)) for seed in (1, 1, 2))
     for split in one:
         np.testing.assert_array_equal(one[split], again[split])
         assert set(one[split]) != set(other[split])
 
 
-def test_the_test_images_do_not_depend_on_the_share_for_validation():
+def test_the_test_images_do_not_depend_on_the_fraction_for_validation():
     tests = [train_val_test(1000, DataConfig(val=val))["test"] for val in (0, 0.1, 0.5)]
     np.testing.assert_array_equal(tests[0], tests[1])
     np.testing.assert_array_equal(tests[0], tests[2])
 
 
-def test_a_smaller_limit_takes_a_part_of_what_a_larger_one_takes():
+def test_a_smaller_limit_selects_a_subset_of_a_larger_one():
     whole = train_val_test(1000, DataConfig())["train"]
     limited = {limit: train_val_test(1000, DataConfig(limit=limit))["train"] for limit in (10, 100, 5000)}
     assert len(limited[10]) == 10

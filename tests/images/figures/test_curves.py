@@ -1,4 +1,4 @@
-"""Learning curves show what the history says, with units."""
+"""Learning curves show the history, with units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_vae_has_panels_for_total_reconstruction_and_divergence_in_nats():
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
 
 
-def test_an_autoencoder_has_no_two_panels_of_the_same_curves():
+def test_an_autoencoder_has_no_two_panels_with_the_same_curves():
     error = ("Mean squared error", "MSE per pixel")
     assert _panels(plot_history(_history(kl=None))) == [("Reconstruction", "nats per image"), error]
     assert _panels(plot_history(_history(kl=None), loss="mse")) == [error]

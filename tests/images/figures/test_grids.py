@@ -32,14 +32,14 @@ def _enlarged(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("n_images", "n_columns"), [(5, 5), (32, 8), (64, 8), (256, 16)])
-def test_few_images_are_large_and_many_stand_sixteen_a_row(n_images, n_columns):
+def test_few_images_are_large_and_many_are_in_rows_of_sixteen(n_images, n_columns):
     pixels = plot_images(np.zeros((n_images, 1, 28, 28), np.uint8)).axes[0].images[0].get_array()
     layout = build_layout(-(-n_images // n_columns), n_columns, (28, 28))
     assert pixels.shape[:2] == (layout.height, layout.width)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_pixel_becomes_a_square_of_its_own_colour(shape):
+def test_every_pixel_becomes_a_square_of_its_colour(shape):
     images = _images(shape, 21)
     layout = build_layout(2, 16, shape[1:])
     drawn = _drawn(plot_images(images, columns=16))
@@ -48,7 +48,7 @@ def test_every_pixel_becomes_a_square_of_its_own_colour(shape):
         top, left = layout.tops[number // 16], layout.lefts[number % 16]
         tile = drawn[top : top + layout.tile_height, left : left + layout.tile_width]
         np.testing.assert_array_equal(tile, _enlarged(image, layout.scale))
-    assert (drawn[layout.tops[1] :, layout.lefts[6] :] == 255).all()  # places left over
+    assert (drawn[layout.tops[1] :, layout.lefts[6] :] == 255).all()  # unused positions
 
 
 def test_floats_and_bytes_look_the_same_and_floats_are_clipped():
@@ -65,7 +65,7 @@ def test_grey_images_are_not_stretched_to_full_contrast():
     assert (drawn == 100).all()
 
 
-def test_each_reconstruction_lies_below_its_original():
+def test_each_reconstruction_is_below_its_original():
     x, x_hat = _images((1, 8, 8), 11), _images((1, 8, 8), 11)[::-1]
     drawn = _drawn(plot_reconstructions(x, x_hat, columns=8))
     layout = build_layout(4, 8, (8, 8), pair_gap=8)
@@ -95,7 +95,7 @@ def test_a_plane_has_the_first_dimension_to_the_right_and_the_second_upwards():
     assert [label for _, label in by_height] == ["0.67", "-0.67"]  # pixels count downwards
 
 
-def test_a_traversal_is_ordered_by_the_divergence():
+def test_a_traversal_is_sorted_by_the_divergence():
     images = _images((1, 8, 8), 3, 5)
     kl = np.array([0.5, 2.25, 0.004])
     figure = plot_traversal(images, np.linspace(-3, 3, 5), kl, dimensions=np.arange(3))
@@ -106,7 +106,7 @@ def test_a_traversal_is_ordered_by_the_divergence():
     np.testing.assert_array_equal(first, _enlarged(images[1, 0], layout.scale))
 
 
-def test_the_values_of_a_traversal_stand_above_it():
+def test_the_values_of_a_traversal_are_above_it():
     figure = plot_traversal(_images((1, 8, 8), 2, 5), np.linspace(-3, 3, 5), None, dimensions=np.arange(2))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["z0", "z1", "-3.0", "-1.5", "0", "1.5", "3.0", ""]
@@ -122,6 +122,6 @@ def test_hundreds_of_large_photographs_are_reduced_by_averaging():
     assert (drawn[: layout.tile_height, : layout.tile_width] == 100).all()
 
 
-def test_a_thousand_images_stay_near_a_square():
+def test_a_thousand_images_are_nearly_a_square():
     width, height = plot_images(_images((1, 8, 8), 1000)).get_size_inches()
     assert 0.4 < width / height < 1

@@ -16,6 +16,6 @@ def test_strided_has_the_parameters_of_study_3_at_20_dimensions(layers, count):
 
 
 @pytest.mark.parametrize("latent", [1, 5, 10, 20, 50, 100])
-def test_two_strided_layers_grow_by_1801_parameters_a_dimension(latent):
+def test_two_strided_layers_grow_by_1801_parameters_per_dimension(latent):
     model = build_model(ModelConfig(kind="ae", arch="strided", latent=latent), (1, 28, 28))
     assert n_parameters(model) == 13_681 + 1_801 * latent
