@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 
-def in_threads(work: Callable[[Item], T], items: Sequence[Item], *, jobs: int | None = None) -> Iterator[T]:
+def in_threads(
+    work: Callable[[Item], T], items: Sequence[Item], *, jobs: int | None = None
+) -> Generator[T, None, None]:
     """Yield the result of ``work`` for each item, in the order of the items.
 
     Threads suit work that releases the interpreter's lock, such as decompression, hashing and matrix products: they

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from aekit.core.damage import readable
-from aekit.core.environment import count_cores
 from aekit.core.progress import Progress
+from aekit.core.threads import in_threads
 from aekit.errors import AekitError, shown
 from aekit.images.data.decode import BadImage, Header, decode, read_header
 from aekit.images.data.pixels import Pixels
@@ -196,13 +196,10 @@ def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int,
     take no more processor time than a single thread, and processes take half a second longer to start.
     """
     blocks = [range(row, min(row + n_rows, len(job.files))) for row in range(start, len(job.files), n_rows)]
-    pool = ThreadPoolExecutor(count_cores())
-    try:
-        for rows, result in zip(blocks, pool.map(work, blocks), strict=True):
+    with contextlib.closing(in_threads(work, blocks)) as results:  # an error or Ctrl-C ends the threads at once
+        for rows, result in zip(blocks, results, strict=True):
             job.progress.update(what, rows.stop, len(job.files))
             yield result
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, do not wait for the rest
 
 
 def check_bad(job: Job, bad: dict[int, str]) -> None:
