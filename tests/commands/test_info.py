@@ -1,4 +1,4 @@
-"""``aekit info`` tells what a checkpoint is, at once."""
+"""``aekit info`` describes a checkpoint, at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from aekit.core.checkpoint import Header, read_header
 
 
-def test_it_tells_model_data_training_and_result_on_stderr_and_passes_the_path_on(aekit, vae_checkpoint):
+def test_it_describes_model_data_training_and_result_on_stderr_and_passes_the_path_on(aekit, vae_checkpoint):
     result = aekit("info", vae_checkpoint)
     assert result.exit_code == 0
     assert result.paths == [vae_checkpoint]
@@ -21,13 +21,13 @@ def test_json_is_the_whole_header(aekit, vae_checkpoint):
     assert result.stderr == ""
 
 
-def test_several_are_told_one_after_another(aekit, vae_checkpoint, ae_checkpoint):
+def test_several_are_described_one_after_another(aekit, vae_checkpoint, ae_checkpoint):
     result = aekit("info", vae_checkpoint, "-", "-q", stdin=f"{ae_checkpoint}\n")
     assert result.paths == [vae_checkpoint, ae_checkpoint]
     assert result.stderr == ""
 
 
-def test_a_header_with_less_in_it_is_told_as_far_as_it_goes(aekit, tmp_path):
+def test_a_header_with_less_in_it_is_described_as_far_as_it_goes(aekit, tmp_path):
     from aekit.core.weights import write_checkpoint
 
     path = write_checkpoint(tmp_path / "x.safetensors", {}, Header({"kind": "ae"}, {}, {}))

@@ -1,4 +1,4 @@
-"""``aekit report`` gathers folders of results in one page that needs nothing else."""
+"""``aekit report`` collects folders of results in one page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from aekit.commands.report_files import group_files, name_key
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.weights import write_checkpoint
-from aekit.plotting.png import read_parameters
 
 NASTY = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "input", "br"}
@@ -100,7 +98,7 @@ def made(aekit, folder, tmp_path_factory):
     return Page(Path(json.loads(result.stdout)["path"]).read_text(encoding="utf-8")), result
 
 
-def test_the_runs_stand_side_by_side_with_the_figures_that_they_ended_with(made, folder):
+def test_the_runs_are_compared_with_the_results_that_they_reached(made, folder):
     page, _ = made
     columns, *rows = page.table("Autoencoders")["rows"]
     assert [row[0] for row in rows] == ["ae", "vae"]
@@ -117,7 +115,7 @@ def test_the_runs_stand_side_by_side_with_the_figures_that_they_ended_with(made,
     assert float(of["vae"]["val total"]) == pytest.approx(last["total"], rel=5e-4)
 
 
-def test_only_options_that_differ_are_columns_and_the_others_stand_below(made):
+def test_only_options_that_differ_are_columns_and_the_others_follow_below(made):
     page, _ = made
     columns = page.table("Autoencoders")["rows"][0]
     assert "val" in columns
@@ -135,7 +133,7 @@ def test_the_command_of_a_run_trains_it_again_to_the_byte(made, aekit, folder, t
     assert again.read_bytes() == (folder / "vae.safetensors").read_bytes()
 
 
-def test_every_figure_is_in_the_page_whole_and_says_what_made_it(made, folder):
+def test_every_figure_is_in_the_page_whole_with_the_parameters_that_made_it(made, folder):
     page, _ = made
     images = [b64decode(attrs["src"].partition(",")[2]) for attrs in page.attributes("img")]
     files = [path.read_bytes() for path in folder.rglob("*.png") if path.stem != "cut"]
@@ -169,8 +167,8 @@ def test_damaged_unfinished_and_other_files_are_named(made):
     for name in ("inner/cut.png: is cut short", "inner/cut.safetensors: is cut short", "inner/empty.csv: is empty"):
         assert name in page.text
         assert name in result.stderr
-    assert "inner/broken.json: is no JSON, or damaged" in page.text
-    assert "inner/gone.csv: is no file that can be read" in page.text
+    assert "inner/broken.json: is not JSON, or is damaged" in page.text
+    assert "inner/gone.csv: is not a file that can be read" in page.text
     assert "late.resume.safetensors: unfinished (vae conv, latent 2, beta 1: digits), 1 of 3 epochs done" in page.text
     assert "inner/map.html" in page.text
     assert "1 .gz, 1 .safetensors" in page.text
@@ -204,7 +202,7 @@ def test_every_link_of_the_page_leads_somewhere(made):
     assert set(links) <= set(ids)
 
 
-def test_the_same_folder_gives_the_same_bytes_and_the_page_is_no_part_of_itself(aekit, folder, tmp_path):
+def test_the_same_folder_gives_the_same_bytes_and_the_page_is_not_part_of_itself(aekit, folder, tmp_path):
     copy = tmp_path / "grid"
     shutil.copytree(folder, copy, symlinks=True)
     first = aekit("report", copy, "-q")
@@ -216,7 +214,7 @@ def test_the_same_folder_gives_the_same_bytes_and_the_page_is_no_part_of_itself(
     assert str(tmp_path).encode() not in page
 
 
-def test_long_and_wide_tables_and_too_many_figures_are_cut_and_said_to_be(aekit, folder, tmp_path):
+def test_long_and_wide_tables_and_too_many_figures_are_cut_with_a_note(aekit, folder, tmp_path):
     (tmp_path / "long.csv").write_text("a,b\n" + "".join(f"{n},{n / 7}\n" for n in range(500)))
     (tmp_path / "wide.csv").write_text(",".join(map(str, range(100))) + "\n" + ",".join(["1"] * 100) + "\n")
     shutil.copy(folder / "vae.png", tmp_path / "a.png")
@@ -228,7 +226,7 @@ def test_long_and_wide_tables_and_too_many_figures_are_cut_and_said_to_be(aekit,
     assert len(page.table("wide.csv: 1 row, the first 60 of 100 columns")["rows"][0]) == 60
     assert len(page.attributes("img")) == 1
     assert "1 of 2 figures are left out" in page.text
-    assert "b.png is left out for its size" in page.text
+    assert "b.png is left out because of its size" in page.text
     assert json.loads(result.stdout)["figures_left_out"] == 1
     assert page.text.count("A & B") == 2
 
@@ -244,7 +242,7 @@ def test_several_folders_are_named_apart_and_nothing_is_shown_twice(aekit, tmp_p
     assert page.text.count("one, two") == 2
 
 
-def test_brains_are_told_by_the_errors_of_people_held_out(aekit, tmp_path):
+def test_brain_age_models_are_compared_by_their_errors_on_held_out_participants(aekit, tmp_path):
     rows = [
         {"model": model, "target": target, "split": split, "n": 9, "mae": mae, "r2": None}
         for model, target, split, mae in [
@@ -261,11 +259,11 @@ def test_brains_are_told_by_the_errors_of_people_held_out(aekit, tmp_path):
         )
     assert aekit("report", tmp_path, "-q").exit_code == 0
     page = Page((tmp_path / "report.html").read_text())
-    columns, first, second = page.table("Brains")["rows"]
+    columns, first, second = page.table("Brain age models")["rows"]
     run = dict(zip(columns, first, strict=True))
     assert (run["age MAE: by volumes"], run["age MAE: mean age"], run["gmv MAE, mL"]) == ("5.25", "9.5", "7.125")
     assert [row[columns.index("arch")] for row in (first, second)] == ["base", "deep"]
-    assert "brain base: people.tsv, 44 people" in page.text
+    assert "brain base: people.tsv, 44 participants" in page.text
 
 
 def test_what_cannot_be_a_report_is_refused_in_one_line(aekit, tmp_path):
@@ -273,38 +271,15 @@ def test_what_cannot_be_a_report_is_refused_in_one_line(aekit, tmp_path):
     for arguments, words in [
         ([tmp_path], "holds no checkpoint, figure or table"),
         ([tmp_path / "nowhere"], "is not there"),
-        ([tmp_path / "notes.txt"], "is no folder"),
+        ([tmp_path / "notes.txt"], "is not a folder"),
         ([tmp_path, "-o", tmp_path / "x.pdf"], "end it in .html"),
-        ([tmp_path, "--max-mb", "inf"], "--max-mb: inf is no number"),
+        ([tmp_path, "--max-mb", "inf"], "--max-mb: inf is not a number"),
     ]:
         result = aekit("report", *arguments)
         assert result.exit_code == 1
         assert words in result.stderr
         assert result.stdout == ""
     assert not list(tmp_path.glob("*.html"))
-
-
-def test_files_of_a_stem_belong_together_and_checkpoints_lead_their_own():
-    names = ["vae.csv", "vae-b2.0.csv", "vae-b2.0.tsne.png", "pca-2d.png", "pca.png", "pcaa.png"]
-    groups = group_files(names, ["vae.safetensors", "vae-b2.0.safetensors"])
-    assert groups == {
-        "pca": ["pca.png", "pca-2d.png"],
-        "pcaa": ["pcaa.png"],
-        "vae": ["vae.csv"],
-        "vae-b2.0": ["vae-b2.0.csv", "vae-b2.0.tsne.png"],
-    }
-
-
-def test_names_are_ordered_as_people_count():
-    assert sorted(["b/z10", "b/z2", "a/z3"], key=name_key) == ["a/z3", "b/z2", "b/z10"]
-
-
-def test_a_figure_with_one_bit_changed_is_damaged(folder):
-    png = bytearray((folder / "vae.png").read_bytes())
-    assert read_parameters(bytes(png))["model"]["kind"] == "vae"
-    png[len(png) // 2] ^= 1
-    with pytest.raises(ValueError, match="is damaged"):
-        read_parameters(bytes(png))
 
 
 def test_a_report_loads_nothing_heavy(folder, tmp_path):

@@ -19,8 +19,6 @@ from aekit.brains.runs import COMPANIONS, _read_own
 from aekit.brains.training import build_network
 from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
 from aekit.commands.info import _describe
-from aekit.commands.report_files import read_results
-from aekit.commands.report_page import build_sections
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
@@ -33,6 +31,8 @@ from aekit.images.runs import Machine, _header, build_model, fill_defaults, read
 from aekit.images.state import read_model, read_state
 from aekit.images.training import fit
 from aekit.plotting.html import build_report
+from aekit.results.files import read_results
+from aekit.results.page import build_sections
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig(

@@ -30,13 +30,13 @@ from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
 from aekit.commands.checkpoints import read_paths
-from aekit.commands.compare import _paths, compare
-from aekit.commands.report_files import read_results
-from aekit.commands.report_page import build_sections
+from aekit.commands.compare import compare
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.sweep.grid import result_row
 from aekit.plotting.html import build_report
+from aekit.results.files import read_results
+from aekit.results.page import build_sections
 from aekit.terminal.streams import with_stdin
 
 COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
@@ -119,7 +119,7 @@ def _volume_paths(arguments: list[str]) -> list[Path]:
 
 
 def _stdin(path: Path) -> None:
-    for read in (read_paths, _paths, _volume_paths):
+    for read in (read_paths, with_stdin, _volume_paths):
         # As the command line makes it: paths are bytes, of which not all are text.
         before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8", "surrogateescape")
         try:

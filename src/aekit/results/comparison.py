@@ -1,4 +1,4 @@
-"""Results beside reference figures: rows with equal keys are averaged, joined, and told as difference and ratio."""
+"""Results next to reference values: rows with equal keys are averaged and joined, with difference and ratio."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ MISSING = {"", "na", "nan", "n/a", "none", "null", "-", "\u2013", "\u2014"}
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf", re.ASCII)
 _MINUS = "\u2212"  # the sign of mathematics; a hyphen is shorter than a plus
-_MOST_DIGITS = 5  # significant digits that a person compares
+_MOST_DIGITS = 5  # significant digits that a reader compares
 _MOST_DECIMALS = 8  # beyond, powers of ten are shorter
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Results beside the figures of a study.
+    """Results next to those of a study.
 
     Attributes:
-        table: A row a key and measure, in the study's order: the keys as the study writes them, then ``measure``,
+        table: A row per key and measure, in the study's order: the keys as the study writes them, then ``measure``,
             ``ours`` (mean), ``sd`` (N - 1; missing for a single value), ``n`` (values averaged), ``study``,
-            ``difference`` (ours - study) and ``ratio`` (ours / study; missing where the study has 0). Figures that
-            the study leaves empty have no row.
+            ``difference`` (ours - study) and ``ratio`` (ours / study; missing where the study has 0). Cells that the
+            study leaves empty have no row.
         measures: The measures that the table has, in the order in which they were given.
-        written: The study's figure as it is written there, a text a row of ``table``.
-        unmatched: Rows of the study, by position, whose key none of ours has.
-        n_averaged: The most rows of ours that share a key.
+        written: The study's value as it is written there, a text per row of ``table``.
+        unmatched: Positions of the rows of the study whose key no row of ours has.
+        n_averaged: The largest number of rows of ours that share a key.
     """
 
     table: pd.DataFrame
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def to_number(text: str) -> float | None:
-    """Return what a cell says as a number, NaN for an empty one (also ``NA``, ``nan`` or a dash), None for other text.
+    """Return a cell as a number, NaN for an empty one (also ``NA``, ``nan`` or a dash), None for other text.
 
     A true minus sign is read as a hyphen; ``1_000``, ``5 %`` and ``1,5`` are text.
     """
@@ -54,7 +54,7 @@ def to_number(text: str) -> float | None:
 
 
 def as_key(text: str) -> str:
-    """Return a cell of a key such that equal values are equal texts: 0.1 and 0.10, 10 and 10.0; other text exactly.
+    """Return a cell of a key so that equal values are equal texts: 0.1 and 0.10, 10 and 10.0; other text unchanged.
 
     Nine significant digits count, as many as result tables have; whole numbers count to the last digit.
     """
@@ -68,12 +68,12 @@ def as_key(text: str) -> str:
 
 
 def compare_tables(ours: pd.DataFrame, study: pd.DataFrame, by: Sequence[str], measures: Sequence[str]) -> Comparison:
-    """Return the means of our rows with equal keys beside the study's figures.
+    """Return the means of our rows with equal keys next to the study's values.
 
     Args:
-        ours: Results, a text a cell; columns ``by`` and ``measures`` and any others.
-        study: Reference figures, a text a cell; no two rows have equal keys.
-        by: Key columns, at least one. Cells match as :func:`as_key` says.
+        ours: Results, a text per cell; columns ``by`` and ``measures`` and any others.
+        study: The reference, a text per cell; no two rows have equal keys.
+        by: Key columns, at least one. Cells match by :func:`as_key`.
         measures: Columns of numbers in both (:func:`to_number`), none of them a key.
     """
     keys = _keys(ours, by)
@@ -83,11 +83,11 @@ def compare_tables(ours: pd.DataFrame, study: pd.DataFrame, by: Sequence[str], m
     rows: list[dict[str, Any]] = []
     written: list[str] = []
     study_keys = _keys(study, by)
-    figures = {name: _floats(study[name]) for name in measures}
+    reference = {name: _floats(study[name]) for name in measures}
     for place, key in enumerate(study_keys):
         for name in measures:
-            figure = figures[name][place]
-            if math.isnan(figure):
+            value = reference[name][place]
+            if math.isnan(value):
                 continue
             is_there = key in means.index
             mean = float(means.at[key, name]) if is_there else math.nan
@@ -98,17 +98,17 @@ def compare_tables(ours: pd.DataFrame, study: pd.DataFrame, by: Sequence[str], m
                     "ours": mean,
                     "sd": float(spreads.at[key, name]) if is_there else math.nan,
                     "n": int(counts.at[key, name]) if is_there else 0,
-                    "study": figure,
-                    "difference": mean - figure,
-                    "ratio": mean / figure if figure else math.nan,
+                    "study": value,
+                    "difference": mean - value,
+                    "ratio": mean / value if value else math.nan,
                 }
             )
             written.append(str(study[name].iloc[place]).strip())
     unmatched = [place for place, key in enumerate(study_keys) if key not in means.index]
     most = int(keys[keys.isin(set(study_keys))].value_counts().max()) if len(unmatched) < len(study) else 0
     table = pd.DataFrame(rows, columns=[*by, *RESULT_COLUMNS])
-    told = tuple(name for name in measures if name in set(table["measure"]))
-    return Comparison(table, told, written, unmatched, most)
+    measured = tuple(name for name in measures if name in set(table["measure"]))
+    return Comparison(table, measured, written, unmatched, most)
 
 
 def differing_columns(ours: pd.DataFrame, by: Sequence[str], candidates: Sequence[str]) -> list[str]:
@@ -123,10 +123,10 @@ def repeated_keys(table: pd.DataFrame, by: Sequence[str]) -> list[int]:
 
 
 def wide_rows(comparison: Comparison, by: Sequence[str], *, names: tuple[str, str] = ("ours", "study")) -> pd.DataFrame:
-    """Return the comparison for people: a row a key, and three columns of text a measure.
+    """Return the comparison for reading: a row per key, and three columns of text per measure.
 
-    Digits are those of the study, at most five significant ones: a mean has as many decimals as the measure has in
-    the study at most, with its standard deviation as ``12.3 ± 0.4``; a difference has a sign. What is missing is an
+    Digits are those of the study, at most five significant ones: a mean has at most as many decimals as the measure
+    has in the study, with its standard deviation as ``12.3 ± 0.4``; a difference has a sign. A missing value is an
     empty text.
 
     Args:
@@ -150,7 +150,7 @@ def wide_rows(comparison: Comparison, by: Sequence[str], *, names: tuple[str, st
 
 
 def _keys(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """Return one text a row, equal where all key cells are; no cell holds the character between them."""
+    """Return one text per row, equal where all key cells are; no cell holds the character between them."""
     parts = [table[name].map(as_key).reset_index(drop=True) for name in by]
     joined = parts[0]
     for part in parts[1:]:
@@ -161,18 +161,18 @@ def _keys(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
 def _floats(column: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
     numbers = [to_number(text) for text in column]
     if None in numbers:
-        raise ValueError(f"{column.name} is no column of numbers")
+        raise ValueError(f"{column.name} is not a column of numbers")
     return np.array(numbers, dtype=np.float64)
 
 
 def _decimals(text: str) -> int:
-    """Return how many decimals a number is written with: 2 for 1.50 and for 15e-1 one."""
+    """Return how many decimals a number is written with: 2 for 1.50, and 1 for 15e-1."""
     mantissa, _, exponent = text.lower().partition("e")
     return max(0, len(mantissa.partition(".")[2]) - int(exponent or 0))
 
 
 def _texts(row: dict[str, Any], written: str, decimals: int) -> tuple[str, str, str]:
-    """Return our mean, the study's figure and their difference with as many decimals as make sense."""
+    """Return our mean, the study's value and their difference with as many decimals as make sense."""
     largest = max((abs(v) for v in (row["ours"], row["study"]) if math.isfinite(v) and v), default=1.0)
     decimals = min(decimals, max(0, _MOST_DIGITS - 1 - math.floor(math.log10(largest))))
     ours = _text(row["ours"], decimals)
@@ -181,7 +181,7 @@ def _texts(row: dict[str, Any], written: str, decimals: int) -> tuple[str, str, 
     difference = _text(row["difference"], decimals)
     if difference and row["difference"] > 0 and difference.strip("0.") != "":
         difference = f"+{difference}"
-    is_short = _decimals(written) <= decimals  # digits that the study does not have are not made up
+    is_short = _decimals(written) <= decimals  # digits that the study does not have are not invented
     study = written.replace("-", _MINUS, 1) if is_short and "e" not in written.lower() else None
     return ours, study or _text(row["study"], decimals), difference
 

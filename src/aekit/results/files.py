@@ -1,4 +1,4 @@
-"""What ``aekit report`` finds in folders of results: checkpoints, figures, tables and values, read but not judged."""
+"""What ``aekit report`` finds in folders of results: checkpoints, figures, tables and values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PngFile:
 
     Attributes:
         png: The file; None if it is left out for its size.
-        parameters: What made it, as far as it says so.
+        parameters: What made it, if the file records it.
     """
 
     png: bytes | None
@@ -43,7 +43,7 @@ class TableFile:
 
     Attributes:
         columns: Headings, at most ``MAX_COLUMNS``.
-        rows: A cell a column: a float, a text, or None where there is nothing.
+        rows: A cell per column: a float, a text, or None if it is empty.
         n_rows: Rows of the whole file.
         n_columns: Columns of the whole file.
     """
@@ -56,7 +56,7 @@ class TableFile:
 
 @dataclass
 class Results:
-    """What was found, by path: relative to the folder that was searched, in the order of names, slashes between.
+    """What was found, by path relative to the folder that was searched, with slashes, in the order of names.
 
     Attributes:
         runs: Headers of the checkpoints of finished runs.
@@ -65,8 +65,8 @@ class Results:
         tables: Tables, .csv and .tsv.
         values: What .json files hold.
         pages: HTML pages.
-        others: How many files of each suffix are something else.
-        unreadable: Why files could not be read.
+        others: Number of other files by suffix.
+        unreadable: Why a file could not be read.
     """
 
     runs: dict[str, Header] = field(default_factory=dict)
@@ -80,26 +80,26 @@ class Results:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing that a report could show or name as damaged."""
+        """Whether there is nothing to show, and nothing damaged to name."""
         return not any((self.runs, self.unfinished, self.figures, self.tables, self.values, self.unreadable))
 
     @property
     def left_out(self) -> list[str]:
-        """Return the figures that are left out for their size."""
+        """Return the figures that are left out because of their size."""
         return [name for name, figure in self.figures.items() if figure.png is None]
 
 
 def read_results(folders: Sequence[Path], *, output: Path, max_rows: int, max_bytes: int) -> Results:
-    """Return what lies in folders and the folders inside; hidden ones and hidden files are passed over.
+    """Return the contents of folders and of the folders inside, without hidden files and folders.
 
     Args:
         folders: Where to look; a file that is in two of them counts once.
         output: The report, which is not part of itself.
-        max_rows: Rows that are read of a table.
-        max_bytes: Bytes of all figures together; of the others only the names are kept.
+        max_rows: Rows to read per table.
+        max_bytes: Bytes of all figures together; only the names of further figures are kept.
 
     Raises:
-        AekitError: One of them is no folder.
+        AekitError: One of them is not a folder.
     """
     results = Results()
     n_bytes = 0
@@ -108,7 +108,7 @@ def read_results(folders: Sequence[Path], *, output: Path, max_rows: int, max_by
             continue
         try:
             if not path.is_file():  # a broken link; or a pipe, which would never end
-                results.unreadable[name] = "is no file that can be read"
+                results.unreadable[name] = "is not a file that can be read"
             elif path.suffix.lower() == ".png":
                 results.figures[name] = _read_figure(path, max_bytes - n_bytes)
                 n_bytes += len(results.figures[name].png or b"")
@@ -126,7 +126,7 @@ def _named(folders: Sequence[Path], unreadable: dict[str, str]) -> list[tuple[st
     """
     for folder in folders:
         if not folder.is_dir():
-            what = "is no folder" if folder.exists() else "is not there"
+            what = "is not a folder" if folder.exists() else "is not there"
             raise AekitError(f"{folder}: {what}; give a folder of results")
     base = Path(os.path.commonpath([folder.resolve() for folder in folders]))
     found: dict[str, Path] = {}
@@ -134,7 +134,7 @@ def _named(folders: Sequence[Path], unreadable: dict[str, str]) -> list[tuple[st
 
         def shown(path: Path, folder: Path = folder) -> str:
             relative = (folder.resolve() / path.relative_to(folder)).relative_to(base)
-            # A name that is no UTF-8 could not be written into the page.
+            # A name that is not valid UTF-8 could not be written into the page.
             return os.fsencode(relative.as_posix()).decode(errors="replace")
 
         def note(error: OSError, shown: Callable[[Path], str] = shown) -> None:
@@ -151,7 +151,7 @@ def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
 
 
 def name_key(name: str) -> tuple[list[tuple[bool, int, str]], ...]:
-    """Return what orders paths: folder by folder, and ``z2`` before ``z10``."""
+    """Return a key that sorts paths folder by folder, and ``z2`` before ``z10``."""
     return tuple(
         [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", folder)]
         for folder in name.split("/")
@@ -196,7 +196,7 @@ def _read_table(path: Path, delimiter: str, max_rows: int) -> TableFile:
         rows = list(islice(filled, max_rows))
         n_rows = len(rows) + sum(1 for _ in filled)
     if any("\0" in cell for row in (columns, *rows) for cell in row):
-        raise ValueError("is no text")
+        raise ValueError("is not text")
     n_columns = max(len(row) for row in (columns, *rows))
     width = min(n_columns, MAX_COLUMNS)
     cells = [[_cell(text) for text in (row + [""] * width)[:width]] for row in rows]
@@ -204,7 +204,7 @@ def _read_table(path: Path, delimiter: str, max_rows: int) -> TableFile:
 
 
 def _cell(text: str) -> str | float | None:
-    """Return a cell: a number with a point as a float, whole numbers, which may be names, as they are written."""
+    """Return a cell: a number with a decimal point as a float; whole numbers, which may be names, as written."""
     if not text.strip() or text.lower() == "nan":
         return None
     return float(text) if _FLOAT.fullmatch(text) else text
@@ -212,18 +212,18 @@ def _cell(text: str) -> str | float | None:
 
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return "is no JSON, or damaged"
+        return "is not JSON, or is damaged"
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror})"
     return str(error).removeprefix(f"{path}: ").partition(";")[0] or type(error).__name__
 
 
 def group_files(names: Sequence[str], checkpoints: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files that belong together, by what they are called without suffix.
+    """Return the files that belong together, by the stem that they share.
 
-    What begins like a checkpoint belongs to it (``vae.csv`` and ``vae.tsne.png`` to ``vae.safetensors``), and what
-    begins like another file to that (``pca-2d.png`` to ``pca.png``); always within a folder. What belongs to no run
-    comes first, in the order of names.
+    A file whose name begins like a checkpoint belongs to it (``vae.csv`` and ``vae.tsne.png`` to ``vae.safetensors``),
+    and one that begins like another file to that (``pca-2d.png`` to ``pca.png``), always within a folder. Files that
+    belong to no run come first, in the order of names.
     """
     runs = {_stem(name) for name in checkpoints}
     heads = {name: next((one for one in reversed(_beginnings(name, ".")) if one in runs), "") for name in names}
@@ -239,7 +239,7 @@ def group_files(names: Sequence[str], checkpoints: Sequence[str]) -> dict[str, l
 
 
 def _beginnings(name: str, marks: str) -> list[str]:
-    """Return what stands before each mark of a file's name, with its folder, the shortest first."""
+    """Return the beginnings of a file's name up to each mark, with its folder, the shortest first."""
     start = name.rfind("/") + 1
     return [name[:at] for at in range(start + 1, len(name)) if name[at] in marks]
 

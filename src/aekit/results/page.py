@@ -1,4 +1,4 @@
-"""The page of ``aekit report``: the results of folders as sections, a folder each."""
+"""The page of ``aekit report``: a summary, the runs compared, and a section per folder of results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from aekit.commands.report_files import PngFile, Results, TableFile, group_files, is_number
-from aekit.commands.report_runs import describe, details, flatten, is_brain, options_of, overview
 from aekit.core.checkpoint import Header
 from aekit.plotting.html import (
     Block,
@@ -24,21 +22,23 @@ from aekit.plotting.html import (
     Subsection,
     Table,
 )
+from aekit.results.files import PngFile, Results, TableFile, group_files, is_number
+from aekit.results.runs import IMAGES, describe, details, flatten, is_brain, options_of, overview
 
 MAX_JSON_CHARACTERS = 20_000
 N_NAMED = 20
-# These show images, whose pixels must stay sharp.
+# Commands whose figures show images, whose pixels must stay sharp.
 _MOSAICS = ("reconstruct", "sample", "interpolate")
 
 
 def build_sections(results: Results, *, title: str, max_rows: int, max_mb: float) -> list[Section]:
-    """Return the sections: what there is, the runs side by side, and the files of each folder.
+    """Return the sections: a summary, the runs compared, and the files of each folder.
 
     Args:
         results: What was found.
-        title: What the folder that was searched is called.
-        max_rows: Rows of a table that are shown.
-        max_mb: Megabytes of figures that are shown, to say so where some are left out.
+        title: Heading of the files in the folder itself.
+        max_rows: Rows to show per table.
+        max_mb: Megabytes of figures that were read, for the note on those left out.
     """
     names = [*results.figures, *results.tables, *results.values, *results.runs]
     folders: dict[str, list[str]] = {}
@@ -65,7 +65,7 @@ def _head(name: str) -> str:
     return name.removesuffix(PurePosixPath(name).suffix)
 
 
-# --- what there is ---
+# --- the summary ---
 
 
 def _summary(results: Results, max_mb: float) -> Section:
@@ -83,7 +83,7 @@ def _summary(results: Results, max_mb: float) -> Section:
     if results.left_out:
         first = ", ".join(results.left_out[:N_NAMED]) + (", ..." if len(results.left_out) > N_NAMED else "")
         warnings.append(
-            f"{len(results.left_out):,} of {len(results.figures):,} figures are left out: all together would be more "
+            f"{len(results.left_out):,} of {len(results.figures):,} figures are left out, as all together take more "
             f"than {max_mb:g} MB (--max-mb): {first}"
         )
     blocks: list[Block] = [facts]
@@ -91,7 +91,7 @@ def _summary(results: Results, max_mb: float) -> Section:
         blocks.append(Bullets(warnings, are_warnings=True))
     notes = []
     if results.pages:
-        notes.append("Pages of their own in these folders: " + ", ".join(results.pages[:N_NAMED]) + ".")
+        notes.append("Other HTML pages in these folders: " + ", ".join(results.pages[:N_NAMED]) + ".")
     if results.others:
         listed = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(results.others.items()))
         notes.append(f"Other files, not shown: {listed}.")
@@ -106,14 +106,14 @@ def _unfinished(name: str, header: Header) -> str:
     state = header.state
     done = state.get("epoch", "?") if isinstance(state, dict) else "?"
     what = "stages" if is_brain(header) else f"of {header.train.get('epochs', '?')} epochs"
-    return f"{name}: unfinished ({describe(header)}), {done} {what} done; its command and --resume go on with it"
+    return f"{name}: unfinished ({describe(header)}), {done} {what} done; its command with --resume continues it"
 
 
 # --- runs ---
 
 
 def _runs(runs: Mapping[str, Header], anchors: Mapping[str, str]) -> Section:
-    kinds = {"Autoencoders": False, "Brains": True}
+    kinds = {"Autoencoders": False, "Brain age models": True}
     blocks: list[Block] = []
     for kind, brain in kinds.items():
         own = {name: header for name, header in runs.items() if is_brain(header) == brain}
@@ -126,18 +126,19 @@ def _runs(runs: Mapping[str, Header], anchors: Mapping[str, str]) -> Section:
 def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
     if brain:
         return (
-            "Mean absolute errors (MAE) of people who were held out, ages in years; less is better. Age is read off "
-            "the image by way of tissue volumes, directly, or off the true volumes; the mean age is the floor."
+            "Mean absolute errors (MAE) on held-out participants, ages in years; lower is better. Age is predicted "
+            "from the image through tissue volumes, from the image directly, or from the true volumes; the mean age of "
+            "the training participants is the baseline."
         )
     losses = {str(header.model.get("loss")) for header in runs.values()}
     betas = {str(options_of(header)["beta"]) for header in runs.values() if "beta" in options_of(header)}
-    text = "Means an image after the epoch whose weights were kept, KL and likelihoods in nats; less is better."
+    text = "Means per image with the weights that were kept, KL and likelihoods in nats; lower is better."
     if len(losses) > 1:
-        text += " Likelihoods of different loss do not compare."
+        text += " Likelihoods under different losses are not comparable."
     elif len(betas) > 1:
-        text += " Totals of different beta do not compare."
-    if len({options_of(header)["test images"] for header in runs.values()}) > 1:
-        text += " Figures of different test images do not compare."
+        text += " Totals with different beta are not comparable."
+    if len({options_of(header)[IMAGES] for header in runs.values()}) > 1:
+        text += " Results on different test images are not comparable."
     return text
 
 
@@ -145,7 +146,7 @@ def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
 
 
 def _group(head: str, names: Sequence[str], results: Results, *, anchor: str, max_rows: int) -> Subsection:
-    """Return what belongs together: a run's options first, then figures, each beside the tables of its name."""
+    """Return what belongs together: the options of a run, then the figures, each next to the tables of its name."""
     blocks: list[Block] = []
     if (run := f"{head}.safetensors") in results.runs:
         blocks += [Paragraph(describe(results.runs[run])), details(run, results.runs[run])]
@@ -168,7 +169,7 @@ def _file(name: str) -> str:
 
 def _figure(name: str, figure: PngFile) -> list[Block]:
     if figure.png is None:
-        return [Paragraph(f"{_file(name)} is left out for its size.")]
+        return [Paragraph(f"{_file(name)} is left out because of its size.")]
     command = figure.parameters.get("command")
     by = f", by aekit {command}" if isinstance(command, str) else ""
     blocks: list[Block] = [Picture(figure.png, f"{_file(name)}{by}", _file(name), has_pixels=command in _MOSAICS)]

@@ -123,8 +123,7 @@ class Console:
         for row in rows:
             table.add_row(*(escape(shown(_cell(value))) for value in row))
         console = stderr_console()
-        if not console.is_terminal:
-            console.width = LOG_WIDTH
+        console.width = self.width
         with self._lock:
             self._bars.clear()
             # A table's own title is as narrow as it.
@@ -134,6 +133,12 @@ class Console:
     def should_stop(self) -> int | None:
         """Return the signal that asks to stop, if one has come."""
         return self._stop_signal()
+
+    @property
+    def width(self) -> int:
+        """Number of characters that a line on stderr has room for."""
+        console = stderr_console()
+        return console.width if console.is_terminal else LOG_WIDTH
 
     @property
     def is_live(self) -> bool:

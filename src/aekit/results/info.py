@@ -1,0 +1,109 @@
+"""What a checkpoint is, in a few lines: the body of ``aekit info``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aekit.core.checkpoint import Header, read_header
+from aekit.core.output import Result
+from aekit.core.progress import SILENT, Progress
+
+_BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
+_BRAIN_MODELS = ("volumes", "chain", "direct")
+_NOT_IN_DATA = ("shape", "splits", "name", "size", "n_bins", "fingerprint")  # named otherwise, or for machines
+
+
+def run_info(
+    checkpoints: Sequence[str | Path], *, on_line: Callable[[str], object] | None = None, progress: Progress = SILENT
+) -> Iterator[Result]:
+    """Yield each checkpoint with everything that its header says.
+
+    Args:
+        checkpoints: Paths, also of unfinished runs; one that is named twice is taken once.
+        on_line: Called with each line of the description of a checkpoint, before it is yielded.
+        progress: Told which path is named twice.
+
+    Raises:
+        AekitError: One of them cannot be read.
+    """
+    known: set[Path] = set()
+    for path in map(Path, checkpoints):
+        if path.resolve() in known:
+            progress.notice(f"{path}: is named twice; it is taken once")
+            continue
+        known.add(path.resolve())
+        header = read_header(path)
+        if on_line is not None:
+            for line in describe(path, header):
+                on_line(line)
+        yield Result(path, header.entries)
+
+
+def describe(path: Path, header: Header) -> list[str]:
+    """Return lines on model, data, training and result; what the header of another version lacks is left out."""
+    result = header.result
+    size = f"{path.stat().st_size / 1e6:.1f} MB, format {header.format}, aekit {header.aekit or '?'}"
+    sections = {
+        "model": _settings(header.model) + _counted(result.get("parameters"), "parameters"),
+        "data": _data(header.data),
+        "training": _settings(header.train),
+        "ran on": _settings(header.ran_on),
+        "result": _result(result),
+    }
+    unit = "epochs"
+    if header.kind == "brain":
+        unit = "stages"
+        sections |= _brain_sections(header)
+    if header.state is not None:
+        sections["state"] = f"unfinished, {header.state.get('epoch', '?')} {unit} done; continue with --resume"
+    return [f"{path} ({size})", *(f"  {name:<9} {text}" for name, text in sections.items() if text)]
+
+
+def _brain_sections(header: Header) -> dict[str, str]:
+    """Return what networks for brain images have besides: members, errors with intervals, ranges of training."""
+    result, members = header.result, header.members or []
+    stages = ", ".join(map(str, members[0][2:])) if members else ""
+    judged = result.get("judged", "?")
+    errors = [
+        f"{row['model']} {row['mae']:.3g}{_interval(row)} {'years' if row['target'] == 'age_years' else row['target']}"
+        for row in result.get("metrics", [])
+        if row["mae"] is not None  # of a prediction that is not finite
+        and row["split"] == judged
+        and row["model"] in _BRAIN_MODELS
+    ]
+    seen = result.get("seen", {})
+    ranges = [(key, *seen[key]) for key in _BRAIN_RANGES if key in seen]
+    return {
+        "networks": f"{len(members)} x ({stages})" if members else "",
+        "result": f"{judged} MAE: {', '.join(errors)}" if errors else "",
+        "seen": ", ".join(f"{key} {low:.3g} to {high:.4g}" for key, low, high in ranges),
+    }
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    ends = (row.get("mae_low"), row.get("mae_high"))
+    return "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    given = {key: value for key, value in values.items() if value is not None and value is not False}
+    return ", ".join(key if value is True else f"{key} {value}" for key, value in given.items())
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    shape = "x".join(map(str, data.get("shape", [])))
+    counts = [f"{split} {part.get('n', 0):,}" for split, part in data.get("splits", {}).items()]
+    others = {key: value for key, value in data.items() if key not in _NOT_IN_DATA}
+    return ", ".join(filter(None, [str(data.get("name")), shape, *counts, _settings(others)]))
+
+
+def _counted(number: int | None, what: str) -> str:
+    return "" if number is None else f", {number:,} {what}"
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    test = {key: value for key, value in result.get("test", {}).items() if isinstance(value, float)}
+    measures = ", ".join(f"{key} {value:.5g}" for key, value in test.items())
+    return f"test after epoch {result.get('epoch', '?')}: {measures}" if measures else ""
