@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from aekit.brains.cohort.table import read_cohort
-from aekit.brains.config import CohortConfig
+from aekit.brains.config import CohortConfig, Source
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import People, Source, build_folds, gather_people
+from aekit.brains.people import People, build_folds, gather_people
 from aekit.errors import AekitError
 
 GRID = CohortConfig(size=(8, 8, 8), spacing_mm=24.0, correct_bias=False)
