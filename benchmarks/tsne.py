@@ -97,14 +97,9 @@ def _parts(checkpoint: Path, images: Path) -> dict:
     import io
     from functools import wraps
 
-    import openTSNE  # noqa: F401 - importing it is not part of t-SNE
-
     from aekit.cli import app
-    from aekit.commands import tsne as command
-    from aekit.core import artifacts
-    from aekit.images import inference
-    from aekit.images.tsne import embedding
-    from aekit.images.tsne import figure as figures
+    from aekit.images import session
+    from aekit.images.tsne import maps, study
 
     spent = {}
 
@@ -122,16 +117,16 @@ def _parts(checkpoint: Path, images: Path) -> dict:
 
         setattr(module, name, call)
 
-    timed(inference, "encode_images", "encoding")
-    timed(command, "_measure", "measures")
-    timed(command, "_place_others", "placing")
-    timed(embedding, "embed_tsne", "optimisation")
-    timed(command, "_build_page", "page")
-    timed(figures, "plot_embeddings", "figure")
-    timed(artifacts, "write_png", "figure")
-    timed(command, "_table", "table")
-    timed(artifacts, "write_csv", "table")
-    timed(command, "_embed", "all of a map")
+    timed(session, "encode_images", "encoding")
+    timed(maps, "_measure", "measures")
+    timed(maps, "_place_others", "placing")
+    timed(maps, "embed_tsne", "optimisation")
+    timed(study, "build_limited_page", "page")
+    timed(study, "plot_embeddings", "figure")
+    timed(study, "write_png", "figure")
+    timed(study, "_table", "table")
+    timed(study, "write_csv", "table")
+    timed(study, "map_codes", "all of a map")
     start = time.perf_counter(), time.process_time()
     target, stdout = images.with_suffix(".png"), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.suppress(SystemExit):
@@ -157,8 +152,6 @@ def _aekit(*arguments: object) -> list[str]:
 
 
 def _ours(codes):
-    import openTSNE  # noqa: F401 - importing it is not part of t-SNE
-
     from aekit.images.tsne.embedding import embed_tsne, find_neighbours
 
     start = time.perf_counter()

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from recorded import Recorded
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
@@ -31,7 +32,7 @@ from aekit.images.tsne.embedding import (
 
 
 def _clusters(n_points=300, n_clusters=10, n_dimensions=12, seed=0):
-    """Return points around corners of a simplex, which two dimensions cannot keep apart by projection."""
+    """Return points around corners of a simplex, which a projection to two dimensions cannot separate."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n_points) % n_clusters
     points = 6.0 * np.eye(n_dimensions)[labels] + rng.standard_normal((n_points, n_dimensions)) * 0.7
@@ -41,7 +42,7 @@ def _clusters(n_points=300, n_clusters=10, n_dimensions=12, seed=0):
 @pytest.mark.parametrize("n_dimensions", [2, 3, 7, 20])
 def test_neighbours_are_exact_and_leave_out_the_point_itself(n_dimensions):
     points = np.random.default_rng(1).standard_normal((150, n_dimensions)).astype(np.float32)
-    points[7] = points[8]  # a twin is a neighbour, the point itself is not
+    points[7] = points[8]  # an equal point is a neighbour, the point itself is not
     found = find_neighbours(points, 12)
     wide = points.astype(np.float64)
     distance = np.sqrt(np.square(wide[:, None] - wide[None]).sum(2))
@@ -56,7 +57,7 @@ def test_neighbours_are_exact_and_leave_out_the_point_itself(n_dimensions):
 def test_neighbours_of_some_points_are_those_that_they_have_among_all():
     for n_dimensions in (2, 6):
         points = np.random.default_rng(1).standard_normal((200, n_dimensions))
-        points[20:30] = points[20]  # more twins than neighbours are asked for
+        points[20:30] = points[20]  # more equal points than neighbours
         rows = np.array([3, 25, 150, 199])
         some, every = find_neighbours(points, 7, rows=rows), find_neighbours(points, 7)
         np.testing.assert_allclose(some.distance, every.distance[rows], atol=1e-9)
@@ -81,7 +82,7 @@ def test_neighbours_among_other_points_are_those_of_scikit_learn_in_blocks(monke
 
 
 def _placed(codes, embedded, others):
-    """Return the map and the places in it of other codes."""
+    """Return the map and the positions of other codes in it."""
     points = embed_tsne(embedded, find_neighbours(embedded, 90))
     ((_, near),) = nearest_in_blocks(embedded, codes, others, 10)
     return points, place_points(near, points, map_reach(points))
@@ -96,21 +97,21 @@ def test_placed_points_lie_among_their_class():
     in_codes = KNeighborsClassifier(5).fit(codes[:600], labels[:600]).score(codes[others], labels[others])
     assert in_codes > 0.99
     assert votes > in_codes - 0.02
-    # Among each other they do not lie in heaps on the points that were there.
+    # They are spread out, and not stacked on the points of the map.
     assert len(np.unique(places, axis=0)) > 280
 
 
 @pytest.mark.slow
-def test_a_point_of_the_map_that_is_placed_anew_lies_where_it_was():
+def test_a_point_of_the_map_that_is_placed_again_stays_where_it_was():
     codes, _ = _clusters(400)
     points, places = _placed(codes, codes, np.arange(400))
     width = points.std()
     np.testing.assert_allclose(places, points, atol=1e-6 * width)
-    _, beside = _placed(codes + np.float32(0.05), codes, np.arange(400))
-    assert np.median(np.linalg.norm(beside - points, axis=1)) < 0.05 * width
+    _, close = _placed(codes + np.float32(0.05), codes, np.arange(400))
+    assert np.median(np.linalg.norm(close - points, axis=1)) < 0.05 * width
 
 
-def test_a_place_between_two_groups_is_none():
+def test_no_point_is_placed_between_two_groups():
     points = np.array([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0], [9.1, 9.0], [9.0, 9.1]])
     near = Neighbours(np.array([[0, 3, 4, 1, 5, 2]]), np.array([[1.0, 1.1, 1.2, 1.3, 1.4, 1.5]]))
     (place,) = place_points(near, points, np.full(6, 0.5))
@@ -118,7 +119,7 @@ def test_a_place_between_two_groups_is_none():
     assert (place > 0).all()
 
 
-def test_draws_of_a_seed_are_nested_and_have_nothing_to_do_with_each_other():
+def test_draws_are_nested_and_those_of_different_numbers_are_independent():
     small, large = draw_rows(5000, 100, seed=2), draw_rows(5000, 400, seed=2)
     other = draw_rows(5000, 400, seed=2, draw=1)
     assert set(small) < set(large)
@@ -165,7 +166,7 @@ def test_trustworthiness_is_that_of_scikit_learn(monkeypatch, n_known, k):
         assert found.mean() == pytest.approx(trustworthiness(codes, points, n_neighbors=k), abs=1e-12)
 
 
-def test_a_map_that_is_the_code_itself_can_be_trusted_wholly():
+def test_a_map_that_is_the_code_itself_is_fully_trustworthy():
     codes = np.random.default_rng(4).standard_normal((50, 2))
     near = find_neighbours(codes, 5)
     assert point_trustworthiness(codes, near, near, 5).tolist() == [1.0] * 50
@@ -181,7 +182,7 @@ def test_trustworthiness_of_too_few_points_is_not_defined():
 
 
 @pytest.mark.slow
-def test_votes_of_neighbours_are_those_of_a_classifier_that_leaves_one_out(monkeypatch):
+def test_votes_of_neighbours_are_those_of_a_leave_one_out_classifier(monkeypatch):
     monkeypatch.setattr(embedding, "_BLOCK_VALUES", 200)  # so that there are many blocks
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 4, 120)
@@ -191,10 +192,10 @@ def test_votes_of_neighbours_are_those_of_a_classifier_that_leaves_one_out(monke
         assert same_label_votes(find_neighbours(codes, k).index, labels).tolist() == expected.tolist()
 
 
-def test_the_outlier_score_is_the_share_of_neighbours_with_another_label():
+def test_the_outlier_score_is_the_fraction_of_neighbours_with_another_label():
     codes, labels = _clusters()
     labels = labels.copy()
-    labels[[4, 40]] = [5, 1]  # said to be of another cluster
+    labels[[4, 40]] = [5, 1]  # labelled as another cluster
     near = find_neighbours(codes, 5)
     scores = outlier_scores(near.index, labels)
     for point in (0, 4, 40, 77):
@@ -231,7 +232,7 @@ def test_few_points_get_the_perplexity_that_they_allow(n_points, caplog):
     assert perplexity == pytest.approx((n_points - 1) / 3)
     points = embed_tsne(codes, find_neighbours(codes, n_points - 1), perplexity=perplexity)
     assert np.isfinite(points).all()
-    assert caplog.text == ""  # nothing for openTSNE to mend
+    assert caplog.text == ""  # openTSNE had nothing to warn of
 
 
 def test_equal_codes_and_a_single_dimension_can_be_mapped():
@@ -241,22 +242,21 @@ def test_equal_codes_and_a_single_dimension_can_be_mapped():
     groups = points.reshape(10, 4, 2)
     spread = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=2).max()
     assert np.linalg.norm(np.diff(groups.mean(axis=1), axis=0), axis=1).min() > 2 * spread
-    points, shares = embed_pca(codes)
-    assert shares.tolist() == [1.0, 0.0]
+    points, fractions = embed_pca(codes)
+    assert fractions.tolist() == [1.0, 0.0]
     assert not points[:, 1].any()
 
 
 def test_progress_counts_the_steps_of_both_phases():
     codes, _ = _clusters(60)
-    said = []
-    embed_tsne(codes, find_neighbours(codes, 30), perplexity=10, on_progress=lambda *counts: said.append(counts))
-    assert said[-1] == (750, 750)
-    assert [done for done, _ in said] == list(range(50, 751, 50))
+    progress = Recorded()
+    embed_tsne(codes, find_neighbours(codes, 30), perplexity=10, progress=progress, what="x")
+    assert progress.updates == [("x", done, 750) for done in range(50, 751, 50)]
 
 
 def test_principal_components_are_those_of_scikit_learn_but_for_their_sign():
     codes, _ = _clusters()
-    points, shares = embed_pca(codes)
+    points, fractions = embed_pca(codes)
     pca = PCA(2).fit(codes.astype(np.float64))
     np.testing.assert_allclose(np.abs(points), np.abs(pca.transform(codes.astype(np.float64))), atol=1e-6)
-    np.testing.assert_allclose(shares, pca.explained_variance_ratio_, atol=1e-9)
+    np.testing.assert_allclose(fractions, pca.explained_variance_ratio_, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Maps of codes in the plane, by t-SNE or PCA, and how faithful they are to the neighbourhoods of the codes."""
+"""Two-dimensional maps of codes by t-SNE or PCA, and how well they preserve the neighbourhoods of the codes."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from openTSNE import TSNE
+from openTSNE.affinity import PerplexityBasedNN
+from openTSNE.nearest_neighbors import PrecomputedNeighbors
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from aekit.core.progress import SILENT, Progress
 from aekit.images.pca.components import fit_pca, max_components
 
 FloatArray = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
 
 MIN_POINTS = 6
-# t-SNE's own phases: the points are first pulled together twelve times as hard, so that groups can pass each other.
+# t-SNE's own phases: early exaggeration pulls points together twelve times as hard, so that groups can pass each other.
 EARLY_STEPS, STEPS = 250, 500
-# Up to so many points Barnes-Hut's forces are faster than interpolated ones, which cost much whatever the number:
-# 10,000 codes took 17 s and 25 s on two cores. openTSNE itself would change over at just 10,000.
+# Up to this many points, Barnes-Hut is faster than interpolation, which has a high fixed cost: 10,000 codes took 17 s
+# and 25 s on two cores. openTSNE itself would switch at 10,000.
 BARNES_HUT_POINTS = 15_000
-# More codes than these are not all optimised: so many are drawn, and the others placed among them. Both take time in
-# proportion to the number: for 60,000 codes 127 s of a core, and 9 s for each 60,000 that are placed among them.
-MAX_OPTIMISED = 60_000
 PLACING_NEIGHBOURS = 10
-# Points of a larger map that its measures rest on.
-MAX_JUDGED = 5_000
 _BLOCK_QUERIES = 2**15
 _REPORT_EVERY = 50
-# Distances at a time: 64 MB, so that sixty thousand points never need a matrix of 29 GB.
+# Distances at a time: 64 MB, as a matrix of all distances of 60,000 points would take 29 GB.
 _BLOCK_VALUES = 2**23
-# A tree finds neighbours in the plane ten times as fast as all distances do, but loses with many dimensions.
+# In the plane, a tree finds neighbours ten times as fast as computing all distances; in many dimensions it is slower.
 _MAX_TREE_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest neighbours of each point, itself left out, nearest first.
+    """The nearest neighbours of each point, without the point itself, nearest first.
 
     Attributes:
-        index: Which points they are, int64 (N, K).
+        index: Their indices, int64 (N, K).
         distance: Euclidean distances, float64 (N, K).
     """
 
@@ -54,8 +53,8 @@ def find_neighbours(points: FloatArray, k: int, *, rows: Indices | None = None, 
 
     Args:
         points: (N, L).
-        k: Neighbours, at most N - 1.
-        rows: The points whose neighbours are wanted, (M,); None for all, M = N.
+        k: Number of neighbours, at most N - 1.
+        rows: Points whose neighbours to find, (M,); None for all, M = N.
         n_threads: CPU threads.
     """
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
@@ -65,7 +64,7 @@ def find_neighbours(points: FloatArray, k: int, *, rows: Indices | None = None, 
             distance, index = searcher.kneighbors(n_neighbors=k)
             return Neighbours(index.astype(np.int64), distance)
         distance, index = searcher.kneighbors(centred[rows], n_neighbors=k + 1)
-    # The point itself is the nearest, but for its twins; one that has more twins than neighbours loses the last.
+    # The point itself comes first, unless there are equal points; if more than k, it may be missing from its own list.
     itself = index == rows[:, None]
     itself[~itself.any(axis=1), k] = True
     return Neighbours(index[~itself].reshape(-1, k).astype(np.int64), distance[~itself].reshape(-1, k))
@@ -74,13 +73,13 @@ def find_neighbours(points: FloatArray, k: int, *, rows: Indices | None = None, 
 def nearest_in_blocks(
     points: FloatArray, codes: FloatArray, rows: Indices, k: int, *, n_threads: int = 1
 ) -> Iterator[tuple[Indices, Neighbours]]:
-    """Yield all rows of codes some thousands at a time, with their k nearest neighbours among other points, exactly.
+    """Yield rows of codes in blocks of some thousands, with their exact k nearest neighbours among other points.
 
     Args:
-        points: Those that neighbours are looked for among, (N, L).
+        points: Points among which to find neighbours, (N, L).
         codes: (M, L).
-        rows: Which of the codes, none of them one of the points.
-        k: Neighbours, at most N.
+        rows: Rows of the codes; none of these codes is one of the points.
+        k: Number of neighbours, at most N.
         n_threads: CPU threads.
     """
     if len(rows) == 0:
@@ -100,56 +99,56 @@ def _searcher(centred: FloatArray, n_threads: int) -> NearestNeighbors:
 
 
 def place_points(neighbours: Neighbours, points: FloatArray, reach: FloatArray) -> FloatArray:
-    """Return a place in a map for each code that is not in it, (M, 2), by its nearest neighbours that are.
+    """Return the position in a map of each code that is not part of it, (M, 2), from its nearest neighbours that are.
 
-    It lies where the nearest one does, or between that and those of the first ``PLACING_NEIGHBOURS`` that are beside it
-    in the map, the closer to the code the more. Neighbours elsewhere in the map have no say: a place between two groups
-    would belong to neither. Of 6,000 samples of posteriors among 60,000 MNIST codes 96.7 % get their label from five
-    neighbours in the map (97.3 % in code space; 95.8 % at the median of ten neighbours, 95.6 % by openTSNE's own way),
-    and trustworthiness@5 of 1,000 of them is 0.997 (0.979, 0.984).
+    The position is the mean of the nearest neighbour and those of the first ``PLACING_NEIGHBOURS`` that are close to it
+    in the map, weighted by inverse distance to the code. Neighbours elsewhere in the map are ignored: a position
+    between two groups would belong to neither. Of 6,000 samples of posteriors among 60,000 MNIST codes, 96.7 % get
+    their label from five neighbours in the map (97.3 % in code space; 95.8 % with the median of ten neighbours, 95.6 %
+    with openTSNE's own method), and trustworthiness@5 of 1,000 of them is 0.997 (0.979, 0.984).
 
     Args:
         neighbours: Nearest neighbours of each code among those of the map, (M, K).
         points: The map, (N, 2).
-        reach: How far beside each of its points is, (N,): :func:`map_reach`.
+        reach: How close to each of its points another one must be, (N,): :func:`map_reach`.
 
     Source:
         Kobak & Berens 2019, doi:10.1038/s41467-019-13056-x, on positioning new points, there by the median.
     """
     places = points[neighbours.index[:, :PLACING_NEIGHBOURS]]  # (M, K, 2)
-    beside = np.linalg.norm(places - places[:, :1], axis=2) <= reach[neighbours.index[:, :1]]
-    closeness = beside / np.maximum(neighbours.distance[:, :PLACING_NEIGHBOURS], 1e-12)
+    is_close = np.linalg.norm(places - places[:, :1], axis=2) <= reach[neighbours.index[:, :1]]
+    closeness = is_close / np.maximum(neighbours.distance[:, :PLACING_NEIGHBOURS], 1e-12)
     weights = closeness / closeness.sum(axis=1, keepdims=True)
     placed: FloatArray = np.einsum("mk,mkd->md", weights, places)
     return placed
 
 
 def map_reach(points: FloatArray, *, n_threads: int = 1) -> FloatArray:
-    """Return the distance from each point of a map, (N, 2), to its tenth neighbour there, or the last, (N,)."""
+    """Return the distance from each point of a map, (N, 2), to its tenth neighbour in it, or to the last, (N,)."""
     k = min(PLACING_NEIGHBOURS, len(points) - 1)
     return find_neighbours(points, k, n_threads=n_threads).distance[:, -1]
 
 
 def draw_rows(n_points: int, n_drawn: int, *, seed: int, draw: int = 0) -> Indices:
-    """Return which of N points a seed draws, ascending, (n_drawn,); a smaller draw is part of a larger one.
+    """Return a random draw of N points, ascending, (n_drawn,); a smaller draw is part of a larger one.
 
     Args:
-        n_points: Points, N.
-        n_drawn: How many of them; all if there are no more.
+        n_points: Number of points, N.
+        n_drawn: Number of points to draw; all if there are no more.
         seed: Seed of the draw.
-        draw: Which of the seed's draws, that have nothing to do with each other.
+        draw: Number of the draw; the draws of one seed are independent of each other.
     """
     order = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, draw]))).permutation(n_points)
     return np.sort(order[:n_drawn]).astype(np.int64)
 
 
 def possible_perplexity(perplexity: float, n_points: int) -> float:
-    """Return the perplexity, or as much of it as N points allow: t-SNE looks at three times as many neighbours."""
+    """Return the perplexity, or the largest that N points allow: t-SNE uses three times as many neighbours."""
     return min(perplexity, (n_points - 1) / 3)
 
 
 def possible_neighbours(k: int, n_points: int) -> int:
-    """Return k, or as many neighbours as N points allow: trustworthiness is defined for k < N / 2."""
+    """Return k, or the largest that N points allow: trustworthiness is defined for k < N / 2."""
     return min(k, (n_points - 1) // 2)
 
 
@@ -160,31 +159,28 @@ def embed_tsne(
     perplexity: float = 30.0,
     seed: int = 0,
     n_threads: int = 1,
-    on_progress: Callable[[int, int], object] | None = None,
+    progress: Progress = SILENT,
+    what: str = "t-SNE",
 ) -> FloatArray:
-    """Return the t-SNE map of codes, float64 (N, 2); the same seed and threads give the same map.
+    """Return the t-SNE map of codes, float64 (N, 2); the same seed and number of threads give the same map.
 
-    It starts from the first two principal components, so that the seed has little to say. Exact neighbours take a
-    tenth of the time of openTSNE's approximate ones (0.4 s for 4 s with 10,000 codes of 10 dimensions, one core), and
-    unlike those they do not depend on which thread was first.
+    It starts from the first two principal components, so that the seed matters little. Exact neighbours take a tenth
+    of the time of openTSNE's approximate ones (0.4 s instead of 4 s with 10,000 codes of 10 dimensions, one core), and
+    unlike those they do not depend on the order in which threads finish.
 
     Args:
         codes: (N, L), not all the same.
         neighbours: At least 3 * perplexity, rounded down, of each code.
-        perplexity: Number of neighbours that count, softly; at least 1 and at most (N - 1) / 3.
-        seed: Seed of the jitter that tells equal codes apart.
+        perplexity: Effective number of neighbours, at least 1 and at most (N - 1) / 3.
+        seed: Seed of the jitter that separates equal codes.
         n_threads: CPU threads.
-        on_progress: Called now and then with the steps done and those there are.
+        progress: Receives the number of steps done.
+        what: What to call this in updates.
 
     Source:
         van der Maaten & Hinton 2008, Visualizing data using t-SNE; start, learning rate and exaggeration as in Kobak &
         Berens 2019, doi:10.1038/s41467-019-13056-x; Poličar, Stražar & Zupan 2024, openTSNE, doi:10.18637/jss.v109.i03.
     """
-    # It takes seconds to import, and PCA does without it.
-    from openTSNE import TSNE
-    from openTSNE.affinity import PerplexityBasedNN
-    from openTSNE.nearest_neighbors import PrecomputedNeighbors
-
     k = int(3 * perplexity + 1e-6)
     known = PrecomputedNeighbors(neighbours.index[:, :k], neighbours.distance[:, :k])
     affinities = PerplexityBasedNN(knn_index=known, perplexity=perplexity, n_jobs=n_threads)
@@ -198,27 +194,27 @@ def embed_tsne(
         n_jobs=n_threads,
         random_state=seed,
         negative_gradient_method="bh" if len(codes) <= BARNES_HUT_POINTS else "fft",
-        callbacks=[_reporter(on_progress)] if on_progress is not None else None,
+        callbacks=[_reporter(progress, what)],
         callbacks_every_iters=_REPORT_EVERY,
     )
     with threadpool_limits(n_threads):
         return np.array(tsne.fit(affinities=affinities, initialization=start), dtype=np.float64)
 
 
-def _reporter(on_progress: Callable[[int, int], object]) -> Callable[[int, float, FloatArray], bool]:
+def _reporter(progress: Progress, what: str) -> Callable[[int, float, FloatArray], bool]:
     done = 0  # openTSNE counts each phase from zero
 
     def report(iteration: int, error: float, embedding: FloatArray) -> bool:
         nonlocal done
         done += _REPORT_EVERY
-        on_progress(min(done, EARLY_STEPS + STEPS), EARLY_STEPS + STEPS)
-        return False  # True would end it here
+        progress.update(what, min(done, EARLY_STEPS + STEPS), EARLY_STEPS + STEPS)
+        return False  # True would stop the optimisation
 
     return report
 
 
 def embed_pca(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the first two principal components of codes, float64 (N, 2), and their shares of the variance, (2,).
+    """Return the first two principal components of codes, float64 (N, 2), and their fractions of the variance, (2,).
 
     Codes of a single dimension lie on a line: the second component is zero.
 
@@ -227,10 +223,10 @@ def embed_pca(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     n_components = min(2, max_components(codes))
     pca = fit_pca(codes.astype(np.float64), n_components)
-    points, shares = np.zeros((len(codes), 2)), np.zeros(2)
+    points, fractions = np.zeros((len(codes), 2)), np.zeros(2)
     points[:, :n_components] = pca.encode(codes, n_components)
-    shares[:n_components] = pca.variance / pca.total_variance
-    return points, shares
+    fractions[:n_components] = pca.variance / pca.total_variance
+    return points, fractions
 
 
 def point_trustworthiness(
@@ -242,18 +238,19 @@ def point_trustworthiness(
     rows: Indices | None = None,
     n_threads: int = 1,
 ) -> FloatArray:
-    """Return the trustworthiness of the map around each point, (M,), whose mean is that of the map.
+    """Return the trustworthiness of the map around each point, (M,); the mean is that of the map.
 
-    A neighbour in the map that is none in code space costs r - k, if it is the r-th nearest there. The mean over all
-    points is 1 if no neighbour in the map is new, and about 0.5 for points that are thrown at random. Ranks are exact,
-    at any N, and found without a matrix of all distances: most are among the neighbours that are known anyway.
+    A neighbour in the map that is not among the k nearest in code space costs r - k if it is the r-th nearest there.
+    The mean over all points is 1 if all neighbours in the map are also neighbours in code space, and about 0.5 for
+    random points. Ranks are exact for any N, and found without a matrix of all distances: most neighbours in the map
+    are among those already known in code space.
 
     Args:
         codes: (N, L).
-        in_codes: At least k neighbours in code space; the more, the faster.
+        in_codes: At least k neighbours in code space; more make it faster.
         in_map: At least k neighbours in the map.
-        k: Neighbours that count, below N / 2.
-        rows: The points whose neighbours these are, (M,); None for all, M = N.
+        k: Number of neighbours, below N / 2.
+        rows: Points whose neighbours these are, (M,); None for all, M = N.
         n_threads: CPU threads.
 
     Source:
@@ -263,7 +260,7 @@ def point_trustworthiness(
     judged = np.arange(n_points) if rows is None else rows
     if not 1 <= k < n_points / 2:
         raise ValueError(f"trustworthiness of {n_points} points is not defined for {k} neighbours")
-    ranks = np.zeros((len(judged), k), np.int64)  # 1 is the nearest; 0 is not known yet
+    ranks = np.zeros((len(judged), k), np.int64)  # 1 is the nearest; 0 is unknown
     for place in range(k):
         matches = in_codes.index == in_map.index[:, place, None]  # (N, K)
         ranks[:, place] = np.where(matches.any(axis=1), matches.argmax(axis=1) + 1, 0)
@@ -273,14 +270,14 @@ def point_trustworthiness(
     n_rows = max(1, _BLOCK_VALUES // (n_points * n_threads))
 
     def rank(part: Indices) -> None:
-        # Squared distances, but for the square of the point itself, which does not change their order.
+        # Squared distances without the square of the point itself, which does not change their order.
         distance = squares - 2 * centred[judged[part]] @ centred.T
         for row, from_here in zip(part, distance, strict=True):
             for place in np.flatnonzero(ranks[row] == 0):
                 closer = np.count_nonzero(from_here < from_here[in_map.index[row, place]])  # counts the point itself
                 ranks[row, place] = max(closer, n_known + 1)
 
-    # A product of few dimensions keeps no core busy, and counting is numpy's alone: so a block a thread.
+    # A product of few dimensions does not keep a core busy, and numpy counts on one thread: so one block per thread.
     parts = [unknown[start : start + n_rows] for start in range(0, len(unknown), n_rows)]
     with threadpool_limits(1), ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(rank, parts))
@@ -290,14 +287,14 @@ def point_trustworthiness(
 
 
 def same_label_votes(neighbours: Indices, labels: Indices, own: Indices | None = None) -> npt.NDArray[np.bool_]:
-    """Return for each point whether its neighbours vote for its label, bool (M,): the mean is the kNN accuracy.
+    """Return for each point whether its neighbours vote for its label, bool (M,); the mean is the kNN accuracy.
 
-    The point itself has no vote, so this is leave-one-out; a draw goes to the lower class, as in scikit-learn.
+    The point itself does not vote, so this is leave-one-out; a tie goes to the lower class, as in scikit-learn.
 
     Args:
-        neighbours: Which points they are, (M, k).
+        neighbours: Indices of the neighbours, (M, k).
         labels: Classes of all points, int64 (N,).
-        own: Classes of those whose neighbours these are, int64 (M,); None if they are all points, M = N.
+        own: Classes of the points whose neighbours these are, int64 (M,); None if they are all points, M = N.
     """
     own = labels if own is None else own
     right = np.empty(len(own), np.bool_)
@@ -311,12 +308,12 @@ def same_label_votes(neighbours: Indices, labels: Indices, own: Indices | None =
 
 
 def outlier_scores(neighbours: Indices, labels: Indices, own: Indices | None = None) -> FloatArray:
-    """Return the share of each point's neighbours that have another label, (M,), in [0, 1].
+    """Return the fraction of each point's neighbours that have another label, (M,), in [0, 1].
 
     Args:
-        neighbours: Which points they are, (M, k).
+        neighbours: Indices of the neighbours, (M, k).
         labels: Classes of all points, (N,).
-        own: Classes of those whose neighbours these are, (M,); None if they are all points, M = N.
+        own: Classes of the points whose neighbours these are, (M,); None if they are all points, M = N.
     """
     own = labels if own is None else own
     scores: FloatArray = (labels[neighbours] != own[:, None]).mean(axis=1)
@@ -324,14 +321,14 @@ def outlier_scores(neighbours: Indices, labels: Indices, own: Indices | None = N
 
 
 def worst_outliers(scores: FloatArray, distances: FloatArray, n: int) -> Indices:
-    """Return the n points with the highest outlier scores, (n,); among equals, those that lie closest to the others.
+    """Return the n points with the highest outlier scores, (n,); of equal ones first those closest to their neighbours.
 
-    A point in the midst of another class looks more like a wrong label than one that is far from everything.
+    A point in the middle of another class is more likely to have a wrong label than one that is far from everything.
 
     Args:
-        scores: Outlier scores, (N,).
-        distances: Mean distance of each point to the neighbours that were looked at, (N,).
-        n: Points to name, fewer if fewer have any neighbour with another label.
+        scores: Outlier scores, (N,); NaN is left out.
+        distances: Mean distance of each point to the neighbours that its score is based on, (N,).
+        n: Number of points; fewer if fewer have a neighbour with another label.
     """
     order = np.lexsort((distances, -scores))
     return order[scores[order] > 0][:n].astype(np.int64)

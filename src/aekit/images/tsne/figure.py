@@ -1,4 +1,4 @@
-"""Maps of codes in the plane, coloured by class, a panel a model."""
+"""Two-dimensional maps of codes, coloured by class, one panel per model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
 MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
-# More points than these cover each other even as the smallest dots: 60,000 of a pixel's size fill a quarter of a panel.
+# More points than this hide each other even as the smallest dots: 60,000 of one pixel fill a quarter of a panel.
 MAX_DOTS = 100_000
 _CELL_INCHES = 0.01  # one and a half pixels
 
@@ -43,10 +43,10 @@ class EmbeddingPanel:
     """One map.
 
     Attributes:
-        title: What made it; may be empty where there is a single one.
+        title: Which model it is of; may be empty if there is only one.
         measures: How faithful it is, in words, one line each.
-        points: Places, (N, 2).
-        axis_names: What the axes are.
+        points: Positions, (N, 2).
+        axis_names: Names of the axes.
     """
 
     title: str
@@ -58,14 +58,14 @@ class EmbeddingPanel:
 def plot_embeddings(
     panels: Sequence[EmbeddingPanel], labels: Labels | None, class_names: Sequence[str] = (), *, title: str = ""
 ) -> Figure:
-    """Return the maps side by side, with one legend beside them all: dots, or of too many points their density.
+    """Return the maps side by side, with one legend for all: as dots, or if there are too many, as density.
 
     Args:
         panels: At least one; all show the same images.
         labels: Class of each image, (N,); None draws all points in grey.
-        class_names: One name a class; with more than eighty classes, whose colours and markers come again, there is no
+        class_names: One name per class; with more than eighty classes, whose colours and markers repeat, there is no
             legend.
-        title: Written above it all.
+        title: Written above all panels.
     """
     n_columns = count_columns(len(panels))
     n_rows = ceil(len(panels) / n_columns)
@@ -93,22 +93,22 @@ def plot_embeddings(
 
 
 def count_columns(n_panels: int) -> int:
-    """Return how many panels stand in a row: up to three in one, more in a near-square."""
+    """Return the number of panels per row: up to three in one row, more in a near-square."""
     return n_panels if n_panels <= 3 else ceil(sqrt(n_panels))
 
 
 def panel_inches(n_panels: int) -> float:
-    """Return the side of a panel in inches, smaller the more there are."""
+    """Return the side of a panel in inches; the more panels, the smaller."""
     return 6.0 if n_panels == 1 else 4.2 if n_panels <= 4 else 3.0
 
 
 def point_size(n_points: int, side_inches: float) -> float:
-    """Return the diameter of a point in points of 1/72 inch, such that all of them would cover a fifth of the panel."""
+    """Return the diameter of a dot in points of 1/72 inch, such that together they would cover a fifth of the panel."""
     return float(np.clip(side_inches * 72 * sqrt(0.25 / max(n_points, 1)), 1.0, 5.0))
 
 
 def square_range(points: FloatArray) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return (low, high) of x and of y, equally wide, around points, (N, 2): distances mean the same along both."""
+    """Return (low, high) of x and of y, equally wide, around points, (N, 2), so that both axes have the same scale."""
     low, high = points.min(axis=0), points.max(axis=0)
     middle, half = (low + high) / 2, 0.53 * max(float((high - low).max()), 1e-12)
     x, y = ((float(centre - half), float(centre + half)) for centre in middle)
@@ -138,7 +138,7 @@ def _legend_size(labels: Labels | None, class_names: Sequence[str], height: floa
     if labels is None or len(labels) == 0 or int(labels.max()) >= MAX_STYLES:
         return 0.0, 0
     keys = class_keys(labels, class_names)
-    # Matplotlib puts half a letter's height between entries.
+    # Matplotlib leaves half the height of a letter between entries.
     n_lines = max(1, int(height * 72 / (1.55 * SMALL_FONT_SIZE)) - 1)
     n_columns = ceil(len(keys) / n_lines)
     widest = max(text_size(str(key.get_label()))[0] for key in keys) / DPI

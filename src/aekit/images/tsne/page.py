@@ -1,42 +1,32 @@
-"""Maps of codes as one HTML page that needs nothing else: point at a dot and its image is shown."""
+"""Maps of codes as one HTML page without external files, which shows the image of the point under the pointer."""
 
 from __future__ import annotations
 
-import io
 import json
-import re
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
-from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, features
+from bokeh.resources import Resources
 
-from aekit.images.tsne.figure import EmbeddingPanel, count_columns, square_range
-from aekit.plotting.style import CLASS_COLOURS, CLASS_MARKERS, GREY, class_style
+from aekit.images.data.image_set import ImageSet
+from aekit.images.tsne.embedding import draw_rows
+from aekit.images.tsne.figure import MAX_STYLES, EmbeddingPanel
+from aekit.images.tsne.plots import build_plots
+from aekit.images.tsne.sheets import N_COLUMNS, PER_SHEET, build_sheets, reduce_images
 
 Labels = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]
 
-MAX_SIDE = 48  # pixels; larger images are reduced
+LARGE_PAGE = 50_000_000  # bytes
+# 60,000 digits make a page of 16 MB that opens in a second; larger images and several panels leave room for fewer.
+MAX_POINTS = 60_000
+BLOCK = 1024  # images to reduce at a time, as photographs may not all fit into memory
+_SHOWN = 2  # which of the seed's draws: those of maps.py are 0 and 1
 _SHOWN_SIDE = 112  # pixels of the screen
-# Images lie side by side in sheets of 32 x 32: one file a sheet instead of one an image, a third of the bytes, and a
-# browser has only to decode the sheet that is looked at.
-_SHEET_COLUMNS, _PER_SHEET = 32, 1024
-# Colour as PNG would take nine times as much: 10,000 faces of 48 x 40 are 5.6 MB so, and 53 MB without loss.
-_COLOUR_QUALITY = 60
-_MARKERS = dict(
-    zip(
-        CLASS_MARKERS,
-        ("circle", "triangle", "square", "inverted_triangle", "diamond", "plus", "hex", "star"),
-        strict=True,
-    )
-)
-_MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
-_LEGEND_LINES = 28
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 16px 20px; color: #222; }
@@ -48,7 +38,7 @@ p { margin: 0 0 10px; color: #555; }
 #tip-text { white-space: pre-wrap; max-width: 220px; overflow-wrap: anywhere; font-size: 12px; margin-top: 4px; }
 """
 
-# Runs once: shows image `i` of those on the page beside the pointer, or nothing for -1.
+# Runs once: defines aekitShow, which shows image `i` of the page next to the pointer, or none for -1.
 _SHOW = """
 "use strict";
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -78,38 +68,6 @@ window.aekitShow = (i) => {
 Bokeh.embed.embed_item(read("plots"), "plots-here").then(() => { document.body.dataset.ready = "yes"; });
 """
 
-# Runs at every move over a panel: the nearest point of those shown, within a few pixels of the pointer.
-_ON_MOVE = """
-const kx = side / (x_range.end - x_range.start), ky = side / (y_range.end - y_range.start);
-let best = reach * reach, found = -1, at = 0;
-renderers.forEach((renderer, kind) => {
-  if (!renderer.visible) return;
-  const xs = sources[kind].data[x_name], ys = sources[kind].data[y_name];
-  for (let i = 0; i < xs.length; i++) {
-    const dx = (xs[i] - cb_obj.x) * kx, dy = (ys[i] - cb_obj.y) * ky, square = dx * dx + dy * dy;
-    if (square < best) { best = square; found = starts[kind] + i; at = [kind, i]; }
-  }
-});
-window.aekitShow(found);
-if (ring !== null && ring.tags[0] !== found) {
-  ring.tags = [found];
-  const names = Object.keys(ring.data);
-  ring.data = Object.fromEntries(names.map((name) => [name, found < 0 ? [] : [sources[at[0]].data[name][at[1]]]]));
-}
-"""
-
-
-def reduce_images(images: Pixels) -> Pixels:
-    """Return images, uint8 (N, C, H, W), no side longer than 48 pixels: as they are, or reduced by averaging."""
-    height, width = images.shape[2:]
-    longest = max(height, width)
-    if longest <= MAX_SIDE:
-        return images
-    size = (max(1, round(width * MAX_SIDE / longest)), max(1, round(height * MAX_SIDE / longest)))
-    reduced = [np.asarray(_picture(image).resize(size, Image.Resampling.BOX)) for image in images]
-    stack = np.stack(reduced).reshape(len(images), size[1], size[0], images.shape[1])
-    return np.ascontiguousarray(stack.transpose(0, 3, 1, 2))
-
 
 def build_page(
     panels: Sequence[EmbeddingPanel],
@@ -122,32 +80,31 @@ def build_page(
     parameters: dict[str, Any],
     note: str = "",
 ) -> str:
-    """Return the maps as one page of HTML with everything inside: it opens without a network.
+    """Return the maps as one page of HTML that contains everything: it opens without a network.
 
-    Pointing at a dot shows its image, label and index, and with several panels rings the same image in all of them. A
-    click in the legend hides a class. The same arguments give the same bytes.
+    Pointing at a dot shows its image, label and index, and with several panels circles the same image in all of them.
+    Clicking a class in the legend hides it. The same arguments give the same bytes.
 
     Args:
         panels: At least one; all show the same images.
-        images: Images, uint8 (N, C, H, W) with no side above 48 pixels.
-        index: What each image is called, (N,).
+        images: Images, uint8 (N, C, H, W), at most 48 pixels on each side.
+        index: The number shown for each image, (N,).
         labels: Class of each image, (N,); None draws all points in grey.
-        class_names: One name a class; with more than eighty classes, whose colours and markers come again, there is no
+        class_names: One name per class; with more than eighty classes, whose colours and markers repeat, there is no
             legend.
         title: Heading of the page.
-        parameters: What made it, for a meta tag named aekit.
-        note: A sentence that stands under the heading, as that these are not all points.
+        parameters: Recorded in a meta tag named aekit.
+        note: A sentence below the heading, such as that not all points are shown.
     """
-    from bokeh.resources import Resources
-
-    kinds = np.zeros(len(images), np.int64) if labels is None else labels.astype(np.int64) % _MAX_STYLES
-    order = np.argsort(kinds, kind="stable")  # like lies beside like in the sheets, and kinds are stretches of rows
+    kinds = np.zeros(len(images), np.int64) if labels is None else labels.astype(np.int64) % MAX_STYLES
+    order = np.argsort(kinds, kind="stable")  # similar images next to each other in the sheets, each kind in one run
     names = _names(labels, class_names)
+    has_legend = labels is not None and len(names) <= MAX_STYLES
     height, width = images.shape[2:]
     facts = {
-        "sheets": list(_sheets(images[order])),
-        "columns": _SHEET_COLUMNS,
-        "per_sheet": _PER_SHEET,
+        "sheets": list(build_sheets(images[order])),
+        "columns": N_COLUMNS,
+        "per_sheet": PER_SHEET,
         "width": width,
         "height": height,
         "scale": max(1, _SHOWN_SIDE // max(height, width)),
@@ -155,10 +112,14 @@ def build_page(
         "labels": [None] * len(order) if labels is None else labels[order].tolist(),
         "names": names,
     }
-    plots = _plots(panels, kinds[order], order, names if labels is not None and len(names) <= _MAX_STYLES else None)
-    hint = "Point at a dot to see its image."
-    if labels is not None and len(names) <= _MAX_STYLES:
+    plots = build_plots(panels, kinds[order], order, names if has_legend else None)
+    hint = "Hover over a dot to see its image."
+    if has_legend:
         hint += " Click a class in the legend to hide or show it."
+    return _html(title, note + hint, parameters, facts, plots)
+
+
+def _html(title: str, text: str, parameters: dict[str, Any], facts: dict[str, Any], plots: dict[str, Any]) -> str:
     resources = Resources(mode="inline", components=["bokeh"])
     return "\n".join(
         [
@@ -174,7 +135,7 @@ def build_page(
             "</head>",
             "<body>",
             f"<h1>{escape(title)}</h1>",
-            f"<p>{escape(note)}{hint}</p>",
+            f"<p>{escape(text)}</p>",
             '<div id="plots-here"></div>',
             '<div id="tip"><div id="tip-image"></div><div id="tip-text"></div></div>',
             f'<script type="application/json" id="facts">{_json(facts)}</script>',
@@ -187,6 +148,45 @@ def build_page(
     )
 
 
+def build_limited_page(
+    panels: Sequence[EmbeddingPanel],
+    image_set: ImageSet,
+    index: npt.NDArray[np.int64],
+    *,
+    title: str,
+    parameters: dict[str, Any],
+    seed: int,
+) -> tuple[str, int]:
+    """Return a page that opens quickly, and the number of its points: a draw if all would make it too large.
+
+    Args:
+        panels: At least one; all show the same N images.
+        image_set: The images.
+        index: The number shown for each image, (N,).
+        title: Heading of the page.
+        parameters: Recorded in a meta tag named aekit.
+        seed: Seed of the draw.
+    """
+    n_points = min(len(image_set), MAX_POINTS)
+    while True:
+        rows = draw_rows(len(image_set), n_points, seed=seed, draw=_SHOWN)
+        is_whole = n_points == len(image_set)
+        blocks = [rows[start : start + BLOCK] for start in range(0, n_points, BLOCK)]
+        page = build_page(
+            [replace(panel, points=panel.points[rows]) for panel in panels],
+            np.concatenate([reduce_images(image_set.take(block)) for block in blocks]),
+            index[rows],
+            None if image_set.labels is None else image_set.labels[rows],
+            image_set.class_names,
+            title=title,
+            parameters=parameters,
+            note="" if is_whole else f"{n_points:,} of {len(image_set):,} points, drawn with seed {seed}. ",
+        )
+        if len(page) <= LARGE_PAGE or n_points <= BLOCK:
+            return page, n_points
+        n_points = max(BLOCK, int(0.95 * n_points * LARGE_PAGE / len(page)))
+
+
 def _json(value: object) -> str:
     # A class may be called </script>.
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
@@ -195,172 +195,3 @@ def _json(value: object) -> str:
 def _names(labels: Labels | None, class_names: Sequence[str]) -> list[str]:
     n_classes = 0 if labels is None else int(labels.max(initial=-1)) + 1
     return [class_names[kind] if kind < len(class_names) else str(kind) for kind in range(n_classes)]
-
-
-def _picture(image: Pixels) -> Image.Image:
-    return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-
-
-def _sheets(images: Pixels) -> Iterator[str]:
-    """Yield data URIs of sheets with up to 1,024 images each, row after row."""
-    n_channels, height, width = images.shape[1:]
-    for start in range(0, len(images), _PER_SHEET):
-        block = images[start : start + _PER_SHEET]
-        n_rows = ceil(len(block) / _SHEET_COLUMNS)
-        places = np.zeros((n_rows * _SHEET_COLUMNS, n_channels, height, width), np.uint8)
-        places[: len(block)] = block
-        rows = places.reshape(n_rows, _SHEET_COLUMNS, n_channels, height, width).transpose(2, 0, 3, 1, 4)
-        sheet = _picture(rows.reshape(n_channels, n_rows * height, _SHEET_COLUMNS * width))
-        file = io.BytesIO()
-        if n_channels == 1:
-            kind = "png"
-            sheet.save(file, kind)
-        else:
-            kind = "webp" if features.check("webp") else "jpeg"
-            sheet.save(file, kind, quality=_COLOUR_QUALITY)
-        yield f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
-
-
-def _plots(
-    panels: Sequence[EmbeddingPanel], kinds: npt.NDArray[np.int64], order: npt.NDArray[np.intp], names: list[str] | None
-) -> dict[str, Any]:
-    """Return the panels as bokeh embeds them; kinds are sorted, order says which row of a map each point is."""
-    from bokeh.embed import json_item
-    from bokeh.events import MouseLeave, MouseMove, Tap
-    from bokeh.layouts import gridplot
-    from bokeh.models import ColumnDataSource, CustomJS
-
-    present, starts = np.unique(kinds, return_index=True)
-    stretches = np.split(order, starts[1:])
-    sources = [
-        ColumnDataSource(
-            {
-                f"{axis}{number}": panel.points[rows, column].astype(np.float32)
-                for number, panel in enumerate(panels)
-                for column, axis in enumerate("xy")
-            }
-        )
-        for rows in stretches
-    ]
-    ring = ColumnDataSource({name: [] for name in sources[0].data}, tags=[-1]) if len(panels) > 1 else None
-    figures, all_renderers = [], []
-    for number, panel in enumerate(panels):
-        figure, renderers = _draw(panel, number, sources, [int(kind) for kind in present], len(panels), names)
-        if ring is not None:
-            mark = {"size": 15, "fill_color": None, "line_color": "black", "line_width": 2}
-            figure.scatter(f"x{number}", f"y{number}", source=ring, **mark)
-        on_move = CustomJS(
-            args={
-                "x_range": figure.x_range,
-                "y_range": figure.y_range,
-                "x_name": f"x{number}",
-                "y_name": f"y{number}",
-                "side": figure.frame_width,
-                "reach": 10,
-                "renderers": renderers,
-                "sources": sources,
-                "starts": starts.tolist(),
-                "ring": ring,
-            },
-            code=_ON_MOVE,
-        )
-        figure.js_on_event(MouseMove, on_move)
-        figure.js_on_event(Tap, on_move)  # fingers do not hover
-        figure.js_on_event(MouseLeave, CustomJS(code="window.aekitShow(-1)"))
-        figures.append(figure)
-        all_renderers.append(renderers)
-    n_columns = count_columns(len(panels))
-    if names is not None:
-        _add_legend(figures[0], all_renderers, [names[kind] for kind in present])
-    layout = figures[0] if len(figures) == 1 else gridplot(figures, ncols=n_columns, toolbar_location="right")
-    item: dict[str, Any] = _with_plain_ids(json_item(layout))
-    return item
-
-
-def _draw(
-    panel: EmbeddingPanel,
-    number: int,
-    sources: list[Any],
-    present: list[int],
-    n_panels: int,
-    names: list[str] | None,
-) -> tuple[Any, list[Any]]:
-    from bokeh import plotting
-    from bokeh.models.annotations import Title
-    from bokeh.models.ranges import Range1d
-
-    side = 620 if n_panels == 1 else 360 if n_panels <= 4 else 300
-    x_range, y_range = square_range(panel.points)
-    figure: Any = plotting.figure(
-        frame_width=side,
-        frame_height=side,
-        x_range=Range1d(start=x_range[0], end=x_range[1]),
-        y_range=Range1d(start=y_range[0], end=y_range[1]),
-        tools="pan,wheel_zoom,box_zoom,reset,save",
-        active_scroll="wheel_zoom" if n_panels == 1 else None,  # several are scrolled through
-        x_axis_label=panel.axis_names[0],
-        y_axis_label=panel.axis_names[1],
-    )
-    figure.toolbar.logo = None
-    figure.grid.visible = False
-    figure.axis.ticker = []
-    for line in reversed(panel.measures):
-        figure.add_layout(Title(text=_no_formula(line), text_font_style="normal", text_font_size="11px"), "above")
-    if panel.title:
-        figure.add_layout(Title(text=_no_formula(panel.title), text_font_size="13px"), "above")
-    size = float(np.clip(side * np.sqrt(0.3 / len(panel.points)), 2.5, 8))
-    renderers = []
-    for kind, source in zip(present, sources, strict=True):
-        colour, marker = (GREY, "o") if names is None and len(present) == 1 else class_style(kind)
-        shape = {"marker": _MARKERS[marker], "size": size, "fill_color": colour, "line_color": None}
-        renderers.append(figure.scatter(f"x{number}", f"y{number}", source=source, fill_alpha=0.75, **shape))
-    return figure, renderers
-
-
-def _add_legend(figure: Any, renderers: list[list[Any]], names: list[str]) -> None:
-    """Add one legend for all panels to the first, on its left if there are more: there it is seen without scrolling."""
-    from bokeh.models.annotations import Legend, LegendItem
-
-    own, *others = renderers
-    items = [
-        LegendItem(label={"value": _no_formula(name)}, renderers=[renderer])
-        for name, renderer in zip(names, own, strict=True)
-    ]
-    legend = Legend(
-        items=items,
-        click_policy="hide",
-        ncols=ceil(len(items) / _LEGEND_LINES),
-        label_text_font_size="12px",
-        border_line_color=None,
-        glyph_width=18,
-        glyph_height=18,
-        spacing=0,
-        margin=6,
-    )
-    figure.add_layout(legend, "left" if others else "right")
-    for other in others:
-        for source, target in zip(own, other, strict=True):
-            source.js_link("visible", target, "visible")
-
-
-def _no_formula(text: str) -> str:
-    """Return text that bokeh does not take for a formula, which it would fetch MathJax for; it looks the same."""
-    return re.sub(r"([$\\])(?=[$(\[])", "\\1\u200b", text)
-
-
-def _with_plain_ids(item: Any) -> Any:
-    """Return what bokeh embeds with its models numbered from 1: its own count goes on as long as the process lives."""
-    known: dict[str, str] = {}
-
-    def rename(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: known.setdefault(inner, f"m{len(known) + 1}")
-                if key == "id" and isinstance(inner, str)
-                else rename(inner)
-                for key, inner in value.items()
-            }
-        return [rename(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-    renamed = rename(dict(item))
-    return {**renamed, "root_id": known[item["root_id"]]}
