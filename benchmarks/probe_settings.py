@@ -23,8 +23,9 @@ from aekit.core.device import ThreadTeam
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
 from aekit.images.models import build_model
+from aekit.images.probe import baselines, few_labels, spreading, transfer
 from aekit.images.probe import classifiers as probe
-from aekit.images.probe import few_labels, spreading, transfer
+from aekit.images.probe import task as tasks
 from aekit.images.state import read_model
 
 N_TRAIN = 50_000
@@ -76,11 +77,11 @@ def main(path: str, layer: str, which: str) -> None:
             print(f"| {method} | {shown} | {' | '.join(cells)} | {time.perf_counter() - started:.0f} |", flush=True)
 
 
-def validation_task(sizes: list[int], n_draws: int) -> few_labels.Task:
+def validation_task(sizes: list[int], n_draws: int) -> tasks.Task:
     images = read_images(DataConfig(name="mnist"), "train", data_root=Path(os.environ["AEKIT_DATA"]))
     train, held_out = (images.subset(rows) for rows in np.split(np.arange(len(images)), [N_TRAIN]))
     drawn = probe.balanced_draws(train.labels, sizes, n_draws, seed=SEED)
-    return few_labels.Task(train, train.labels, held_out, held_out.labels, drawn, SEED)
+    return tasks.Task(train, train.labels, held_out, held_out.labels, drawn, SEED)
 
 
 def measure(model, layer, task, method, module, name, value):
@@ -91,7 +92,7 @@ def measure(model, layer, task, method, module, name, value):
     options = {} if module else {name: value}
     with changed, ThreadTeam(1) as team:
         if method == "pca":
-            return few_labels.pca_accuracies(task, model.config.latent)
+            return baselines.pca_accuracies(task, model.config.latent)
         build = lambda: encoder(build_model(model.config, model.image_shape))  # noqa: E731
         measured = few_labels.Probe(task, encoder(model), build, team=team, **options)
         return getattr(measured, method)()

@@ -18,7 +18,7 @@ from aekit.images.probe.classifiers import (
 LABELS = np.random.default_rng(0).integers(0, 5, 400)
 
 
-def test_draws_hold_as_many_of_every_class_and_no_image_twice():
+def test_draws_have_equally_many_of_every_class_and_no_image_twice():
     for size, rows in balanced_draws(LABELS, [5, 20, 100], 7, seed=0).items():
         assert rows.shape == (7, size)
         for draw in rows:
@@ -32,14 +32,14 @@ def test_a_draw_is_part_of_the_larger_ones():
         assert set(drawn[5][draw]) < set(drawn[20][draw]) < set(drawn[100][draw])
 
 
-def test_a_draw_depends_on_the_seed_and_not_on_how_many_there_are():
+def test_a_draw_depends_on_the_seed_and_not_on_the_number_of_draws():
     few, many = (balanced_draws(LABELS, sizes, n, seed=1) for sizes, n in (([10], 2), ([10, 50], 6)))
     np.testing.assert_array_equal(few[10], many[10][:2])
     assert not np.array_equal(many[10][0], many[10][1])
     assert not np.array_equal(balanced_draws(LABELS, [10], 2, seed=2)[10], few[10])
 
 
-def test_every_image_is_drawn_about_as_often():
+def test_all_images_are_equally_likely_to_be_drawn():
     labels = np.repeat([0, 1], 10)
     drawn = balanced_draws(labels, [6], 4000, seed=0)[6]
     counts = np.bincount(drawn.ravel(), minlength=20)
@@ -49,7 +49,7 @@ def test_every_image_is_drawn_about_as_often():
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (12, "--labels 12: balanced draws need as many of each of 5 classes, a multiple of 5; give 10 or 15"),
+        (12, "--labels 12: balanced draws need equally many of each of 5 classes, a multiple of 5; give 10 or 15"),
         (3, "give 5 or a multiple of it"),
         (5000, r"needs 1,000 training images of each of 5 classes, and there are \d+ of 'c\d'; ask for at most \d+"),
     ],
@@ -59,7 +59,7 @@ def test_a_size_that_cannot_be_balanced_is_refused(size, message):
         balanced_draws(LABELS, [size], 2, seed=0, class_names=[f"c{i}" for i in range(5)])
 
 
-def test_one_class_is_nothing_to_tell_apart():
+def test_a_single_class_is_refused():
     with pytest.raises(AekitError, match="one class"):
         balanced_draws(np.zeros(10, int), [1], 2, seed=0)
 
@@ -80,7 +80,7 @@ def test_all_features_are_divided_by_one_number():
         fit_scale(np.ones((4, 2)))
 
 
-def test_logistic_regression_comes_near_the_best_there_is_on_two_gaussians():
+def test_logistic_regression_is_nearly_optimal_on_two_gaussians():
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 2, 6000)
     features = generator.normal(size=(6000, 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""All methods on one task: the same draws, and nothing known of the test labels."""
+"""All methods on one task: the same draws, and no knowledge of the test labels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded import Recorded
 from torch import nn
 
 from aekit.core.device import ThreadTeam
@@ -14,8 +15,10 @@ from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
 from aekit.images.probe import transfer
+from aekit.images.probe.baselines import pca_accuracies, pixel_accuracies
 from aekit.images.probe.classifiers import balanced_draws
-from aekit.images.probe.few_labels import Probe, Task, pca_accuracies, pixel_accuracies
+from aekit.images.probe.few_labels import Probe
+from aekit.images.probe.task import Task
 
 ON_ENCODER = ("frozen", "finetune", "scratch", "logistic", "spread")
 
@@ -91,13 +94,14 @@ def test_features_are_computed_once(task, encoder, monkeypatch):
 
 
 def test_progress_ends_at_its_total(task, encoder):
-    told = {}
-    _measure(task, encoder, on_progress=lambda what, done, total: told.update({what: (done, total)}))
-    assert {"fine-tuning", "training from random weights", "spreading labels"} <= set(told)
-    assert all(done == total for done, total in told.values())
+    progress = Recorded()
+    _measure(task, encoder, progress=progress)
+    last = {what: (done, total) for what, done, total in progress.updates}
+    assert {"fine-tuning", "training from random weights", "spreading labels"} <= set(last)
+    assert all(done == total for done, total in last.values())
 
 
-def test_the_graph_holds_all_labelled_images_and_as_many_others_as_asked_for(task, encoder):
+def test_the_graph_has_all_labelled_images_and_others_up_to_the_minimum(task, encoder):
     with ThreadTeam(1) as team:
         for asked, expected in ((0, len(task.labelled)), (500, 500), (10**6, len(task.train))):
             nodes = Probe(task, encoder, _build, team=team, n_unlabelled=asked)._nodes()
@@ -105,7 +109,7 @@ def test_the_graph_holds_all_labelled_images_and_as_many_others_as_asked_for(tas
             assert set(task.labelled) <= set(nodes)
 
 
-def test_codes_that_carry_nothing_are_an_error_and_not_a_result(task):
+def test_codes_without_information_are_an_error(task):
     for fill, message in ((0.0, "the same for all images"), (torch.nan, "not finite")):
         dead = _build()
         nn.init.constant_(dead[1].weight, fill)

@@ -39,7 +39,7 @@ def test_lines_are_means_over_draws_and_bands_their_standard_deviation():
     assert band[:, 1].max() == pytest.approx((first.mean() + first.std()).max())
 
 
-def test_there_is_a_panel_a_checkpoint_and_the_legend_has_every_method_once():
+def test_there_is_one_panel_per_checkpoint_and_the_legend_has_every_method_once():
     figure = plot_probe(_accuracies(5), chance=0.1, title="x" * 40 + " " + "y" * 90)
     visible = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in visible] == [f"latent {i}" for i in range(5)]
@@ -51,7 +51,7 @@ def test_there_is_a_panel_a_checkpoint_and_the_legend_has_every_method_once():
     ("n_panels", "sizes"),
     [(1, SIZES), (1, [20]), (1, [47, 94, 188, 376, 470, 752, 2350, 4700]), (3, SIZES), (9, [10, 100, 1000])],
 )
-def test_no_text_runs_into_another_or_over_the_edge(n_panels, sizes):
+def test_no_text_overlaps_another_or_the_edge(n_panels, sizes):
     figure = plot_probe(_accuracies(n_panels, sizes, 1), chance=0.1, title="a title of some length " * 5)
     renderer = figure.canvas.get_renderer()
     width, height = figure.canvas.get_width_height()

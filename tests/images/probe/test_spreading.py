@@ -27,7 +27,7 @@ def blobs():
 
 @pytest.mark.parametrize("alpha", [0.2, 0.9, 0.99])
 def test_spreading_is_that_of_scikit_learn_on_the_same_graph(blobs, alpha, monkeypatch):
-    monkeypatch.setattr(spreading, "TOLERANCE", 1e-13)  # shares of what is very small, too
+    monkeypatch.setattr(spreading, "TOLERANCE", 1e-13)  # so that ratios of very small values are exact, too
     features, targets = blobs
     directed = kneighbors_graph(features, 5).toarray()
     labelled = np.array([np.flatnonzero(targets == kind)[i] for kind in range(3) for i in range(2)])
@@ -39,8 +39,8 @@ def test_spreading_is_that_of_scikit_learn_on_the_same_graph(blobs, alpha, monke
     starts[labelled, targets[labelled]] = 1
     found = spread_labels(normalised_graph(_neighbours(features, 5)), starts, alpha=alpha)
     reached = found.sum(axis=1) > 0
-    shares = found[reached] / found[reached].sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(shares, reference.label_distributions_[reached], atol=1e-4)
+    fractions = found[reached] / found[reached].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fractions, reference.label_distributions_[reached], atol=1e-4)
 
 
 def test_spreading_solves_the_equation(blobs):
@@ -51,7 +51,7 @@ def test_spreading_solves_the_equation(blobs):
     np.testing.assert_allclose(spread_labels(graph, starts, alpha=0.9), expected, rtol=1e-4)
 
 
-def test_one_label_a_moon_is_enough_where_a_straight_line_fails():
+def test_one_label_per_moon_is_enough_where_a_linear_classifier_fails():
     features, targets = make_moons(1000, noise=0.05, random_state=2)
     features = features.astype(np.float32)
     nodes, test = np.arange(800), np.arange(800, 1000)
@@ -61,7 +61,7 @@ def test_one_label_a_moon_is_enough_where_a_straight_line_fails():
     assert logistic_accuracy(features[labelled[0]], targets[labelled[0]], features[test], targets[test]) < 0.9
 
 
-def test_draws_side_by_side_are_what_they_are_alone(blobs):
+def test_draws_spread_together_are_what_they_are_alone(blobs):
     features, targets = blobs
     graph = Spreading(features[:200], features[200:])
     labelled = np.array([[np.flatnonzero(targets[:200] == kind)[i] for kind in range(3)] for i in range(4)])

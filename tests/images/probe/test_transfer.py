@@ -47,7 +47,7 @@ def _few(bars, n=4):
     return np.concatenate([np.flatnonzero(bars.labels == kind)[:n] for kind in range(3)])
 
 
-def test_features_are_what_the_encoder_gives_however_many_threads(bars, monkeypatch):
+def test_features_are_the_output_of_the_encoder_for_any_number_of_threads(bars, monkeypatch):
     monkeypatch.setattr(transfer, "ENCODE_BATCH", 70)
     encoder = _encoder()
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_warped_versions_do_not_depend_on_the_threads_and_differ(bars, monkeypat
     assert np.abs(made[0][0] - made[0][1]).mean() > 1e-3
 
 
-def test_a_warp_moves_a_spot_by_a_pixel_or_two_and_keeps_its_mass():
+def test_a_warp_shifts_a_spot_by_at_most_two_pixels_and_keeps_its_mass():
     y, x = np.mgrid[:28, :28]
     spot = torch.from_numpy(np.exp(-((y - 13.5) ** 2 + (x - 13.5) ** 2) / 8)).float().expand(400, 1, 28, 28)
     warped = warp_images(spot, transfer.torch_generator(0)).numpy()[:, 0]
@@ -82,14 +82,14 @@ def test_a_warp_moves_a_spot_by_a_pixel_or_two_and_keeps_its_mass():
     assert centre_x.std() == pytest.approx(1 / np.sqrt(3), rel=0.15)  # uniform over a pixel to each side
 
 
-def test_without_any_warp_the_image_stays(monkeypatch, bars):
-    for name in ("TURN", "STRETCH", "SHEAR", "SHIFT"):
+def test_without_a_warp_the_image_stays_the_same(monkeypatch, bars):
+    for name in ("ROTATION", "STRETCH", "SHEAR", "SHIFT"):
         monkeypatch.setattr(transfer, name, 0.0)
     x = torch.from_numpy(bars.images[:5]).float() / 255
     torch.testing.assert_close(warp_images(x, transfer.torch_generator(0)), x)
 
 
-def test_heads_trained_side_by_side_are_those_trained_alone(monkeypatch):
+def test_heads_trained_in_parallel_are_those_trained_alone(monkeypatch):
     monkeypatch.setattr(transfer, "HEAD_STEPS", 50)
     generator = np.random.default_rng(0)
     table = generator.normal(size=(2, 30, 5)).astype(np.float32)
@@ -101,7 +101,7 @@ def test_heads_trained_side_by_side_are_those_trained_alone(monkeypatch):
     assert len(together) == 3
 
 
-def test_a_head_learns_what_no_straight_line_can():
+def test_a_head_learns_what_a_linear_classifier_cannot():
     generator = np.random.default_rng(0)
     features = generator.uniform(-1.5, 1.5, (600, 2)).astype(np.float32)
     targets = (features.prod(axis=1) > 0).astype(np.int64)  # exclusive or

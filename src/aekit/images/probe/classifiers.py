@@ -1,4 +1,4 @@
-"""What few labels are worth on given features: balanced draws, logistic regression, and differences between methods."""
+"""Classifiers of given features: balanced draws, logistic regression, and differences between methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 
 # Inverse strength of the penalty on features of mean variance one. Chosen on validation images for codes, last hidden
-# layers, PCA codes and pixels alike: benchmarks/probe_settings.py.
+# layers, PCA codes and pixels together: benchmarks/probe_settings.py.
 INVERSE_PENALTY = 0.2
 PER_CLASS = (1, 2, 4, 8, 10, 16, 50, 100)
 DIFFERENCE_COLUMNS = ("method", "baseline", "labels", "difference", "low", "high", "draws")
@@ -26,10 +26,10 @@ DIFFERENCE_COLUMNS = ("method", "baseline", "labels", "difference", "low", "high
 
 @dataclass(frozen=True)
 class Scale:
-    """Moves features to mean zero and divides all by one number, so that their mean variance is one.
+    """Shifts features to mean zero and divides all by one number, so that their mean variance is one.
 
-    One number for all: dividing each dimension by its own spread (whitening) blows up those that carry little, and
-    costs ten points of accuracy at a hundred labels.
+    Dividing each dimension by its own standard deviation (whitening) would amplify those that carry little, which costs
+    ten points of accuracy at a hundred labels.
 
     Attributes:
         mean: Mean of each feature, float32 (F,).
@@ -48,7 +48,7 @@ def fit_scale(features: FloatArray) -> Scale:
     """Return the scale of features, (N, F).
 
     Raises:
-        ValueError: All are the same for all rows.
+        ValueError: All rows are the same.
     """
     spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).mean()))
     if spread == 0:
@@ -57,7 +57,7 @@ def fit_scale(features: FloatArray) -> Scale:
 
 
 def default_labels(labels: IntArray) -> list[int]:
-    """Return numbers of labels to draw: 1, 2, 4, 8, 10, 16, 50 and 100 a class, as far as the smallest class goes.
+    """Return numbers of labels to draw: 1, 2, 4, 8, 10, 16, 50 and 100 per class, as far as the smallest class goes.
 
     Args:
         labels: Class of each image, (N,).
@@ -69,7 +69,7 @@ def default_labels(labels: IntArray) -> list[int]:
 def balanced_draws(
     labels: IntArray, n_labels: Sequence[int], n_draws: int, *, seed: int, class_names: Sequence[str] = ()
 ) -> dict[int, IntArray]:
-    """Return which images are labelled in each draw: as many of every class, a smaller draw part of a larger one.
+    """Return which images are labelled in each draw: equally many of every class, a smaller draw part of a larger one.
 
     Args:
         labels: Class of each image, (N,); every class that occurs is drawn from.
@@ -82,11 +82,11 @@ def balanced_draws(
         For each size n the rows of the labelled images, (R, n).
 
     Raises:
-        AekitError: A size is no multiple of the number of classes, a class has too few images, or there is one class.
+        AekitError: A size is not a multiple of the number of classes, a class has too few images, or there is only one.
     """
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
-        raise AekitError("--data: all training images are of one class; use images of several")
+        raise AekitError("--data: all training images are of one class; use images of several classes")
     for size in n_labels:
         _check_size(size, len(classes))
     least, most = int(counts.min()), max(n_labels) // len(classes)
@@ -111,7 +111,7 @@ def _check_size(size: int, n_classes: int) -> None:
         return
     near = f"{below} or {below + n_classes}" if below else f"{n_classes} or a multiple of it"
     raise AekitError(
-        f"--labels {size}: balanced draws need as many of each of {n_classes} classes, a multiple of {n_classes}; "
+        f"--labels {size}: balanced draws need equally many of each of {n_classes} classes, a multiple of {n_classes}; "
         f"give {near}"
     )
 
@@ -119,7 +119,7 @@ def _check_size(size: int, n_classes: int) -> None:
 def logistic_accuracy(
     features: FloatArray, targets: IntArray, test_features: FloatArray, test_targets: IntArray
 ) -> float:
-    """Return the share of test images that logistic regression on a few labelled ones gets right.
+    """Return the accuracy on test images of logistic regression on a few labelled ones.
 
     Args:
         features: Scaled features of the labelled images, (n, F).
@@ -132,15 +132,15 @@ def logistic_accuracy(
 
 
 def accuracy(predicted: npt.NDArray[np.integer], targets: IntArray) -> float:
-    """Return the share of predicted classes, (N,), that are right."""
+    """Return the fraction of predicted classes, (N,), that are right."""
     return float(np.mean(predicted == targets))
 
 
 def paired_differences(accuracies: dict[str, FloatArray], n_labels: Sequence[int]) -> list[dict[str, Any]]:
     """Return how much better each method is than each later one on the same draws, with a 95 % interval of the mean.
 
-    The interval is Student's t over draws. All draws share the training and test images, so that it says how sure the
-    order is on these images, and nothing about others.
+    The interval is Student's t over draws. As all draws share the training and test images, it applies to these images
+    only.
 
     Args:
         accuracies: For each method the accuracy, (sizes, draws).

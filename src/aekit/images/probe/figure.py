@@ -31,10 +31,10 @@ from aekit.plotting.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# A method looks the same in every figure, whichever others are beside it; baselines that know no encoder are broken.
+# A method looks the same in every figure, with whichever others; baselines without a trained encoder are dashed.
 STYLES: dict[str, tuple[str, str, Literal["-", "--"], str]] = {
     "spread": (GREEN, "D", "-", "spread: label spreading on the codes"),
-    "finetune": (VERMILION, "s", "-", "finetune: encoder and head trained"),
+    "finetune": (VERMILION, "s", "-", "finetune: encoder and head"),
     "frozen": (BLUE, "o", "-", "frozen: head on the frozen encoder"),
     "logistic": (SKY, "^", "-", "logistic: regression on the codes"),
     "scratch": (ORANGE, "s", "--", "scratch: both from random weights"),
@@ -43,17 +43,17 @@ STYLES: dict[str, tuple[str, str, Literal["-", "--"], str]] = {
 }
 _MAX_COLUMNS = 4
 _LEGEND_WIDTH = 2.7  # inches
-_DIGIT, _GAP = 4.8, 4.0  # points of 1/72 inch: the width of a digit of a tick label, and the least room between two
+_DIGIT, _GAP = 4.8, 4.0  # points of 1/72 inch: width of a digit in a tick label, and smallest gap between two labels
 
 
 def plot_probe(accuracies: pd.DataFrame, *, chance: float, title: str = "") -> Figure:
-    """Return a panel a checkpoint: mean accuracy on test images against the number of labels, a line a method.
+    """Return one panel per checkpoint: mean accuracy on test images against the number of labels, a line per method.
 
-    Bands are one standard deviation over draws to each side. The lines are listed in the order of their means.
+    Bands are one standard deviation over draws to each side. The legend is ordered by mean accuracy.
 
     Args:
-        accuracies: Columns ``panel``, ``method``, ``labels`` and ``accuracy`` in [0, 1], one row a draw.
-        chance: Accuracy of the best guess without any label, in [0, 1].
+        accuracies: Columns ``panel``, ``method``, ``labels`` and ``accuracy`` in [0, 1], one row per draw.
+        chance: Accuracy of the most frequent class, in [0, 1].
         title: Written above all panels.
     """
     panels = list(dict.fromkeys(accuracies["panel"]))
@@ -78,7 +78,7 @@ def plot_probe(accuracies: pd.DataFrame, *, chance: float, title: str = "") -> F
         low = min(accuracies["accuracy"].min(), chance)
         grid[0, 0].set_ylim(max(0.0, low - 0.04), 1.0)
         grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-        # Far from the upper panels, in the middle of many rows, it would have to be looked for.
+        # With several rows of panels, it belongs next to the upper ones.
         figure.legend(handles=_keys(accuracies), loc="outside right center" if n_rows == 1 else "outside right upper")
         total_width = float(figure.get_figwidth())
         write_title(figure, title, total_width, room=0.0 if n_rows == 1 else _LEGEND_WIDTH)
@@ -101,7 +101,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, chance: float, *, width_points: 
 
 
 def _tick_labels(sizes: Sequence[int], width_points: float) -> list[str]:
-    """Return the sizes as texts, but for those that would run into another one; the first and the last are there."""
+    """Return the sizes as texts, empty for those that would overlap another; the first and last are always there."""
     texts = [f"{size:,}" for size in sizes]
     scale = 0.9 * width_points / (log(sizes[-1] / sizes[0]) or 1.0)
     centres = [scale * log(size / sizes[0]) for size in sizes]

@@ -1,4 +1,4 @@
-"""Label spreading: few labels and many unlabelled images, over the graph of nearest neighbours of their features."""
+"""Label spreading from few labelled to many unlabelled images, over the graph of nearest neighbours of features."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ IntArray = npt.NDArray[np.int64]
 # Chosen on validation images: benchmarks/probe_settings.py.
 N_NEIGHBOURS = 5  # of a node in the graph
 ALPHA = 0.99  # how much of its label a node takes from its neighbours
-N_VOTERS = 10  # nodes that decide over a new image
+N_VOTERS = 10  # nodes that vote for the class of a new image
 TOLERANCE = 1e-6
 MAX_STEPS = 1000
 
 
 class Spreading:
-    """A graph of images, labelled or not, and what is needed to classify others by it; made once for all draws.
+    """A graph of images, labelled or not, that classifies other images; built once for all draws.
 
     Args:
         features: Scaled features of the images that are nodes, (N, F).
-        test_features: Scaled features of the images to classify, (T, F). They are no part of the graph.
+        test_features: Scaled features of the images to classify, (T, F), which are not part of the graph.
     """
 
     def __init__(self, features: FloatArray, test_features: FloatArray) -> None:
@@ -50,7 +50,7 @@ class Spreading:
 
     def _vote(self, spread: FloatArray, labelled: IntArray, targets: IntArray) -> IntArray:
         n_classes = spread.shape[1]
-        # A node that no label has reached does not vote.
+        # A node that no label reaches does not vote.
         ballots = np.eye(n_classes)[spread.argmax(axis=1)] * (spread.max(axis=1, keepdims=True) > 0)
         votes = ballots[self._voters].sum(axis=1)  # (T, classes)
         predicted: IntArray = votes.argmax(axis=1).astype(np.int64)
@@ -63,10 +63,10 @@ class Spreading:
 
 
 def normalised_graph(neighbours: npt.NDArray[np.integer]) -> sparse.csr_matrix:
-    """Return S = D^-1/2 W D^-1/2, sparse (N, N): W counts 1 for each of two nodes that has the other as a neighbour.
+    """Return S = D^-1/2 W D^-1/2, sparse (N, N), where W is the sum of the directed graph and its transpose.
 
     Args:
-        neighbours: The nearest neighbours of each node, (N, k), without itself.
+        neighbours: Indices of the nearest neighbours of each node, without itself, (N, k).
     """
     n_nodes, k = neighbours.shape
     entries = (np.ones(n_nodes * k), (np.repeat(np.arange(n_nodes), k), neighbours.ravel()))
@@ -77,14 +77,14 @@ def normalised_graph(neighbours: npt.NDArray[np.integer]) -> sparse.csr_matrix:
 
 
 def spread_labels(graph: sparse.csr_matrix, starts: FloatArray, *, alpha: float) -> FloatArray:
-    """Return F = (I - alpha S)^-1 Y, (N, K), the end of F <- alpha S F + (1 - alpha) Y but for a factor.
+    """Return F = (I - alpha S)^-1 Y, (N, K), the limit of F <- alpha S F + (1 - alpha) Y up to a factor.
 
-    The columns are solved side by side by conjugate gradients, which need a tenth of the steps of the iteration. They
-    never leave the part of the graph that is connected with a label: elsewhere F is exactly zero.
+    All columns are solved at once by conjugate gradients, which need a tenth of the steps of the iteration. They never
+    leave the part of the graph that is connected to a label: elsewhere F is exactly zero.
 
     Args:
         graph: The symmetric normalised graph S, (N, N).
-        starts: Y: 1 where a node has the label of a column, else 0, (N, K).
+        starts: Y, 1 where a node has the label of a column, else 0, (N, K).
         alpha: In [0, 1): how much a node takes from its neighbours.
 
     Source:
@@ -100,9 +100,8 @@ def spread_labels(graph: sparse.csr_matrix, starts: FloatArray, *, alpha: float)
             break
         image = direction - alpha * (graph @ direction)
         curvature = (direction * image).sum(axis=0)
-        step = np.divide(
-            squares, curvature, out=np.zeros_like(squares), where=curvature > 0
-        )  # 0: a class without label
+        # The curvature is 0 for a class without labels.
+        step = np.divide(squares, curvature, out=np.zeros_like(squares), where=curvature > 0)
         solution += step * direction
         residual -= step * image
         before, squares = squares, np.square(residual).sum(axis=0)

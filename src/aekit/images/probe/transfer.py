@@ -1,8 +1,8 @@
-"""A network that classifies from few labels: on a frozen encoder, with the encoder trained too, or from random weights.
+"""A network that classifies from few labels: with a frozen or fine-tuned encoder, or trained from scratch.
 
-All three are the same network, an encoder and a head of one hidden layer, and see the same: the labelled images, each
-time turned, stretched and moved a little, with noise on the features. Every setting was chosen on validation images
-that were held out of train: benchmarks/probe_settings.py.
+All three are the same network, an encoder and a head of one hidden layer, trained on the same input: the labelled
+images, randomly rotated, stretched and shifted a little at each step, with noise on the features. Every setting was
+chosen on validation images that were held out of train: benchmarks/probe_settings.py.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ STEPS = 200
 HEAD_RATE = 3e-3
 TUNED_RATE = 3e-4  # of encoder and head when both are trained further
 SCRATCH_RATE = 3e-3
-WARM_UP = 0.1  # share of the steps
-NOISE = 0.5  # standard deviation; that of the features is one
+WARM_UP = 0.1  # fraction of the steps
+NOISE = 0.5  # standard deviation, where that of the features is one
 N_VARIANTS = 16  # versions of a labelled image for the frozen encoder
 MAX_VARIANT_BYTES = 2**30
-# Largest turn in radians, stretch, shear, and shift in half sides: one pixel of 28.
-TURN, STRETCH, SHEAR, SHIFT = 0.2, 0.1, 0.15, 2 / 28
+# Largest rotation in radians, stretch, shear, and shift in half sides: one pixel of 28.
+ROTATION, STRETCH, SHEAR, SHIFT = 0.2, 0.1, 0.15, 2 / 28
 
 
 class Classifier(nn.Module):
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
 
     Args:
         encoder: Maps x (B, C, H, W) to features (B, F).
-        scale: Brings features to mean zero and mean variance one.
+        scale: Transforms features to mean zero and mean variance one.
         head: Maps scaled features to logits (B, K).
     """
 
@@ -78,13 +78,13 @@ def _draw_head(n_features: int, n_classes: int, generator: torch.Generator) -> n
 
 
 def warp_images(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images x, (B, C, H, W), each turned, stretched, sheared and moved a little by a random affine map."""
+    """Return images x, (B, C, H, W), each rotated, stretched, sheared and shifted a little by a random affine map."""
     n_images = len(x)
     draws = 2 * torch.rand(n_images, 6, generator=generator) - 1
-    turn, shear = TURN * draws[:, 0], SHEAR * draws[:, 1]
+    angle, shear = ROTATION * draws[:, 0], SHEAR * draws[:, 1]
     stretch, shift = 1 + STRETCH * draws[:, 2:4], SHIFT * draws[:, 4:]
-    upper = torch.stack([stretch[:, 0] * turn.cos(), shear - turn.sin(), shift[:, 0]], dim=1)
-    lower = torch.stack([turn.sin(), stretch[:, 1] * turn.cos(), shift[:, 1]], dim=1)
+    upper = torch.stack([stretch[:, 0] * angle.cos(), shear - angle.sin(), shift[:, 0]], dim=1)
+    lower = torch.stack([angle.sin(), stretch[:, 1] * angle.cos(), shift[:, 1]], dim=1)
     grid = F.affine_grid(torch.stack([upper, lower], dim=1), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -122,8 +122,8 @@ def encode_variants(
 
     Args:
         encoder: Maps x (B, C, H, W) to features (B, F).
-        images: Where the images are.
-        rows: Which of them, (M,).
+        images: N images.
+        rows: Which of them to encode, (M,).
         seed: Seed of the warps.
         team: Threads that share the images.
         on_images: Called with the number of images after each batch, from any thread.
@@ -143,13 +143,13 @@ def encode_variants(
 def fit_heads(
     variants: FloatArray, rows: IntArray, targets: IntArray, *, n_classes: int, seed: Seed, device: torch.device
 ) -> list[nn.Sequential]:
-    """Return a trained head for each draw of labelled images; all draws are trained side by side.
+    """Return a trained head for each draw of labelled images; all draws are trained in parallel.
 
     Args:
         variants: Scaled features of images in several versions, (V, M, F).
         rows: Which of the M images are labelled in each draw, (R, n).
         targets: Their classes, (R, n).
-        n_classes: Classes there are, K.
+        n_classes: Number of classes, K.
         seed: Seed of the weights, the batches and the noise.
         device: Where to compute.
     """
@@ -175,7 +175,7 @@ def fit_heads(
         x = table[versions.to(device), positions.gather(1, picked).to(device)] + NOISE * noise.to(device)
         logits = _batched_head(weights, x)
         labels = wanted.gather(1, picked.to(device))
-        # The sum over draws: none shares a weight with another, so each is trained as if alone.
+        # The sum over draws: they share no weights, so each is trained as if alone.
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten()) * n_draws
         optimiser.zero_grad()
         loss.backward()
@@ -196,7 +196,7 @@ def _batched_head(weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def predict_heads(heads: list[nn.Sequential], features: FloatArray) -> IntArray:
-    """Return the class that each of R heads gives to each row of scaled features (N, F), (R, N)."""
+    """Return the class that each of R heads predicts for each row of scaled features (N, F), (R, N)."""
     rows = torch.from_numpy(features)
     with torch.inference_mode():
         return np.stack([head(rows).argmax(dim=1).numpy() for head in heads])
@@ -212,15 +212,15 @@ def fine_tune(
     augment: bool,
     seed: Seed,
 ) -> Classifier:
-    """Return a classifier whose encoder was trained too, from the head that was trained on it while it was frozen.
+    """Return a classifier whose encoder was trained as well, starting from a head trained on the frozen encoder.
 
-    A random head would first of all undo what the encoder knows. Batch norm keeps the statistics of the many images
-    that the encoder was trained on; those of a few labelled ones would be poor.
+    A random head would first destroy what the encoder has learned. Batch norm keeps the statistics of the many images
+    that the encoder was trained on; those of a few labelled images would be poor.
 
     Args:
-        encoder: Maps x (B, C, H, W) to features (B, F); it is left as it is.
+        encoder: Maps x (B, C, H, W) to features (B, F); it is not changed.
         scale: The scale of its features.
-        head: As :func:`fit_heads` returns it.
+        head: As returned by :func:`fit_heads`.
         images: Labelled images, uint8 (n, C, H, W).
         targets: Their classes, (n,).
         augment: Whether to warp the images.
@@ -244,13 +244,13 @@ def train_from_scratch(
     augment: bool,
     seed: Seed,
 ) -> Classifier:
-    """Return a classifier trained on nothing but labelled images.
+    """Return a classifier trained on labelled images only.
 
     Args:
         encoder: Maps x (B, C, H, W) to features (B, F), with random weights; it is trained in place.
         images: Labelled images, uint8 (n, C, H, W).
         targets: Their classes, (n,).
-        n_classes: Classes there are.
+        n_classes: Number of classes.
         augment: Whether to warp the images.
         seed: Seed of the head's weights, batches, warps and noise.
     """
@@ -260,7 +260,7 @@ def train_from_scratch(
         features = encoder(_floats(images).to(device)).cpu().numpy()
     try:
         scale = fit_scale(features)
-    except ValueError:  # as many dead ReLUs as features
+    except ValueError:  # all ReLUs are dead
         scale = Scale(features.mean(axis=0), 1.0)
     classifier = Classifier(encoder, scale, _draw_head(len(scale.mean), n_classes, generator)).to(device)
     _train(classifier.train(), images, targets, rate=SCRATCH_RATE, augment=augment, generator=generator)
@@ -298,7 +298,7 @@ def _warm_up_and_cosine(step: int) -> float:
 
 
 def predict_images(classifier: Classifier, images: ImageRows) -> IntArray:
-    """Return the class that a classifier gives to each image, (N,)."""
+    """Return the predicted class of each image, (N,)."""
     device = _device(classifier)
     predicted = []
     with torch.inference_mode():
@@ -309,17 +309,17 @@ def predict_images(classifier: Classifier, images: ImageRows) -> IntArray:
 
 
 def torch_generator(*seed: int) -> torch.Generator:
-    """Return a generator on the CPU, so that every device draws the same, seeded by all numbers together."""
+    """Return a generator on the CPU, so that all devices draw the same, seeded by all numbers together."""
     state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def _map(team: ThreadTeam, function: Callable[..., FloatArray], parts: Iterable[object]) -> list[FloatArray]:
-    """Return what ``function`` makes of each part, in order; a thread takes every so manyth of them."""
+    """Return the results of ``function`` for all parts, in order; each of n threads takes every n-th part."""
     jobs = list(parts)
-    shares = [jobs[i :: team.n_threads] for i in range(min(team.n_threads, len(jobs)))]
-    made = team.map(lambda share: [function(job) for job in share], shares)
-    done: list[FloatArray] = [made[i % len(shares)][i // len(shares)] for i in range(len(jobs))]
+    stripes = [jobs[i :: team.n_threads] for i in range(min(team.n_threads, len(jobs)))]
+    made = team.map(lambda stripe: [function(job) for job in stripe], stripes)
+    done: list[FloatArray] = [made[i % len(stripes)][i // len(stripes)] for i in range(len(jobs))]
     return done
 
 
