@@ -1,4 +1,4 @@
-"""Correlations of codes: measures against closed forms, intervals against their promise, axes against an integral."""
+"""Correlations of codes: measures against closed forms, intervals against coverage, rotations against an integral."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_measures_of_equal_correlations_are_those_of_their_two_eigenvalues(d, r)
     assert values["effective-rank"] == pytest.approx(np.exp(stats.entropy(eigenvalues)))
 
 
-def test_participation_ratio_and_root_mean_square_tell_the_same():
+def test_participation_ratio_and_root_mean_square_are_equivalent():
     matrices = np.stack([_mixed(8), _alike(8, 0.2)])
     expected = 8 / (1 + 7 * root_mean_square(matrices) ** 2)
     np.testing.assert_allclose(participation_ratio(matrices), expected)
@@ -79,7 +79,7 @@ def test_one_or_no_live_dimension_has_no_pair_and_no_value():
 
 
 @pytest.mark.parametrize("name", ["mean-abs", "rms"])
-def test_the_noise_floor_is_what_independent_dimensions_give(name):
+def test_the_noise_floor_is_the_value_of_independent_dimensions(name):
     codes = np.random.default_rng(0).standard_normal((400, 60))
     assert measure_matrix(correlation_matrix(codes))[name] == pytest.approx(noise_floor(name, 400), rel=0.03)
     assert np.isnan(noise_floor("participation", 400))
@@ -113,7 +113,7 @@ def test_the_interval_of_independent_dimensions_holds_zero_and_the_measured_valu
 
 
 @pytest.mark.parametrize("d", [2, 30])
-def test_nineteen_of_twenty_intervals_hold_the_true_value_where_a_percentile_interval_fails(d):
+def test_nineteen_of_twenty_intervals_contain_the_true_value_where_a_percentile_interval_fails(d):
     matrix = _mixed(d)
     hits = dict.fromkeys(MEASURES, 0)
     percentile_hits = 0
@@ -127,7 +127,7 @@ def test_nineteen_of_twenty_intervals_hold_the_true_value_where_a_percentile_int
     assert percentile_hits == 0 or d == 2
 
 
-def test_an_interval_takes_the_bias_off_the_lower_end_only():
+def test_the_bias_is_subtracted_at_the_lower_end_only():
     resampled = np.linspace(1.1, 1.5, 401)  # 0.3 above the value, as noise would put them
     low, high = bootstrap_ends(1.0, resampled)
     assert (low, high) == pytest.approx((1 - 0.3 - 0.19, 1 + 0.19))
@@ -140,14 +140,14 @@ def test_blocks_do_not_change_the_resamples(monkeypatch):
     np.testing.assert_allclose(np.concatenate(list(correlation._resampled_matrices(codes, 9, 3))), whole, atol=1e-12)
 
 
-def test_a_dimension_that_one_image_moves_is_live_in_every_resample():
+def test_a_dimension_that_varies_in_one_image_is_live_in_every_resample():
     codes = np.random.default_rng(0).standard_normal((100, 3))
     codes[:, 2] = 0
     codes[7, 2] = 1
     assert np.isfinite(measure_codes(codes).values["mean-abs"]).all()
 
 
-def test_axes_turned_at_random_give_the_mean_over_all_angles():
+def test_random_rotations_give_the_mean_over_all_angles():
     widths = np.array([3.0, 1.0])  # variances 9 and 1 along the principal axes
     codes = np.random.default_rng(0).standard_normal((4000, 2)) * widths
     large, small = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[::-1]
@@ -163,7 +163,7 @@ def test_axes_turned_at_random_give_the_mean_over_all_angles():
     assert 0 <= rotated.low < rotated.value < rotated.high <= 0.8 + 0.01  # (9 - 1) / (9 + 1)
 
 
-def test_a_seed_repeats_itself():
+def test_the_same_seed_gives_the_same_intervals():
     codes = _gaussian(100, _mixed(5))
     assert measure_codes(codes, seed=4).values == measure_codes(codes, seed=4).values
     assert measure_codes(codes, seed=4).values != measure_codes(codes, seed=5).values

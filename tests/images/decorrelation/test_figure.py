@@ -1,4 +1,4 @@
-"""The figure of correlations: a line a curve, an interval each, and matrices on one fixed scale."""
+"""The figure of correlations: one line per curve with its intervals, and matrices on one fixed scale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_seeds_make_a_band_and_a_single_model_a_bar():
     assert {tuple(end) for end in ends.round(6)} >= {(5, 0.1), (5, 0.3), (10, 0.05), (10, 0.15)}
     assert ends[:, 0].min() == 5
     assert [segment.tolist() for segment in bars.get_segments()] == [[[2, 0.25], [2, 0.75]]]
-    assert {"mean over seeds, 95 %", "over images, 95 %"} <= set(_legend(_plot([_curve(n_seeds=(1, 3, 3))])))
+    assert {"95 % interval over seeds", "95 % interval over images"} <= set(_legend(_plot([_curve(n_seeds=(1, 3, 3))])))
 
 
 def test_references_are_drawn_where_they_belong():
@@ -58,7 +58,7 @@ def test_every_matrix_has_one_scale_centred_on_zero_and_dead_dimensions_are_grey
     assert red == green == blue < 0.8
 
 
-def test_a_block_of_matrices_begins_with_its_label_on_a_row_of_its_own():
+def test_a_block_of_matrices_starts_a_row_with_its_label():
     figure = _plot([_curve("a"), _curve("b")], _panels(["a"] * 10 + ["b"]))
     assert [axes.get_title(loc="left") for axes in figure.axes if axes.images] == ["d = 5"] * 11
     headings = [

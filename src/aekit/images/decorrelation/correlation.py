@@ -1,4 +1,4 @@
-"""How correlated the dimensions of a code are: one value with an interval, and what other axes would give."""
+"""How correlated the dimensions of a code are: one value with an interval, and the value for other axes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NO_VALUE = Interval(np.nan, np.nan, np.nan)
 
 @dataclass(frozen=True)
 class Decorrelation:
-    """The correlations of a code's L dimensions, and single values made of them.
+    """The correlations of a code's L dimensions, and measures of them.
 
     Attributes:
         matrix: Pearson correlations, float64 (L, L); rows and columns of dead dimensions are NaN.
-        live: Which dimensions change from image to image, bool (L,); the others are left out of every value.
+        live: Which dimensions change from image to image, bool (L,); the others are left out of all measures.
         values: Each measure of the live dimensions, with its bootstrap interval.
-        rotated: Each measure when the axes of the same code are turned at random: the mean over rotations, and the
-            range that holds 95 % of them.
+        rotated: Each measure for random rotations of the same code: the mean over rotations, and the range of the
+            middle 95 % of them.
     """
 
     matrix: FloatArray
@@ -61,7 +61,7 @@ def participation_ratio(matrix: FloatArray) -> FloatArray:
 
     Source:
         Gao, Trautmann, Yu, Santhanam, Ryu, Shenoy & Ganguli 2017, doi:10.1101/214262, on the dimension of a
-        population of neurons, where it is taken of a covariance; here the correlations are asked about.
+        population of neurons, where it is that of a covariance matrix; here it is that of correlations.
     """
     trace = np.trace(matrix, axis1=-2, axis2=-1)
     value: FloatArray = np.square(trace) / np.square(matrix).sum(axis=(-2, -1))
@@ -73,11 +73,11 @@ def effective_rank(matrix: FloatArray) -> FloatArray:
 
     Source:
         Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, 15th European Signal Processing
-        Conference, pages 606-610, which takes singular values; those of a correlation matrix are its eigenvalues.
+        Conference, pages 606-610, with singular values; those of a correlation matrix are its eigenvalues.
     """
-    eigenvalues = np.maximum(np.linalg.eigvalsh(matrix), np.finfo(float).tiny)  # rounding takes zeros below zero
-    share = eigenvalues / eigenvalues.sum(axis=-1, keepdims=True)
-    value: FloatArray = np.exp(-(share * np.log(share)).sum(axis=-1))
+    eigenvalues = np.maximum(np.linalg.eigvalsh(matrix), np.finfo(float).tiny)  # rounding may make zeros negative
+    p = eigenvalues / eigenvalues.sum(axis=-1, keepdims=True)
+    value: FloatArray = np.exp(-(p * np.log(p)).sum(axis=-1))
     return value
 
 
@@ -89,15 +89,15 @@ MEASURES: MappingProxyType[str, MatrixMeasure] = MappingProxyType(
         "effective-rank": effective_rank,
     }
 )
-# Sampling noise adds its variance to each correlation, so the bias is taken off the squares; see bootstrap_ends.
+# Sampling noise adds its variance to each correlation, so the bias is subtracted from the squares; see bootstrap_ends.
 _POWERS = {"mean-abs": 2, "rms": 2, "participation": 1, "effective-rank": 1}
 
 
 def noise_floor(measure: str, n_images: int) -> float:
-    """Return what independent dimensions give, on average, when so many images are looked at; NaN for other measures.
+    """Return the expected measure of independent dimensions for N images; NaN for measures other than means of r.
 
-    For large N the correlation of independent values is Gaussian with variance 1 / (N - 1) around zero, so the mean
-    absolute one is sqrt(2 / (pi (N - 1))) and the root mean square 1 / sqrt(N - 1).
+    For large N, correlations of independent values are Gaussian around zero with variance 1 / (N - 1), so their mean
+    absolute value is sqrt(2 / (pi (N - 1))) and their root mean square 1 / sqrt(N - 1).
     """
     return {"mean-abs": math.sqrt(2 / math.pi), "rms": 1.0}.get(measure, math.nan) / math.sqrt(n_images - 1)
 
@@ -119,11 +119,11 @@ def correlation_matrix(codes: FloatArray) -> FloatArray:
 def measure_matrix(matrix: FloatArray, keep: npt.NDArray[np.bool_] | None = None) -> dict[str, float]:
     """Return each measure of the live dimensions of a correlation matrix.
 
-    Off-diagonal means are NaN below two live dimensions, where there is no pair; the others below one.
+    Means of off-diagonal values are NaN below two live dimensions, which make no pair; the others are NaN below one.
 
     Args:
         matrix: Correlations, (L, L), NaN in rows and columns of dead dimensions.
-        keep: Dimensions to look at, bool (L,), as the active units of a VAE; None looks at all.
+        keep: Dimensions to use, bool (L,), such as the active units of a VAE; None uses all.
     """
     live = ~np.isnan(np.diag(matrix))
     if keep is not None:
@@ -136,21 +136,21 @@ def measure_matrix(matrix: FloatArray, keep: npt.NDArray[np.bool_] | None = None
 
 
 def measure_codes(codes: FloatArray, *, n_resamples: int = 200, n_rotations: int = 100, seed: int = 0) -> Decorrelation:
-    """Return the correlations of the dimensions of a code, each measure with its interval, and with turned axes.
+    """Return the correlations of the dimensions of a code, and each measure with its interval and for rotated axes.
 
-    Resamples are random weights of the images, w ~ Dirichlet(1, ..., 1): the Bayesian bootstrap. It spreads as the
-    usual one does, in which the weights are whole numbers, but no image is ever without weight, so that a dimension
-    that only few images move is not dead in some of the resamples.
+    Resamples are random weights of the images, w ~ Dirichlet(1, ..., 1): the Bayesian bootstrap. Its spread is that of
+    the usual bootstrap, in which weights are integers, but no image ever has zero weight, so that a dimension that
+    varies in few images only is never dead in a resample.
 
     Args:
         codes: Codes, or posterior means, (N, L), N >= 2.
-        n_resamples: Resamples of the images.
-        n_rotations: Random rotations of the axes.
-        seed: Seed of both. The same for two codes of the same images, it draws the same weights.
+        n_resamples: Number of resamples of the images.
+        n_rotations: Number of random rotations of the axes.
+        seed: Seed of both. For two codes of the same images, the same seed draws the same weights.
 
     Source:
-        Rubin 1981, The Bayesian bootstrap, Annals of Statistics 9(1), doi:10.1214/aos/1176345338. That such weights
-        serve as those of the usual bootstrap: Praestgaard & Wellner 1993, doi:10.1214/aop/1176989011.
+        Rubin 1981, The Bayesian bootstrap, Annals of Statistics 9(1), doi:10.1214/aos/1176345338. On the equivalence
+        of such weights and the usual bootstrap: Praestgaard & Wellner 1993, doi:10.1214/aop/1176989011.
     """
     matrix = correlation_matrix(codes)
     live = ~np.isnan(np.diag(matrix))
@@ -173,24 +173,23 @@ def measure_codes(codes: FloatArray, *, n_resamples: int = 200, n_rotations: int
 
 
 def bootstrap_ends(value: float, resampled: FloatArray, *, power: int = 1) -> tuple[float, float]:
-    """Return the ends of a 95 % interval of a measure that sampling noise moves to one side.
+    """Return the ends of a 95 % interval of a measure that is biased by sampling noise.
 
-    The percentile interval does not serve here. Noise makes |r| larger, and resampling adds the noise of a second draw
-    to that of the first: for ten independent dimensions and 5,000 images the mean |r| is 0.011, that of resamples
-    0.016, and the interval holds neither 0 nor 0.011. So the spread of the resamples around their mean is laid around
-    two values, the measured one v and the one without its bias, 2 v - (mean of the resamples), and the interval
-    reaches over both. Where noise adds as a variance (power 2), the bias is that of the squares: independent
-    dimensions then come out at 0.
+    A percentile interval does not work here. Noise increases |r|, and resampling adds the noise of a second draw to
+    that of the first: for ten independent dimensions and 5,000 images the mean |r| is 0.011, that of resamples 0.016,
+    and the interval contains neither 0 nor 0.011. Instead, the spread of the resamples around their mean is centred on
+    two values, the measured value v and the one without its bias, 2 v - (mean of the resamples), and the interval
+    covers both. Where noise adds as a variance (power 2), the bias is that of the squares, so that independent
+    dimensions have a value of 0.
 
-    Share of such intervals of the mean |r| that hold the true value, percentile / this one (Gaussian codes, 100
-    repetitions of 5,000 images, 200 resamples), at 2, 5, 10 and 30 dimensions: independent ones 0.00 / 0.99 or more;
-    correlated ones with a true value of 0.06, 0.12, 0.13 and 0.09: 0.98 / 0.96, 0.95 / 0.93, 0.89 / 0.97 and
-    0.52 / 0.95. The measured value is always inside.
+    Coverage of the true mean |r|, percentile / this interval (Gaussian codes, 100 repetitions of 5,000 images, 200
+    resamples), at 2, 5, 10 and 30 dimensions: independent 0.00 / 0.99 or more; correlated, with a true value of 0.06,
+    0.12, 0.13 and 0.09: 0.98 / 0.96, 0.95 / 0.93, 0.89 / 0.97 and 0.52 / 0.95. The measured value is always inside.
 
     Args:
         value: The measure of all images.
         resampled: The measure of each resample, (B,).
-        power: Power of the measure whose bias is taken off.
+        power: Power of the measure whose bias is subtracted.
 
     Source:
         Davison & Hinkley 1997, Bootstrap Methods and their Application, chapters 2 and 5, on the bootstrap's bias.
@@ -255,12 +254,12 @@ def _resampled_matrices(codes: FloatArray, n_resamples: int, seed: int) -> Itera
 
 
 def _rotated_matrices(codes: FloatArray, n_rotations: int, seed: int) -> Iterator[FloatArray]:
-    """Yield correlation matrices of the code with its axes turned at random, in stacks, (b, K, K)."""
+    """Yield correlation matrices of the code with randomly rotated axes, in stacks, (b, K, K)."""
     covariance = np.cov(codes.astype(np.float64), rowvar=False)
     n_live = len(covariance)
     generator = np.random.default_rng([seed, 1])
     at_a_time = max(1, MAX_FLOATS // n_live**2)
     for start in range(0, n_rotations, at_a_time):
         size = min(at_a_time, n_rotations - start)
-        turns = stats.ortho_group.rvs(n_live, size=size, random_state=generator).reshape(size, n_live, n_live)
-        yield _as_correlations(turns @ covariance @ turns.transpose(0, 2, 1))
+        rotations = stats.ortho_group.rvs(n_live, size=size, random_state=generator).reshape(size, n_live, n_live)
+        yield _as_correlations(rotations @ covariance @ rotations.transpose(0, 2, 1))

@@ -1,4 +1,4 @@
-"""How correlated codes are: a value against the latent dimensions, and the correlation matrices themselves."""
+"""How correlated codes are: a measure against the number of latent dimensions, and the correlation matrices."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ FloatArray = npt.NDArray[np.floating]
 
 WIDTH, CURVE_HEIGHT = 9.0, 3.4  # inches
 MIN_COLUMNS, MAX_COLUMNS = 4, 8
-_LEGEND = 2.3  # inches of the text of a legend
+_LEGEND = 2.3  # width of the legend's text in inches
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One value at each number of latent dimensions, of models that differ in nothing else but their seed.
+    """One value for each number of latent dimensions, of models that otherwise differ in their seed only.
 
     Attributes:
-        label: What the models are.
+        label: Name of the group of models.
         d: Latent dimensions, (M,), ascending.
         value: The value of the one model, or the mean over seeds, (M,).
         low: Lower ends of the intervals, (M,).
         high: Upper ends, (M,).
-        n_seeds: Models at each number of dimensions, (M,): the interval is over seeds if there are several.
-        rotated: The value when the axes of the codes are turned at random, (M,).
-        points: (d, value) of every single model, (P, 2).
+        n_seeds: Number of models for each number of dimensions, (M,); if there are several, the interval is over seeds.
+        rotated: The value for randomly rotated axes of the codes, (M,).
+        points: (d, value) of each model, (P, 2).
     """
 
     label: str
@@ -66,7 +66,7 @@ class Panel:
     """One correlation matrix.
 
     Attributes:
-        label: What the model is.
+        label: Name of the group of the model.
         caption: Written above the matrix.
         matrix: Correlations, (L, L); NaN for dead dimensions.
     """
@@ -86,16 +86,17 @@ def plot_decorrelation(
     pca: tuple[FloatArray, FloatArray] | None = None,
     title: str = "",
 ) -> Figure:
-    """Return a value against the latent dimensions, a line a curve, over the correlation matrices as small multiples.
+    """Return a measure against the number of latent dimensions, one line per curve, above the correlation matrices.
 
     Args:
         curves: At least one.
-        panels: Matrices; neighbours of one label form a block with the label above it.
-        ylabel: What the value is.
-        floor: What independent dimensions give; NaN draws none.
-        ideal_is_d: Uncorrelated dimensions give d itself, as for a participation ratio; else the axis starts at 0.
-        pca: Components and the value of their codes, each (K,), as a check.
-        title: Written above it all.
+        panels: Matrices; consecutive ones of the same label form a block with the label above it.
+        ylabel: Name of the measure.
+        floor: Its value for independent dimensions; NaN draws none.
+        ideal_is_d: Whether its value for uncorrelated dimensions is d, as for a participation ratio; if not, the axis
+            starts at 0.
+        pca: Numbers of components and the value of their codes, each (K,), for comparison.
+        title: Written at the top.
     """
     rows = _arrange(panels)
     keys = len(curves) + 5 + sum(wrap_text(curve.label, _LEGEND).count("\n") for curve in curves)  # lines of the legend
@@ -115,7 +116,7 @@ def plot_decorrelation(
 
 
 class _Row(NamedTuple):
-    label: str  # written above it; empty if it goes on from the row before, or if all are alike
+    label: str  # written above it; empty if it continues the row before, or if there is only one label
     panels: list[Panel]
 
 
@@ -146,11 +147,13 @@ def _draw_curves(
     if several.any():
         keys.append(Line2D([], [], color=GREY, marker=".", markersize=5, linestyle="none", label="single seeds"))
     if any((curve.high > curve.low)[curve.n_seeds > 1].any() for curve in curves):
-        keys.append(Patch(color=GREY, alpha=0.35, linewidth=0, label="mean over seeds, 95 %"))
+        keys.append(Patch(color=GREY, alpha=0.35, linewidth=0, label="95 % interval over seeds"))
     if (~several).any():
-        keys.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="none", label="over images, 95 %"))
+        keys.append(
+            Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="none", label="95 % interval over images")
+        )
     if any(np.isfinite(curve.rotated).any() for curve in curves):
-        keys.append(Line2D([], [], color=GREY, linestyle=":", label="axes turned at random"))
+        keys.append(Line2D([], [], color=GREY, linestyle=":", label="randomly rotated axes"))
     ends = _limits(curves)
     if ideal_is_d:
         d = np.linspace(*ends, 200)  # a curve where the axis is logarithmic
@@ -162,7 +165,7 @@ def _draw_curves(
     _scale_d(axes, *ends)
     if not ideal_is_d:
         axes.set_ylim(bottom=0, top=None)
-        axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # so that a line at zero is seen whole
+        axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # so that a line at zero is not cut off
     axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
@@ -173,7 +176,7 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
 
 def _scale_d(axes: Axes, low: float, high: float) -> None:
     margin = 0.04
-    if high > 20 * max(low, 1):  # as from 2 to 100, of which a linear axis would squeeze most into a corner
+    if high > 20 * max(low, 1):  # such as from 2 to 100, most of which a linear axis would squeeze into a corner
         ticks = [step * 10**power for power in range(4) for step in (1, 2, 5) if low <= step * 10**power <= high]
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -205,7 +208,7 @@ def _runs(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
 
 
 def _widened(d: FloatArray) -> FloatArray:
-    """Return the places of a line; a single one becomes the ends of a dash, or nothing would be seen."""
+    """Return the positions of a line; a single one becomes the ends of a dash, or it would be invisible."""
     return d if len(d) > 1 else np.array([d[0] - 0.15, d[0] + 0.15])
 
 
@@ -214,7 +217,7 @@ def _doubled(values: FloatArray) -> FloatArray:
 
 
 def _write_heading(axes: Axes, heading: str) -> None:
-    """Write the name of a row above the caption of its first panel, and over the others, which keep their places."""
+    """Write the name of a row above the caption of its first panel; it reserves its height, but not its width."""
     above = 2 + 1.3 * SMALL_FONT_SIZE  # the caption
     for text, makes_room in ((heading, False), ("\n".join(" " for _ in heading.splitlines()), True)):
         written = axes.annotate(
@@ -236,7 +239,7 @@ def _draw_panels(figure: SubFigure, rows: Sequence[_Row], n_columns: int) -> Non
                 _write_heading(axes, label)
         for axes in axes_row[len(panels) :]:
             if len(rows) > 1:
-                axes.set_visible(False)  # its place keeps the bar of colours away from the headings
+                axes.set_visible(False)  # its place keeps the colour bar away from the headings
             else:
                 axes.remove()
     drawn = [axes for axes_row in grid for axes in axes_row if axes.figure is not None]
