@@ -10,40 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aekit.commands.checkpoints import choose_target, choose_targets, read_paths, refuse_mixed, short_labels
 from aekit.core.checkpoint import read_header
-from aekit.errors import AekitError
-from aekit.terminal.console import Console
 
 COMMANDS = ["reconstruct", "sample", "encode", "evaluate"]
-
-
-def test_a_result_lies_beside_its_checkpoint_and_is_named_after_it():
-    assert choose_targets([Path("runs/b0.5.safetensors")], None, name="sample", suffixes=(".png",)) == [
-        Path("runs/b0.5.sample.png")
-    ]
-
-
-def test_the_output_of_one_checkpoint_is_a_file_or_a_folder(tmp_path):
-    one = [Path("runs/x.safetensors")]
-    assert choose_targets(one, Path("y.png"), name="sample", suffixes=(".png",)) == [Path("y.png")]
-    assert choose_targets(one, Path("new"), name="sample", suffixes=(".png",)) == [Path("new/x.sample.png")]
-    folder = tmp_path / "with.dot"
-    folder.mkdir()
-    assert choose_targets(one, folder, name="sample", suffixes=(".png",)) == [folder / "x.sample.png"]
-
-
-@pytest.mark.parametrize(
-    ("paths", "output", "message"),
-    [
-        (["a.safetensors", "b.safetensors"], "y.png", "one file for 2 checkpoints; give a folder"),
-        (["a.safetensors"], "y.jpg", "cannot be written as .jpg; use .png"),
-        (["p/a.safetensors", "q/a.safetensors"], "figures", "would share a file"),
-    ],
-)
-def test_an_output_that_cannot_hold_the_results_is_an_error(paths, output, message):
-    with pytest.raises(AekitError, match=message):
-        choose_targets([Path(path) for path in paths], Path(output), name="sample", suffixes=(".png",))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -145,48 +114,3 @@ def test_a_copied_checkpoint_is_as_good_as_the_original(aekit, ae_checkpoint, tm
     copy = Path(shutil.copy(ae_checkpoint, tmp_path / "copy.safetensors"))
     result = aekit("encode", copy)
     assert result.paths == [tmp_path / "copy.codes.safetensors"]
-
-
-def test_a_checkpoint_that_is_named_twice_is_taken_once(tmp_path, capsys):
-    path = tmp_path / "x.safetensors"
-    again = tmp_path / "sub" / ".." / "x.safetensors"
-    (tmp_path / "sub").mkdir()
-    assert read_paths([str(path), "y.safetensors", str(again)], Console()) == [path, Path("y.safetensors")]
-    assert "named twice" in capsys.readouterr().err
-
-
-def test_one_figure_of_several_checkpoints_lies_in_the_folder_that_they_share(tmp_path):
-    paths = [Path("runs/a/x.safetensors"), Path("runs/b/x.safetensors")]
-    assert choose_target(paths, None, name="tsne") == Path("runs/tsne.png")
-    assert choose_target([*paths, tmp_path / "z"], None, name="tsne").is_absolute()
-    assert choose_target(paths, tmp_path, name="tsne") == tmp_path / "tsne.png"
-    assert choose_target(paths, Path("y.png"), name="tsne") == Path("y.png")
-    assert choose_target(paths[:1], None, name="tsne") == Path("runs/a/x.tsne.png")
-    with pytest.raises(AekitError, match="cannot be written as"):
-        choose_target(paths, Path("y.jpg"), name="tsne")
-    with pytest.raises(AekitError, match="shares its stem"):
-        choose_target(paths, Path("runs/b/x.png"), name="tsne")
-
-
-def test_checkpoints_are_called_by_what_tells_them_apart(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
-    assert short_labels([vae_checkpoint]) == ["vae"]
-    (first, *_), (second, *_) = (label.split(", ") for label in short_labels([vae_checkpoint, ae_checkpoint]))
-    assert (first, second) == ("vae", "ae")
-    assert "latent 3" in short_labels([vae_checkpoint, ae_checkpoint])[1]
-    copy = tmp_path / "copy.safetensors"
-    shutil.copy(ae_checkpoint, copy)
-    assert short_labels([ae_checkpoint, copy]) == ["ae", "copy"]
-
-
-def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
-    refuse_mixed([vae_checkpoint, ae_checkpoint], ["test"], data=None)
-    with pytest.raises(AekitError, match="has other train images"):  # one of them set a part aside for validation
-        refuse_mixed([vae_checkpoint, ae_checkpoint], ["train"], data=None)
-    refuse_mixed([vae_checkpoint, ae_checkpoint], ["train"], data="elsewhere")
-    large = tmp_path / "large.safetensors"
-    options = ["--data", "digits", "--image-size", 12, "--limit", 30, "--epochs", 1, "-q"]
-    assert aekit("train-ae", *options, "-o", large).exit_code == 0
-    with pytest.raises(
-        AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them separately"
-    ):
-        refuse_mixed([vae_checkpoint, large], [], data="elsewhere")

@@ -17,8 +17,6 @@ from aekit.brains.finished import from_header
 from aekit.brains.members import Ensemble, _empty_normalisation, read_ensemble, write_ensemble
 from aekit.brains.runs import COMPANIONS, _read_own
 from aekit.brains.training import build_network
-from aekit.commands.checkpoints import data_config, refuse_mixed, short_labels
-from aekit.commands.info import _describe
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
@@ -28,10 +26,12 @@ from aekit.errors import AekitError, Stopped
 from aekit.images import runs
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from aekit.images.runs import Machine, _header, build_model, fill_defaults, read_splits, run_files
+from aekit.images.session import open_session
 from aekit.images.state import read_model, read_state
 from aekit.images.training import fit
 from aekit.plotting.html import build_report
 from aekit.results.files import read_results
+from aekit.results.info import describe
 from aekit.results.page import build_sections
 
 CPU = torch.device("cpu")
@@ -117,13 +117,13 @@ def _ask(path: Path) -> None:
     """Do with a header what commands do that load no weights."""
     header = read_header(path)
     _ = (
-        _describe(path, header),
+        describe(path, header),
         json.dumps(header.to_dict()),
-        short_labels([path, path]),
-        refuse_mixed([path, path], ["test"], data=None),
     )
-    data_config(header, str(path))
-    if header.model.get("kind") != "brain":
+    if header.kind != "brain":
+        session = open_session([path])
+        session.check_comparable(["test"])
+        session.labels()
         run_files(CONFIG, path).finished()
 
 
@@ -156,7 +156,7 @@ def _resume(path: Path) -> None:
 
 def _read_brain(path: Path) -> None:
     _, _, header = read_ensemble(path, CPU)
-    _ = _describe(path, header)
+    _ = describe(path, header)
     if header := RunFiles(path, COMPANIONS, functools.partial(_read_own, to_dict(BRAIN)), resume=True).finished():
         from_header(path, header)
 

@@ -29,10 +29,10 @@ from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
-from aekit.commands.checkpoints import read_paths
 from aekit.commands.compare import compare
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
+from aekit.images.session import open_session
 from aekit.images.sweep.grid import result_row
 from aekit.plotting.html import build_report
 from aekit.results.files import read_results
@@ -114,12 +114,16 @@ def _about(path: Path) -> None:
     assert found is None or isinstance(found["n"], int)
 
 
+def _checkpoints(arguments: list[str]) -> object:
+    return open_session(with_stdin(arguments)).paths
+
+
 def _volume_paths(arguments: list[str]) -> list[Path]:
     return _list_paths([Path(text) for text in with_stdin(arguments, kind="volume")])
 
 
 def _stdin(path: Path) -> None:
-    for read in (read_paths, with_stdin, _volume_paths):
+    for read in (_checkpoints, with_stdin, _volume_paths):
         # As the command line makes it: paths are bytes, of which not all are text.
         before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8", "surrogateescape")
         try:

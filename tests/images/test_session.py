@@ -97,3 +97,27 @@ def test_the_codes_of_a_session_are_those_of_the_model(ae_checkpoint):
         x = torch.from_numpy(images.take(range(len(images)))).float() / 255
         expected = loaded.model.encode(x)
     assert torch.allclose(torch.from_numpy(loaded.encode(images).mean), expected, atol=1e-5)
+
+
+def test_checkpoints_are_called_by_what_tells_them_apart(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
+    assert open_session([vae_checkpoint]).labels() == ["vae"]
+    (first, *_), (second, *_) = (label.split(", ") for label in open_session([vae_checkpoint, ae_checkpoint]).labels())
+    assert (first, second) == ("vae", "ae")
+    assert "latent 3" in open_session([vae_checkpoint, ae_checkpoint]).labels()[1]
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(ae_checkpoint, copy)
+    assert open_session([ae_checkpoint, copy]).labels() == ["ae", "copy"]
+
+
+def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
+    open_session([vae_checkpoint, ae_checkpoint]).check_comparable(["test"])
+    with pytest.raises(AekitError, match="has other train images"):  # one of them set a part aside for validation
+        open_session([vae_checkpoint, ae_checkpoint]).check_comparable(["train"])
+    open_session([vae_checkpoint, ae_checkpoint], data="elsewhere").check_comparable(["train"])
+    large = tmp_path / "large.safetensors"
+    options = ["--data", "digits", "--image-size", 12, "--limit", 30, "--epochs", 1, "-q"]
+    assert aekit("train-ae", *options, "-o", large).exit_code == 0
+    with pytest.raises(
+        AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them separately"
+    ):
+        open_session([vae_checkpoint, large], data="elsewhere").check_comparable([])

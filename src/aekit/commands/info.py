@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aekit.commands.checkpoints import Checkpoints
 from aekit.results.info import run_info
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
+from aekit.terminal.study_options import Checkpoints
 
 
 def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.Json = False) -> None:

@@ -116,7 +116,7 @@ def read_state(path: Path, run: Run) -> State:
             best_epoch=where["best_epoch"],
             best_weights=_strip_prefix(tensors, "best."),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error
 
 
