@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 
 from aekit.core.checkpoint import read_header
-from aekit.errors import AekitError, UsageError
-from aekit.images.config import command_words, flat
+from aekit.images.config import flat
 from aekit.images.sweep.cells import expand
 
 QUICK = ["--data", "digits", "--limit", 60, "--epochs", 1]
@@ -33,54 +32,6 @@ def grid(aekit, tmp_path_factory):
     return folder, options, result
 
 
-# --- the grid that options span ---
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [("7", [7]), ("2-5", [2, 3, 4, 5]), ("2-30:10", [2, 12, 22]), ("1,5-6,50", [1, 5, 6, 50]), ("3-3", [3])],
-)
-def test_whole_numbers_come_as_lists_and_ranges(text, values):
-    configs, _ = expand(DEFAULTS | {"latent": text})
-    assert [config.model.latent for config in configs] == values
-
-
-def test_a_grid_has_every_combination_once_and_the_last_option_changes_fastest():
-    configs, swept = expand(DEFAULTS | {"latent": "2,2,4", "beta": "0.5,2", "seed": "0-1"})
-    cells = [(config.train.beta, config.model.latent, config.train.seed) for config in configs]
-    assert sorted(cells) == [(b, d, s) for b in (0.5, 2) for d in (2, 4) for s in (0, 1)]
-    assert [seed for *_, seed in cells] == [0, 1] * 4
-    assert set(swept) == {"beta", "latent", "seed"}
-
-
-def test_a_plain_autoencoder_has_no_beta_and_so_one_cell_where_a_vae_has_several():
-    configs, _ = expand(DEFAULTS | {"model": "ae,vae", "beta": "0.5,2"})
-    assert [config.model.kind for config in configs] == ["ae", "vae", "vae"]
-    with pytest.raises(UsageError, match="only a VAE has it"):
-        expand(DEFAULTS | {"model": "ae", "beta": "0.5,2"})
-
-
-@pytest.mark.parametrize(
-    ("option", "text"),
-    [("latent", "a"), ("latent", "5-2"), ("latent", "2-9:0"), ("latent", "1,,2"), ("beta", "0.1,x"), ("arch", "conf")],
-)
-def test_a_value_that_cannot_be_read_is_a_usage_error(option, text):
-    with pytest.raises(UsageError, match=f"^--{option}: "):
-        expand(DEFAULTS | {option: text})
-
-
-def test_a_value_that_no_run_takes_ends_the_sweep_before_it_begins():
-    with pytest.raises(AekitError, match="--latent: 0 is below 1"):
-        expand(DEFAULTS | {"latent": "0,2"})
-
-
-def test_sizes_flags_and_open_options_find_their_way_to_the_command_line():
-    (config,), _ = expand(DEFAULTS | {"image_size": "16x12", "grayscale": True, "lr": "0.002", "compile": False})
-    words = command_words(config)
-    assert words[:2] == ["aekit", "train-vae"]
-    assert shlex.join(words[2:]) == "--data digits --image-size 16x12 --grayscale --lr 0.002"
-
-
 # --- what it leaves ---
 
 
@@ -95,7 +46,7 @@ def test_it_leaves_checkpoints_a_table_and_two_figures(grid):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_table_repeats_what_the_checkpoints_and_histories_say(grid):
+def test_the_table_agrees_with_the_checkpoints_and_histories(grid):
     for row in pd.read_csv(grid[0] / "results.csv").itertuples():
         header = read_header(Path(row.path))
         history = pd.read_csv(Path(row.path).with_suffix(".csv"))
@@ -137,7 +88,7 @@ def test_cells_that_are_done_are_left_and_one_that_is_missing_is_trained(aekit, 
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != gone)
 
 
-def test_the_best_has_the_least_mean_over_seeds_on_validation_images(aekit, grid):
+def test_the_best_has_the_lowest_mean_over_seeds_on_validation_images(aekit, grid):
     folder, options, _ = grid
     table = pd.read_csv(folder / "results.csv")
     table["elbo"] = table["val_reconstruction"] + table["val_kl"]
@@ -174,7 +125,7 @@ def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_is_recorded_and_the_rest_goes_on(aekit, tmp_path):
+def test_a_run_that_diverges_is_recorded_and_the_rest_are_trained(aekit, tmp_path):
     result = aekit("sweep", *QUICK, "--lr", "1e9,0.001", "--latent", 2, "-o", tmp_path)
     assert result.exit_code == 1
     assert len(result.paths) == 1
@@ -199,7 +150,7 @@ def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(tmp_path):
     assert sweep.returncode == 130, stderr
     assert stdout == ""
     assert "killed by signal 9" in stderr
-    assert stderr.splitlines()[-1].endswith("stopped with 1 of 4 cells done; go on with the same command")
+    assert stderr.splitlines()[-1].endswith("stopped with 1 of 4 cells done; continue with the same command")
     assert pd.read_csv(tmp_path / "results.csv")["status"].tolist() == ["failed"]
     assert all(read_header(path).state["epoch"] > 0 for path in tmp_path.glob("*.resume.safetensors"))
 
@@ -229,7 +180,7 @@ def _children(pid):
     [
         (["--latent", "1-1001"], "a grid of 1,001 cells"),
         (["--best", "elbo"], "--val 0.2"),
-        (["--best", "total", "--val", 0.2, "--beta", "1,2"], "do not compare"),
+        (["--best", "total", "--val", 0.2, "--beta", "1,2"], "are not comparable"),
         (["--best", "kl", "--val", 0.2, "--model", "ae"], "no KL divergence"),
         (["-o", "x.csv"], "a grid fills a folder"),
         (["--data", "nowhere"], "no such data set"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +13,14 @@ from safetensors.torch import load_file
 
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.volumes.nifti import read_volume
-from aekit.core.checkpoint import Header, read_header
+from aekit.core.checkpoint import read_header
 from aekit.core.settings import from_dict
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig, RunConfig
 from aekit.images.data import decode
 from aekit.images.runs import run_files
-from aekit.images.sweep.grid import result_row
+from aekit.images.sweep.outcomes import training_seconds
 
 EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody
 OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"
@@ -96,11 +95,7 @@ def test_whole_numbers_are_taken_where_numbers_belong_and_lists_where_pairs_do()
 @pytest.mark.parametrize("text", ["", "epoch\n1\n", "seconds\nx\n", 'seconds\n"1', "seconds\n1\n1,2,3\n"])
 def test_a_damaged_history_leaves_a_grid_without_a_time(tmp_path, text):
     (tmp_path / "x.csv").write_text(text)
-    cell = SimpleNamespace(path=tmp_path / "x.safetensors")
-    assert (
-        result_row(SimpleNamespace(cell=cell, header=Header({}, {}, {}, result={"epoch": 1}), error=""), {})["seconds"]
-        is None
-    )
+    assert training_seconds(tmp_path / "x.csv") is None
 
 
 @pytest.mark.parametrize("text", ["", "target\nage_years\n", 'a\n"', EMPTY])

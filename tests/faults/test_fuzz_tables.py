@@ -7,7 +7,6 @@ import io
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fuzzing import (
@@ -29,12 +28,11 @@ from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
-from aekit.commands.compare import compare
-from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.session import open_session
-from aekit.images.sweep.grid import result_row
+from aekit.images.sweep.outcomes import training_seconds
 from aekit.plotting.html import build_report
+from aekit.results.compare import run_compare
 from aekit.results.files import read_results
 from aekit.results.page import build_sections
 from aekit.terminal.streams import with_stdin
@@ -86,13 +84,13 @@ def _cohort(path: Path) -> None:
 def _compare(path: Path) -> None:
     study = path.with_name("study.txt")
     study.write_text(STUDY)
-    compare([str(path)], study, "beta,latent", output=path.with_name("out.csv"), quiet=True)
+    run_compare([path], study, "beta,latent", path.with_name("out.csv"))
 
 
 def _compare_with(path: Path) -> None:
     ours = path.with_name("ours.txt")
     ours.write_text(TABLE)
-    compare([str(ours)], path, "beta,latent", output=path.with_name("out.csv"), quiet=True)
+    run_compare([ours], path, "beta,latent", path.with_name("out.csv"))
 
 
 def _report(path: Path) -> None:
@@ -105,8 +103,7 @@ def _report(path: Path) -> None:
 
 
 def _history(path: Path) -> None:
-    cell = SimpleNamespace(path=path.with_suffix(".safetensors"))
-    result_row(SimpleNamespace(cell=cell, header=Header({}, {}, {}, result={"epoch": 1}), error=""), {})
+    training_seconds(path)
 
 
 def _about(path: Path) -> None:

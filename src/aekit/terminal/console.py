@@ -21,7 +21,6 @@ from aekit.terminal.streams import say, stderr_console
 
 if TYPE_CHECKING:
     from aekit.core.output import Result
-    from aekit.images.sweep.grid import Cell, Outcome, Progressed
 
 LOG_WIDTH = 240  # characters of a line in a file; a terminal reports its own width
 PATIENCE_SECONDS = 10.0  # a download that cannot start fails sooner, and its error is then the only line
@@ -222,91 +221,3 @@ class TrainingProgress:
             self._task = self._bar.add_task(what, total=total, detail=detail, completed=done)
         else:
             self._bar.update(self._task, completed=done, total=total, detail=detail)
-
-
-class GridProgress:
-    """The progress of a grid of runs: one live table on a terminal, else a line a cell as it ends."""
-
-    def __init__(self, console: Console, n_cells: int) -> None:
-        self._console = console
-        self._n_cells = n_cells
-        # A grid on Ray turns stdout away for its time; a bar or table that put it back would undo that.
-        self._reading = TrainingProgress(console, lifts_stdout=False)
-        self._running: dict[str, Progressed] = {}
-        self._ended: list[Outcome] = []
-        self._started = time.monotonic()
-        self._live: Any = None
-
-    def __enter__(self) -> GridProgress:
-        self._reading.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reading.__exit__()
-        if self._live is not None:
-            self._live.stop()
-
-    def on_data(self, what: str, done: int, total: int) -> None:
-        """Show how far reading has come."""
-        self._reading.on_data(what, done, total)
-
-    def on_progress(self, cell: Cell, progressed: Progressed) -> None:
-        """Show how far a running cell has come."""
-        self._running[cell.label] = progressed
-        self._show()
-
-    def on_message(self, text: str) -> None:
-        """Say what a worker says."""
-        self._say(text)
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """Say how a cell ended."""
-        self._running.pop(outcome.cell.label, None)
-        self._ended.append(outcome)
-        if outcome.error:
-            end = f"failed: {outcome.error}"
-        elif outcome.header is not None:
-            last = [row for row in outcome.header.result["history"] if row["split"] != "train"]
-            row = next((row for row in reversed(last) if row["split"] == "val"), last[-1])
-            kl = "" if row["kl"] is None else f" (reconstruction {row['reconstruction']:.5g}, KL {row['kl']:.4g})"
-            end = f"{row['split']} {row['total']:.5g}{kl}, MSE {row['mse']:.4g}"
-        if not outcome.is_old:
-            self._say(f"{len(self._ended)}/{self._n_cells}  {outcome.cell.label}: {end}")
-        self._show()
-
-    def _say(self, text: str) -> None:
-        if self._live is None:
-            self._console.message(text)
-        else:
-            self._live.console.print(shown(text), highlight=False, markup=False)
-
-    def _show(self) -> None:
-        if not self._console.is_live:
-            return
-        if self._live is None:
-            from rich.live import Live
-
-            self._reading.__exit__()
-            self._live = Live(console=stderr_console(), transient=True, auto_refresh=False, redirect_stdout=False)
-            self._live.start()
-        self._live.update(self._table(), refresh=True)
-
-    def _table(self) -> Any:
-        from rich import box
-        from rich.markup import escape
-        from rich.table import Table
-
-        n_failed = sum(bool(outcome.error) for outcome in self._ended)
-        seconds = time.monotonic() - self._started
-        title = f"{len(self._ended)} of {self._n_cells} cells"
-        title += f", {n_failed} failed" if n_failed else ""
-        n_new = sum(not outcome.is_old for outcome in self._ended)
-        if n_new:
-            left = seconds / n_new * (self._n_cells - len(self._ended))
-            title += f", {seconds:.0f} s, about {left:.0f} s left"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        for column, side in (("cell", "left"), ("done", "right"), ("", "left")):
-            table.add_column(column, justify=side)  # type: ignore[arg-type]
-        for label, at in self._running.items():
-            table.add_row(escape(shown(label)), f"{100 * at.done / at.total:.0f} %", escape(at.detail))
-        return table

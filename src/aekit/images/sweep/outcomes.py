@@ -1,0 +1,144 @@
+"""How the cells of a grid ended, and the table of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aekit.core.artifacts import write_atomically
+from aekit.core.checkpoint import Header
+from aekit.images.sweep.plan import Cell, cell_settings
+
+MEASURES = ("total", "reconstruction", "kl", "mse")
+_MEASURED = tuple(f"{split}_{name}" for split in ("train", "val", "test") for name in MEASURES)
+_RESULTS = ("parameters", "epoch", *_MEASURED, "active_units", "seconds", "path")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A cell that was trained.
+
+    Attributes:
+        cell: The cell.
+        header: The header of its checkpoint.
+        is_old: Whether it had been trained before.
+    """
+
+    cell: Cell
+    header: Header
+    is_old: bool = False
+
+    def __str__(self) -> str:
+        """Return what it reached on held-out images, in a few words."""
+        rows = [row for row in self.header.result["history"] if row["split"] != "train"]
+        row = next((row for row in reversed(rows) if row["split"] == "val"), rows[-1])
+        kl = "" if row["kl"] is None else f" (reconstruction {row['reconstruction']:.5g}, KL {row['kl']:.4g})"
+        return f"{row['split']} {row['total']:.5g}{kl}, MSE {row['mse']:.4g}"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that could not be trained.
+
+    Attributes:
+        cell: The cell.
+        error: Why, in one line.
+    """
+
+    cell: Cell
+    error: str
+
+    def __str__(self) -> str:
+        """Return that it failed, and why."""
+        return f"failed: {self.error}"
+
+
+Outcome = Done | Failed
+
+
+class ResultsTable:
+    """The table of a grid: a row per cell that has ended, in the order of the cells; on disk it is whole at any time.
+
+    Args:
+        path: The CSV file.
+        cells: All cells of the grid.
+    """
+
+    def __init__(self, path: Path, cells: Sequence[Cell]) -> None:
+        self._path = path
+        self._order = [cell.path for cell in cells]
+        # A row is made once: a grid of a thousand cells writes its table a thousand times.
+        self._rows: dict[Path, dict[str, Any]] = {}
+        self._lines: dict[Path, str] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the row of a cell that has ended."""
+        row = result_row(outcome)
+        self._rows[outcome.cell.path] = row
+        self._lines[outcome.cell.path] = _line(list(row.values()))
+
+    def write(self) -> None:
+        """Write the rows, with floats to nine significant digits."""
+        ended = [path for path in self._order if path in self._rows]
+        header = _line(list(self._rows[ended[0]])) if ended else ""
+        text = header + "".join(self._lines[path] for path in ended)
+        write_atomically(self._path, lambda file: file.write(text.encode()))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows."""
+        return pd.DataFrame([self._rows[path] for path in self._order if path in self._rows])
+
+
+def result_row(outcome: Outcome) -> dict[str, Any]:
+    """Return the row of a cell: its settings, how it ended, its results, and its path.
+
+    Results of a split are those with the weights that were kept: ``train_total``, ``val_mse`` and so on; those of a
+    split that was not measured are missing. ``active_units`` are those of held-out images, ``seconds`` those of all
+    epochs.
+    """
+    settings = {
+        key: "x".join(map(str, value)) if isinstance(value, tuple) else value
+        for key, value in cell_settings(outcome.cell.config).items()
+    }
+    if isinstance(outcome, Failed):
+        return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys(_RESULTS)
+    result = outcome.header.result
+    kept = {row["split"]: row for row in result["history"] if row["epoch"] == result["epoch"]}
+    return {
+        **settings,
+        "status": "done",
+        "error": None,
+        "parameters": result["parameters"],
+        "epoch": result["epoch"],
+        **{f"{split}_{name}": kept.get(split, {}).get(name) for split in ("train", "val", "test") for name in MEASURES},
+        "active_units": kept.get("val", kept.get("test", {})).get("active_units"),
+        "seconds": training_seconds(outcome.cell.path.with_suffix(".csv")),
+        "path": str(outcome.cell.path),
+    }
+
+
+def training_seconds(history: Path) -> float | None:
+    """Return how long a run took, or None if its history is missing or damaged, which must not fail a whole grid."""
+    try:
+        return float(pd.to_numeric(pd.read_csv(history)["seconds"]).sum())
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
+        return None
+
+
+def _line(values: Sequence[object]) -> str:
+    """Return values as a line of CSV, as :func:`aekit.core.artifacts.write_csv` writes them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([_text(value) for value in values])
+    return line.getvalue()
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

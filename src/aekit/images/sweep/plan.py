@@ -1,0 +1,152 @@
+"""What a sweep is about to do: its runs, how they differ, where they go, and whether that makes sense.
+
+Standard library only, so that a mistake is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aekit.core.settings import SELF_NAMED, as_text, in_words
+from aekit.errors import AekitError, UsageError
+from aekit.images.config import VAE_ONLY, RunConfig, command_words, flat, run_name
+from aekit.images.sweep.cells import expand
+
+Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
+MANY_CELLS = 1000
+_MAX_CHARACTERS = 24  # of the values of an option in the name of a folder
+_SUFFIXES = (".csv", ".png", ".safetensors")  # of files in the folder, which are not the folder
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        config: What is trained.
+        path: Its checkpoint.
+        label: A few words that distinguish it from the other cells.
+    """
+
+    config: RunConfig
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can be run.
+
+    Attributes:
+        cells: The runs, the option that is named last changing fastest.
+        swept: The settings in which they differ, by the names of the options.
+        folder: Where everything goes.
+        best: The metric by which to choose one cell, the least on validation images; None keeps all.
+        retrain: Train the chosen cell on all of the training images.
+    """
+
+    cells: tuple[Cell, ...]
+    swept: tuple[str, ...]
+    folder: Path
+    best: Metric | None = None
+    retrain: bool = False
+
+
+def plan_sweep(
+    given: dict[str, str | bool | None],
+    output: Path | None = None,
+    *,
+    best: Metric | None = None,
+    retrain: bool = False,
+    may_be_large: bool = False,
+) -> Plan:
+    """Return the sweep over all combinations of the values that are given.
+
+    Args:
+        given: The values of each option as text, by its name with underscores; see :func:`expand`.
+        output: The folder; None is one in ``runs`` whose name is made of the options.
+        best: Choose the cell with the least of this metric.
+        retrain: Train the chosen cell on all of the training images.
+        may_be_large: Allow more than ``MANY_CELLS`` cells.
+
+    Raises:
+        UsageError: A value cannot be read, or an option needs another one.
+        AekitError: A configuration is refused, or the cells cannot be compared by the metric.
+    """
+    configs, swept = expand(given)
+    if len(configs) > MANY_CELLS and not may_be_large:
+        raise AekitError(f"sweep: this is a grid of {len(configs):,} cells; add --yes to train them all")
+    if retrain and best is None:
+        raise UsageError("--retrain: needs a choice of the best cell; add --best elbo")
+    if best is not None:
+        _check_metric(best, configs, swept)
+    folder = _folder(output, configs)
+    cells = tuple(Cell(config, folder / f"{run_name(config)}.safetensors", _label(config, swept)) for config in configs)
+    if len({cell.path for cell in cells}) < len(cells):
+        raise AekitError("--data: two image sets of the same name would share files; sweep over them separately")
+    return Plan(cells, tuple(swept), folder, best, retrain)
+
+
+def training_commands(plan: Plan, *, data_root: Path | None, device: str, threads: int | None) -> list[str]:
+    """Return the training command of each cell, as for a shell.
+
+    Run anywhere, these commands leave what the sweep would, and it continues from there.
+    """
+    where = ["--data-root", str(data_root)] if data_root else []
+    where += [] if device == "auto" else ["--device", device]
+    where += ["--threads", str(threads)] if threads else []
+    return [shlex.join([*command_words(cell.config), *where, "--resume", "-o", str(cell.path)]) for cell in plan.cells]
+
+
+def cell_settings(config: RunConfig) -> dict[str, Any]:
+    """Return all settings of a run by the names of the options; those that its model does not have are None."""
+    return flat(config) | ({} if config.model.has_prior else dict.fromkeys(VAE_ONLY))
+
+
+def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[str]) -> None:
+    """Raise an AekitError if the cells cannot be compared by a metric."""
+    if any(config.data.val == 0 for config in configs):
+        raise AekitError("--best: needs validation images to choose by, never the test set; add --val 0.2")
+    if best == "total" and {"beta", "loss"} & set(swept):
+        raise AekitError(
+            "--best total: totals with different beta or loss are not comparable; use elbo, reconstruction or mse"
+        )
+    if best != "mse" and "loss" in swept:
+        raise AekitError(f"--best {best}: likelihoods under different --loss are not comparable; use mse")
+    if best in ("elbo", "kl") and not all(config.model.has_prior for config in configs):
+        raise AekitError(f"--best {best}: a plain autoencoder has no KL divergence; use reconstruction or mse")
+
+
+def _folder(output: Path | None, configs: Sequence[RunConfig]) -> Path:
+    if output is None:
+        return Path("runs") / _folder_name([flat(config) for config in configs])
+    if output.suffix in _SUFFIXES and not output.is_dir():
+        raise AekitError(f"--output {output}: a grid fills a folder; leave out the {output.suffix}")
+    if output.exists() and not output.is_dir():
+        raise AekitError(f"--output {output}: is a file, and a grid fills a folder; choose another name")
+    return output
+
+
+def _folder_name(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a name made of the values of the options that are not all at their default."""
+    parts = ["sweep", "-".join(dict.fromkeys(row["model"] for row in rows))]
+    for name, default in flat(RunConfig()).items():
+        texts = list(dict.fromkeys(as_text(row[name]) for row in rows))
+        if name == "model" or texts == [as_text(default)]:
+            continue
+        is_short = len(",".join(texts)) <= _MAX_CHARACTERS
+        values = ",".join(Path(text).stem if name == "data" else text for text in texts)
+        key = "" if name in SELF_NAMED else name.replace("_", "")
+        parts.append(f"{key}{values if is_short else f'{texts[0]}..{texts[-1]}x{len(texts)}'}")
+    return "-".join(parts)
+
+
+def _label(config: RunConfig, swept: Sequence[str]) -> str:
+    values = flat(config)
+    own = [name for name in swept if config.model.has_prior or name not in VAE_ONLY]
+    texts = [in_words(name, "default" if values[name] is None else values[name]) for name in own]
+    return ", ".join(texts) or f"{config.model.kind} {config.model.arch}, latent {config.model.latent}"

@@ -1,0 +1,124 @@
+"""A grid of runs, trained and compared: the body of ``aekit sweep``."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from aekit.core.durable import one_writer
+from aekit.core.output import Result
+from aekit.core.progress import SILENT, Progress
+from aekit.errors import AekitError
+from aekit.images.config import run_name
+from aekit.images.runs import Machine
+from aekit.images.sweep.best import choose_best
+from aekit.images.sweep.grid import OnOutcome, run_grid
+from aekit.images.sweep.outcomes import Done, Failed, Outcome, ResultsTable
+from aekit.images.sweep.plan import Cell, Plan
+from aekit.images.sweep.summary import write_summary
+
+TABLE = "results.csv"
+
+
+class Train(Protocol):
+    """What trains the cells of a grid: processes of this machine (:func:`run_grid`) or a Ray cluster."""
+
+    def __call__(
+        self,
+        cells: Sequence[Cell],
+        machine: Machine,
+        *,
+        jobs: int | None,
+        overwrite: bool,
+        on_outcome: OnOutcome,
+        progress: Progress,
+    ) -> list[Outcome]:
+        """Return how each cell ended, in their order."""
+
+
+def run_sweep(
+    plan: Plan,
+    machine: Machine,
+    train: Train | None = None,
+    *,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Iterator[Result]:
+    """Yield the checkpoints of a sweep with their test results: all of them, or the best one if the plan asks for it.
+
+    Cells that are done are left as they are. ``results.csv`` has a row for every cell that has ended, at any time;
+    ``results.png`` and ``curves.png`` follow at the end.
+
+    Args:
+        plan: What to train, as :func:`aekit.images.sweep.plan.plan_sweep` returned it.
+        machine: Where.
+        train: What trains the cells; None is processes of this machine.
+        jobs: Runs at a time; None is as many as help.
+        overwrite: Train all cells, also those that are done.
+        progress: Receives updates, and is asked whether to stop.
+
+    Raises:
+        AekitError: The images cannot be read, a file of another run is in the way, or, at the end, cells failed.
+        Stopped: A signal asked for it; running cells saved their state.
+    """
+    run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=progress)
+    with one_writer(plan.folder / TABLE):
+        outcomes = _train(plan, run, jobs, progress)
+        chosen = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+        if plan.best is not None and chosen:
+            best = choose_best(chosen, plan.swept, plan.best)
+            progress.notice(_choice(plan, best))
+            chosen = [_retrain(best.cell, run) if plan.retrain else best]
+    for done in chosen:
+        result = done.header.result
+        yield Result(done.cell.path, {**result["test"], "parameters": result["parameters"]})
+    if failed := [outcome for outcome in outcomes if isinstance(outcome, Failed)]:
+        first = f"{failed[0].cell.label}: {failed[0].error}"
+        raise AekitError(f"{plan.folder / TABLE}: {len(failed)} of {len(outcomes)} cells failed, the first {first}")
+
+
+def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, progress: Progress) -> list[Outcome]:
+    """Train the cells, with those that have ended in the table at any time, and summarise them."""
+    table = ResultsTable(plan.folder / TABLE, plan.cells)
+
+    def add(outcome: Outcome) -> None:
+        table.add(outcome)
+        if not (isinstance(outcome, Done) and outcome.is_old):
+            table.write()
+
+    started = time.monotonic()
+    outcomes = run(plan.cells, jobs=jobs, on_outcome=add)
+    progress.notice(_counts(outcomes, time.monotonic() - started))
+    table.write()
+    write_summary(plan, outcomes, table.to_frame(), progress)
+    return outcomes
+
+
+def _counts(outcomes: Sequence[Outcome], seconds: float) -> str:
+    n_failed = sum(isinstance(outcome, Failed) for outcome in outcomes)
+    n_old = sum(isinstance(outcome, Done) and outcome.is_old for outcome in outcomes)
+    text = f"{len(outcomes) - n_old - n_failed} of {len(outcomes)} cells trained in {seconds:.1f} s"
+    text += f", {n_old} had been trained before" if n_old else ""
+    return text + (f", {n_failed} failed" if n_failed else "")
+
+
+def _choice(plan: Plan, best: Done) -> str:
+    metric = "reconstruction + KL" if plan.best == "elbo" else plan.best
+    of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in plan.swept else ""
+    return f"lowest {metric} on validation images{of_seeds}: {best.cell.label}"
+
+
+def _retrain(cell: Cell, run: functools.partial[list[Outcome]]) -> Done:
+    """Train the settings of a cell on all of the training images, next to it."""
+    config = replace(
+        cell.config, data=replace(cell.config.data, val=0.0), train=replace(cell.config.train, keep="last")
+    )
+    path = cell.path.with_name(f"{run_name(config)}.safetensors")
+    (outcome,) = run([Cell(config, path, f"{cell.label}, on all of train")], jobs=1, on_outcome=lambda outcome: None)
+    if isinstance(outcome, Failed):
+        raise AekitError(f"--retrain: {outcome.error}")
+    return outcome

@@ -1,0 +1,91 @@
+"""What a grid leaves besides its checkpoints: figures of the cells and of their learning curves, and a table shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from aekit import __version__
+from aekit.core.artifacts import write_png
+from aekit.core.progress import Progress
+from aekit.core.settings import as_text
+from aekit.images.config import Loss
+from aekit.images.sweep.figure import plot_cells, plot_sweep
+from aekit.images.sweep.outcomes import MEASURES, Done, Outcome
+from aekit.images.sweep.plan import Plan
+
+MAX_CURVES = 120  # cells whose learning curves one figure can show
+SEEDS = ("seed", "split_seed")  # cells that differ in these alone are repetitions
+
+
+def write_summary(plan: Plan, outcomes: Sequence[Outcome], table: pd.DataFrame, progress: Progress) -> None:
+    """Write ``results.png`` and ``curves.png``, and show the table of the cells that were trained, if there are any.
+
+    Args:
+        plan: What was swept.
+        outcomes: How the cells ended, in their order.
+        table: Their rows, as in ``results.csv``.
+        progress: Shows the table.
+    """
+    done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    if not done:
+        return
+    rows = table[table["status"] == "done"]
+    split = "val" if rows["val_total"].notna().all() else "test"
+    parameters: dict[str, Any] = {"aekit": __version__, "command": "sweep", "swept": list(plan.swept)}
+    parameters["cells"] = [outcome.cell.path.name for outcome in done]
+    _write_results(plan, outcomes, rows, split, parameters)
+    _write_curves(plan, done, rows, parameters, progress)
+    _show(rows, plan.swept, split, progress)
+
+
+def _write_results(
+    plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame, split: str, parameters: dict[str, Any]
+) -> None:
+    over = [name for name in plan.swept if name not in SEEDS]
+    title = f"{_what(rows)}: {split} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
+    title += f" ({len(outcomes) - len(rows)} more failed)" if len(rows) < len(outcomes) else ""
+    title += ", mean ± standard deviation over seeds" if "seed" in plan.swept and over else ""
+    results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
+    losses = {outcome.cell.config.model.loss for outcome in outcomes}
+    loss: Loss | None = losses.pop() if len(losses) == 1 else None
+    figure = plot_sweep(results, over, split=split, loss=loss, title=title)
+    write_png(plan.folder / "results.png", figure, parameters)
+
+
+def _write_curves(
+    plan: Plan, done: Sequence[Done], rows: pd.DataFrame, parameters: dict[str, Any], progress: Progress
+) -> None:
+    path, title = plan.folder / "curves.png", _what(rows)
+    if len(done) > MAX_CURVES:
+        title += f": the first {MAX_CURVES} of {len(done)} cells"
+        progress.notice(f"{path}: shows the first {MAX_CURVES} of {len(done)} cells")
+    shown = done[:MAX_CURVES]
+    histories = [pd.DataFrame(outcome.header.result["history"]) for outcome in shown]
+    labels = [outcome.cell.label for outcome in shown]
+    losses = [outcome.cell.config.model.loss for outcome in shown]
+    write_png(path, plot_cells(histories, labels, losses=losses, title=title), parameters)
+
+
+def _what(rows: pd.DataFrame) -> str:
+    return f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}"
+
+
+def _as_axis_value(value: Any) -> Any:
+    """Return a setting as the figures take it: numbers unchanged, all else as text, None as 'default'."""
+    return "default" if value is None else value if isinstance(value, (int, float)) else as_text(value)
+
+
+def _show(rows: pd.DataFrame, swept: Sequence[str], split: str, progress: Progress) -> None:
+    measures = [name for name in (f"{split}_{measure}" for measure in MEASURES) if rows[name].notna().any()]
+    if rows[f"{split}_kl"].isna().all():
+        measures.remove(f"{split}_total")  # it is the reconstruction
+    columns = [*(swept or ["latent"]), *measures]
+    cells = [
+        [as_text(value) if isinstance(value, (str, int)) else value for value in row]
+        for row in rows[[*columns, "active_units", "seconds"]].itertuples(index=False, name=None)
+    ]
+    headings = [name.replace("_", " ") for name in columns]
+    progress.table(f"{len(rows)} cells, {split} images", [*headings, "active", "seconds"], cells)

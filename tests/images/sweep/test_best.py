@@ -1,0 +1,23 @@
+"""The best cell has the lowest mean over its seeds, and is the best of these."""
+
+from __future__ import annotations
+
+from aekit.images.sweep.best import choose_best
+
+
+def test_settings_are_compared_by_their_mean_and_of_them_the_best_seed_is_chosen(make_done):
+    lucky, unlucky = make_done(1.0, latent=2, seed=0), make_done(99.0, latent=2, seed=1)
+    steady, best = make_done(31.0, latent=4, seed=0), make_done(30.0, latent=4, seed=1)
+    done = [lucky, unlucky, steady, best]
+    assert choose_best(done, ["latent", "seed"], "total") is best
+    assert choose_best(done, ["latent", "seed"], "mse") is best
+
+
+def test_seeds_alone_are_compared_directly(make_done):
+    done = [make_done(2.0, seed=0), make_done(1.0, seed=1)]
+    assert choose_best(done, ["seed"], "total") is choose_best(done, ["seed"], "elbo") is done[1]
+
+
+def test_a_setting_that_only_some_have_does_not_hide_them(make_done):
+    done = [make_done(2.0), make_done(1.0, kind="ae")]
+    assert choose_best(done, ["model", "beta"], "mse") is done[1]

@@ -1,0 +1,58 @@
+"""Options that take several values span a grid of every combination, each once."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from aekit.errors import AekitError, UsageError
+from aekit.images.config import command_words
+from aekit.images.sweep.cells import expand
+
+DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("7", [7]), ("2-5", [2, 3, 4, 5]), ("2-30:10", [2, 12, 22]), ("1,5-6,50", [1, 5, 6, 50]), ("3-3", [3])],
+)
+def test_whole_numbers_come_as_lists_and_ranges(text, values):
+    configs, _ = expand(DEFAULTS | {"latent": text})
+    assert [config.model.latent for config in configs] == values
+
+
+def test_a_grid_has_every_combination_once_and_the_last_option_changes_fastest():
+    configs, swept = expand(DEFAULTS | {"latent": "2,2,4", "beta": "0.5,2", "seed": "0-1"})
+    cells = [(config.train.beta, config.model.latent, config.train.seed) for config in configs]
+    assert sorted(cells) == [(b, d, s) for b in (0.5, 2) for d in (2, 4) for s in (0, 1)]
+    assert [seed for *_, seed in cells] == [0, 1] * 4
+    assert set(swept) == {"beta", "latent", "seed"}
+
+
+def test_a_plain_autoencoder_has_no_beta_and_so_one_cell_where_a_vae_has_several():
+    configs, _ = expand(DEFAULTS | {"model": "ae,vae", "beta": "0.5,2"})
+    assert [config.model.kind for config in configs] == ["ae", "vae", "vae"]
+    with pytest.raises(UsageError, match="only a VAE has it"):
+        expand(DEFAULTS | {"model": "ae", "beta": "0.5,2"})
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("latent", "a"), ("latent", "5-2"), ("latent", "2-9:0"), ("latent", "1,,2"), ("beta", "0.1,x"), ("arch", "conf")],
+)
+def test_a_value_that_cannot_be_read_is_a_usage_error(option, text):
+    with pytest.raises(UsageError, match=f"^--{option}: "):
+        expand(DEFAULTS | {option: text})
+
+
+def test_a_value_that_no_run_takes_ends_the_sweep_before_it_begins():
+    with pytest.raises(AekitError, match="--latent: 0 is below 1"):
+        expand(DEFAULTS | {"latent": "0,2"})
+
+
+def test_sizes_flags_and_open_options_find_their_way_to_the_command_line():
+    (config,), _ = expand(DEFAULTS | {"image_size": "16x12", "grayscale": True, "lr": "0.002", "compile": False})
+    words = command_words(config)
+    assert words[:2] == ["aekit", "train-vae"]
+    assert shlex.join(words[2:]) == "--data digits --image-size 16x12 --grayscale --lr 0.002"

@@ -1,0 +1,78 @@
+"""A sweep is named by what differs, and one that makes no sense is refused before anything is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aekit.errors import AekitError, UsageError
+from aekit.images.config import ModelConfig, RunConfig
+from aekit.images.sweep.plan import cell_settings, plan_sweep, training_commands
+
+DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
+
+
+def _plan(output=None, best=None, retrain=False, **given):
+    return plan_sweep(DEFAULTS | given, output, best=best, retrain=retrain)
+
+
+def test_labels_have_the_settings_in_which_cells_differ():
+    plan = _plan(model="ae,vae", arch="conv,dense", beta="0.5,2", latent="2")
+    assert [cell.label for cell in plan.cells][-4:] == [
+        "vae, conv, beta 0.5", "vae, conv, beta 2", "vae, dense, beta 0.5", "vae, dense, beta 2",
+    ]  # fmt: skip
+    assert plan.cells[0].label == "ae, conv"
+    assert [cell.label for cell in _plan().cells] == ["vae conv, latent 10"]
+
+
+def test_the_folder_is_named_by_the_options_and_long_lists_are_cut():
+    assert _plan(latent="2,4").folder == Path("runs/sweep-vae-digits-latent2,4")
+    assert _plan(latent="2-30").folder == Path("runs/sweep-vae-digits-latent2..30x29")
+    assert _plan(data="images/faces.npy", arch="dense").folder == Path("runs/sweep-vae-faces-dense")
+    assert _plan(Path("grid")).cells[0].path == Path("grid/vae-digits-conv-z10.safetensors")
+
+
+def test_a_plain_autoencoder_has_no_settings_of_the_kl_divergence():
+    settings = cell_settings(RunConfig(ModelConfig(kind="ae")))
+    assert settings["beta"] is settings["beta_warmup"] is None
+    assert cell_settings(RunConfig())["beta"] == 1.0
+
+
+def test_a_cell_has_a_training_command_that_leaves_what_the_sweep_would(tmp_path):
+    plan = _plan(Path("a grid"), latent="2")
+    (command,) = training_commands(plan, data_root=None, device="cpu", threads=2)
+    assert command == (
+        "aekit train-vae --data digits --latent 2 --device cpu --threads 2 --resume "
+        "-o 'a grid/vae-digits-conv-z2.safetensors'"
+    )
+
+
+def test_the_best_cell_is_chosen_by_what_can_be_compared():
+    with pytest.raises(AekitError, match=r"--best: needs validation images .*; add --val 0\.2"):
+        _plan(best="elbo")
+    with pytest.raises(AekitError, match="totals with different beta or loss are not comparable"):
+        _plan(best="total", val="0.2", beta="1,2")
+    with pytest.raises(AekitError, match="under different --loss are not comparable; use mse"):
+        _plan(best="elbo", val="0.2", loss="bernoulli,gaussian")
+    with pytest.raises(AekitError, match="a plain autoencoder has no KL divergence"):
+        _plan(best="kl", val="0.2", model="ae,vae")
+    assert _plan(best="mse", val="0.2", loss="bernoulli,gaussian", model="ae,vae").best == "mse"
+
+
+def test_retraining_needs_a_choice_and_many_cells_need_a_word():
+    with pytest.raises(UsageError, match="--retrain: needs a choice"):
+        _plan(retrain=True)
+    with pytest.raises(AekitError, match="a grid of 1,001 cells"):
+        _plan(latent="1-1001")
+
+
+def test_cells_that_would_share_a_file_are_refused():
+    with pytest.raises(AekitError, match="two image sets of the same name would share files"):
+        _plan(data="a/x.npy,b/x.npy")
+
+
+def test_a_file_is_not_a_folder(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(AekitError, match="is a file, and a grid fills a folder"):
+        _plan(tmp_path / "x")

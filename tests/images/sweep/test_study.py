@@ -1,0 +1,97 @@
+"""A sweep from Python: it yields what was trained, and reports what failed at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from aekit.core.progress import Silent
+from aekit.errors import AekitError
+from aekit.images.runs import Machine
+from aekit.images.sweep import study
+from aekit.images.sweep.outcomes import Failed
+from aekit.images.sweep.plan import plan_sweep
+from aekit.images.sweep.study import run_sweep
+
+MACHINE = Machine(Path("/nowhere"))
+
+
+class Shown(Silent):
+    """Progress that keeps notices and the titles of tables."""
+
+    def __init__(self) -> None:
+        self.notices, self.titles = [], []
+
+    def notice(self, text) -> None:
+        self.notices.append(text)
+
+    def table(self, title, columns, rows) -> None:
+        self.titles.append((title, list(columns), list(rows)))
+
+
+def _plan(folder, **options):
+    given = {"model": "vae", "data": "digits", "latent": "2,4", "seed": "0,1", "val": "0.2"}
+    return plan_sweep(given, folder, **options)
+
+
+def _train(make_done, fails=()):
+    """Return what stands in for training: a total that grows with latent and seed, and failures."""
+
+    def train(cells, machine, *, jobs, overwrite, on_outcome, progress):
+        outcomes = []
+        for cell in reversed(cells):
+            settings = {"latent": cell.config.model.latent, "seed": cell.config.train.seed}
+            done = make_done(90.0 + settings["latent"] + settings["seed"], **settings)
+            outcome = Failed(cell, "no luck") if settings in fails else type(done)(cell, done.header)
+            outcomes.insert(0, outcome)
+            on_outcome(outcome)
+        return outcomes
+
+    return train
+
+
+def test_every_checkpoint_is_yielded_in_order_with_its_test_results(make_done, tmp_path):
+    plan, shown = _plan(tmp_path / "grid"), Shown()
+    results = list(run_sweep(plan, MACHINE, _train(make_done), progress=shown))
+    assert [result.path for result in results] == [cell.path for cell in plan.cells]
+    assert [result.values["total"] for result in results] == [92.0, 93.0, 94.0, 95.0]
+    assert results[0].values["parameters"] == 7
+    assert sorted(path.name for path in plan.folder.iterdir()) == ["curves.png", "results.csv", "results.png"]
+    assert pd.read_csv(plan.folder / "results.csv")["latent"].tolist() == [2, 2, 4, 4]
+    assert shown.notices[0].startswith("4 of 4 cells trained in ")
+    ((title, columns, rows),) = shown.titles
+    assert (title, columns[:3], len(rows)) == ("4 cells, val images", ["latent", "seed", "val total"], 4)
+
+
+def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
+    plan, shown = _plan(tmp_path / "grid", best="elbo"), Shown()
+    (result,) = run_sweep(plan, MACHINE, _train(make_done), progress=shown)
+    assert result.path == plan.cells[0].path
+    assert shown.notices[-1] == (
+        "lowest reconstruction + KL on validation images, by the mean over seeds, and of these the best seed: "
+        "latent 2, seed 0"
+    )
+
+
+def test_the_best_is_trained_again_on_all_images_if_asked_for(make_done, tmp_path):
+    plan = _plan(tmp_path / "grid", best="elbo", retrain=True)
+    (result,) = run_sweep(plan, MACHINE, _train(make_done))
+    assert result.path == tmp_path / "grid" / "vae-digits-conv-z2.safetensors"  # no --val in its name
+
+
+def test_cells_that_failed_end_the_sweep_after_the_others_were_yielded(make_done, tmp_path):
+    plan, found = _plan(tmp_path / "grid"), []
+    sweep = run_sweep(plan, MACHINE, _train(make_done, fails=[{"latent": 4, "seed": 0}]))
+    with pytest.raises(AekitError, match=r"1 of 4 cells failed, the first latent 4, seed 0: no luck"):
+        found.extend(iter(sweep))
+    assert pd.read_csv(plan.folder / "results.csv")["status"].tolist() == ["done", "done", "failed", "done"]
+
+
+def test_a_grid_of_failures_leaves_its_table_and_no_figures(make_done, tmp_path):
+    plan = _plan(tmp_path / "grid")
+    fails = [{"latent": latent, "seed": seed} for latent in (2, 4) for seed in (0, 1)]
+    with pytest.raises(AekitError, match="4 of 4 cells failed"):
+        list(run_sweep(plan, MACHINE, _train(make_done, fails)))
+    assert [path.name for path in plan.folder.iterdir()] == [study.TABLE]
