@@ -107,8 +107,8 @@ def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     chosen = Path(aekit("sweep", *QUICK, *options, "-o", folder, "--best", "mse").stdout.strip())
     header, winner = read_header(path), read_header(chosen)
     assert header.data["val"] == 0
-    assert header.model == winner["model"]
-    assert header.train["beta"] == winner["train"]["beta"]
+    assert header.model == winner.model
+    assert header.train["beta"] == winner.train["beta"]
     assert header.data["splits"]["train"]["n"] == 60
 
 

@@ -180,7 +180,7 @@ def _made_by(parameters: dict[str, Any]) -> list[Block]:
     if not parameters:
         return []
     rows = list(flatten(parameters).items())
-    return [Details("What made it", [Table(["parameter", "value"], rows, n_left=2, wrap=["value"])])]
+    return [Details("Parameters", [Table(["parameter", "value"], rows, n_left=2, wrap=["value"])])]
 
 
 def _table(name: str, table: TableFile) -> Block:

@@ -189,9 +189,10 @@ def _shared_options(options: Sequence[Mapping[str, Any]], columns: Sequence[str]
 
 
 def _measured(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the measures that a run has, those on validation images before those on test images."""
-    measures = dict.fromkeys(key for reached in results for key, value in reached.items() if value is not None)
-    return sorted(measures, key=lambda name: not name.startswith("val "))
+    """Return the measures that a run has: those on validation images, those on test images, and any others."""
+    measured = dict.fromkeys(key for reached in results for key, value in reached.items() if value is not None)
+    usual = [f"{split} {measure}" for split in ("val", "test") for measure in _MEASURES]
+    return [name for name in usual if name in measured] + [name for name in measured if name not in usual]
 
 
 def _results(header: Header) -> dict[str, Any]:

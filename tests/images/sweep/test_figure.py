@@ -1,4 +1,4 @@
-"""The figures of a grid show the means over seeds, at the right places."""
+"""The figures of a grid show the means over seeds, in the right places."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _results(**swept):
     return table
 
 
-def test_over_two_options_the_heat_maps_say_mean_and_spread_of_the_seeds():
+def test_over_two_options_the_heat_maps_show_mean_and_spread_of_the_seeds():
     results = _results(beta=[0.1, 1.0, 4.0], latent=[2, 10], seed=[0, 1, 2])
     figure = plot_sweep(results, ["beta", "latent"], split="val")
     assert len(figure.axes) == 4
@@ -64,7 +64,7 @@ def test_an_autoencoder_has_no_panels_of_total_and_kl():
     assert alone.get_title(loc="left") == "Mean squared error (per pixel)"
 
 
-def test_all_cells_of_a_map_have_the_decimals_that_four_digits_of_the_largest_take():
+def test_all_cells_of_a_map_have_the_decimals_that_the_largest_needs_for_four_digits():
     results = _results(beta=[0.1, 1.0], latent=[2, 10])
     results["val_kl"], results["val_mse"] = [0.0, 0.04069, 14.34, 16.654], [0.0651, 0.03, 0.08, 0.0123]
     kl, mse = plot_sweep(results, ["beta", "latent"], split="val").axes[2:]
@@ -72,7 +72,7 @@ def test_all_cells_of_a_map_have_the_decimals_that_four_digits_of_the_largest_ta
     assert [text.get_text() for text in mse.texts] == ["0.06510", "0.03000", "0.08000", "0.01230"]
 
 
-def test_a_map_of_more_cells_than_have_room_for_numbers_has_a_bar_of_colours():
+def test_a_map_of_too_many_cells_for_numbers_has_a_colour_bar():
     results = _results(beta=[0.1, 1.0], latent=list(range(2, 102)))
     figure = plot_sweep(results, ["beta", "latent"], split="val")
     assert not any(axes.texts for axes in figure.axes)

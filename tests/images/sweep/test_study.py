@@ -62,7 +62,7 @@ def test_every_checkpoint_is_yielded_in_order_with_its_test_results(make_done, t
     assert pd.read_csv(plan.folder / "results.csv")["latent"].tolist() == [2, 2, 4, 4]
     assert shown.notices[0].startswith("4 of 4 cells trained in ")
     ((title, columns, rows),) = shown.titles
-    assert (title, columns[:3], len(rows)) == ("4 cells, val images", ["latent", "seed", "val total"], 4)
+    assert (title, columns[:3], len(rows)) == ("4 cells, validation images", ["latent", "seed", "val total"], 4)
 
 
 def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):

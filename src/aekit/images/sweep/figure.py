@@ -1,4 +1,4 @@
-"""What a grid of runs came to: heat maps over two options, curves over one, and the learning curves of every cell."""
+"""Results of a grid of runs: heat maps over two options, curves over one, and the learning curves of every cell."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aekit.core.settings import in_words
 from aekit.images.config import Loss
 from aekit.images.figures.curves import MEASURES, draw_history_panel, heading, history_panels, unit, write_legend
 from aekit.plotting.style import (
@@ -32,36 +33,32 @@ from aekit.plotting.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_LINES = 12  # more of them could not be told apart
+MAX_LINES = 12  # more of them could not be distinguished
 _MEASURES = ("total", "reconstruction", "kl", "mse")
-_PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without what is written beside it
-_MAX_PANEL = 14.0  # inches that a heat map of many cells may be wide
+_PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without labels
+_MAX_PANEL = 14.0  # inches, of the widest heat map
 _LEGEND = 2.6  # inches
-_MAX_BLOCKS = 16  # cells below each other in the figure of all cells
+_MAX_BLOCKS = 16  # cells in one column of the figure of all cells
 
 
 def plot_sweep(
     results: pd.DataFrame, swept: Sequence[str], *, split: str, loss: Loss | None = "bernoulli", title: str = ""
 ) -> Figure:
-    """Return a panel a measure of the cells of a grid.
+    """Return a figure of the cells of a grid with a panel per measure.
 
     Over two swept options they are heat maps with the mean over seeds written into each cell, and its standard
     deviation if there are several; over one, curves of the mean with a band of one standard deviation; over more,
-    curves over the one with the most values, one line a combination of the others.
+    curves over the one with the most values, one line per combination of the others.
 
     Args:
-        results: A row a cell that was trained: the swept options, and ``<split>_total``, ``_reconstruction``, ``_kl``
+        results: A row per trained cell: the swept options, and ``<split>_total``, ``_reconstruction``, ``_kl``
             (may be missing throughout) and ``_mse``; columns are numbers or texts.
-        swept: The swept options, the seed not among them.
-        split: Whose figures to show.
+        swept: The swept options, without the seed.
+        split: The split whose results are shown.
         loss: The training loss, for the units; None if it differs from cell to cell.
         title: Written above all panels.
     """
-    measures = [name for name in _MEASURES if results[f"{split}_{name}"].notna().any()]
-    if "kl" not in measures:
-        measures.remove("total")  # without a KL divergence it is the reconstruction
-        if loss == "mse":
-            measures.remove("reconstruction")  # and that the squared error
+    measures = _shown_measures(results, split, loss)
     over = list(swept) or ["seed"]
     with figure_style():
         rows, columns = ceil(len(measures) / 2), min(2, len(measures))
@@ -88,6 +85,16 @@ def plot_sweep(
         return lay_out(figure)
 
 
+def _shown_measures(results: pd.DataFrame, split: str, loss: Loss | None) -> list[str]:
+    """Return the measures that the cells have, without those that are another one by a different name."""
+    measures = [name for name in _MEASURES if results[f"{split}_{name}"].notna().any()]
+    if "kl" not in measures:
+        measures.remove("total")  # without a KL divergence it is the reconstruction
+        if loss == "mse":
+            measures.remove("reconstruction")  # and that the squared error
+    return measures
+
+
 @dataclass(frozen=True)
 class _HeatMap:
     """Means of the cells of two options, as texts and as colours.
@@ -97,7 +104,7 @@ class _HeatMap:
         texts: What is written into each cell, (R, C).
         rows: Names of the rows.
         columns: Names of the columns.
-        points: Size of the letters in the cells; 0 writes nothing, where there are too many.
+        points: Size of the letters in the cells; 0 if there are too many cells to write into.
         width: Inches of the map.
         height: Inches of the map.
     """
@@ -112,7 +119,7 @@ class _HeatMap:
 
     @classmethod
     def of(cls, results: pd.DataFrame, over: Sequence[str], column: str) -> _HeatMap:
-        """Return the map of a column of the results over two options, with room for what is written into it."""
+        """Return the map of a column of the results over two options, large enough for its texts."""
         grouped = results.groupby(list(over), sort=True, dropna=False)[column]
         mean, spread, count = (getattr(grouped, name)().unstack() for name in ("mean", "std", "count"))
         values = mean.to_numpy(dtype=float)
@@ -134,7 +141,7 @@ class _HeatMap:
         return cls(values, texts, rows, columns, points, width, height)
 
     def draw(self, axes: Axes, xlabel: str, ylabel: str) -> None:
-        """Draw the map; where numbers would not fit, a bar says what the colours are."""
+        """Draw the map; where numbers would not fit, a colour bar replaces them."""
         shown = np.ma.masked_invalid(self.values)
         image = axes.imshow(shown, cmap="viridis", aspect="auto")
         low, high = (float(shown.min()), float(shown.max())) if shown.count() else (0.0, 0.0)
@@ -156,7 +163,7 @@ class _HeatMap:
 
 
 def _decimals(values: npt.NDArray[np.float64]) -> int:
-    """Return how many decimals show four digits of the largest value; all cells of a map have as many."""
+    """Return how many decimals show four digits of the largest value; all cells of a map have the same number."""
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
     return int(np.clip(3 - floor(log10(largest)), 0, 8)) if largest > 0 else 0
@@ -174,7 +181,7 @@ def _draw_curves(axes: Axes, results: pd.DataFrame, over: Sequence[str], column:
         grouped = rows.groupby(x_name)[column]
         mean, spread = grouped.mean(), grouped.std().fillna(0.0)
         x = mean.index.to_numpy() if is_numeric else [values.index(value) for value in mean.index]
-        label = ", ".join(_named(name, value) for name, value in zip(others, key, strict=True))
+        label = ", ".join(in_words(name, _plain(value)) for name, value in zip(others, key, strict=True))
         axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=label, linestyle="-" if is_numeric else "")
         if grouped.count().max() > 1:
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
@@ -185,7 +192,7 @@ def _draw_curves(axes: Axes, results: pd.DataFrame, over: Sequence[str], column:
 
 
 def _set_ticks(axes: Axes, values: Sequence[Any], width: float, *, is_numeric: bool) -> None:
-    """Put a tick at each value, and write those that leave room for each other."""
+    """Put a tick at each value, and label those that leave room for each other."""
     is_log = is_numeric and min(values) > 0 and max(values) / min(values) >= 20
     if is_log:
         axes.set_xscale("log")
@@ -208,13 +215,13 @@ def _set_ticks(axes: Axes, values: Sequence[Any], width: float, *, is_numeric: b
 def plot_cells(
     histories: Sequence[pd.DataFrame], labels: Sequence[str], *, losses: Sequence[Loss] = (), title: str = ""
 ) -> Figure:
-    """Return the learning curves of every cell: a row of panels each, those of a single run.
+    """Return the learning curves of every cell: a row of panels each, as for a single run.
 
     Args:
         histories: The histories of the cells, as :func:`aekit.images.figures.curves.plot_history` takes them.
-        labels: What tells each from the others.
+        labels: What distinguishes each from the others.
         losses: The training loss of each cell, for the units; empty for ``bernoulli`` throughout.
-        title: Written above all.
+        title: Written above all panels.
     """
     of_cells: Sequence[Loss] = losses or ["bernoulli"] * len(histories)
     panels = [history_panels(history, loss=loss) for history, loss in zip(histories, of_cells, strict=True)]
@@ -222,7 +229,7 @@ def plot_cells(
     n_blocks = ceil(len(histories) / _MAX_BLOCKS)
     n_rows = ceil(len(histories) / n_blocks)
     block = 2.7 * n_across + (1.2 if n_across < 3 and n_blocks == 1 else 0.0)  # inches; room for the legend
-    # Beside what is left of the first panel; and bold letters are wider.
+    # The room right of the labels of the first panel; and bold letters are wider.
     texts = [wrap_text(label, 0.88 * (block - 0.8), FONT_SIZE) for label in labels]
     n_lines = max(text.count("\n") for text in texts) + 1
     width = block * n_blocks
@@ -237,7 +244,7 @@ def plot_cells(
             for axes, column in zip(grid[row, start : start + n_across], columns, strict=False):
                 axes.set_visible(True)
                 draw_history_panel(axes, history, column, has_xlabel=is_last)
-                # At every panel, as a heading above the first row is far from the last one.
+                # In every panel, as a heading above the first row is far from the last one.
                 axes.set_ylabel(f"{MEASURES[column]}\n{unit(column, of_cells[number])}", fontsize=SMALL_FONT_SIZE)
             grid[row, start].set_title(texts[number], weight="bold")
         room = write_legend(figure, grid[0, 0])
@@ -249,10 +256,10 @@ def _name(option: str) -> str:
     return {"latent": "latent dimensions"}.get(option, option.replace("_", " "))
 
 
-def _named(option: str, value: Any) -> str:
-    is_plain = option in ("model", "arch", "data")  # their values speak for themselves
-    return _shown(value) if is_plain else f"{option.replace('_', ' ')} {_shown(value)}"
-
-
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value

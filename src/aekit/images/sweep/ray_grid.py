@@ -236,7 +236,7 @@ class _Driver:
             return self.count_loss(task, "died")
 
     def take(self, task: _Task, kind: str, value: Any) -> Outcome | Cell | None:
-        """Return what a task that returned something comes to, after its files were written where the user wants them.
+        """Return the outcome of a task that returned a value, after writing its files where the user wants them.
 
         Raises:
             AekitError: Its node cannot run this aekit, and so no other cell can run there.

@@ -45,7 +45,7 @@ def _write_results(
     plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame, split: str, parameters: dict[str, Any]
 ) -> None:
     over = [name for name in plan.swept if name not in SEEDS]
-    title = f"{_what(rows)}: {split} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
+    title = f"{_what(rows)}: {_in_full(split)} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
     title += f" ({len(outcomes) - len(rows)} more failed)" if len(rows) < len(outcomes) else ""
     title += ", mean ± standard deviation over seeds" if "seed" in plan.swept and over else ""
     results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
@@ -69,6 +69,10 @@ def _write_curves(
     write_png(path, plot_cells(histories, labels, losses=losses, title=title), parameters)
 
 
+def _in_full(split: str) -> str:
+    return {"val": "validation"}.get(split, split)
+
+
 def _what(rows: pd.DataFrame) -> str:
     return f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}"
 
@@ -88,4 +92,4 @@ def _show(rows: pd.DataFrame, swept: Sequence[str], split: str, progress: Progre
         for row in rows[[*columns, "active_units", "seconds"]].itertuples(index=False, name=None)
     ]
     headings = [name.replace("_", " ") for name in columns]
-    progress.table(f"{len(rows)} cells, {split} images", [*headings, "active", "seconds"], cells)
+    progress.table(f"{len(rows)} cells, {_in_full(split)} images", [*headings, "active", "seconds"], cells)
