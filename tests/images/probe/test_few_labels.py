@@ -95,9 +95,9 @@ def test_features_are_computed_once(task, encoder, monkeypatch):
 
 def test_progress_ends_at_its_total(task, encoder):
     progress = Recorded()
-    _measure(task, encoder, progress=progress)
+    _measure(task, encoder, progress=progress, name="x")
     last = {what: (done, total) for what, done, total in progress.updates}
-    assert {"fine-tuning", "training from random weights", "spreading labels"} <= set(last)
+    assert {"x: fine-tuning", "x: training from random weights", "x: spreading labels"} <= set(last)
     assert all(done == total for done, total in last.values())
 
 

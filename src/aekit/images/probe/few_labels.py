@@ -45,6 +45,7 @@ class Probe:
         n_unlabelled: Minimum number of images in the graph of label spreading; all if there are fewer.
         team: Threads.
         progress: Receives updates.
+        name: What updates call the encoder; may be empty.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Probe:
         n_unlabelled: int = 20_000,
         team: ThreadTeam,
         progress: Progress = SILENT,
+        name: str = "",
     ) -> None:
         self.task = task
         self._encoder, self._build = encoder, build_encoder
         self._augment, self._n_unlabelled = augment, n_unlabelled
         self._team, self._progress = team, progress
+        self._prefix = f"{name}: " if name else ""
         self._lock = threading.Lock()
 
     @cached_property
@@ -237,6 +240,6 @@ class Probe:
             nonlocal done
             with lock:
                 done += n
-                self._progress.update(what, done, max(total, done))
+                self._progress.update(self._prefix + what, done, max(total, done))
 
         return count

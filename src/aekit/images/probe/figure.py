@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 # A method looks the same in every figure, with whichever others; baselines without a trained encoder are dashed.
 STYLES: dict[str, tuple[str, str, Literal["-", "--"], str]] = {
     "spread": (GREEN, "D", "-", "spread: label spreading on the codes"),
-    "finetune": (VERMILION, "s", "-", "finetune: encoder and head"),
+    "finetune": (VERMILION, "s", "-", "finetune: encoder and head trained"),
     "frozen": (BLUE, "o", "-", "frozen: head on the frozen encoder"),
     "logistic": (SKY, "^", "-", "logistic: regression on the codes"),
-    "scratch": (ORANGE, "s", "--", "scratch: both from random weights"),
+    "scratch": (ORANGE, "s", "--", "scratch: trained from random weights"),
     "pca": (PURPLE, "^", "--", "pca: regression on PCA codes"),
     "pixels": (BLACK, "^", "--", "pixels: regression on pixels"),
 }

@@ -96,6 +96,7 @@ def _measure(
             n_unlabelled=request.unlabelled,
             team=team,
             progress=progress,
+            name=checkpoint.path.name,
         )
         by_method: dict[str, Callable[[], Accuracies]] = {
             "frozen": probe.frozen,
