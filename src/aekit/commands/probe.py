@@ -55,7 +55,7 @@ def probe(
         typer.Option(
             "--augment/--no-augment",
             rich_help_panel=options.ANALYSIS,
-            help="Train frozen, finetune and scratch on warped images, too.",
+            help="Also train frozen, finetune and scratch on warped images.",
         ),
     ] = True,
     unlabelled: Annotated[
@@ -83,7 +83,7 @@ def probe(
     training images, equally many of each class, and are the same for all methods; accuracy is measured on all test
     images. frozen is a small network on the frozen encoder; finetune is the same with the encoder trained as well;
     scratch is the same from random weights; logistic is logistic regression; spread is label spreading over the graph
-    of nearest neighbours, which uses unlabelled images, too. Baselines without an encoder are logistic regression on
+    of nearest neighbours, which also uses unlabelled images. Baselines without an encoder are logistic regression on
     pixels (pixels) and on the same number of PCA codes (pca). Writes learning curves (.png), a table with one row per
     draw (.csv) and the paired differences between methods with 95 % intervals (-differences.csv). Prints the path of
     the figure.
