@@ -57,4 +57,3 @@ class Silent:
 
 
 SILENT = Silent()
-OnProgress = Callable[[str, int, int], None]  # what, done, total

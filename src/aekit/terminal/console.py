@@ -54,11 +54,8 @@ class Console:
             self._bars.clear()
         self._signals.close()
 
-    def result(self, results: Result | Iterable[Result] | Path, /, **values: Any) -> None:
+    def result(self, results: Result | Iterable[Result]) -> None:
         """Print the path of each main artifact on stdout, or with ``json`` an object of it and its values."""
-        if isinstance(results, Path):
-            self._print(results, values)
-            return
         for result in results if isinstance(results, Iterable) else [results]:
             self._print(result.path, result.values)
 
@@ -149,75 +146,3 @@ def _cell(value: object) -> str:
     if value is None or value != value:  # NaN
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-class TrainingProgress:
-    """The progress of a run: a live bar on a terminal, else one line an epoch.
-
-    Args:
-        console: How the command speaks.
-        lifts_stdout: Show what is printed on stdout above the bar while there is one.
-    """
-
-    def __init__(self, console: Console, *, lifts_stdout: bool = True) -> None:
-        self._console = console
-        self._lifts_stdout = lifts_stdout
-        self._bar: Any = None
-        self._task: Any = None
-        self._what = ""
-        self._since: dict[str, float] = {}
-        self._said: set[str] = set()
-
-    def __enter__(self) -> TrainingProgress:
-        if self._console.is_live:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.fields[detail]}", markup=False),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                console=stderr_console(),
-                transient=True,
-                redirect_stdout=self._lifts_stdout,
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def on_data(self, what: str, done: int, total: int) -> None:
-        """Show how far reading has come; without a bar, only what takes long, and what must not be missed."""
-        if self._bar is None:
-            since = self._since.setdefault(what, time.monotonic())
-            is_notice = what.startswith(("left out", "decoding into memory", "going on", "waiting for"))
-            if what not in self._said and (is_notice or time.monotonic() - since > PATIENCE_SECONDS):
-                self._said.add(what)
-                self._console.message(what)
-            return
-        self._show(what, done, total, detail=f"{done:,} of {total:,}")
-
-    def on_share(self, what: str, share: float) -> None:
-        """Show how far something long has come, a share in [0, 1]; without a bar, its parts are said as they end."""
-        if self._bar is not None:
-            self._show(what, round(1000 * share), 1000, detail=f"{100 * share:.0f} %")
-
-    def say(self, text: str) -> None:
-        """Say something while a bar may be there."""
-        if self._bar is None:
-            self._console.message(text)
-        else:
-            self._bar.console.print(shown(text), highlight=False, markup=False)
-
-    def _show(self, what: str, done: int, total: int, detail: str) -> None:
-        what = shown(what)
-        if self._task is None or what != self._what:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._what = what
-            self._task = self._bar.add_task(what, total=total, detail=detail, completed=done)
-        else:
-            self._bar.update(self._task, completed=done, total=total, detail=detail)

@@ -90,7 +90,7 @@ class Autoencoder(nn.Module):
         self.image_shape = image_shape
         self.encoder = parts.encoder
         self.mean_head = nn.Linear(parts.n_features, config.latent)
-        self.logvar_head = nn.Linear(parts.n_features, config.latent) if config.kind == "vae" else None
+        self.logvar_head = nn.Linear(parts.n_features, config.latent) if config.has_prior else None
         self.decoder = parts.decoder
         if parts.head_gain is not None:
             for head in (self.mean_head, self.logvar_head):
