@@ -12,8 +12,8 @@ from aekit.terminal.study_options import Checkpoints
 def info(checkpoints: Checkpoints, quiet: options.Quiet = False, json: options.Json = False) -> None:
     """Describe a checkpoint: model, data, training and result.
 
-    Reads only the header. Writes no file: the description goes to stderr and the path to stdout, so that info can be
-    used in the middle of a pipeline. --json prints the whole header, history included, as one object on stdout.
+    Reads only the header. Writes no file: the description goes to stderr. Prints the path, so that info can be used in
+    the middle of a pipeline, or with --json the whole header, history included, as one object per line.
 
     Example: aekit info runs/vae.safetensors
     """
