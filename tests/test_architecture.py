@@ -166,3 +166,36 @@ def test_training_never_loads_torchvision(tmp_path):
     )
     assert "torch" in loaded
     assert "torchvision" not in loaded
+
+
+MAX_BODY = 15  # lines of a command: it is one sentence
+MAX_LINES = 45  # lines of code of any function, without its docstring
+COMMANDS = [path for path in (SOURCE / "commands").glob("*.py") if path.name != "__init__.py"]
+
+
+def _n_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
+    """Return the lines of code of a function's body, without docstring, comments and blank lines."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    lines = source[body[0].lineno - 1 : function.end_lineno] if body else []
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in lines)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_a_file_of_commands_holds_one_command_of_a_few_lines_and_nothing_else(path):
+    source = path.read_text()
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert [function.name for function in functions] == [path.stem]
+    assert _n_lines(functions[0], source.splitlines()) <= MAX_BODY
+    assert "console.result(" in source
+
+
+def test_there_is_a_file_for_each_command_and_all_of_them_are_short():
+    assert sum(len(path.read_text().splitlines()) for path in COMMANDS) < 2000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_function_is_longer_than_a_screen(path):
+    source = path.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert _n_lines(node, source.splitlines()) <= MAX_LINES, f"{path.name}: {node.name}"

@@ -122,8 +122,7 @@ def sweep(
         raise UsageError("--gpus-per-cell: needs --ray, as Ray assigns the GPUs; add --ray auto")
     plan = plan_sweep({"model": model, **given}, output, best=best, retrain=retrain, may_be_large=yes or dry_run)
     if dry_run:
-        threads = threads if ray is None else threads or 1
-        typer.echo("\n".join(training_commands(plan, data_root=data_root, device=device, threads=threads)))
+        typer.echo("\n".join(training_commands(plan, data_root, device, threads or (1 if ray else None))))
         return
     from aekit.images.runs import Machine
     from aekit.images.sweep.study import run_sweep

@@ -91,7 +91,7 @@ def plan_sweep(
     return Plan(cells, tuple(swept), folder, best, retrain)
 
 
-def training_commands(plan: Plan, *, data_root: Path | None, device: str, threads: int | None) -> list[str]:
+def training_commands(plan: Plan, data_root: Path | None, device: str, threads: int | None) -> list[str]:
     """Return the training command of each cell, as for a shell.
 
     Run anywhere, these commands leave what the sweep would, and it continues from there.
