@@ -171,8 +171,9 @@ def epoch_line(rows: list[Row]) -> str:
     text = f"epoch {train.epoch}: train {train.total:.5g}, {held_out.split} {held_out.total:.5g}"
     weighed = {name: value for name, value in held_out.terms.items() if name != "mse"}
     if len(weighed) > 1:
-        names = {"kl": "KL"}
-        text += f" ({', '.join(f'{names.get(name, name)} {value:.5g}' for name, value in weighed.items())})"
+        reconstruction = f"reconstruction {weighed.pop('reconstruction'):.5g}"
+        others = [f"{'KL' if name == 'kl' else name} {value:.4g}" for name, value in weighed.items()]
+        text += f" ({', '.join([reconstruction, *others])})"
     return f"{text}, MSE {held_out.terms['mse']:.4g}, {train.images_per_second:,.0f} images/s"
 
 
