@@ -144,7 +144,7 @@ def test_a_finished_training_that_could_not_replace_an_old_one_goes_on_over_it(z
     assert contents(tmp_path)["x.safetensors"] == old["x.safetensors"]
     done = zygote.run([*VAE, "-o", output, "--resume"])
     assert done.code == 0, done.err
-    assert "going on after epoch 3 of 3" in done.err
+    assert "continuing after epoch 3 of 3" in done.err
     assert sorted(contents(tmp_path)) == ["x.csv", "x.png", "x.safetensors"]
 
 
