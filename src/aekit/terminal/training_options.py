@@ -184,8 +184,12 @@ def _several(option: TrainingOption) -> inspect.Parameter:
 def _field(name: str) -> tuple[Any, Any]:
     """Return type and default of the field behind a setting."""
     part, field_name = SETTINGS[name]
-    cls = PARTS[part]
-    return get_type_hints(cls)[field_name], getattr(cls(), field_name)
+    return _hints(part)[field_name], getattr(PARTS[part](), field_name)
+
+
+@functools.cache
+def _hints(part: str) -> dict[str, Any]:
+    return get_type_hints(PARTS[part])  # evaluates text, which takes long for what is asked 77 times at each start
 
 
 def _info(
