@@ -7,7 +7,6 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from aekit.brains.predictions import AGE
 from aekit.brains.runs import choose_checkpoint, train_brains
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.errors import AekitError
 
 # Each one keeps the changes of those before it.
@@ -57,15 +56,19 @@ def run_hypotheses(
 
     The arguments are those of :func:`aekit.brains.runs.run_training`; see :func:`compare_hypotheses` for the files.
     """
-    train = partial(
-        train_brains,
-        source=source,
-        device=device,
-        threads=threads,
-        overwrite=overwrite,
-        resume=resume,
-        progress=progress,
-    )
+
+    def train(own: BrainConfig, path: Path) -> FinishedRun:
+        return train_brains(
+            own,
+            path,
+            source=source,
+            device=device,
+            threads=threads,
+            overwrite=overwrite,
+            resume=resume,
+            progress=Labelled(progress, path.stem),
+        )
+
     for finished in compare_hypotheses(config, choose_checkpoint(config, output), train):
         finished.show(progress)
         yield finished.to_result()

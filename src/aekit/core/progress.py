@@ -57,3 +57,34 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Labelled:
+    """Progress of one of several computations, whose notices start with its name.
+
+    Args:
+        progress: Progress of all of them.
+        label: Name of this one.
+    """
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress = progress
+        self._label = label
+
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
+        """Show how far it has come."""
+        self._progress.update(f"{self._label}: {what}", done, total, lane=lane, detail=detail)
+
+    def notice(self, text: str) -> None:
+        """Say one line that must not be missed, even if another computation said the same."""
+        self._progress.notice(f"{self._label}: {text}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Show a table."""
+        self._progress.table(f"{self._label}: {title}", columns, rows)
+
+    def should_stop(self) -> int | None:
+        """Return the number of the signal that asks to stop, if any."""
+        return self._progress.should_stop()

@@ -1,0 +1,25 @@
+"""Progress: silent, or of one computation among several."""
+
+from __future__ import annotations
+
+from recorded import Recorded
+
+from aekit.core.progress import SILENT, Labelled
+
+
+def test_notices_of_several_computations_carry_their_names():
+    progress = Recorded(stop_after=2)
+    for label in ("base", "H1"):
+        own = Labelled(progress, label)
+        own.notice("seed 0: volumes, test loss 0.5")
+        own.update("training", 1, 4, detail=lambda: "half")
+    assert progress.notices == [f"{label}: seed 0: volumes, test loss 0.5" for label in ("base", "H1")]
+    assert progress.updates == [("base: training", 1, 4), ("H1: training", 1, 4)]
+    assert own.should_stop() == 15
+
+
+def test_nobody_stops_what_nobody_watches():
+    SILENT.update("training", 1, 2)
+    SILENT.notice("x")
+    SILENT.table("t", ["a"], [[1]])
+    assert SILENT.should_stop() is None
