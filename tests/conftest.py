@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 # The tests run beside each other's subprocesses on few cores; one thread each is fastest and repeats to the bit.
@@ -16,6 +19,10 @@ os.environ.pop("AEKIT_CACHE", None)
 pytest_plugins = ["browser"]
 
 RunCommand = Callable[..., "Result"]
+
+
+def _text(stream: io.BytesIO) -> str:
+    return stream.getvalue().decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 class Result:
@@ -42,11 +49,18 @@ def aekit() -> RunCommand:
     """Return a function that runs a command line in this process."""
     from aekit.cli import app
 
+    command = get_command(app)  # once: to read the signatures of all commands takes as long as most of what they refuse
+
     def run(*arguments: object, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Result(result.exit_code, result.stdout, result.stderr)
+        exit_code = 0
+        with CliRunner().isolation(input=stdin) as (stdout, stderr, _):
+            try:
+                command.main([str(argument) for argument in arguments], prog_name="aekit")
+            except SystemExit as end:
+                exit_code = end.code
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Result(exit_code, _text(stdout), _text(stderr))
 
     return run
 
