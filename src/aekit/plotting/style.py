@@ -151,11 +151,14 @@ def lay_out(figure: Figure) -> Figure:
 
     Matplotlib chooses ticks only when it renders, and would then follow the user's settings.
     """
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)  # alone: a whole draw takes half as long again, and moves nothing more
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator(axis.get_majorticklocs().tolist()))
-    figure.set_layout_engine("none")
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # "none" would leave an engine without effect, for which savefig draws twice
     return figure
 
 

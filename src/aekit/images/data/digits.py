@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
@@ -37,8 +39,7 @@ def read_digits(
     path = digits_file()
     if path is None:
         raise AekitError("--data digits: scikit-learn's digits are missing; reinstall scikit-learn")
-    with gzip.open(path, "rt", encoding="ascii") as file:
-        table = np.loadtxt(file, delimiter=",")  # (1797, 65): 64 pixels from 0 to 16, and the label
+    table = _read_table(path)
     images = np.round(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     rows = train_val_test(len(images), config)[split]
     return ImageSet(
@@ -47,6 +48,13 @@ def read_digits(
         labels=table[rows, 64].astype(np.int64),
         class_names=CATALOG["digits"].class_names,
     )
+
+
+@lru_cache(maxsize=1)  # one megabyte; a sweep or a session reads several splits, 25 ms each
+def _read_table(path: Path) -> npt.NDArray[np.float64]:
+    """Return the table of scikit-learn, (1797, 65): 64 pixels from 0 to 16, and the label."""
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        return np.loadtxt(file, delimiter=",")
 
 
 def digits_file() -> Path | None:
