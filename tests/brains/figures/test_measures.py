@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 
 from aekit.brains.figures.measures import (
     Estimate,
@@ -12,7 +11,6 @@ from aekit.brains.figures.measures import (
 )
 from aekit.brains.figures.sexes import MAX_POINTS
 from aekit.brains.measures.age_trend import SmoothLine
-from aekit.plotting.style import BLUE, GREY, VERMILION
 
 N = 60
 GENERATOR = np.random.default_rng(0)
@@ -56,14 +54,6 @@ def draw_brain_volume():
 )
 def test_no_text_is_cut_off_or_overlaps_another(draw, check_readable):
     check_readable(draw())
-
-
-def test_the_sexes_have_a_colour_and_a_marker_of_their_own():
-    figure = draw_against_age()
-    colours = [to_hex(points.get_facecolor()[0], keep_alpha=False).upper() for points in figure.axes[0].collections[:3]]
-    assert colours == [VERMILION, BLUE, GREY]
-    shapes = {len(points.get_paths()[0]) for points in figure.axes[0].collections[:3]}
-    assert len(shapes) == 3
 
 
 def test_a_large_cohort_is_thinned_and_says_so(texts):
