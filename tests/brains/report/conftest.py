@@ -1,9 +1,19 @@
 """A table of participants and a folder of their scans, as files, and a progress that remembers what it was given."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+
+from aekit.brains.cohort.scans import MatchedFiles
+from aekit.brains.cohort.table import read_cohort
+from aekit.brains.measures.cohort import SpaceCheck
+from aekit.brains.report.analysis import analyse_cohort
+from aekit.brains.report.reading import CohortInput
+from aekit.brains.report.scans import Scans
+from aekit.brains.volumes.checks import VolumeCheck
 
 
 def _participants(n, *, seed=0):
@@ -81,3 +91,53 @@ def write_scan():
 def recorder():
     """Return the class of a progress that remembers what it was given."""
     return Recorder
+
+
+@pytest.fixture(scope="session")
+def analyse_table(write_table, tmp_path_factory):
+    """Return a function that analyses a table, with everyone in train unless told otherwise, and its input."""
+
+    def run(table, split="train"):
+        cohort = read_cohort(write_table(table, tmp_path_factory.mktemp("study") / "t.tsv"))
+        analysis = analyse_cohort(cohort, np.array(np.broadcast_to(split, len(cohort)), dtype=object))
+        return analysis, CohortInput(cohort, cohort, (), cohort.left_out)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cohort_table(participants):
+    """Return the table of 44 participants: one with absurd volumes, one without an age, and a column of their own."""
+    table = participants(44)
+    table["iq"] = 100.0 + np.arange(44) % 7
+    table.loc[5, ["gmv", "csfv"]] = [250.0, 700.0]
+    table.loc[6, "age"] = np.nan
+    return table
+
+
+@pytest.fixture(scope="session")
+def cohort_study(analyse_table, cohort_table):
+    """Return the analysis of these participants, split into train, val and test, and how they were read."""
+    return analyse_table(cohort_table, ["train"] * 28 + ["val"] * 6 + ["test"] * 10)
+
+
+@pytest.fixture(scope="session")
+def ages_study(analyse_table, participants):
+    """Return the same for a table of ages and nothing else."""
+    return analyse_table(participants(20)[["participant_id", "age"]])
+
+
+@pytest.fixture(scope="session")
+def make_scans():
+    """Return a function that makes checked scans, one for each shape."""
+
+    def make(*, n_nan=0, shapes=((2, 2, 2),), space="native", r=0.99, slope=1.0, unit_factor=1.0):
+        checks = tuple(
+            VolumeCheck(Path(f"{i}.nii"), "", (), shape, (1.0, 1, 1), "RAS", n_nan, 1400.0, str(i))
+            for i, shape in enumerate(shapes)
+        )
+        matched = MatchedFiles(tuple(check.path for check in checks), (), ())
+        found = SpaceCheck(space, 60, r, slope, unit_factor)
+        return Scans(Path(), matched, checks, ((),) * len(checks), np.full(len(checks), 1400.0), found)
+
+    return make

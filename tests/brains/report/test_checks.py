@@ -1,16 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from aekit.brains.cohort.scans import MatchedFiles
 from aekit.brains.cohort.table import read_cohort
-from aekit.brains.measures.cohort import SpaceCheck
 from aekit.brains.report.analysis import analyse_cohort
 from aekit.brains.report.checks import find_failed
 from aekit.brains.report.reading import CohortInput
-from aekit.brains.report.scans import Scans
-from aekit.brains.volumes.checks import VolumeCheck
 
 
 @pytest.fixture
@@ -26,33 +20,23 @@ def failed(participants, write_table, tmp_path):
     return run
 
 
-def make_scans(*, n_nan=0, shapes=((2, 2, 2),), space="native", r=0.99, slope=1.0, unit_factor=1.0):
-    checks = tuple(
-        VolumeCheck(Path(f"{i}.nii"), "", (), shape, (1.0, 1, 1), "RAS", n_nan, 1400.0, str(i))
-        for i, shape in enumerate(shapes)
-    )
-    matched = MatchedFiles(tuple(check.path for check in checks), (), ())
-    found = SpaceCheck(space, 60, r, slope, unit_factor)
-    return Scans(Path(), matched, checks, ((),) * len(checks), np.full(len(checks), 1400.0), found)
-
-
-def test_a_sound_cohort_fails_no_check(failed):
+def test_a_sound_cohort_fails_no_check(failed, make_scans):
     assert failed(make_scans()) == {}
     assert failed() == {}
 
 
-def test_a_wrong_unit_is_reported_with_its_factor(failed):
+def test_a_wrong_unit_is_reported_with_its_factor(failed, make_scans):
     assert "1e+03 times as large as the volumes in the table" in failed(make_scans(slope=1e3, unit_factor=1e3))["units"]
 
 
-def test_an_undecided_space_is_reported_with_its_numbers(failed):
+def test_an_undecided_space_is_reported_with_its_numbers(failed, make_scans):
     text = failed(make_scans(space="undecided", r=0.5))["space"]
     assert "r = 0.500, median ratio 1, 60 participants" in text
     few = failed(make_scans(space="undecided", r=np.nan))["space"]
     assert "too few to decide: 60 participants with both a scan and volumes" in few
 
 
-def test_odd_files_are_counted(failed):
+def test_odd_files_are_counted(failed, make_scans):
     found = failed(make_scans(n_nan=3, shapes=((2, 2, 2), (3, 3, 3))))
     assert found["nan-voxels"].startswith("2 files with voxels that are NaN or infinite")
     assert found["geometry"].startswith("The files come in 2 combinations")
