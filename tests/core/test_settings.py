@@ -19,6 +19,7 @@ from aekit.core.settings import (
     flag,
     from_dict,
     in_words,
+    is_whole_number,
     to_dict,
 )
 from aekit.errors import AekitError
@@ -47,6 +48,13 @@ def test_a_value_is_written_as_on_the_command_line():
     ]  # fmt: skip
     assert as_text(0.123456789) == "0.123456789"  # no digit is lost
     assert flag("batch_size") == "--batch-size"
+
+
+def test_a_whole_number_is_one_that_can_be_read():
+    for text in ("0", "12", "007", "9" * 4000):
+        assert is_whole_number(text)
+        assert int(text) >= 0
+    assert not any(map(is_whole_number, ("", "-1", "1.0", " 1", "²", "9" * 5000)))
 
 
 def test_a_label_names_the_setting_unless_the_value_says_it_all():

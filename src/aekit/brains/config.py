@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from aekit.core.settings import Precision, check_at_least, check_choice, check_seed
+from aekit.core.settings import Precision, check_at_least, check_choice, check_seed, is_whole_number
 from aekit.errors import AekitError, UsageError, nearest
 
 BrainArch = Literal["strided", "base", "deep"]
@@ -160,7 +160,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
         AekitError: Anything else.
     """
     sides = text.lower().split("x")
-    if len(sides) not in (1, 3) or not all(side.isdecimal() for side in sides):
+    if len(sides) not in (1, 3) or not all(map(is_whole_number, sides)):
         raise AekitError(f"--size: {text!r} is not a size; give one number or XxYxZ, such as 48 or 40x48x40")
     return int(sides[0]), int(sides[len(sides) // 2]), int(sides[-1])
 

@@ -19,6 +19,7 @@ Schedule = Literal["one-cycle", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 MAX_SEED = 2**32 - 1  # as scikit-learn takes them
+_MAX_DIGITS = 4000  # int() refuses more than 4300
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -45,6 +46,11 @@ def check_seed(option: str, value: int) -> None:
     """Raise an AekitError if a seed is outside 0 to ``MAX_SEED``."""
     if not 0 <= value <= MAX_SEED:
         raise AekitError(f"--{option}: {value} is not between 0 and {MAX_SEED}; choose another")
+
+
+def is_whole_number(text: str) -> bool:
+    """Return whether a text is a whole number without a sign that int() reads."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def to_dict(config: Any) -> dict[str, Any]:

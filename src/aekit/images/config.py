@@ -20,6 +20,7 @@ from aekit.core.settings import (
     check_choice,
     check_seed,
     flag,
+    is_whole_number,
 )
 from aekit.errors import AekitError
 
@@ -227,6 +228,6 @@ def parse_image_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+    if len(sides) > 2 or not all(map(is_whole_number, sides)):
         raise AekitError(f"--image-size: {text!r} is not a size; give one number or HEIGHTxWIDTH, as 64 or 218x178")
     return int(sides[0]), int(sides[-1])

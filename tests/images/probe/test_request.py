@@ -26,6 +26,7 @@ def test_numbers_of_labels_come_once_and_ascending():
         (parse_labels, "ten", "--labels: 'ten' is not a number of labels"),
         (parse_labels, "0", "--labels: '0' is not a number of labels"),
         (parse_labels, "²", "is not a number of labels"),
+        (parse_labels, "9" * 5000, "is not a number of labels"),
         (parse_labels, ",", "names no number"),
     ],
 )

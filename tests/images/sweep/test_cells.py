@@ -39,7 +39,15 @@ def test_a_plain_autoencoder_has_no_beta_and_so_one_cell_where_a_vae_has_several
 
 @pytest.mark.parametrize(
     ("option", "text"),
-    [("latent", "a"), ("latent", "5-2"), ("latent", "2-9:0"), ("latent", "1,,2"), ("beta", "0.1,x"), ("arch", "conf")],
+    [
+        ("latent", "a"),
+        ("latent", "5-2"),
+        ("latent", "2-9:0"),
+        ("latent", "1,,2"),
+        ("latent", "9" * 5000),
+        ("beta", "0.1,x"),
+        ("arch", "conf"),
+    ],
 )
 def test_a_value_that_cannot_be_read_is_a_usage_error(option, text):
     with pytest.raises(UsageError, match=f"^--{option}: "):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from aekit.core.settings import is_whole_number
 from aekit.errors import AekitError, nearest
 
 Layer = Literal["code", "hidden"]
@@ -60,7 +61,7 @@ def parse_labels(text: str | None) -> tuple[int, ...]:
     """
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     for word in words:
-        if not (word.isascii() and word.isdecimal() and int(word) > 0):
+        if not (word.isascii() and is_whole_number(word) and int(word) > 0):
             raise AekitError(f"--labels: {word!r} is not a number of labels; give whole numbers above 0, as in 20,100")
     if text is not None and not words:
         raise AekitError("--labels: names no number of labels; give some, as in 20,100")

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
 
-from aekit.core.settings import flag
+from aekit.core.settings import flag, is_whole_number
 from aekit.errors import UsageError, nearest
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
 
@@ -72,7 +72,7 @@ def _integers(field: str, items: list[str]) -> list[int]:
     for item in items:
         span, _, step = item.partition(":")
         ends = span.split("-")
-        if not all(text.isdecimal() for text in ends) or len(ends) > 2 or (step and not step.isdecimal()):
+        if not all(map(is_whole_number, ends)) or len(ends) > 2 or (step and not is_whole_number(step)):
             example = "give numbers and ranges, as 1,5,10-20 or 2-30:4"
             raise UsageError(f"{flag(field)}: {item!r} is not a whole number; {example}")
         first, last, stride = int(ends[0]), int(ends[-1]), int(step or 1)
