@@ -54,6 +54,13 @@ def test_a_value_that_cannot_be_read_is_a_usage_error(option, text):
         expand(DEFAULTS | {option: text})
 
 
+def test_a_range_that_no_memory_holds_is_refused_before_it_is_spelled_out():
+    with pytest.raises(UsageError, match=r"^--seed: '0-999999999999' has more than 100,000 values"):
+        expand(DEFAULTS | {"seed": "0-999999999999"})
+    configs, _ = expand(DEFAULTS | {"seed": "0-999999999:500000000"})
+    assert [config.train.seed for config in configs] == [0, 500_000_000]
+
+
 def test_a_value_that_no_run_takes_ends_the_sweep_before_it_begins():
     with pytest.raises(AekitError, match="--latent: 0 is below 1"):
         expand(DEFAULTS | {"latent": "0,2"})

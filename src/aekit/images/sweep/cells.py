@@ -10,6 +10,8 @@ from aekit.core.settings import flag, is_whole_number
 from aekit.errors import UsageError, nearest
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
 
+_MAX_VALUES = 100_000  # of a range; a grid of as many cells would train for years
+
 
 def expand(given: dict[str, str | bool | None]) -> tuple[list[RunConfig], list[str]]:
     """Return the runs of a grid, each once, and the settings in which they differ.
@@ -78,6 +80,8 @@ def _integers(field: str, items: list[str]) -> list[int]:
         first, last, stride = int(ends[0]), int(ends[-1]), int(step or 1)
         if last < first or stride == 0 or (step and len(ends) == 1):
             raise UsageError(f"{flag(field)}: {item!r} is an empty range; give one as 2-30:4")
+        if (last - first) // stride >= _MAX_VALUES:  # before it is spelled out, which could take all memory
+            raise UsageError(f"{flag(field)}: {item!r} has more than {_MAX_VALUES:,} values; give a shorter range")
         numbers += range(first, last + 1, stride)
     return numbers
 
