@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import command_words
 from aekit.images.sweep.cells import expand
 
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
@@ -64,10 +61,3 @@ def test_a_range_that_no_memory_holds_is_refused_before_it_is_spelled_out():
 def test_a_value_that_no_run_takes_ends_the_sweep_before_it_begins():
     with pytest.raises(AekitError, match="--latent: 0 is below 1"):
         expand(DEFAULTS | {"latent": "0,2"})
-
-
-def test_sizes_flags_and_open_options_find_their_way_to_the_command_line():
-    (config,), _ = expand(DEFAULTS | {"image_size": "16x12", "grayscale": True, "lr": "0.002", "compile": False})
-    words = command_words(config)
-    assert words[:2] == ["aekit", "train-vae"]
-    assert shlex.join(words[2:]) == "--data digits --image-size 16x12 --grayscale --lr 0.002"

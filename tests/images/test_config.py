@@ -1,0 +1,141 @@
+"""The settings of a run: what is refused, and how they become a name and a command that lead back to them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aekit.errors import AekitError
+from aekit.images.config import (
+    SETTINGS,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_config,
+    command_words,
+    flat,
+    parse_image_size,
+    run_name,
+)
+from aekit.images.sweep.cells import expand
+
+DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
+REFUSED = [
+    (DataConfig, {"image_size": (8, 4097)}, "--image-size: 8x4097 is outside 8 to 4096 pixels"),
+    (DataConfig, {"image_size": (8,)}, "--image-size: needs one number or HEIGHTxWIDTH"),
+    (DataConfig, {"val": float("nan")}, "--val: nan is outside"),
+    (DataConfig, {"split_seed": -1}, "--split-seed: -1"),
+    (ModelConfig, {"kind": "brain"}, "--kind"),
+    (ModelConfig, {"width": 0}, "--width: 0 is below 1"),
+    (ModelConfig, {"kind": "vae", "loss": "mse"}, "--loss: mse is not a log-likelihood"),
+    (TrainConfig, {"batch_size": 0}, "--batch-size: 0 is below 1"),
+    (TrainConfig, {"lr": float("inf")}, "--lr: inf is not a positive number"),
+    (TrainConfig, {"weight_decay": -0.1}, "--weight-decay: -0.1"),
+    (TrainConfig, {"keep": "first"}, "--keep"),
+    (TrainConfig, {"seed": 2**32}, "--seed: 4294967296"),
+    (TrainConfig, {"epochs": 2, "beta_warmup": 2.5}, "--beta-warmup: 2.5 epochs are more than the 2"),
+]
+
+# Some values of settings of each kind: numbers, choices, flags, sizes, and those without a value of their own.
+_VALUES = {
+    "model": st.sampled_from(["ae", "vae"]),
+    "data": st.sampled_from(["digits", "mnist"]),
+    "image_size": st.sampled_from([None, (16, 16), (16, 12)]),
+    "grayscale": st.booleans(),
+    "limit": st.none() | st.integers(1, 99),
+    "val": st.sampled_from([0.0, 0.1, 0.25]),
+    "latent": st.integers(1, 12),
+    "width": st.none() | st.integers(1, 64),
+    "loss": st.sampled_from(["bernoulli", "gaussian"]),
+    "lr": st.none() | st.floats(1e-6, 1.0),
+    "beta_warmup": st.sampled_from([0.0, 0.5, 3.0]),
+    "mirror": st.booleans(),
+    "seed": st.integers(0, 2**32 - 1),
+}
+configs = st.fixed_dictionaries(_VALUES).map(build_config)
+
+
+@pytest.mark.parametrize(("cls", "values", "said"), REFUSED)
+def test_what_cannot_be_is_refused_by_the_name_of_its_option(cls, values, said):
+    with pytest.raises(AekitError) as told:
+        cls(**values)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_the_ends_of_what_is_allowed_pass():
+    assert DataConfig(image_size=[8, 4096], val=0.0).image_size == (8, 4096)
+    assert ModelConfig(kind="ae", loss="mse").loss == "mse"
+    assert TrainConfig(epochs=2, beta_warmup=2.0, seed=2**32 - 1).beta_warmup == 2.0
+
+
+def test_the_best_epoch_is_never_chosen_on_test_images():
+    with pytest.raises(AekitError, match=r"^--keep best: needs validation images"):
+        build_config({"keep": "best"})
+    assert build_config({"keep": "best", "val": 0.1}).train.keep == "best"
+
+
+def test_every_setting_is_in_the_part_and_under_the_name_that_the_table_says():
+    config = build_config({"data": "digits", "model": "ae", "latent": 3, "seed": 7})
+    assert (config.data.name, config.model.kind, config.model.latent, config.train.seed) == ("digits", "ae", 3, 7)
+    assert len(flat(config)) == len(SETTINGS) == sum(len(vars(part)) for part in vars(config).values())
+
+
+@settings(max_examples=25)
+@given(configs)
+def test_the_command_of_a_run_describes_the_same_run(config):
+    program, command, *words = command_words(config)
+    assert (program, command) == ("aekit", f"train-{config.model.kind}")
+    texts, name = {"model": config.model.kind}, None
+    for word in words:
+        if word.startswith("--"):
+            name = word.removeprefix("--").replace("-", "_")
+            texts[name] = True
+        else:
+            texts[name] = word
+    # Without a KL divergence nothing depends on its warm-up, which a plain autoencoder's command does not take.
+    if config.model.kind == "ae":
+        texts.pop("beta_warmup", None)
+    ((found,), _) = expand(texts)
+    assert flat(found) | {"beta_warmup": config.train.beta_warmup} == flat(config)
+
+
+def test_sizes_flags_and_open_options_find_their_way_to_the_command_line():
+    (config,), _ = expand(DEFAULTS | {"image_size": "16x12", "grayscale": True, "lr": "0.002", "compile": False})
+    words = command_words(config)
+    assert words[:2] == ["aekit", "train-vae"]
+    assert shlex.join(words[2:]) == "--data digits --image-size 16x12 --grayscale --lr 0.002"
+
+
+@settings(max_examples=25)
+@given(configs, st.data())
+def test_runs_have_the_same_name_exactly_if_their_settings_are_the_same(config, data):
+    name = data.draw(st.sampled_from(sorted(_VALUES)))
+    other = build_config(flat(config) | {name: data.draw(_VALUES[name])})
+    assert (run_name(config) == run_name(other)) == (config == other)
+
+
+def test_a_name_begins_with_what_matters_and_goes_on_with_what_is_unusual():
+    assert run_name(RunConfig()) == "vae-mnist-conv-z10"
+    config = RunConfig(
+        ModelConfig(kind="ae", arch="dense", latent=3, layers=2),
+        DataConfig(name="photos/faces.npy", image_size=(16, 12)),
+        TrainConfig(mirror=True, lr=1e-5),
+    )
+    assert run_name(config) == "ae-faces-dense-z3-layers2-imagesize16x12-lr1e-05-mirror"
+    assert run_name(RunConfig(data=DataConfig(name="/"))) == "vae-data-conv-z10"
+
+
+@pytest.mark.parametrize(("text", "size"), [(None, None), ("64", (64, 64)), ("218x178", (218, 178)), ("9X10", (9, 10))])
+def test_a_size_is_one_number_or_height_and_width(text, size):
+    assert parse_image_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "64x", "8x8x8", "8.5", "-8", " 8", "²", "9" * 5000])
+def test_anything_else_is_not_a_size(text):
+    with pytest.raises(AekitError, match=r"^--image-size: .* is not a size; give one number or HEIGHTxWIDTH"):
+        parse_image_size(text)
