@@ -297,6 +297,9 @@ def _end_epoch(run: Run, state: State, save: Save, *, sizes: Tensor) -> list[Row
     ]
     if not math.isfinite(rows[1].total):
         raise AekitError(f"loss: not finite on {run.held_out_split} after epoch {epoch}; {_calmer(run)}")
+    if infinite := [name for name, value in run.model.state_dict().items() if not value.isfinite().all()]:
+        # Some weights do not change the loss, such as those of a dead unit, and no command would read the checkpoint.
+        raise AekitError(f"weights: not finite after epoch {epoch} ({infinite[0]}); {_calmer(run)}")
     if run.train_config.keep == "best" and rows[1].total < state.best_total:
         state.best_total, state.best_epoch = rows[1].total, epoch
         state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}

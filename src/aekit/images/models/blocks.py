@@ -8,7 +8,7 @@ from torch import nn
 
 from aekit.images.config import ModelConfig
 from aekit.images.models.base import Architecture, ImageShape, Parts
-from aekit.images.models.layers import UpConv, halved_sizes
+from aekit.images.models.layers import DownConv, UpConv, halved_sizes
 
 DEFAULT_LAYERS = 4
 DEFAULT_WIDTH = 32
@@ -30,7 +30,7 @@ def build_blocks(config: ModelConfig, image_shape: ImageShape) -> Parts:
 
     encoder: list[nn.Module] = []
     for n_in, n_out in zip([channels, *stages], stages, strict=False):
-        encoder += [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), nn.BatchNorm2d(n_out), nn.ReLU()]
+        encoder += [DownConv(n_in, n_out), nn.BatchNorm2d(n_out), nn.ReLU()]
     decoder: list[nn.Module] = [nn.Linear(config.latent, math.prod(shape)), nn.Unflatten(1, shape)]
     for i in reversed(range(n_layers)):
         n_out = stages[max(i - 1, 0)]

@@ -90,6 +90,24 @@ class UpToGrey(nn.ConvTranspose2d):
         return image if self.bias is None else image + self.bias
 
 
+class DownConv(nn.Conv2d):
+    """A 3x3 convolution of stride 2 that halves the size, rounded up; in fp32 where an axis is a single pixel.
+
+    There oneDNN writes no bf16 gradient for the taps of the kernel that only see padding, and it is whatever the memory
+    held (torch 2.14): NaN in some weights, and different bytes each time.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, kernel_size=3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x at half the size, (B, C', height, width)."""
+        if min(x.shape[2:]) > 1:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class UpConv(nn.ConvTranspose2d):
     """A 4x4 transposed convolution of stride 2 that doubles the size, cut to ``size`` (height, width)."""
 
