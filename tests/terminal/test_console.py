@@ -78,6 +78,19 @@ def test_a_table_shows_four_digits_and_nothing_for_what_is_missing(capsys):
     assert ["c"] in lines
 
 
+def test_signals_are_left_alone_until_somebody_asks_whether_to_stop():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Console() as console:
+            console.notice("reading")
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            console.should_stop()
+            assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_signal_asks_to_stop_once_somebody_listens(capsys):
     with Console() as console:
         assert console.should_stop() is None

@@ -27,6 +27,7 @@ from aekit.brains.training import (
     Stage,
     TrainingSetup,
     build_network,
+    check_stop,
     init_network,
     init_seed,
     stages_of,
@@ -72,6 +73,7 @@ def train_members(
         AekitError: A loss stopped being finite.
         Stopped: A signal asked for it.
     """
+    check_stop(setup.progress)  # by the main thread, which alone may handle signals
     lock = threading.Lock()
     for member in members:  # before the threads start: none may change the dictionary while another one saves it
         ensemble.networks.setdefault((member.fold, member.seed), {})

@@ -42,11 +42,9 @@ class Console:
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
         self._signals = contextlib.ExitStack()
-        self._stop_signal: Callable[[], int | None] = lambda: None
+        self._stop_signal: Callable[[], int | None] | None = None
 
     def __enter__(self) -> Console:
-        if threading.current_thread() is threading.main_thread():  # the only one that may handle signals
-            self._stop_signal = self._signals.enter_context(stop_on_signals())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,7 +125,15 @@ class Console:
             console.print(table)
 
     def should_stop(self) -> int | None:
-        """Return the signal that asks to stop, if one has come."""
+        """Return the signal that asks to stop, if one has come.
+
+        Signals are handled from the first call on: a command that never asks has nothing to save, and ends at once.
+        """
+        with self._lock:
+            if self._stop_signal is None:
+                if threading.current_thread() is not threading.main_thread():  # the only one that may handle signals
+                    return None
+                self._stop_signal = self._signals.enter_context(stop_on_signals())
         return self._stop_signal()
 
     @property

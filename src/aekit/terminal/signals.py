@@ -15,20 +15,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], int | None]]:
-    """Yield a function that tells which of SIGINT and SIGTERM has come, if any.
-
-    A signal ends the command at once until the function is first asked, that is while data are read, when there is
-    nothing to save; and at once if it is the second.
-    """
+    """Yield a function that tells which of SIGINT and SIGTERM has come, if any; the second ends the command at once."""
     came: list[int] = []
-    asked: list[bool] = []
 
     def stop_signal() -> int | None:
-        asked[:] = [True]
         return came[0] if came else None
 
     def note(signal_number: int, frame: FrameType | None) -> None:
-        if came or not asked:
+        if came:
             raise KeyboardInterrupt if signal_number == signal.SIGINT else SystemExit(128 + signal_number)
         came.append(signal_number)
         say("stopping after this step and saving the state; a second signal stops at once")

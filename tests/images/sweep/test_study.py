@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from aekit.core.progress import Silent
-from aekit.errors import AekitError
+from aekit.errors import AekitError, Stopped
 from aekit.images.runs import Machine
 from aekit.images.sweep import study
 from aekit.images.sweep.outcomes import Failed
@@ -95,3 +95,15 @@ def test_a_grid_of_failures_leaves_its_table_and_no_figures(make_done, tmp_path)
     with pytest.raises(AekitError, match="4 of 4 cells failed"):
         list(run_sweep(plan, MACHINE, _train(make_done, fails)))
     assert [path.name for path in plan.folder.iterdir()] == [study.TABLE]
+
+
+def test_a_signal_while_the_figures_are_drawn_ends_the_sweep_with_its_code(make_done, tmp_path):
+    class Impatient(Silent):
+        def should_stop(self):
+            return 2
+
+    plan = _plan(tmp_path / "grid")
+    with pytest.raises(Stopped, match="stopped after all cells were trained") as stopped:
+        list(run_sweep(plan, MACHINE, _train(make_done), progress=Impatient()))
+    assert stopped.value.signal_number == 2
+    assert (plan.folder / "results.png").exists()

@@ -194,6 +194,10 @@ def _train(cells: list[Cell], machines: list[Machine], overwrite: bool, report: 
     is_stopping = False
     try:
         while workers or (waiting and not is_stopping):
+            if report.progress.should_stop() and not is_stopping:  # asked before the first worker starts
+                is_stopping = True
+                for worker in workers:
+                    worker.process.terminate()  # which asks it to save its state
             while waiting and idle and not is_stopping:
                 workers.append(_start(context, waiting.pop(0), idle.pop(0), overwrite))
             for worker in _listen(workers, report):
@@ -201,10 +205,6 @@ def _train(cells: list[Cell], machines: list[Machine], overwrite: bool, report: 
                 idle.append(worker.machine)
                 if outcome := _outcome(worker, is_stopping=is_stopping):
                     yield outcome
-            if report.progress.should_stop() and not is_stopping:
-                is_stopping = True
-                for worker in workers:
-                    worker.process.terminate()  # which asks it to save its state
     finally:
         for worker in workers:
             worker.process.kill()

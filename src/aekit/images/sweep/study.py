@@ -11,7 +11,7 @@ from typing import Protocol
 from aekit.core.durable import one_writer
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, Stopped
 from aekit.images.config import run_name
 from aekit.images.runs import Machine
 from aekit.images.sweep.best import choose_best
@@ -50,7 +50,8 @@ def run_sweep(
 ) -> Iterator[Result]:
     """Yield the checkpoints of a sweep with their test results: all of them, or the best one if the plan asks for it.
 
-    Cells that are done are left as they are. ``results.csv`` has a row for every cell that has ended, at any time;
+    Cells are trained in new processes, so a script that calls this needs ``if __name__ == "__main__":``. Cells that are
+    done are left as they are. ``results.csv`` has a row for every cell that has ended, at any time;
     ``results.png`` and ``curves.png`` follow at the end.
 
     Args:
@@ -95,6 +96,8 @@ def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, 
     progress.notice(_counts(outcomes, time.monotonic() - started))
     table.write()
     write_summary(plan, outcomes, table.to_frame(), progress)
+    if signal_number := progress.should_stop():
+        raise Stopped("stopped after all cells were trained", signal_number)
     return outcomes
 
 
