@@ -84,3 +84,9 @@ def test_a_name_is_made_of_what_differs_from_the_default():
 )
 def test_a_configuration_survives_being_a_dictionary(config):
     assert from_dict(type(config), to_dict(config)) == config
+
+
+def test_a_label_shows_all_digits_so_that_different_values_look_different():
+    assert in_words("lr", 0.0010000001) == "lr 0.0010000001"
+    assert in_words("lr", 0.001) == "lr 0.001"
+    assert in_words("beta", 1.0) == "beta 1"

@@ -112,7 +112,7 @@ def as_text(value: Any) -> str:
 
 def in_words(name: str, value: Any) -> str:
     """Return a setting as a label shows it: ``beta 0.5``, or its value alone if that names itself, as ``conv``."""
-    text = f"{value:g}" if isinstance(value, float) else as_text(value)
+    text = as_text(value)
     return text if name in SELF_NAMED else f"{name.replace('_', ' ')} {text}"
 
 
