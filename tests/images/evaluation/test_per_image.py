@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from aekit.images.config import ModelConfig
+from aekit.images.config import ModelConfig, TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation import per_image as module
 from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import reconstruct_images
 from aekit.images.models import build_model
+from aekit.images.objectives import ElboObjective
 from aekit.images.training import evaluate
 
 
@@ -44,14 +45,35 @@ def test_an_evaluation_repeats_the_results_of_the_training_with_the_same_seed():
     model, images = _model(), _noise_images(1203)
     terms = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5).terms
     evaluation = evaluate_images(model, images, seed=5)
-    assert evaluation.reconstruction.mean(dtype=np.float64) == pytest.approx(terms["reconstruction"], rel=1e-6)
-    assert evaluation.kl.mean(dtype=np.float64) == pytest.approx(terms["kl"], rel=1e-6)
+    assert evaluation.terms["reconstruction"].mean(dtype=np.float64) == pytest.approx(terms["reconstruction"], rel=1e-6)
+    assert evaluation.terms["kl"].mean(dtype=np.float64) == pytest.approx(terms["kl"], rel=1e-6)
+
+
+def test_terms_of_another_objective_are_evaluated_by_their_names_with_their_weights(monkeypatch):
+    class Spread(ElboObjective):
+        names = (*ElboObjective.names, "spread")
+
+        def terms(self, x, output):
+            return {**super().terms(x, output), "spread": output.z.square().sum(1)}
+
+        def weights(self, train_config, epochs_done):
+            return {**super().weights(train_config, epochs_done), "spread": 3.0}
+
+    monkeypatch.setattr(module, "build_objective", Spread)
+    model, images = _model(), _noise_images(1203)
+    evaluation = evaluate_images(model, images, seed=5, train_config=TrainConfig(beta=4))
+    means = evaluate(model, ImageLoader(images, torch.device("cpu")), seed=5, objective=Spread(model)).terms
+    assert set(evaluation.per_image) == {"total", "reconstruction", "kl", "spread", "mse", "psnr", "ssim"}
+    assert evaluation.terms["spread"].mean(dtype=np.float64) == pytest.approx(means["spread"], rel=1e-6)
+    total = means["reconstruction"] + 4 * means["kl"] + 3 * means["spread"]
+    assert evaluation.total.mean(dtype=np.float64) == pytest.approx(total, rel=1e-6)
 
 
 def test_the_total_weighs_the_divergence_by_beta_and_dimensions_add_up():
-    evaluation = evaluate_images(_model(), _noise_images(30), beta=4)
-    np.testing.assert_allclose(evaluation.total, evaluation.reconstruction + 4 * evaluation.kl, rtol=1e-6)
-    assert evaluation.kl_per_dimension.sum() == pytest.approx(evaluation.kl.mean(), rel=1e-5)
+    evaluation = evaluate_images(_model(), _noise_images(30), train_config=TrainConfig(beta=4))
+    expected = evaluation.terms["reconstruction"] + 4 * evaluation.terms["kl"]
+    np.testing.assert_allclose(evaluation.total, expected, rtol=1e-6)
+    assert evaluation.kl_per_dimension.sum() == pytest.approx(evaluation.terms["kl"].mean(), rel=1e-5)
 
 
 def test_image_quality_is_that_of_the_posterior_mean_whatever_the_seed():
@@ -62,16 +84,17 @@ def test_image_quality_is_that_of_the_posterior_mean_whatever_the_seed():
         truth = ((x_hat - images.images / 255) ** 2).mean((1, 2, 3))
         np.testing.assert_allclose(evaluation.metrics["mse"], truth, rtol=1e-4)
         np.testing.assert_allclose(evaluation.metrics["psnr"], -10 * np.log10(truth), rtol=1e-4)
-    assert not np.allclose(evaluation.reconstruction, evaluate_images(model, images, seed=None).reconstruction)
+    at_mean = evaluate_images(model, images, seed=None)
+    assert not np.allclose(evaluation.terms["reconstruction"], at_mean.terms["reconstruction"])
 
 
 def test_an_autoencoder_has_neither_divergence_nor_noise():
     model, images = _model("ae", loss="mse"), _noise_images(30)
     evaluation = evaluate_images(model, images, seed=0)
-    assert evaluation.kl is None
+    assert "kl" not in evaluation.terms
     assert evaluation.kl_per_dimension is None
-    np.testing.assert_allclose(evaluation.reconstruction, evaluation.metrics["mse"], rtol=1e-5)
-    np.testing.assert_array_equal(evaluation.total, evaluation.reconstruction)
+    np.testing.assert_allclose(evaluation.terms["reconstruction"], evaluation.metrics["mse"], rtol=1e-5)
+    np.testing.assert_array_equal(evaluation.total, evaluation.terms["reconstruction"])
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])

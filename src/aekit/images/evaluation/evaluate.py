@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from aekit.core.artifacts import write_csv, write_json, write_png
 from aekit.core.output import Result
+from aekit.core.settings import check_at_least
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
@@ -46,6 +47,7 @@ def run_evaluate(
         AekitError: A file cannot be written, or a bound is asked of a plain autoencoder.
     """
     name = "evaluate" if split == "test" else f"evaluate-{split}"
+    check_at_least("importance", importance, 1)
     targets = session.targets(output, name=name, suffixes=(".json",))
     for path, record in zip(session.paths, session.records, strict=True):
         if importance is not None and not record.model.has_prior:
@@ -66,7 +68,7 @@ def _evaluate(
 ) -> Result:
     image_set = session.images(checkpoint, split)
     seed = checkpoint.record.train.seed if seed is None else seed
-    evaluation = evaluate_images(checkpoint.model, image_set, beta=checkpoint.record.train.beta, seed=seed)
+    evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
     totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)
     parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
     write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
@@ -115,8 +117,8 @@ def _figure(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> Figure:
 
 def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any], split: Split) -> None:
     loss = "MSE" if checkpoint.record.model.loss == "mse" else "nats"
-    units = {"total": loss, "reconstruction": loss, "kl": "nats", "log_p": "nats"}
-    units |= {name: metric.unit for name, metric in METRICS.items()}
+    units = {name: "nats" for name in totals if f"{name}_error" in totals}
+    units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
     rows = [
         (name, f"{totals[name]:.5g}", "" if totals[f"{name}_error"] is None else f"{totals[f'{name}_error']:.2g}", unit)
         for name, unit in units.items()

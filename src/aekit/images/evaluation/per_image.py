@@ -9,31 +9,33 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.inference import BATCH_SIZE, FloatArray, check_finite, evaluation_mode, to_numpy
 from aekit.images.latent import active_units
-from aekit.images.models.base import Autoencoder
-from aekit.images.objectives import kl_per_dimension, pixel_mean, reconstruction_loss
+from aekit.images.models.base import Autoencoder, Output
+from aekit.images.objectives import Objective, build_objective, kl_per_dimension, pixel_mean, weighted_sum
 
 # Noise is drawn for this many images at a time, whatever the batch size. Training does the same for its held-out
 # images, so an evaluation with the seed of a run repeats the numbers that the run ended with.
 NOISE_BLOCK = 500
+DEFAULTS = TrainConfig()
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How well a model does on each image of a set, and what each latent dimension carries.
 
-    ``reconstruction``, ``kl`` and ``total`` are the training loss: with a ``seed`` the reconstruction is that of
-    one sample z of the posterior, an unbiased estimate of its expectation. The metrics compare the image with the
-    decoded posterior mean, the reconstruction that is shown; noise in z would only blur them.
+    ``terms`` and ``total`` are the training loss: with a ``seed`` the reconstruction is that of one sample z of the
+    posterior, an unbiased estimate of its expectation. The metrics compare the image with the decoded posterior mean,
+    the reconstruction that is shown; noise in z would only blur them.
 
     Attributes:
-        reconstruction: -log p(x | z) in nats, or the loss of an autoencoder, (N,).
-        kl: KL divergence of the posterior from the prior in nats, (N,); None for a plain autoencoder.
-        total: reconstruction + beta * kl, (N,).
+        terms: What the objective of the training sums, by its names, (N,): ``reconstruction``, -log p(x | z) in nats or
+            the loss of an autoencoder, and for a VAE ``kl``, the KL divergence of the posterior from the prior in nats.
+        total: Sum of the terms with the weights of the end of training, (N,).
         metrics: Each of :data:`aekit.images.evaluation.metrics.METRICS` by its name, (N,).
         kl_per_dimension: KL divergence of each latent dimension in nats, averaged over images, (L,); None for a plain
             autoencoder.
@@ -41,8 +43,7 @@ class Evaluation:
         active: Which dimensions are active units, bool (L,).
     """
 
-    reconstruction: FloatArray
-    kl: FloatArray | None
+    terms: dict[str, FloatArray]
     total: FloatArray
     metrics: dict[str, FloatArray]
     kl_per_dimension: FloatArray | None
@@ -52,70 +53,74 @@ class Evaluation:
     @property
     def per_image(self) -> dict[str, FloatArray]:
         """Return what has one value per image, (N,), by the names of result files."""
-        losses = {"total": self.total, "reconstruction": self.reconstruction, "kl": self.kl}
-        return {name: values for name, values in losses.items() if values is not None} | self.metrics
+        return {"total": self.total, **self.terms, **self.metrics}
 
 
-def evaluate_images(model: Autoencoder, image_set: ImageSet, *, beta: float = 1.0, seed: int | None = 0) -> Evaluation:
-    """Return losses and metrics of each image; the same seed gives the same numbers at any batch size.
+def evaluate_images(
+    model: Autoencoder, image_set: ImageSet, *, train_config: TrainConfig = DEFAULTS, seed: int | None = 0
+) -> Evaluation:
+    """Return losses and metrics of each image; the same seed gives the same numbers as at the end of training.
 
     Args:
         model: A network for images of this shape.
         image_set: N images.
-        beta: Weight of the KL divergence in the total.
+        train_config: How it was trained, which has the weights of the terms.
         seed: Seed of the one sample of the posterior that ``reconstruction`` is measured at; None uses the posterior
             mean there as well.
 
     Raises:
         AekitError: Some of them are not finite, which happens if the training diverged.
     """
-    columns: dict[str, list[FloatArray]] = {name: [] for name in ("reconstruction", *METRICS, "mean")}
+    objective = build_objective(model)
+    columns: dict[str, list[FloatArray]] = {name: [] for name in (*_terms(objective), *METRICS, "mean")}
     kl_rows: list[FloatArray] = []
     with evaluation_mode(model) as device:
         noise = None if seed is None else _noise(device, seed, len(image_set), model.config.latent)
         start = 0
         for x in ImageLoader(image_set, device).in_order(BATCH_SIZE):
-            measures, kl = _evaluate_batch(model, x, None if noise is None else noise[start : start + len(x)])
+            own_noise = None if noise is None else noise[start : start + len(x)]
+            measures, dimensions = _evaluate_batch(model, objective, x, own_noise)
             for name, values in measures.items():
                 columns[name].append(to_numpy(values))
-            if kl is not None:
-                kl_rows.append(to_numpy(kl))
+            if dimensions is not None:
+                kl_rows.append(to_numpy(dimensions))
             start += len(x)
     measured = {name: np.concatenate(values) for name, values in columns.items()}
     for name, column in measured.items():
         check_finite(model, "codes" if name == "mean" else f"{name} values", column)
     check_finite(model, "KL divergences", *kl_rows)
-    return _evaluation(measured, kl_rows, beta)
+    terms = {name: measured[name] for name in _terms(objective)}
+    total = weighted_sum(terms, objective.weights(train_config, train_config.epochs))
+    kl = np.concatenate(kl_rows) if kl_rows else None  # (N, L)
+    return Evaluation(
+        terms=terms,
+        total=total.astype(np.float32),
+        metrics={name: measured[name] for name in METRICS},
+        kl_per_dimension=None if kl is None else kl.mean(axis=0, dtype=np.float64).astype(np.float32),
+        variance=measured["mean"].var(axis=0, dtype=np.float64).astype(np.float32),
+        active=active_units(measured["mean"]),
+    )
 
 
-def _evaluate_batch(model: Autoencoder, x: Tensor, noise: Tensor | None) -> tuple[dict[str, Tensor], Tensor | None]:
+def _terms(objective: Objective) -> list[str]:
+    """Return the names of the terms; the squared error is that of the metric, of the posterior mean."""
+    return [name for name in objective.names if name != "mse"]
+
+
+def _evaluate_batch(
+    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return the terms and metrics of a batch, (B,), its codes, (B, L), and the KL divergence of each dimension."""
     mean, logvar = model.posterior(x)
-    logits = model.decode_logits(mean)
+    z, logits = mean, model.decode_logits(mean)
     x_hat = pixel_mean(logits, model.config.loss)
     if logvar is not None and noise is not None:
-        logits = model.decode_logits(mean + torch.exp(0.5 * logvar) * noise)
-    measures = {
-        "reconstruction": reconstruction_loss(logits, x, model.config.loss, model.log_sigma),
-        **{name: metric.function(x, x_hat) for name, metric in METRICS.items()},
-        "mean": mean,
-    }
-    return measures, None if logvar is None else kl_per_dimension(mean, logvar)
-
-
-def _evaluation(columns: dict[str, FloatArray], kl_rows: list[FloatArray], beta: float) -> Evaluation:
-    means, reconstruction = columns.pop("mean"), columns.pop("reconstruction")
-    kl = np.concatenate(kl_rows) if kl_rows else None  # (N, L)
-    kl_per_image = None if kl is None else kl.sum(axis=1)
-    total = reconstruction if kl_per_image is None else reconstruction + beta * kl_per_image
-    return Evaluation(
-        reconstruction=reconstruction,
-        kl=kl_per_image,
-        total=total.astype(np.float32),
-        metrics=columns,
-        kl_per_dimension=None if kl is None else kl.mean(axis=0, dtype=np.float64).astype(np.float32),
-        variance=means.var(axis=0, dtype=np.float64).astype(np.float32),
-        active=active_units(means),
-    )
+        z = mean + torch.exp(0.5 * logvar) * noise
+        logits = model.decode_logits(z)
+    terms = objective.terms(x, Output(logits, mean, logvar, z))
+    measures = {name: terms[name] for name in _terms(objective)}
+    measures |= {name: metric.function(x, x_hat) for name, metric in METRICS.items()}
+    return {**measures, "mean": mean}, None if logvar is None else kl_per_dimension(mean, logvar)
 
 
 def _noise(device: torch.device, seed: int, n_images: int, latent: int) -> Tensor:

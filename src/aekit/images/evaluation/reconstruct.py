@@ -10,6 +10,7 @@ import pandas as pd
 
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
+from aekit.core.settings import check_at_least
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
@@ -34,6 +35,7 @@ def run_reconstruct(
     Raises:
         AekitError: A file cannot be written.
     """
+    check_at_least("images", n, 1)
     name = "-".join(["reconstruct", *(["worst"] if worst else []), *([split] if split != "test" else [])])
     targets = session.targets(output, name=name, suffixes=(".png",))
     return (
@@ -65,7 +67,7 @@ def _error_table(checkpoint: LoadedCheckpoint, image_set: ImageSet, worst: bool)
         {
             "index": np.arange(len(image_set)),
             "label": [image_set.label_text(index) for index in range(len(image_set))],
-            "reconstruction": errors.reconstruction,
+            "reconstruction": errors.terms["reconstruction"],
             **errors.metrics,
         }
     )
