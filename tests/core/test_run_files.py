@@ -22,7 +22,7 @@ def _write(path, *, latent=2, state=None):
 def _files(path, **options):
     def read_own(found):
         header = read_header(found)
-        check_same_run(found, SETTINGS, header)
+        check_same_run(found, SETTINGS, header, {part: {} for part in SETTINGS})
         return header
 
     return RunFiles(path, (".csv", ".png"), read_own, **options)
@@ -90,3 +90,13 @@ def test_a_damaged_checkpoint_is_not_taken_for_finished(path):
     path.write_bytes(content)
     with pytest.raises(AekitError, match="was damaged after it was written"):
         _files(path, resume=True).claim()
+
+
+def test_a_file_that_is_older_than_an_option_was_made_with_its_default(path):
+    header = read_header(_write(path))
+    wanted = {**SETTINGS, "model": {"kind": "ae", "latent": 2, "divergence": "kl"}}
+    defaults = {"model": {"divergence": "kl"}, "data": {}, "train": {}}
+    check_same_run(path, wanted, header, defaults)
+    wanted["model"]["divergence"] = "mmd"
+    with pytest.raises(AekitError, match="was trained with divergence kl, not mmd"):
+        check_same_run(path, wanted, header, defaults)

@@ -146,7 +146,7 @@ def _run() -> tuple[runs.Run, dict]:
 
 def _resume(path: Path) -> None:
     run, header = _run()
-    check_same_run(path, header.configuration, read_header(path))
+    check_same_run(path, header.configuration, read_header(path), to_dict(RunConfig()))
     state = read_state(path, run)
     try:
         fit(run, state)

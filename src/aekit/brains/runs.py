@@ -204,7 +204,7 @@ class _Run:
 def _read_own(wanted: dict[str, Any], path: Path) -> Header:
     """Return the header of a checkpoint or state, which must be of the same run."""
     header = read_header(path)
-    check_same_run(path, wanted, header)
+    check_same_run(path, wanted, header, to_dict(BrainConfig()))
     return header
 
 
@@ -248,7 +248,7 @@ def _read_unfinished(path: Path, run: _Run) -> Ensemble:
     Raises:
         AekitError: It is damaged, or of another run or other scans.
     """
-    check_same_run(path, run.header.configuration, read_header(path))
+    check_same_run(path, run.header.configuration, read_header(path), to_dict(BrainConfig()))
     ensemble, _, found = read_ensemble(path, run.device)
     try:
         ensemble.history = [EpochRow(**row) for row in (found.state or {})["history"]]

@@ -98,12 +98,20 @@ class RunFiles:
         self.state.unlink(missing_ok=True)
 
 
-def check_same_run(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header) -> None:
-    """Raise an AekitError if the file was made with other settings or other images than are wanted now."""
+def check_same_run(
+    path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header, defaults: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise an AekitError if the file was made with other settings or other images than are wanted now.
+
+    Args:
+        path: The file, for messages.
+        wanted: The settings by part: data, model and train.
+        found: What the file says of itself.
+        defaults: The default of each setting by part: what a file was made with that is older than the setting.
+    """
     for part, settings in found.configuration.items():
         for key, value in wanted[part].items():
-            # A file that is older than an option was made without it.
-            there = settings.get(key, False if value is False else None)
+            there = settings.get(key, defaults[part].get(key))
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "splits":
                     what = "in another order of the images" if _same_images(value, there) else "on other images"

@@ -137,6 +137,8 @@ def train_run(
             the configuration does not fit them, or the loss stopped being finite.
         Stopped: A signal asked for it; ``resume`` continues from there.
     """
+    if overwrite and resume:
+        raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
     files = run_files(config, output, overwrite=overwrite, resume=resume)
     with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
@@ -200,7 +202,7 @@ def _train(
     group.in_all(lambda: _refuse_other_images(headers, header))
     if group.in_first(files.is_unfinished):
         with group.file_of_first(files.state) as path:
-            check_same_run(files.state, header.configuration, read_state_header(path))
+            check_same_run(files.state, header.configuration, read_state_header(path), to_dict(RunConfig()))
             state = read_state(path, run)
         progress.notice(f"continuing after epoch {state.epoch} of {run.train_config.epochs}")
     group.copy_from_first(list(run.model.state_dict().values()))
@@ -297,7 +299,7 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     if n_images < 1 or len(shape) != 3 or is_damaged:
         raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
-    check_same_run(path, to_dict(_recorded(wanted)), header)
+    check_same_run(path, to_dict(_recorded(wanted)), header, to_dict(RunConfig()))
     return header
 
 
