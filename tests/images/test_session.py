@@ -10,7 +10,12 @@ import torch
 from aekit.core import checkpoint as checkpoint_module
 from aekit.core import weights as weights_module
 from aekit.errors import AekitError
+from aekit.images.evaluation.encode import run_encode
+from aekit.images.evaluation.evaluate import run_evaluate
+from aekit.images.evaluation.reconstruct import run_reconstruct
+from aekit.images.evaluation.sample import run_sample
 from aekit.images.session import open_session
+from aekit.images.tsne.study import run_tsne
 
 
 class Notes:
@@ -121,3 +126,29 @@ def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_
         AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them separately"
     ):
         open_session([vae_checkpoint, large], data="elsewhere").check_comparable([])
+
+
+def test_a_session_of_no_checkpoint_is_refused_and_a_single_path_is_one(vae_checkpoint):
+    with pytest.raises(AekitError, match="give at least one path"):
+        open_session([])
+    assert open_session(str(vae_checkpoint), device="cpu").paths == [vae_checkpoint]
+
+
+@pytest.mark.parametrize(
+    ("study", "options", "message"),
+    [
+        (run_evaluate, {"importance": 0}, "--importance: 0 is below 1"),
+        (run_reconstruct, {"n": 0}, "--images: 0 is below 1"),
+        (run_sample, {"n": 0}, "--images: 0 is below 1"),
+        (run_tsne, {"method": "umap"}, "--method: 'umap' is not one of tsne, pca"),
+        (run_tsne, {"k": 0}, "--neighbours: 0 is below 1"),
+        (run_encode, {"split": "foo"}, "--split: 'foo' is not one of train, val, test"),
+    ],
+)
+def test_a_study_called_from_python_refuses_what_the_command_line_refuses(
+    vae_checkpoint, tmp_path, study, options, message
+):
+    session = open_session([vae_checkpoint], device="cpu")
+    with pytest.raises(AekitError, match=message):
+        list(study(session, str(tmp_path / "out"), **options))
+    assert not list(tmp_path.rglob("*.*"))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aekit.images.decorrelation.request import MIN_IMAGES, Measure
+from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -68,12 +69,12 @@ def decorrelation(
 
     Example: aekit decorrelation runs/ae-mnist-conv-z*.safetensors
     """
-    from aekit.images.decorrelation.study import run_decorrelation
-    from aekit.images.session import open_session
-
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.decorrelation.study import run_decorrelation
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         result = run_decorrelation(
             session, output, n_images=n, measure=measure, bootstrap=bootstrap, pca=pca, seed=seed, split=split
         )

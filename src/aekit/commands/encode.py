@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -41,10 +42,10 @@ def encode(
 
     Example: aekit encode runs/vae.safetensors -o codes.csv
     """
-    from aekit.images.evaluation.encode import run_encode
-    from aekit.images.session import open_session
-
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.evaluation.encode import run_encode
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         console.result(run_encode(session, output, split=split, file_format=file_format))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aekit.images.interpolation.request import PathKind, PathRequest, Space
+from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -117,11 +118,11 @@ def interpolate(
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5
     """
-    from aekit.images.interpolation.study import run_interpolate
-    from aekit.images.session import open_session
-
     request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split)
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.interpolation.study import run_interpolate
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         console.result(run_interpolate(session, output, request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -30,10 +31,10 @@ def pca_compare(
 
     Example: aekit sweep --model ae --latent 2-20 | aekit pca-compare - -o out/pca.png
     """
-    from aekit.images.pca.study import run_pca_compare
-    from aekit.images.session import open_session
-
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.pca.study import run_pca_compare
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         console.result(run_pca_compare(session, output, split=split))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aekit.images.probe.request import METHODS, Layer, ProbeRequest, parse_labels, parse_methods
+from aekit.images.record import read_checkpoints
 from aekit.terminal import completion, options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -90,11 +91,11 @@ def probe(
 
     Example: aekit probe runs/ae-mnist-conv-z20.safetensors --labels 20,100 --methods frozen,logistic,spread
     """
-    from aekit.images.probe.study import run_probe
-    from aekit.images.session import open_session
-
     request = ProbeRequest(parse_labels(labels), draws, parse_methods(methods), layer, augment, unlabelled, seed)
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.probe.study import run_probe
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         console.result(run_probe(session, output, request))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -80,12 +81,12 @@ def sample(
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
-    from aekit.images.evaluation.sample import run_sample
-    from aekit.images.session import open_session
-
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.evaluation.sample import run_sample
+        from aekit.images.session import open_session
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         console.result(
             run_sample(
                 session, output, n=n, manifold=manifold, traverse=traverse, limits=limits, around=around, seed=seed

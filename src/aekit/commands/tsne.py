@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aekit.images.record import read_checkpoints
 from aekit.images.tsne.request import Method
 from aekit.terminal import options
 from aekit.terminal.console import Console
@@ -73,12 +74,12 @@ def tsne(
 
     Example: aekit tsne runs/vae.safetensors --perplexity 50
     """
-    from aekit.images.session import open_session
-    from aekit.images.tsne.study import run_tsne
-
     with Console(quiet=quiet, json=json) as console:
-        paths = with_stdin(checkpoints)
-        session = open_session(paths, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
+        from aekit.images.session import open_session
+        from aekit.images.tsne.study import run_tsne
+
+        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
         result = run_tsne(
             session, output, method=method, perplexity=perplexity, k=neighbours, seed=seed, split=split, limit=limit
         )

@@ -27,7 +27,7 @@ class Result:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def choose_target(inputs: Sequence[Path], output: Path | None, *, name: str, suffix: str = ".png") -> Path:
+def choose_target(inputs: Sequence[Path], output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
     """Return the one file to write for all inputs together.
 
     Args:
@@ -40,6 +40,7 @@ def choose_target(inputs: Sequence[Path], output: Path | None, *, name: str, suf
     Raises:
         AekitError: A suffix of another kind, or a result that would replace a checkpoint, its history or its curves.
     """
+    output = None if output is None else Path(output)
     is_file = output is not None and output.suffix and not output.is_dir()
     if len(inputs) == 1 or is_file:
         target = _targets(inputs[:1], output, name=name, suffixes=(suffix,))[0]
@@ -49,7 +50,9 @@ def choose_target(inputs: Sequence[Path], output: Path | None, *, name: str, suf
     return target
 
 
-def choose_targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+def choose_targets(
+    inputs: Sequence[Path], output: Path | str | None, *, name: str, suffixes: tuple[str, ...]
+) -> list[Path]:
     """Return the main file to write for each input: ``x.<name><suffix>`` next to ``x.safetensors``, or ``output``.
 
     Args:
@@ -84,7 +87,8 @@ def _refuse_own_files(inputs: Sequence[Path], targets: Sequence[Path]) -> None:
             )
 
 
-def _targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+def _targets(inputs: Sequence[Path], output: Path | str | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    output = None if output is None else Path(output)
     if output is not None and output.suffix and not output.is_dir():
         if len(inputs) > 1:
             raise AekitError(
@@ -101,12 +105,13 @@ def _targets(inputs: Sequence[Path], output: Path | None, *, name: str, suffixes
     return targets
 
 
-def checkpoint_path(output: Path, name: str) -> Path:
+def checkpoint_path(output: Path | str, name: str) -> Path:
     """Return the checkpoint to write: ``output`` itself, or ``name`` in it if it is a folder or has no suffix.
 
     Raises:
         AekitError: It ends like another kind of file.
     """
+    output = Path(output)
     if output.is_dir() or not output.suffix:
         return output / name
     if output.suffix != ".safetensors":

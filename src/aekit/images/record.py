@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
-from aekit.core.checkpoint import Header
+from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
+from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import from_dict
+from aekit.errors import AekitError
 from aekit.images.config import DataConfig, ModelConfig, TrainConfig
 
 Config = TypeVar("Config", DataConfig, TrainConfig)
@@ -35,6 +39,55 @@ class RunRecord:
         """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
         beta = f", beta {self.train.beta:g}" if self.model.has_prior else ""
         return f"{self.model.kind} {self.model.arch}, latent {self.model.latent}{beta}"
+
+
+class Checkpoints(NamedTuple):
+    """Checkpoints whose headers have been read.
+
+    Attributes:
+        paths: Their files, each once.
+        headers: What each says of itself.
+        records: The same, typed.
+    """
+
+    paths: list[Path]
+    headers: list[Header]
+    records: list[RunRecord]
+
+
+def read_checkpoints(given: Sequence[str | Path] | str | Path, progress: Progress = SILENT) -> Checkpoints:
+    """Return checkpoints after reading each header once, without loading torch.
+
+    Args:
+        given: Paths, or a single one; one that is named twice is taken once, and unfinished runs among others are left
+            out, as a pattern such as ``runs/*.safetensors`` matches them too.
+        progress: Receives a notice of what is left out.
+
+    Raises:
+        AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
+    """
+    paths = _distinct([Path(path) for path in ([given] if isinstance(given, (str, Path)) else given)], progress)
+    if not paths:
+        raise AekitError("checkpoints: there is none; give at least one path")
+    headers = [read_header(path) for path in paths]
+    for path, header in zip(paths, headers, strict=True):
+        if header.kind == "brain":
+            raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
+    records = [read_record(header, str(path)) for path, header in zip(paths, headers, strict=True)]
+    return Checkpoints(paths, headers, records)
+
+
+def _distinct(given: list[Path], progress: Progress) -> list[Path]:
+    resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
+    if 0 < len(resumes) < len(given):
+        given = [path for path in given if path not in resumes]
+        others = f", with {len(resumes) - 1} others like it" if len(resumes) > 1 else ""
+        progress.notice(f"{resumes[0]}: is an unfinished run; left out{others}")
+    paths: dict[Path, Path] = {}
+    for path in given:
+        if paths.setdefault(path.resolve(), path) is not path:
+            progress.notice(f"{path}: is named twice; it is used once")
+    return list(paths.values())
 
 
 def read_record(header: Header, source: str) -> RunRecord:

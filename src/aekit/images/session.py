@@ -13,12 +13,12 @@ import torch
 
 from aekit import __version__
 from aekit.core.artifacts import check_writable
-from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
+from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.environment import default_data_root
 from aekit.core.output import choose_target, choose_targets
 from aekit.core.progress import SILENT, Progress
-from aekit.core.settings import differing_keys, flag, in_words
+from aekit.core.settings import check_choice, differing_keys, flag, in_words
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, Split
@@ -26,7 +26,7 @@ from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import Codes, encode_images
 from aekit.images.models.base import Autoencoder
-from aekit.images.record import RunRecord, read_record
+from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 
 _NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size")
@@ -133,13 +133,13 @@ class Session:
             check_intact(path, header)
             self._verified[path] = before
 
-    def target(self, output: Path | None, *, name: str, suffix: str = ".png") -> Path:
+    def target(self, output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
         """Return the one file to write for all checkpoints, which can be written; see ``choose_target``."""
         target = choose_target(self.paths, output, name=name, suffix=suffix)
         check_writable(target)
         return target
 
-    def targets(self, output: Path | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    def targets(self, output: Path | str | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
         """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``."""
         targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
         for target in targets:
@@ -194,6 +194,7 @@ class Session:
         Raises:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
+        check_choice("split", split, Split)
         config = checkpoint.record.data
         if split == "val" and config.val == 0:
             raise AekitError(f"--split val: {checkpoint.path} was trained without validation images; use train or test")
@@ -247,7 +248,7 @@ class Session:
 
 
 def open_session(
-    checkpoints: Sequence[str | Path],
+    checkpoints: Checkpoints | Sequence[str | Path] | str | Path,
     *,
     data: str | None = None,
     data_root: Path | None = None,
@@ -255,11 +256,10 @@ def open_session(
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> Session:
-    """Return a session over checkpoints, after reading each header once.
+    """Return a session over checkpoints, after reading each header once, unless that is done already.
 
     Args:
-        checkpoints: Paths; one that is named twice is taken once, and unfinished runs among others are left out, as a
-            pattern such as ``runs/*.safetensors`` matches them too.
+        checkpoints: Paths, or a single one, or what :func:`read_checkpoints` returned.
         data: Other images than those of the training, a name or path, or where these lie now.
         data_root: Folder of the known data sets; None takes ``$AEKIT_DATA`` or the user's data folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -269,31 +269,9 @@ def open_session(
     Raises:
         AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
     """
-    paths = _distinct([Path(path) for path in checkpoints], progress)
-    headers = [_read_header(path) for path in paths]
-    records = [read_record(header, str(path)) for path, header in zip(paths, headers, strict=True)]
+    found = checkpoints if isinstance(checkpoints, Checkpoints) else read_checkpoints(checkpoints, progress)
     set_threads(threads)
-    return Session(paths, headers, records, data, data_root or default_data_root(), choose_device(device), progress)
-
-
-def _distinct(given: list[Path], progress: Progress) -> list[Path]:
-    resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
-    if 0 < len(resumes) < len(given):
-        given = [path for path in given if path not in resumes]
-        others = f", with {len(resumes) - 1} others like it" if len(resumes) > 1 else ""
-        progress.notice(f"{resumes[0]}: is an unfinished run; left out{others}")
-    paths: dict[Path, Path] = {}
-    for path in given:
-        if paths.setdefault(path.resolve(), path) is not path:
-            progress.notice(f"{path}: is named twice; it is used once")
-    return list(paths.values())
-
-
-def _read_header(path: Path) -> Header:
-    header = read_header(path)
-    if header.kind == "brain":
-        raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
-    return header
+    return Session(*found, data, data_root or default_data_root(), choose_device(device), progress)
 
 
 def _differing_data(found: DataConfig, first: DataConfig) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from aekit.core.settings import check_at_least, check_choice
 from aekit.images.config import Split
 
 Measure = Literal["mean-abs", "rms", "participation", "effective-rank"]
@@ -37,6 +38,12 @@ class DecorrelationRequest:
     bootstrap: int = 200
     pca: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("split", self.split, Split)
+        check_choice("measure", self.measure, Measure)
+        check_at_least("images", self.images, MIN_IMAGES)
+        check_at_least("bootstrap", self.bootstrap, 2)
 
     @property
     def column(self) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from aekit.core.artifacts import write_png
 from aekit.core.output import Result
+from aekit.core.settings import check_at_least
 from aekit.errors import AekitError, UsageError
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import decode_codes
@@ -76,6 +77,8 @@ def run_sample(
         UsageError: Options do not go together.
         AekitError: A file cannot be written, or a grid is asked of a model without two latent dimensions.
     """
+    check_at_least("images", n, 1)
+    check_at_least("around", around, 0)
     mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
     targets = session.targets(output, name=mode, suffixes=(".png",))
     for path, record in zip(session.paths, session.records, strict=True):

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from aekit.core.settings import check_at_least, check_choice
 from aekit.errors import UsageError
 from aekit.images.config import Split
 
@@ -31,7 +32,7 @@ class PathRequest:
         split: Split of the images.
 
     Raises:
-        UsageError: Options do not go together.
+        AekitError: Options do not go together, or a value is refused.
     """
 
     pairs: str | None = None
@@ -47,6 +48,11 @@ class PathRequest:
     split: Split = "test"
 
     def __post_init__(self) -> None:
+        check_choice("path", self.path, PathKind)
+        check_choice("space", self.space, Space)
+        check_choice("split", self.split, Split)
+        for option, value, least in (("prior", self.n_prior, 1), ("steps", self.steps, 2), ("draws", self.n_draws, 1)):
+            check_at_least(option, value, least)
         values = {"--pairs": self.pairs, "--prior": self.n_prior, "--attribute": self.attribute}
         given = [name for name, value in values.items() if value is not None]
         if len(given) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from aekit.core.settings import is_whole_number
+from aekit.core.settings import check_at_least, check_choice, is_whole_number
 from aekit.errors import AekitError, nearest
 
 Layer = Literal["code", "hidden"]
@@ -34,6 +34,11 @@ class ProbeRequest:
     augment: bool = True
     unlabelled: int = 20_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("layer", self.layer, Layer)
+        check_at_least("draws", self.draws, 1)
+        check_at_least("unlabelled", self.unlabelled, 0)
 
 
 def parse_methods(text: str) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ def expand(given: dict[str, str | bool | None]) -> tuple[list[RunConfig], list[s
         order.remove("latent")
         order.insert(order.index("beta") + 1, "latent")
     values = {field: _values(field, text) for field in order if (text := given[field]) is not None}
+    if "model" not in values:
+        raise UsageError("--model: is missing; give ae, vae or ae,vae")
     if "vae" not in values["model"]:
         for field in VAE_ONLY:
             if field in values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from aekit.core.settings import check_at_least, check_choice
 from aekit.errors import UsageError
 from aekit.images.config import Split
 
@@ -29,7 +30,7 @@ class MapRequest:
         limit: Maximum number of images; None is all.
 
     Raises:
-        UsageError: The perplexity is below 1, or not a number.
+        AekitError: A value is not one of the choices, or too small.
     """
 
     method: Method = "tsne"
@@ -40,6 +41,10 @@ class MapRequest:
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        check_choice("method", self.method, Method)
+        check_choice("split", self.split, Split)
+        check_at_least("neighbours", self.k, 1)
+        check_at_least("limit", self.limit, 1)
         if not self.perplexity >= 1:
             raise UsageError(f"--perplexity: {self.perplexity:g} is not a number of 1 or more; give for example 30")
 
