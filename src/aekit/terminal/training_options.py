@@ -31,7 +31,7 @@ class TrainingOption:
     """How a setting is explained on the command line.
 
     Attributes:
-        name: The setting, as in :data:`aekit.images.fields.SETTINGS`; the flag is the same with dashes.
+        name: The setting, as in :data:`aekit.images.config.SETTINGS`; the flag is the same with dashes.
         panel: Heading of the help page that it stands under.
         help: What it does, for all commands, or by command: ``ae``, ``vae`` and ``sweep``.
         metavar: What stands for its value; None derives it from the type.
