@@ -140,8 +140,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Single-purpose commands for representation learning with autoencoders. They read and write .safetensors "
     "checkpoints, PNG and CSV, print the paths of the files they write, and so chain in pipelines and Makefiles.",
-    epilog="Exit codes: 0 success; 1 an error you can fix, in one line on stderr; 2 a wrong command line; 130 Ctrl-C "
-    "and 143 SIGTERM, after the state of a training was saved.\n\n"
+    epilog="Exit codes: 0 success; 1 an error you can fix, in one line on stderr; 2 an invalid command line; 130 "
+    "Ctrl-C and 143 SIGTERM, after the state of a training was saved.\n\n"
     "Environment: AEKIT_DATA is the folder of the known data sets, AEKIT_CACHE the folder of prepared images and "
     "volumes; NO_COLOR turns colours off.\n\n"
     "aekit COMMAND --help explains a command and all of its options.",

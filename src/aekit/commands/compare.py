@@ -18,7 +18,7 @@ Ours = Annotated[
     typer.Argument(
         autocompletion=completion.tables,
         metavar="OURS.csv...",
-        help="Tables of results, taken together; - reads their paths from stdin, one per line.",
+        help="Tables of results, combined; - reads their paths from stdin, one per line.",
     ),
 ]
 Study = Annotated[
@@ -37,7 +37,7 @@ By = Annotated[
         "--by",
         rich_help_panel=COMPARISON,
         metavar="COLUMN,...",
-        help="Key columns, which both have, or file: the name of our table without .csv. 0.1 and 0.10 are equal.",
+        help="Key columns present in both tables, or file: the name of our table without .csv. 0.1 and 0.10 are equal.",
     ),
 ]
 Where = Annotated[
@@ -61,7 +61,7 @@ Output = Annotated[
         "-o",
         rich_help_panel=options.OUTPUT,
         metavar="PATH",
-        help="The table, .csv, with .md next to it; or a folder for comparison.csv.",
+        help="The table, .csv, with .md next to it; in a folder it is comparison.csv.",
         show_default="runs/<name of the study>-comparison.csv",
     ),
 ]
@@ -80,10 +80,11 @@ def compare(
     """Compare results with those of a reference, row by row.
 
     Reads tables that aekit wrote (results.csv of a sweep, the history of a training, pca.csv, x.metrics.csv and so
-    on) or any others, and a table of reference results. Rows of ours with equal keys, such as seeds, are averaged.
+    on) or any others, and a table of reference results. Our rows with equal keys (for example,
+    different seeds) are averaged.
 
     Writes a table (.csv) with a row per key and measure: ours (mean), sd, n, study, difference (ours - study) and ratio
-    (ours / study); and next to it the same for reading (.md), a row per key, with the digits that the reference has.
+    (ours / study); and next to it a readable version (.md), one row per key, rounded as in the reference.
     Prints the path of the .csv file.
 
     Example: aekit compare runs/grid/results.csv --with paper.csv --by beta,latent

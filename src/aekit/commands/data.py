@@ -34,8 +34,8 @@ def data(
     """Fetch and check image data, or list the known data sets.
 
     Reads every image of each data set, downloading a known one first if it is missing. Writes images that had to be
-    decoded or resized to the cache folder, ready for training with the same options. Prints the path of each data set
-    that is complete.
+    decoded or resized to the cache folder, ready for training with the same options. Prints the path of each
+    complete data set.
 
     Example: aekit data mnist fashion-mnist
     """

@@ -22,9 +22,9 @@ def interpolate(
             "--pairs",
             rich_help_panel=options.ANALYSIS,
             metavar="PAIRS",
-            help="Pairs to join: classes, such as 4-7,8-9, by name or number; images by index, such as '#12-#55'; "
-            "or both.",
-            show_default="pairs of any images",
+            help="Pairs to interpolate between: classes, such as 4-7,8-9, by name or number; images by index, such "
+            "as '#12-#55'; or both.",
+            show_default="random pairs",
         ),
     ] = None,
     prior: Annotated[
@@ -34,7 +34,7 @@ def interpolate(
             rich_help_panel=options.ANALYSIS,
             min=1,
             metavar="N",
-            help="Join N pairs of samples of the prior instead.",
+            help="Interpolate between N pairs of samples of the prior instead.",
             show_default="pairs of images",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def interpolate(
             rich_help_panel=options.ANALYSIS,
             metavar="IMAGES",
             help="Where walks along --attribute start: '#12,#55', or classes.",
-            show_default="any images",
+            show_default="random images",
         ),
     ] = None,
     steps: Annotated[
@@ -111,12 +111,12 @@ def interpolate(
     Reads checkpoints and the images that they were trained on (others with --data). Codes are posterior means. With
     several checkpoints, each pair has one row per checkpoint. The images at the ends are shown on either side. Writes a
     figure (.png) and a table (.csv) with one row per step: step_length is the root mean square change of the pixels
-    since the last step (1: black to white); nearest_code the distance from the path to the nearest code of another
+    since the previous step (1: black to white); nearest_code the distance from the path to the nearest code of another
     image; nearest_code_ratio the same divided by the median of such distances between codes (both are empty for blends
     of pixels); start_error and end_error the MSE of the reconstructions at alpha 0 and 1. Walks along an attribute
     are measured in units of the difference of means of the training codes. Prints the path of the figure.
 
-    Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5
+    Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5 --steps 9
     """
     request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split)
     with Console(quiet=quiet, json=json) as console:

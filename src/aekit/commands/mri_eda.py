@@ -1,4 +1,4 @@
-"""``aekit mri-eda``: a cohort explained - what is in the table, what is odd, and what any model must beat."""
+"""``aekit mri-eda``: a cohort described - what is in the table, what is odd, and what any model must beat."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ def mri_eda(
         float, typer.Option("--val", rich_help_panel=options.DATA, help="Fraction of participants for validation.")
     ] = 0.15,
     test: Annotated[
-        float, typer.Option("--test-split", rich_help_panel=options.DATA, help="Fraction of participants for test.")
+        float, typer.Option("--test-split", rich_help_panel=options.DATA, help="Fraction of participants for testing.")
     ] = 0.2,
-    split_seed: options.SplitSeed = 0,
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", rich_help_panel=options.DATA, help="Seed of the random split.")
+    ] = 0,
     skip_bad: SkipBad = False,
     output: Annotated[
         Path | None,
@@ -56,12 +58,13 @@ def mri_eda(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Explain a cohort: a report of its ages, tissue volumes, sexes, sites, outliers and scans, with a split.
+    """Describe a cohort: report on ages, tissue volumes, sexes, sites, outliers and scans, and propose a split.
 
     Reads the table, and with --volumes every scan. Writes a folder: report.html with everything on one page, every
     figure as PNG, every table as CSV, and participants.tsv, the input of mri-train: the corrected table with columns
-    for outliers and for a split that is balanced in age and sex. Outliers are flagged, not removed. Prints the path of
-    the report.
+    for outliers and for a split that is balanced in age and sex. Outliers are flagged, not removed. Hypothesis
+    H1 is that proportions of the three tissues differ less by sex than volumes, and predict age better. Prints the path
+    of the report.
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """

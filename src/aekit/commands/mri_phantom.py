@@ -15,7 +15,9 @@ from aekit.terminal.console import Console
 def mri_phantom(
     n: Annotated[
         int,
-        typer.Option("-n", "--number", rich_help_panel=options.COHORT, min=1, max=100_000, help="Participants."),
+        typer.Option(
+            "-n", "--number", rich_help_panel=options.COHORT, min=1, max=100_000, help="Number of participants."
+        ),
     ] = 466,
     size: Annotated[
         int, typer.Option("--size", rich_help_panel=options.COHORT, help="Voxels along each edge of a volume.")
@@ -27,7 +29,7 @@ def mri_phantom(
             rich_help_panel=options.COHORT,
             metavar="MM",
             help="Voxel size, in mm.",
-            show_default="192 / size, the box of a head",
+            show_default="192 / size: the volume encloses a head",
         ),
     ] = None,
     seed: Annotated[
@@ -47,18 +49,23 @@ def mri_phantom(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, rich_help_panel=options.OUTPUT, help="Threads.", show_default="all cores"),
+        typer.Option(
+            "--jobs", min=1, rich_help_panel=options.OUTPUT, help="Number of threads.", show_default="all cores"
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
-    resume: options.Resume = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=options.OUTPUT, help="Accept a finished cohort as it is.")
+    ] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Generate a synthetic cohort: a table of participants and a skull-stripped brain volume of each.
 
-    Reads nothing. Writes a folder: participants.tsv, qc.tsv and volumes/. Age and sex affect the tissue volumes only,
-    with as much scatter as in people; the table has the volumes of the images, exact to the voxel. Participant k is the
-    same for any number of participants. An interrupted run continues. Prints the path of the folder.
+    Writes a folder: participants.tsv, qc.tsv and volumes/. Age and sex affect the tissue volumes only, with realistic
+    scatter; the table has the volumes of the images, exact to the voxel. Participant k is the same for any number of
+    participants. An interrupted run always continues; --resume only accepts a finished cohort instead of refusing it.
+    Prints the path of the folder.
 
     Example: aekit mri-phantom -n 60 --size 48 -o runs/phantom
     """

@@ -124,7 +124,8 @@ def mri_train(
         typer.Option(
             "--hypotheses",
             rich_help_panel=options.MODEL,
-            help="Train and compare base, H1 (proportions), H2 (and no outliers in train), H3 (and --arch deep).",
+            help="Train and compare base (volumes in mL), H1 (proportions), H2 (H1 without training outliers), H3 (H2 "
+            "with --arch deep).",
         ),
     ] = False,
     epochs: Annotated[
@@ -132,7 +133,7 @@ def mri_train(
         typer.Option(
             "--epochs",
             rich_help_panel=options.TRAINING,
-            help="Epochs for image to volumes; the chain takes half as many more.",
+            help="Epochs for image to volumes; the chain adds half that number.",
             show_default="40; base and deep 10",
         ),
     ] = None,
@@ -148,7 +149,7 @@ def mri_train(
             autocompletion=completion.several_of(get_args(Augmentation)),
             rich_help_panel=options.TRAINING,
             metavar="LIST",
-            help="Comma-separated from flip, shift, gain, noise; or none.",
+            help="Comma-separated list of flip, shift, gain, noise; or none.",
         ),
     ] = ",".join(BrainTrainConfig.augment),
     seeds: Annotated[

@@ -1,4 +1,4 @@
-"""``aekit pca-compare``: autoencoders compared with exact principal components of as many dimensions."""
+"""``aekit pca-compare``: autoencoders compared with exact PCA with the same number of dimensions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def pca_compare(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Compare models with exact principal component analysis (PCA) of as many dimensions, on the same images.
+    """Compare models with exact principal component analysis (PCA) with the same number of dimensions.
 
     Reads checkpoints and the images that they were trained on (others with --data). PCA is fitted once, on all training
-    images of the checkpoints. Models reconstruct from the posterior mean. Writes curves of the error, its ratio to that
-    of PCA and the explained variance against the latent dimensions (.png), one row per checkpoint (.csv), and the elbow
-    of each curve by the Kneedle method (-elbow.csv). Checkpoints that differ only in their seed share a curve, with a
-    95 % band. With two latent dimensions, it also writes the codes coloured by class and the images decoded over their
-    plane (-2d.png). Prints the path of the curves.
+    images of the checkpoints, and measured on the same images as the models, which reconstruct from the posterior mean.
+    Writes curves of the error, its ratio to that of PCA and the explained variance against the latent dimensions
+    (.png), one row per checkpoint (.csv), and the elbow of each curve by the Kneedle method (-elbow.csv). Checkpoints
+    that differ only in their seed share a curve, with a 95 % band. With two latent dimensions, it also writes the codes
+    coloured by class and the images decoded over their plane (-2d.png). Prints the path of the curves.
 
     Example: aekit sweep --model ae --latent 2-20 | aekit pca-compare - -o out/pca.png
     """

@@ -1,4 +1,4 @@
-"""``aekit probe``: the accuracy that few labels reach on the codes of an encoder trained without labels."""
+"""``aekit probe``: how accurate classifiers with few labels are on codes of an encoder trained without labels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def probe(
             rich_help_panel=options.ANALYSIS,
             min=0,
             metavar="N",
-            help="Minimum number of training images for spread.",
+            help="Training images that spread uses: unlabelled ones are added to the labelled up to N in total.",
         ),
     ] = 20_000,
     seed: NoiseSeed = 0,
@@ -78,10 +78,10 @@ def probe(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure the accuracy that few labels reach on codes: transfer from an encoder trained without labels.
+    """Measure how accurate classifiers with few labels are on the codes of an encoder trained without labels.
 
     Reads checkpoints and the images that they were trained on (others with --data). Labelled images are drawn from the
-    training images, equally many of each class, and are the same for all methods; accuracy is measured on all test
+    training images, the same number from each class, and are the same for all methods; accuracy is measured on all test
     images. frozen is a small network on the frozen encoder; finetune is the same with the encoder trained as well;
     scratch is the same from random weights; logistic is logistic regression; spread is label spreading over the graph
     of nearest neighbours, which also uses unlabelled images. Baselines without an encoder are logistic regression on

@@ -57,7 +57,7 @@ def report(
 
     Reads checkpoints, figures and tables in the folders and in those inside. Writes one page (.html). A table compares
     the runs, with the options in which they differ; click a column heading to sort, as in all tables. Each figure shows
-    the parameters that made it, and each autoencoder the command that trains it again. The page is one file and needs
+    the parameters that made it, and each autoencoder the command that retrains it. The page is one file and needs
     no network. Files that cannot be read are named in it. Prints its path.
 
     Example: aekit report runs/grid -o grid.html

@@ -21,7 +21,7 @@ Folder = Annotated[
         rich_help_panel=options.OUTPUT,
         metavar="FOLDER",
         help="Where checkpoints, results.csv, results.png and curves.png go.",
-        show_default="runs/<made of the options>",
+        show_default="runs/<name from the options>",
     ),
 ]
 
@@ -39,7 +39,8 @@ def sweep(
         typer.Option(
             "--best",
             rich_help_panel=options.GRID,
-            help="Print only the cell with the lowest value of this on validation images (mean over seeds).",
+            help="Print only the cell with the lowest value of this measure on validation images (mean over seeds); "
+            "elbo is reconstruction + KL, the negative ELBO.",
             show_default="all cells",
         ),
     ] = None,
@@ -48,7 +49,8 @@ def sweep(
         typer.Option(
             "--retrain",
             rich_help_panel=options.GRID,
-            help="Train the best again on all training images, validation images included, and print that instead.",
+            help="Retrain the best cell on all training images, validation images included, and print its path "
+            "instead.",
         ),
     ] = False,
     jobs: Annotated[
@@ -113,8 +115,8 @@ def sweep(
     Training options take several values: 0.1,0.5 or, for whole numbers, ranges such as 2-20 or 2-30:4. Cells that are
     done are left as they are, so the same command continues where it stopped; a cell that fails is recorded, and the
     rest are trained. Reads images (--data). Writes the checkpoints, results.csv (a row per cell), results.png (heat
-    maps over two options, curves over one or more than two, with bands over seeds) and curves.png (learning curves of
-    up to 120 cells). Prints the paths of the checkpoints.
+    maps over two options, curves over one option, or three and more, with bands over seeds) and curves.png (learning
+    curves of up to 120 cells). Prints the paths of the checkpoints.
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """

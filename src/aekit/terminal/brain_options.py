@@ -22,7 +22,7 @@ Pattern = Annotated[
     typer.Option(
         "--pattern",
         rich_help_panel=options.DATA,
-        help="File name of a participant: {id}_T1w.nii.gz.",
+        help="File name pattern, such as {id}_T1w.nii.gz.",
         show_default="column file, or the id in the name",
     ),
 ]

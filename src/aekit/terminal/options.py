@@ -38,7 +38,7 @@ ImageSize = Annotated[
     ),
 ]
 Grayscale = Annotated[
-    bool, typer.Option("--grayscale", rich_help_panel=DATA, help="Convert colour images to one channel of luma.")
+    bool, typer.Option("--grayscale", rich_help_panel=DATA, help="Convert colour images to a single luminance channel.")
 ]
 SplitSeed = Annotated[
     int, typer.Option("--split-seed", rich_help_panel=DATA, help="Seed of random splits, independent of --seed.")
@@ -57,7 +57,10 @@ SkipBad = Annotated[
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        "--lr", rich_help_panel=TRAINING, help="Learning rate, or its peak.", show_default="by --arch and image"
+        "--lr",
+        rich_help_panel=TRAINING,
+        help="Peak learning rate, of a one-cycle schedule.",
+        show_default="by --arch and image",
     ),
 ]
 WeightDecay = Annotated[
@@ -67,7 +70,9 @@ WeightDecay = Annotated[
 PrecisionName = Annotated[
     Precision,
     typer.Option(
-        "--precision", rich_help_panel=TRAINING, help="auto: bf16 where the hardware multiplies in it, otherwise fp32."
+        "--precision",
+        rich_help_panel=TRAINING,
+        help="auto: bf16 where the hardware supports bf16 multiplication, otherwise fp32.",
     ),
 ]
 Seed = Annotated[

@@ -35,12 +35,12 @@ WhichSplit = Annotated[
     typer.Option(
         "--split",
         rich_help_panel=options.DATA,
-        help="Which images: the test set, or those used for training or validation.",
+        help="Images to use: the test, training or validation set.",
     ),
 ]
 NoiseSeed = Annotated[
     int,
-    typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Seed of everything random."),
+    typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Random seed."),
 ]
 FigureOutput = Annotated[
     Path | None,
@@ -60,8 +60,8 @@ Output = Annotated[
         "-o",
         rich_help_panel=options.OUTPUT,
         metavar="PATH",
-        help="The main file; its companion files share the stem. A path without a suffix is a folder, which several "
-        "checkpoints need.",
+        help="The main file; its companion files share the stem. A path without a suffix is a folder; several "
+        "checkpoints require a folder.",
         show_default="next to the checkpoint",
     ),
 ]

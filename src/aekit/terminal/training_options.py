@@ -61,7 +61,7 @@ OPTIONS = (
         completes=completion.images,
     ),
     TrainingOption("image_size", DATA, "Resize and centre-crop images to this size in pixels.", "N|HxW", "unchanged"),
-    TrainingOption("grayscale", DATA, "Convert colour images to one channel of luma."),
+    TrainingOption("grayscale", DATA, "Convert colour images to a single luminance channel."),
     TrainingOption("limit", DATA, "Use at most N images of each split.", shows="all"),
     TrainingOption("val", DATA, "Fraction of the training images to set aside for validation.", "FRACTION"),
     TrainingOption("split_seed", DATA, "Seed of random splits, independent of --seed."),
@@ -85,18 +85,23 @@ OPTIONS = (
     TrainingOption("beta_warmup", TRAINING, "Epochs over which the weight of the KL rises from 0 to beta.", "EPOCHS"),
     TrainingOption("epochs", TRAINING, "Passes over the training images."),
     TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or all if fewer"),
-    TrainingOption("lr", TRAINING, "Learning rate, or its peak.", shows="by --arch and image size"),
+    TrainingOption("lr", TRAINING, "Learning rate (its peak with one-cycle).", shows="by --arch and image size"),
     TrainingOption("weight_decay", TRAINING, "Decoupled weight decay, as in AdamW."),
     TrainingOption("schedule", TRAINING, "one-cycle: linear warm-up, then cosine decay to zero."),
     TrainingOption(
-        "samples_per_epoch", TRAINING, "Images per epoch, drawn without replacement until all were used.", shows="all"
+        "samples_per_epoch",
+        TRAINING,
+        "Images per epoch, drawn without replacement until all have been used.",
+        shows="all",
     ),
     TrainingOption(
         "mirror",
         TRAINING,
         "Flip a random half of the training images horizontally, anew each epoch; for faces and objects, not digits.",
     ),
-    TrainingOption("precision", TRAINING, "auto: bf16 where the hardware multiplies in it, otherwise fp32."),
+    TrainingOption(
+        "precision", TRAINING, "auto: bf16 where the hardware supports bf16 multiplication, otherwise fp32."
+    ),
     TrainingOption("compile", TRAINING, "Compile the network first; pays off for long runs on a GPU."),
     TrainingOption("keep", TRAINING, "Write the weights of the last epoch, or of the best on --val."),
     TrainingOption("seed", TRAINING, "Seed of initial weights, order of images and noise."),
