@@ -83,7 +83,9 @@ def test_an_existing_output_is_never_destroyed(aekit, tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".png"])
 def test_another_run_s_history_is_not_replaced(aekit, tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("precious")
-    _refused(aekit("train-vae", *QUICK, "-o", tmp_path / "x.safetensors"), 1, f"x{suffix}: exists", "--overwrite")
+    _refused(
+        aekit("train-vae", *QUICK, "-o", tmp_path / "x.safetensors"), 1, f"x{suffix}: already exists", "--overwrite"
+    )
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
 
 

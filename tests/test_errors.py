@@ -29,6 +29,16 @@ def test_the_nearest_choice_is_named_if_one_is_near(word, found):
     assert nearest(word, ["mnist", "cifar10", "Female"]) == found
 
 
+def test_advice_follows_the_nearest_choice_as_a_sentence_and_stands_alone_without_one():
+    assert nearest("mnits", ["mnist"], "choose one of mnist") == "; did you mean 'mnist'? Choose one of mnist"
+    assert nearest("zzz", ["mnist"], "choose one of mnist") == "; choose one of mnist"
+
+
+def test_the_dashes_of_options_do_not_make_them_similar():
+    assert nearest("--beta", ["--data", "--latent"]) == ""
+    assert nearest("--latnet", ["--data", "--latent"]) == "; did you mean '--latent'?"
+
+
 def test_a_usage_error_is_an_error_and_a_stop_is_not():
     assert issubclass(UsageError, AekitError)
     assert not issubclass(Stopped, AekitError)

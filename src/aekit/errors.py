@@ -37,12 +37,21 @@ class Stopped(Exception):
         self.signal_number = signal_number
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the choice most similar to ``word``, or an empty string if none is."""
-    # Ignore case: names of classes and attributes are capitalised, and users type them in lower case.
-    spelled = {choice.lower(): choice for choice in choices}
-    matches = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
-    return f"; did you mean '{spelled[matches[0]]}'?" if matches else ""
+def nearest(word: str, choices: Iterable[str], advice: str = "") -> str:
+    """Return the end of a message: ``"; did you mean 'x'? Choose one of x, y"``, or only the advice if none is similar.
+
+    Args:
+        word: What was given.
+        choices: What could have been meant.
+        advice: What to do, ``choose one of x, y``; empty for none.
+    """
+    # Ignore case: names of classes and attributes are capitalised, and users type them in lower case. Ignore the dashes
+    # of options: they would make --beta and --data similar.
+    spelled = {choice.lower().lstrip("-"): choice for choice in choices}
+    matches = get_close_matches(word.lower().lstrip("-"), list(spelled), n=1)
+    if not matches:
+        return f"; {advice}" if advice else ""
+    return f"; did you mean '{spelled[matches[0]]}'?" + (f" {advice[0].upper()}{advice[1:]}" if advice else "")
 
 
 def shown(text: object) -> str:

@@ -67,13 +67,22 @@ def test_most_scans_of_the_same_scanner_have_no_warning(seen):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"spacing_mm": (1.0, 1.0, 1.3)}, ["voxels of 1 x 1 x 1.3 mm, trained on 1-1.2 mm"]),
-        ({"spacing_mm": (0.9, 1.0, 1.2)}, ["voxels of 0.9 x 1 x 1.2 mm, trained on 1-1.2 mm"]),
+        (
+            {"spacing_mm": (1.0, 1.0, 1.3)},
+            ["voxel size 1 x 1 x 1.3 mm differs from that of the training scans \\(1-1.2 mm\\)"],
+        ),
+        (
+            {"spacing_mm": (0.9, 1.0, 1.2)},
+            ["voxel size 0.9 x 1 x 1.2 mm differs from that of the training scans \\(1-1.2 mm\\)"],
+        ),
         ({"spacing_mm": (0.9999, 1.0, 1.2001)}, []),
-        ({"shape": (256, 256, 256)}, ["256x256x256 voxels, trained on 180x210x150"]),
-        ({"brain_ml": (900, 901)}, [r"a brain of 90\d mL, trained on 12\d\d-1[56]\d\d mL"]),
-        ({"brain_ml": (2400, 2401)}, [r"a brain of 240\d mL, trained on"]),
-        ({"shift": 0.15}, [r"intensities \d+\.\d times as far from the mean as the farthest in train"]),
+        (
+            {"shape": (256, 256, 256)},
+            [r"shape of 256x256x256 voxels differs from that of the training scans \(180x210x150\)"],
+        ),
+        ({"brain_ml": (900, 901)}, [r"brain volume 90\d mL is outside the training range \(12\d\d-1[56]\d\d mL\)"]),
+        ({"brain_ml": (2400, 2401)}, [r"brain volume 240\d mL is outside the training range"]),
+        ({"shift": 0.15}, [r"intensities deviate from the mean \d+\.\d times as much as any training scan's"]),
         ({"shift": -0.15}, ["intensities "]),
     ],
 )
@@ -91,7 +100,7 @@ def test_a_scan_outside_the_training_data_has_a_warning(seen, change, expected):
 )
 def test_an_age_outside_the_training_data_has_a_warning(seen, ages, is_warned):
     found = domain_warnings(seen, volumes(), 3, ages)
-    assert found == ["a predicted age outside the 20-74 years trained on"] * is_warned
+    assert found == ["predicted age is outside the training range (20-74 years)"] * is_warned
 
 
 def test_all_warnings_are_given_at_once(seen):
@@ -119,4 +128,7 @@ def test_phantoms_of_another_size_have_warnings(phantom_people, aekit, tmp_path)
     folder = aekit("mri-phantom", "-n", 1, "--size", 24, "--jobs", 1, "-o", tmp_path / "fine").paths[0]
     finer = prepare_volumes(sorted((folder / "volumes").iterdir()), Grid((16, 16, 16), 12.0), jobs=1)
     found = domain_warnings(seen, finer, 0, [])
-    assert found[:2] == ["voxels of 8 x 8 x 8 mm, trained on 12 mm", "24x24x24 voxels, trained on 16x16x16"]
+    assert found[:2] == [
+        "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)",
+        "shape of 24x24x24 voxels differs from that of the training scans (16x16x16)",
+    ]

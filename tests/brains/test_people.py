@@ -106,7 +106,7 @@ def test_an_error_about_a_missing_column_names_those_that_exist(cohort_of, table
 
 
 def test_shares_that_leave_nobody_for_train_are_refused(cohort_of, table_of):
-    with pytest.raises(AekitError, match=r"^--val, --test-split: 0\.5 and 0\.5 leave nobody for train"):
+    with pytest.raises(AekitError, match=r"^--val, --test-split: 0\.5 and 0\.5 leave no participants for train"):
         build_folds(people_of(cohort_of(**table_of())), CohortConfig(val=0.5, test=0.5), "absolute")
 
 

@@ -59,7 +59,7 @@ def test_of_many_scans_the_first_are_shown_and_their_warnings_counted():
     table = pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0, "warnings": "unusual"})
     _show(table, header(), progress)
     ((title, _, rows),) = progress.tables
-    assert title == f"predicted, without intervals, as nobody was held out, the first {N_SHOWN} of {n}"
+    assert title == f"predicted, without intervals, as no participants were held out, the first {N_SHOWN} of {n}"
     assert len(rows) == N_SHOWN
     assert progress.notices[0] == "0.nii: unusual"
     assert progress.notices[-1] == "and 5 more volumes with warnings; see the table"

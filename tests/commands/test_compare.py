@@ -48,7 +48,7 @@ def test_it_writes_a_table_for_machines_and_one_for_reading(aekit, tables):
     assert "results.csv" in lines[-1]
     assert "paper: paper.csv" in lines[-1]
     assert "91.00 ± 1.06" in result.stderr
-    assert "1 of 3 rows have no row of ours to compare with, the first with beta=5, latent=10" in result.stderr
+    assert "1 of 3 reference rows has no match in our tables, the first with beta=5, latent=10" in result.stderr
 
 
 def test_json_has_the_values_and_null_where_there_is_none(aekit, tables):
@@ -107,7 +107,7 @@ def test_measures_that_ours_lacks_are_reported_and_text_is_not(aekit, tables):
         ("beta,latent,total\n1,10\n", [], ["line 2 has 2 fields, the header has 3"]),
         ("beta,latent,total\n1,10,3\n1.0,10,4\n", [], ["two rows have beta=1.0, latent=10"]),
         ("beta,latent,total\n1,99,3\n", [], ["--by latent", "it is 99", "here 10, 20"]),
-        ("beta,latent,total\n1,20,3\n", [], ["no row of ours has a key", "beta=1, latent=20"]),
+        ("beta,latent,total\n1,20,3\n", [], ["none of our rows has a key", "beta=1, latent=20"]),
         ("beta,latent,total\n1,10,97 %\n", [], ["total is '97 %' where beta=1, latent=10"]),
         ("beta,latent,note\n1,10,3\n", [], ["note is 'x', not a number"]),
         ("beta,latent,total,total\n1,10,3,4\n", [], ["two columns named 'total'"]),

@@ -66,7 +66,7 @@ def test_more_dimensions_than_the_images_have_components_leave_the_comparison_em
 def test_other_images_too_few_images_and_bad_options_end_in_one_line(aekit, several, vae_checkpoint, tmp_path):
     result = aekit("decorrelation", several[0], vae_checkpoint)
     assert result.exit_code == 1
-    assert "has other test images" in result.stderr
+    assert "tested on different images" in result.stderr
     few = _train(aekit, tmp_path, "few", "--latent", 2, "--limit", 8)
     result = aekit("decorrelation", few)
     assert result.exit_code == 1

@@ -37,7 +37,10 @@ def test_json_has_the_numbers_and_quiet_says_nothing(aekit, table, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--val", "0.6", "--test-split", "0.5"], "--val and --test-split: 0.6 and 0.5 leave nobody for train"),
+        (
+            ["--val", "0.6", "--test-split", "0.5"],
+            "--val and --test-split: 0.6 and 0.5 leave no participants for train",
+        ),
         (["--test-split", "1.5"], "--test-split: 1.5 is not a fraction"),
         (["--group", "sites"], "--group: t.tsv has no column sites (it has participant_id, age, sex, site, gmv"),
         (["--volumes", "nowhere"], "nowhere: "),

@@ -66,8 +66,8 @@ def test_scans_of_the_training_have_no_warnings_and_others_do(aekit, brains, sca
     result = aekit("mri-predict", brains, scans[0], scans[1], new, "-o", tmp_path / "new.csv")
     warnings = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)["warnings"].tolist()
     assert warnings[:2] == ["", ""]
-    assert "voxels of 8 x 8 x 8 mm, trained on 12 mm" in warnings[2]
-    assert "24x24x24 voxels, trained on 16x16x16" in warnings[2]
+    assert "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)" in warnings[2]
+    assert "shape of 24x24x24 voxels differs from that of the training scans (16x16x16)" in warnings[2]
     assert str(new) in result.stderr
     assert str(scans[0]) not in result.stderr
 
@@ -126,7 +126,7 @@ def test_commands_for_autoencoders_do_not_take_brain_networks(aekit, brains):
     for command in ("reconstruct", "encode", "tsne", "pca-compare"):
         result = aekit(command, brains)
         assert result.exit_code == 1
-        assert "mri-predict takes it" in result.stderr
+        assert "use aekit mri-predict" in result.stderr
 
 
 def test_info_shows_metrics_and_the_ranges_of_the_training_data(aekit, brains):

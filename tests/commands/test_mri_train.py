@@ -151,9 +151,9 @@ def test_a_cross_validation_pools_its_folds_and_has_a_test_split_if_asked(mri_tr
 def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_train, monkeypatch, tmp_path):
     first = mri_train()
     before = first.paths[0].read_bytes()
-    assert "m.safetensors: exists; replace it with --overwrite" in refused(mri_train())
+    assert "m.safetensors: already exists; replace it with --overwrite" in refused(mri_train())
     first.paths[0].unlink()
-    assert "m.csv: exists" in refused(mri_train())
+    assert "m.csv: already exists" in refused(mri_train())
     assert mri_train("--overwrite").paths[0].read_bytes() == before
     monkeypatch.setattr(runs, "gather_people", lambda *arguments, **options: pytest.fail("no scan should be read"))
     kept = mri_train("--resume")
@@ -430,7 +430,7 @@ def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_
     (folder / "volumes" / "sub-0004_T1w.nii.gz").rename(folder / "volumes" / "sub-0444_T1w.nii.gz")
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
     result = mri_train("--val", 0, "--test-split", 0.1, **options)
-    assert "left out: 1 no volume file, 1 no row in the table" in result.stderr
+    assert "left out: no volume file (1), no row in the table (1)" in result.stderr
     listed = pd.read_csv(result.paths[0].with_suffix(".left-out.csv"), keep_default_na=False)
     assert listed.to_numpy().tolist() == [
         ["sub-0004", "", "no volume file"], ["", "sub-0444_T1w.nii.gz", "no row in the table"],
@@ -474,7 +474,7 @@ def test_missing_paths_are_named(mri_train, tmp_path, phantom_cohort):
 def test_other_commands_do_not_take_its_checkpoint(mri_train, aekit):
     path = mri_train("--quiet").paths[0]
     for command in (("reconstruct", path), ("encode", path), ("evaluate", path)):
-        assert f"{path.name}: holds networks that read brains" in refused(aekit(*command))
+        assert f"{path.name}: contains brain-image networks" in refused(aekit(*command))
 
 
 # --- through a shell ---

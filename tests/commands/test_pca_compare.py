@@ -152,7 +152,7 @@ def test_a_dead_dimension_is_reported_and_drawn(aekit, sweep, tmp_path):
 def test_bad_input_is_one_line(aekit, sweep, ae_checkpoint, vae_checkpoint, tmp_path):
     nan = _damaged(sweep[0], tmp_path / "nan.safetensors", "mean_head.weight", np.nan)
     cases = {
-        (ae_checkpoint, vae_checkpoint): "has other train images than",
+        (ae_checkpoint, vae_checkpoint): "was trained on different images from",
         ("-",): "no path came on stdin",
         (sweep[0], "--split", "val"): "trained without validation images",
         (sweep[0], "-o", tmp_path / "x.pdf"): "use .png",

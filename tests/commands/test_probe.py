@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(aekit, ae_ch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--labels", 15], "a multiple of 10; give 10 or 20"),
+        (["--labels", 15], "must be a multiple of 10, the number of classes; give 10 or 20"),
         (["--labels", 5], "give 10 or a multiple of it"),
         (["--labels", 1000], "ask for at most"),
         (["--labels", "ten"], "--labels: 'ten' is not a number of labels"),

@@ -116,7 +116,7 @@ def test_checkpoints_are_called_by_what_tells_them_apart(aekit, vae_checkpoint, 
 
 def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
     open_session([vae_checkpoint, ae_checkpoint]).check_comparable(["test"])
-    with pytest.raises(AekitError, match="has other train images"):  # one of them set a part aside for validation
+    with pytest.raises(AekitError, match="trained on different images"):  # one of them set a part aside for validation
         open_session([vae_checkpoint, ae_checkpoint]).check_comparable(["train"])
     open_session([vae_checkpoint, ae_checkpoint], data="elsewhere").check_comparable(["train"])
     large = tmp_path / "large.safetensors"

@@ -95,7 +95,7 @@ class BrainTrainConfig:
         batch_size: Brains per step.
         lr: Peak of the one-cycle learning rate; None is the default of the architecture.
         weight_decay: Decoupled decay of all weights.
-        augment: Random augmentations of the train images, drawn in each epoch. There is no zoom, as it would change
+        augment: Random augmentations of the training images, drawn in each epoch. There is no zoom, as it would change
             the volumes.
         seeds: Number of networks trained from different initial weights; predictions are their mean.
         seed: First of these seeds.

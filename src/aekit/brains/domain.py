@@ -48,22 +48,22 @@ def domain_warnings(seen: dict[str, Any], volumes: PreparedVolumes, row: int, ag
     spacing = volumes.spacing_mm[row]
     if spacing.min() < low * (1 - _SPACING_TOLERANCE) or spacing.max() > high * (1 + _SPACING_TOLERANCE):
         text = " x ".join(f"{side:.3g}" for side in spacing)
-        found.append(f"voxels of {text} mm, trained on {_range(low, high, 3)} mm")
+        found.append(f"voxel size {text} mm differs from that of the training scans ({_range(low, high, 3)} mm)")
     shape = list(volumes.shapes[row])
     if seen["shapes"] and shape not in seen["shapes"]:
         known = ", ".join("x".join(map(str, one)) for one in seen["shapes"])
-        found.append(f"{'x'.join(map(str, shape))} voxels, trained on {known}")
+        found.append(f"shape of {'x'.join(map(str, shape))} voxels differs from that of the training scans ({known})")
     low, high = seen["brain_ml"]
     brain = float(volumes.brain_ml[row])
     if not low * (1 - _BRAIN_TOLERANCE) <= brain <= high * (1 + _BRAIN_TOLERANCE):
-        found.append(f"a brain of {brain:.0f} mL, trained on {low:.0f}-{high:.0f} mL")
+        found.append(f"brain volume {brain:.0f} mL is outside the training range ({low:.0f}-{high:.0f} mL)")
     distance = float(_distance(_cumulative_fractions(volumes.histograms_ml[[row]]), np.array(seen["intensity"]))[0])
     if distance > _INTENSITY_TOLERANCE * seen["intensity_distance"]:
         times = distance / seen["intensity_distance"]
-        found.append(f"intensities {times:.1f} times as far from the mean as the farthest in train")
+        found.append(f"intensities deviate from the mean {times:.1f} times as much as any training scan's")
     low, high = seen["age_years"]
     if any(not low <= age <= high for age in ages):
-        found.append(f"a predicted age outside the {low:.0f}-{high:.0f} years trained on")
+        found.append(f"predicted age is outside the training range ({low:.0f}-{high:.0f} years)")
     return found
 
 

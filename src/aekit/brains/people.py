@@ -214,7 +214,8 @@ def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None
     fractions = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
     if fractions["train"] <= 0:
         raise AekitError(
-            f"--val, --test-split: {config.val:g} and {config.test:g} leave nobody for train; give smaller fractions"
+            f"--val, --test-split: {config.val:g} and {config.test:g} leave no participants for train; "
+            "give smaller fractions"
         )
     return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=config.split_seed, groups=groups)
 
@@ -258,7 +259,7 @@ def report_people(people: People, progress: Progress) -> None:
         progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}: {', '.join(repair.examples)})")
     if len(people.left_out):
         counts = people.left_out["reason"].value_counts(sort=False)
-        listed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+        listed = ", ".join(f"{reason} ({n:,})" for reason, n in counts.items())
         progress.notice(f"left out: {listed}")
     if people.n_elsewhere:
         progress.notice(

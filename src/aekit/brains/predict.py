@@ -164,7 +164,9 @@ def _show(table: pd.DataFrame, header: Header, progress: Progress) -> None:
         cells.append([Path(row["file"]).name, *(_with_interval(row, name) for name in names)])
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
     coverages = {round(100 * interval["coverage"]) for interval in header.result.get("conformal", [])}
-    how = f" with {min(coverages)} % intervals" if coverages else ", without intervals, as nobody was held out"
+    how = (
+        f" with {min(coverages)} % intervals" if coverages else ", without intervals, as no participants were held out"
+    )
     progress.table(f"predicted{how}{more}", ["file", *names], cells)
     warned = table[table["warnings"] != ""]
     for _, row in warned.head(N_SHOWN).iterrows():

@@ -37,7 +37,7 @@ from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import changes_in_name, to_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, Stopped
 
 COMPANIONS = (
     ".csv",
@@ -166,7 +166,13 @@ def train_brains(
             ensemble = _read_unfinished(files.state, run)
             n_all = len(run.members) * len(stages_of(config))
             progress.notice(f"continuing after {_n_stages(ensemble)} of {n_all} stages")
-        _train(run, ensemble, files.state, progress)
+        try:
+            _train(run, ensemble, files.state, progress)
+        except Stopped as stopped:
+            if files.state.exists():
+                raise
+            text = "stopped before the first stage was finished; nothing was saved"
+            raise Stopped(text, stopped.signal_number) from stopped
         finished = _write_results(run, ensemble, output, progress)
         files.finish()
     return finished

@@ -290,7 +290,7 @@ def init_seed(stage: Stage, member: Member) -> int:
 
 
 class Augmenter:
-    """Augments train images at random: flips left and right, shifts, scales intensities, adds noise.
+    """Augments training images at random: flips left and right, shifts, scales intensities, adds noise.
 
     It never zooms, which would change the volumes that are to be predicted.
 

@@ -31,7 +31,8 @@ def choose_device(name: str = "auto") -> torch.device:
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
         choices = ("auto", "cpu", "cuda", "cuda:0", "mps")
-        raise AekitError(f"--device: unknown device {name!r}{nearest(name, choices)}; give one of {', '.join(choices)}")
+        hint = nearest(name, choices, f"give one of {', '.join(choices)}")
+        raise AekitError(f"--device: unknown device {name!r}{hint}")
     if kind == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if n_devices == 0:

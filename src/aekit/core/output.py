@@ -92,7 +92,7 @@ def _targets(inputs: Sequence[Path], output: Path | str | None, *, name: str, su
     if output is not None and output.suffix and not output.is_dir():
         if len(inputs) > 1:
             raise AekitError(
-                f"--output {output}: is one file for {len(inputs)} checkpoints; give a folder, without suffix"
+                f"--output {output}: is one file for {len(inputs)} checkpoints; give a folder (a path without a suffix)"
             )
         if output.suffix not in suffixes:
             raise AekitError(f"--output {output}: cannot be written as {output.suffix}; use {' or '.join(suffixes)}")

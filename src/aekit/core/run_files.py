@@ -56,7 +56,8 @@ class RunFiles:
             for path in (self.path, *(self.path.with_suffix(suffix) for suffix in self.companions)):
                 if path.exists():
                     raise AekitError(
-                        f"{path}: exists; replace it with --overwrite, or keep a finished run with --resume"
+                        f"{path}: already exists; replace it with --overwrite, or leave a finished run untouched with "
+                        "--resume"
                     )
         header = None if self.overwrite else self.finished()
         if header is not None:

@@ -64,7 +64,9 @@ class DataConfig:
         check_at_least("limit", self.limit, 1)
         check_seed("split-seed", self.split_seed)
         if not 0 <= self.val < 1:
-            raise AekitError(f"--val: {self.val} is outside [0, 1); give the fraction of train to set aside, as 0.2")
+            raise AekitError(
+                f"--val: {self.val} is outside [0, 1); give the fraction of training images to set aside, such as 0.2"
+            )
 
 
 @dataclass(frozen=True)
@@ -229,5 +231,7 @@ def parse_image_size(text: str | None) -> tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(map(is_whole_number, sides)):
-        raise AekitError(f"--image-size: {text!r} is not a size; give one number or HEIGHTxWIDTH, as 64 or 218x178")
+        raise AekitError(
+            f"--image-size: {text!r} is not a size; give one number or HEIGHTxWIDTH, such as 64 or 218x178"
+        )
     return int(sides[0]), int(sides[-1])

@@ -72,7 +72,7 @@ def read_checkpoints(given: Sequence[str | Path] | str | Path, progress: Progres
     headers = [read_header(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
         if header.kind == "brain":
-            raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
+            raise AekitError(f"{path}: contains brain-image networks, not an autoencoder; use aekit mri-predict")
     records = [read_record(header, str(path)) for path, header in zip(paths, headers, strict=True)]
     return Checkpoints(paths, headers, records)
 

@@ -321,7 +321,8 @@ def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
     if skipped := sum(images.n_skipped for images in sets.values()):
-        progress.notice(f"{skipped} images could not be used and were left out")
+        what = "1 image could not be used and was" if skipped == 1 else f"{skipped:,} images could not be used and were"
+        progress.notice(f"{what} left out")
     return sets
 
 

@@ -126,7 +126,8 @@ class Session:
                 if first.fingerprints.get(split) != record.fingerprints.get(split):
                     how = _differing_data(record.data, first.data)
                     raise AekitError(
-                        f"{path}: has other {split} images than {self.paths[0]} ({how}); compare them separately"
+                        f"{path}: was {_used(split)} different images from {self.paths[0]} ({how}); compare them "
+                        "separately"
                     )
         for path, header in zip(self.paths, self.headers, strict=True) if len(self.paths) > 1 else ():
             before = path.stat()
@@ -274,15 +275,19 @@ def open_session(
     return Session(*found, data, data_root or default_data_root(), choose_device(device), progress)
 
 
+def _used(split: Split) -> str:
+    return {"train": "trained on", "val": "validated on", "test": "tested on"}[split]
+
+
 def _differing_data(found: DataConfig, first: DataConfig) -> str:
     """Return in which settings of the data two checkpoints differ: ``--val 0.2, not 0``."""
     for key, value in vars(found).items():
         if value != getattr(first, key):
             return f"{'--data' if key == 'name' else flag(key)} {value}, not {getattr(first, key)}"
-    return "the files were others"
+    return "the files differ"
 
 
 def _refuse_outside(name: str, source: str) -> None:
-    """Refuse image paths outside the working folder: a checkpoint may come from anybody."""
+    """Refuse image paths outside the working folder: a checkpoint may come from an untrusted source."""
     if Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts:
         raise AekitError(f"{source}: names images outside this folder, {name}; if they are yours, use --data")

@@ -38,7 +38,7 @@ def read_model(
         finished = path.with_name(path.name.replace(".resume.", "."))
         raise AekitError(f"{path}: is an unfinished run; finish it with --resume and use {finished.name}")
     if header.kind == "brain":
-        raise AekitError(f"{path}: holds networks that read brains, not an autoencoder; aekit mri-predict takes it")
+        raise AekitError(f"{path}: contains brain-image networks, not an autoencoder; use aekit mri-predict")
     shape = header.data.get("shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")

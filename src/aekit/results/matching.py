@@ -88,7 +88,7 @@ def choose_keys(pair: Pair, by: str) -> list[str]:
     """
     keys = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     if not keys:
-        raise AekitError("--by: names no column; give those that both tables have, as --by beta,latent")
+        raise AekitError("--by: names no column; give those that both tables have, such as --by beta,latent")
     for name in keys:
         if name in RESULT_COLUMNS:
             raise AekitError(f"--by {name}: is a column of the result; rename it in both tables")
@@ -138,7 +138,7 @@ def check_overlap(pair: Pair, comparison: Comparison, keys: Sequence[str]) -> No
                 f"{few(wanted)}, here {few(there)}"
             )
     raise AekitError(
-        f"--by {','.join(keys)}: no row of ours has a key of {pair.study_path}; there the first is "
+        f"--by {','.join(keys)}: none of our rows has a key of {pair.study_path}; there the first is "
         f"{_key_of(pair.study, 0, keys)}, here {_key_of(pair.ours, 0, keys)}"
     )
 
@@ -152,8 +152,8 @@ def warnings(pair: Pair, comparison: Comparison, keys: Sequence[str], lacking: S
     if comparison.unmatched:
         first = _key_of(pair.study, comparison.unmatched[0], keys)
         texts.append(
-            f"{pair.study_path}: {len(comparison.unmatched)} of {len(pair.study)} rows have no row of ours to compare "
-            f"with, the first with {first}"
+            f"{pair.study_path}: {len(comparison.unmatched)} of {len(pair.study)} reference rows "
+            f"{'has' if len(comparison.unmatched) == 1 else 'have'} no match in our tables, the first with {first}"
         )
     if comparison.n_averaged > 1:
         candidates = [name for name in pair.ours.columns if name in EXPERIMENT - REPETITIONS - set(keys)]

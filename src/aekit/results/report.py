@@ -43,7 +43,7 @@ def run_report(
         AekitError: A folder is not there or holds no results, or the page cannot be written.
     """
     if not math.isfinite(max_mb):
-        raise AekitError(f"--max-mb: {max_mb} is not a number of megabytes; give one, as 50")
+        raise AekitError(f"--max-mb: {max_mb} is not a number of megabytes; give one, such as 50")
     target = _target(folders, output)
     results = read_results(folders, output=target, max_rows=max_rows, max_bytes=round(max_mb * MEGABYTE))
     if results.is_empty:

@@ -209,14 +209,14 @@ def test_a_missing_split_column_is_answered_with_the_nearest():
 
 
 def test_a_split_column_without_train_is_refused():
-    with pytest.raises(AekitError, match="nobody in train"):
+    with pytest.raises(AekitError, match="no participants in train"):
         column_split(cohort(split=["val", "test"]), "split")
 
 
 @pytest.mark.parametrize(
     ("val", "test", "message"),
     [
-        (0.6, 0.5, "--val and --test-split: 0.6 and 0.5 leave nobody for train"),
+        (0.6, 0.5, "--val and --test-split: 0.6 and 0.5 leave no participants for train"),
         (1.0, 0.0, "--val: 1 is not a fraction"),
         (0.1, -0.1, "--test-split: -0.1 is not a fraction"),
     ],

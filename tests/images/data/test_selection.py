@@ -59,7 +59,7 @@ def test_a_name_takes_precedence_over_a_number():
         ("-Bag", "is not a pair"),
         ("", "has an empty item"),
         ("0-1,,1-2", "has an empty item"),
-        ("Trouser-Bog", "clothes has no class 'Bog'; did you mean 'Bag'?; choose one of T-shirt/top, Trouser, Bag"),
+        ("Trouser-Bog", "clothes has no class 'Bog'; did you mean 'Bag'? Choose one of T-shirt/top, Trouser, Bag"),
         ("T-shirt/top-Bog", "has no class 'Bog'"),
         ("Bog-T-shirt/top", "has no class 'Bog'"),
         ("0-4", "has no class '4'"),

@@ -24,7 +24,7 @@ def test_one_checkpoint_is_enough(vae_checkpoint, tmp_path):
 
 
 def test_checkpoints_of_other_training_images_are_refused(vae_checkpoint, ae_checkpoint, tmp_path):
-    with pytest.raises(AekitError, match="has other train images"):
+    with pytest.raises(AekitError, match="trained on different images"):
         run_pca_compare(open_session([vae_checkpoint, ae_checkpoint], device="cpu"), tmp_path)
 
 

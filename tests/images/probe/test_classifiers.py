@@ -49,7 +49,7 @@ def test_all_images_are_equally_likely_to_be_drawn():
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (12, "--labels 12: balanced draws need equally many of each of 5 classes, a multiple of 5; give 10 or 15"),
+        (12, "--labels 12: must be a multiple of 5, the number of classes; give 10 or 15"),
         (3, "give 5 or a multiple of it"),
         (5000, r"needs 1,000 training images of each of 5 classes, and there are \d+ of 'c\d'; ask for at most \d+"),
     ],

@@ -179,8 +179,8 @@ def test_without_labels_a_large_map_of_principal_components_has_nothing_to_score
 
 def test_few_images_get_the_perplexity_and_neighbours_that_they_allow(vae_checkpoint, tmp_path):
     result, _, progress = _run(vae_checkpoint, tmp_path / "x.png", limit=9)
-    assert "--perplexity 30: 9 images allow 2.67, which is used" in progress.notices
-    assert "--neighbours 5: 9 images allow 4, which is used" in progress.notices
+    assert "--perplexity 30: too large for 9 images; using 2.67" in progress.notices
+    assert "--neighbours 5: too many for 9 images; using 4" in progress.notices
     assert result.values["neighbours"] == 4
     with pytest.raises(AekitError, match="--limit: 5 images are too few for a map; use at least 6"):
         run_tsne(open_session([vae_checkpoint], device="cpu"), tmp_path / "y.png", limit=5)

@@ -51,7 +51,8 @@ class SplitPlan:
                 raise AekitError(f"{name}: {fraction:g} is not a fraction; give a number from 0 up to 1")
         if self.val + self.test >= 1:
             raise AekitError(
-                f"--val and --test-split: {self.val:g} and {self.test:g} leave nobody for train; make them smaller"
+                f"--val and --test-split: {self.val:g} and {self.test:g} leave no participants for train; "
+                "make them smaller"
             )
 
     def draw(self, cohort: Cohort) -> NDArray[np.object_]:
@@ -162,7 +163,7 @@ def column_split(cohort: Cohort, column: str) -> NDArray[np.object_]:
             f"{shown(cohort.name)}: column {shown(column)} is neither train, val nor test for {who}; correct it"
         )
     if "train" not in splits:
-        raise AekitError(f"{shown(cohort.name)}: column {shown(column)} has nobody in train; correct it")
+        raise AekitError(f"{shown(cohort.name)}: column {shown(column)} has no participants in train; correct it")
     return splits
 
 

@@ -94,10 +94,9 @@ def _read_path(config: DataConfig, split: Split, progress: Progress) -> ImageSet
         raise AekitError(f"{shown(path)}: is neither a {', '.join(SUFFIXES)} file nor a folder of images; give one")
     if path.suffix or os.sep in config.name:
         raise AekitError(f"{shown(path)}: no such file or folder; check the path, or choose one of {_names()}")
-    raise AekitError(
-        f"--data {shown(config.name)}: no such data set and no such path{nearest(config.name, DATASETS)}; "
-        f"choose one of {_names()}, or give the path of a folder or file of images"
-    )
+    advice = f"choose one of {_names()}, or give the path of a folder or file of images"
+    hint = nearest(config.name, DATASETS, advice)
+    raise AekitError(f"--data {shown(config.name)}: no such data set and no such path{hint}")
 
 
 def _names() -> str:

@@ -92,6 +92,10 @@ class Selector:
         names = self.image_set.class_names
         return names[label] if 0 <= label < len(names) else str(label)
 
+    def is_attribute(self, name: str) -> bool:
+        """Return whether a name is that of an attribute, which hides a class of the same name."""
+        return self.image_set.attributes is not None and _find(name, self.image_set.attribute_names) is not None
+
     def members(self, name: str) -> npt.NDArray[np.bool_]:
         """Return which images have an attribute or else belong to a class, bool (N,).
 
@@ -170,8 +174,8 @@ class Selector:
         if self.image_set.labels is None:
             return f"the images of {self.image_set.name} have no classes; name images by their index, such as '#12'"
         names = [self.class_name(number) for number in self._numbers()]
-        listed = f"; choose one of {', '.join(names)}" if len(names) <= _MAX_NAMES else ""
-        return f"{self.image_set.name} has no class {text!r}{nearest(text, names)}{listed}"
+        advice = f"choose one of {', '.join(names)}" if len(names) <= _MAX_NAMES else ""
+        return f"{self.image_set.name} has no class {text!r}{nearest(text, names, advice)}"
 
 
 def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random.Generator) -> Indices:

@@ -239,7 +239,7 @@ def _write_curves(target: Path, found: Comparison, elbows: pd.DataFrame) -> None
     baseline, errors = found.baseline, found.baseline.errors
     pca = pd.DataFrame({"latent": errors.n_components, "mse": errors.mse, "clipped_mse": errors.clipped_mse})
     pca["explained_variance"] = [baseline.explained(mse) for mse in errors.mse]
-    title = f"{found.images}; PCA of {baseline.n_train:,} train images"
+    title = f"{found.images}; PCA of {baseline.n_train:,} training images"
     places = _elbow_places(elbows)
     figure = plot_against_pca(found.table, _means(found.table), pca, places, elbow_method=METHOD, title=title)
     write_png(target, figure, found.parameters)

@@ -110,10 +110,7 @@ def _check_size(size: int, n_classes: int) -> None:
     if size == below > 0:
         return
     near = f"{below} or {below + n_classes}" if below else f"{n_classes} or a multiple of it"
-    raise AekitError(
-        f"--labels {size}: balanced draws need equally many of each of {n_classes} classes, a multiple of {n_classes}; "
-        f"give {near}"
-    )
+    raise AekitError(f"--labels {size}: must be a multiple of {n_classes}, the number of classes; give {near}")
 
 
 def logistic_accuracy(

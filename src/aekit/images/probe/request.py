@@ -48,13 +48,12 @@ def parse_methods(text: str) -> tuple[str, ...]:
         AekitError: A method is unknown, or there is none.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
+    advice = f"give some of {', '.join(METHODS)}"
     for name in names:
         if name not in METHODS:
-            raise AekitError(
-                f"--methods: there is no method {name!r}{nearest(name, METHODS)}; give some of {', '.join(METHODS)}"
-            )
+            raise AekitError(f"--methods: there is no method {name!r}{nearest(name, METHODS, advice)}")
     if not names:
-        raise AekitError(f"--methods: names no method; give some of {', '.join(METHODS)}")
+        raise AekitError(f"--methods: names no method; {advice}")
     return tuple(name for name in METHODS if name in names)
 
 

@@ -54,7 +54,7 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
     hint = get_type_hints(PARTS[part])[name]
     items = [item.strip() for item in text.split(",")]
     if "" in items:
-        raise UsageError(f"{flag(field)}: {text!r} has an empty value; give values as 1,2,5")
+        raise UsageError(f"{flag(field)}: {text!r} has an empty value; give values such as 1,2,5")
     if field == "image_size":
         return [parse_image_size(item) for item in items]
     types = get_args(hint) or (hint,)
@@ -65,7 +65,7 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
     for item in items if str not in types else []:
         if item not in types:
             raise UsageError(
-                f"{flag(field)}: {item!r} is not one of {', '.join(types)}{nearest(item, types)}; choose one of them"
+                f"{flag(field)}: {item!r} is not one of {', '.join(types)}{nearest(item, types, 'choose one of them')}"
             )
     return items
 
@@ -77,11 +77,11 @@ def _integers(field: str, items: list[str]) -> list[int]:
         span, _, step = item.partition(":")
         ends = span.split("-")
         if not all(map(is_whole_number, ends)) or len(ends) > 2 or (step and not is_whole_number(step)):
-            example = "give numbers and ranges, as 1,5,10-20 or 2-30:4"
+            example = "give numbers and ranges, such as 1,5,10-20 or 2-30:4"
             raise UsageError(f"{flag(field)}: {item!r} is not a whole number; {example}")
         first, last, stride = int(ends[0]), int(ends[-1]), int(step or 1)
         if last < first or stride == 0 or (step and len(ends) == 1):
-            raise UsageError(f"{flag(field)}: {item!r} is an empty range; give one as 2-30:4")
+            raise UsageError(f"{flag(field)}: {item!r} is an empty range; give one such as 2-30:4")
         if (last - first) // stride >= _MAX_VALUES:  # before it is spelled out, which could take all memory
             raise UsageError(f"{flag(field)}: {item!r} has more than {_MAX_VALUES:,} values; give a shorter range")
         numbers += range(first, last + 1, stride)

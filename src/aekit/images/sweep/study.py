@@ -121,7 +121,9 @@ def _retrain(cell: Cell, run: functools.partial[list[Outcome]]) -> Done:
         cell.config, data=replace(cell.config.data, val=0.0), train=replace(cell.config.train, keep="last")
     )
     path = cell.path.with_name(f"{run_name(config)}.safetensors")
-    (outcome,) = run([Cell(config, path, f"{cell.label}, on all of train")], jobs=1, on_outcome=lambda outcome: None)
+    (outcome,) = run(
+        [Cell(config, path, f"{cell.label}, on all training images")], jobs=1, on_outcome=lambda outcome: None
+    )
     if isinstance(outcome, Failed):
         raise AekitError(f"--retrain: {outcome.error}")
     return outcome

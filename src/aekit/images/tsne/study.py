@@ -154,9 +154,9 @@ def _possible(request: MapRequest, n_images: int, progress: Progress) -> MapRequ
     perplexity = possible_perplexity(request.perplexity, n_images)
     k = possible_neighbours(request.k, n_images)
     if perplexity < request.perplexity and request.method == "tsne":
-        progress.notice(f"--perplexity {request.perplexity:g}: {n_images} images allow {perplexity:.3g}, which is used")
+        progress.notice(f"--perplexity {request.perplexity:g}: too large for {n_images} images; using {perplexity:.3g}")
     if k < request.k:
-        progress.notice(f"--neighbours {request.k}: {n_images} images allow {k}, which is used")
+        progress.notice(f"--neighbours {request.k}: too many for {n_images} images; using {k}")
     return replace(request, perplexity=perplexity, k=k)
 
 
@@ -231,7 +231,7 @@ def _report(mapped: Mapped, progress: Progress) -> None:
     if len(mapped.maps) == 1 and first.outlier is not None:
         most = [row for row in first.worst if first.outlier[row] > 0.5]
         worst = ", ".join(f"{mapped.rows[row]} ({image_set.label_text(row)})" for row in most) or "none"
-        progress.notice(f"most surrounded by other classes, index (label): {worst}")
+        progress.notice(f"strongest outliers, as index (label): {worst}")
 
 
 def _show(mapped: Mapped, progress: Progress) -> None:
