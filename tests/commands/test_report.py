@@ -128,7 +128,7 @@ def test_damaged_unfinished_and_other_files_are_named(made):
     assert "inner/gone.csv: is not a file that can be read" in page.text
     assert "late.resume.safetensors: unfinished (vae conv, latent 2, beta 1: digits), 1 of 3 epochs done" in page.text
     assert "inner/map.html" in page.text
-    assert "1 .gz, 1 .safetensors" in page.text
+    assert "1 .nii.gz, 1 .safetensors" in page.text
     assert ".hidden" not in page.text
     assert counts == counts | {"runs": 2, "unfinished": 1, "figures": 4, "unreadable": 5, "figures_left_out": 0}
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_a_report_is_refused_in_one_line(aekit, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     for arguments, words in [
         ([tmp_path], "holds no checkpoint, figure or table"),
-        ([tmp_path / "nowhere"], "is not there"),
+        ([tmp_path / "nowhere"], "does not exist"),
         ([tmp_path / "notes.txt"], "is not a folder"),
         ([tmp_path, "-o", tmp_path / "x.pdf"], "end it in .html"),
         ([tmp_path, "--max-mb", "inf"], "--max-mb: inf is not a number"),

@@ -35,7 +35,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(AekitError, match="is not there; give a folder of results"):
+    with pytest.raises(AekitError, match="does not exist; give a folder of results"):
         _read(tmp_path / "nowhere")
 
 

@@ -102,7 +102,11 @@ def test_brain_age_models_are_compared_by_their_errors_on_held_out_participants(
     page = Page(run_report([tmp_path]).path.read_text())
     columns, first, second = page.table("Brain age models")["rows"]
     run = dict(zip(columns, first, strict=True))
-    assert (run["age MAE: by volumes"], run["age MAE: mean age"], run["gmv MAE, mL"]) == ("5.25", "9.5", "7.125")
+    assert (run["age MAE: via predicted volumes"], run["age MAE: mean age"], run["gmv MAE, mL"]) == (
+        "5.25",
+        "9.5",
+        "7.125",
+    )
     assert [row[columns.index("arch")] for row in (first, second)] == ["base", "deep"]
     assert "brain base: people.tsv, 44 participants" in page.text
 

@@ -26,7 +26,7 @@ def test_the_options_that_differ_are_columns_and_the_shared_ones_follow():
     assert list(table.columns)[:6] == ["run", "model", "data", "arch", "latent", "beta"]
     assert [row[4:6] for row in table.rows] == [[2, 1.0], [4, 0.5]]
     assert [row[-3] for row in table.rows] == [9.0, 8.0]
-    assert shared.summary == "The options that all 2 share"
+    assert shared.summary == "The options that both share"
     assert ("seed", 0) in shared.blocks[0].rows
     assert not {"latent", "beta"} & {row[0] for row in shared.blocks[0].rows}
 

@@ -34,8 +34,8 @@ HYPOTHESES: dict[str, tuple[BrainArch, Target, bool]] = {
 _NAMES = {
     "base": "base: volumes in mL",
     "H1": "H1: proportions",
-    "H2": "H2: proportions, outliers dropped",
-    "H3": "H3: as H2, deeper network",
+    "H2": "H2: H1 without training outliers",
+    "H3": "H3: H2 with a deeper network",
 }
 _MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
 _BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")

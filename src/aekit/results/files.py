@@ -126,7 +126,7 @@ def _named(folders: Sequence[Path], unreadable: dict[str, str]) -> list[tuple[st
     """
     for folder in folders:
         if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "is not there"
+            what = "is not a folder" if folder.exists() else "does not exist"
             raise AekitError(f"{folder}: {what}; give a folder of results")
     base = Path(os.path.commonpath([folder.resolve() for folder in folders]))
     found: dict[str, Path] = {}
@@ -184,7 +184,7 @@ def _read_other(name: str, path: Path, results: Results, max_rows: int) -> None:
     elif suffix in (".html", ".htm"):
         results.pages.append(name)
     else:
-        results.others[suffix or "without a suffix"] += 1
+        results.others[".nii.gz" if name.lower().endswith(".nii.gz") else suffix or "without a suffix"] += 1
 
 
 def _read_table(path: Path, delimiter: str, max_rows: int) -> TableFile:

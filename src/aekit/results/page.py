@@ -106,7 +106,7 @@ def _unfinished(name: str, header: Header) -> str:
     state = header.state
     done = state.get("epoch", "?") if isinstance(state, dict) else "?"
     what = "stages" if is_brain(header) else f"of {header.train.get('epochs', '?')} epochs"
-    return f"{name}: unfinished ({describe(header)}), {done} {what} done; its command with --resume continues it"
+    return f"{name}: unfinished ({describe(header)}), {done} {what} done; rerun its command with --resume"
 
 
 # --- runs ---

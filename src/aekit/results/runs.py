@@ -19,12 +19,13 @@ IMAGES = "test images"
 _OPTION_NAMES = {place: name for name, place in SETTINGS.items()}
 # What a header records of the data besides its options.
 _RECORDED = ("shape", "splits", "fingerprint", "n_bins", "people")
+_SHOWN_AS = {"people": "participants"}
 _ALWAYS = ("model", "data", "arch", "latent")
 _EMPTY = "An empty cell means the default."
 _MEASURES = ("total", "reconstruction", "kl", "mse", "active_units")
 # How age is predicted: from the image through tissue volumes, from the image directly, from the true volumes; and the
 # mean age of the training participants, as the baseline.
-_AGE_MODELS = {"chain": "by volumes", "direct": "direct", "volumes": "true volumes", "mean": "mean age"}
+_AGE_MODELS = {"chain": "via predicted volumes", "direct": "direct", "volumes": "from true volumes", "mean": "mean age"}
 _FEW_SIDES = 4  # fewer numbers than this are the sides of an image, 48x48
 
 
@@ -94,7 +95,7 @@ def overview(runs: Mapping[str, Header], anchors: Mapping[str, str], *, caption:
 
 
 def details(name: str, header: Header) -> Details:
-    """Return every option of a run, and the command that trains it again where there is one."""
+    """Return every option of a run, and the command that retrains it where there is one."""
     result = header.result
     reached = {"parameters": result.get("parameters"), "epoch": result.get("epoch")}
     sections = dict(header.configuration) | {
@@ -102,16 +103,20 @@ def details(name: str, header: Header) -> Details:
         "result": {key: value for key, value in reached.items() if value is not None},
         "file": {"format": header.format, "aekit": header.aekit},
     }
-    rows = [[part, key, value] for part, values in sections.items() for key, value in flatten(values).items()]
+    rows = [
+        [part, _SHOWN_AS.get(key, key), value]
+        for part, values in sections.items()
+        for key, value in flatten(values).items()
+    ]
     table = Table(["", "option", "value"], rows, caption=_EMPTY, n_left=3, wrap=["value"])
     command = training_command(name, header)
     if command is not None:
-        return Details("All options, and the command that trains it again", [Code(command, wrap=True), table])
+        return Details("All options, and the command that retrains it", [Code(command, wrap=True), table])
     if is_brain(header):
         why = "the checkpoint does not record where the table and the scans were"
     else:
         why = "its options are those of another version of aekit"
-    return Details("All options", [Paragraph(f"There is no command that trains it again: {why}."), table])
+    return Details("All options", [Paragraph(f"It cannot be retrained by one command: {why}."), table])
 
 
 def training_command(name: str, header: Header) -> str | None:
@@ -185,7 +190,7 @@ def _shared_options(options: Sequence[Mapping[str, Any]], columns: Sequence[str]
     if len(options) < 2 or not shared:
         return []
     table = Table(["option", "value"], shared, caption=_EMPTY, n_left=2, wrap=["value"])
-    return [Details(f"The options that all {len(options)} share", [table])]
+    return [Details(f"The options that {'both' if len(options) == 2 else f'all {len(options)}'} share", [table])]
 
 
 def _measured(results: Sequence[Mapping[str, Any]]) -> list[str]:

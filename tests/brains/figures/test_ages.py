@@ -27,7 +27,7 @@ def test_the_bars_of_the_age_histogram_count_everyone_once(texts):
     figure = draw_ages()
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == N
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels[:3] == ["women (30)", "men (29)", "sex unknown (1)"]
+    assert labels[:3] == ["female (30)", "male (29)", "sex unknown (1)"]
     assert "participants per 2-year bin" in texts(figure)
 
 

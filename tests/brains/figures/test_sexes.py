@@ -63,5 +63,5 @@ def test_the_legend_counts_everyone_and_says_if_only_some_are_drawn():
     note = describe_choice(np.arange(5), 8000)
     draw_sex_legend(figure, split_by_sex(SEX), lines=False, note=note)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["women (3)", "men (3)", "sex unknown (2)", "5 of 8,000 participants drawn; lines from all"]
+    assert labels == ["female (3)", "male (3)", "sex unknown (2)", "5 of 8,000 participants drawn; lines from all"]
     assert describe_choice(np.arange(8), 8) == ""

@@ -21,8 +21,8 @@ def test_a_table_of_ages_alone_has_no_sections_on_what_it_lacks(sections, ages_s
 
 def test_the_sections_of_a_whole_cohort_are_in_order(sections, cohort_study, make_scans):
     assert list(sections(cohort_study, make_scans(shapes=((2, 2, 2),) * 44))) == [
-        "Summary", "Participants", "Volumes and proportions", "Age", "Women and men (hypothesis H1)", "Sites",
-        "Outliers", "Split", "Scans", "Reading the table",
+        "Summary", "Participants", "Volumes and proportions", "Age",
+        "Female and male participants (hypothesis H1)", "Sites", "Outliers", "Split", "Scans", "Reading the table",
     ]  # fmt: skip
 
 

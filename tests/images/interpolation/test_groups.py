@@ -33,9 +33,9 @@ def test_without_a_pair_some_images_are_drawn_and_four_shown():
 
 def test_walks_start_at_images_that_have_the_attribute_or_have_not():
     one, several = choose_groups(PathRequest(attribute="dog", starts="#4,emu", n_draws=3), IMAGES)
-    assert one.ends == [("dog (#4), with",)]
+    assert one.ends == [("dog (#4), class dog",)]
     assert several.indices.shape == (3, 1)
-    assert all(name.endswith("without") for (name,) in several.ends)
+    assert all(name.endswith("not class dog") for (name,) in several.ends)
 
 
 def test_samples_of_the_prior_have_no_images():

@@ -77,7 +77,7 @@ def test_an_attribute_that_all_training_images_have_is_refused(vae_checkpoint, t
     (checkpoint,) = session.checkpoints()
     image_set = session.images(checkpoint, "test")
     cloud = build_cloud(session, checkpoint, image_set, seed=0)
-    with pytest.raises(AekitError, match="--attribute 0: all train images have it"):
+    with pytest.raises(AekitError, match="--attribute 0: all training images have it"):
         find_direction(session, checkpoint, PathRequest(attribute="0"), cloud, image_set)
 
 

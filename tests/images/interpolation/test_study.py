@@ -33,6 +33,6 @@ def test_the_name_of_the_figure_contains_what_is_joined(vae_checkpoint, tmp_path
 
 def test_checkpoints_of_other_training_images_have_no_common_direction(vae_checkpoint, ae_checkpoint, tmp_path):
     session = open_session([vae_checkpoint, ae_checkpoint], device="cpu")
-    with pytest.raises(AekitError, match="has other train images"):
+    with pytest.raises(AekitError, match="trained on different images"):
         run_interpolate(session, tmp_path, PathRequest(attribute="4"))
     assert run_interpolate(session, tmp_path, PathRequest(pairs="#1-#2")).path.is_file()

@@ -181,7 +181,7 @@ def plot_against_age(
 def plot_sex_differences(
     estimates: Sequence[Estimate], given_age: Sequence[Estimate] = (), *, title: str = ""
 ) -> Figure:
-    """Return Cohen's d of each measure with its interval, positive where men have more.
+    """Return Cohen's d of each measure with its interval, positive where male participants have more.
 
     Args:
         estimates: One per row, from top to bottom; rows of the same group must follow each other.
@@ -200,7 +200,7 @@ def plot_sex_differences(
         axes.set_yticks(places, [each.label for each in estimates])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="Cohen's d with 95 % interval (positive: larger in men)")
+        axes.set(xlabel="Cohen's d with 95 % interval (positive: larger in males)")
         axes.set_ylim(min(places) - 0.7, 0.7)
         if given_age:
             keys = [

@@ -30,8 +30,8 @@ class SexStyle(NamedTuple):
 
 
 GROUPS = {
-    "F": SexStyle("women", VERMILION, "o", "-"),
-    "M": SexStyle("men", BLUE, "^", "--"),
+    "F": SexStyle("female", VERMILION, "o", "-"),
+    "M": SexStyle("male", BLUE, "^", "--"),
     "": SexStyle("sex unknown", GREY, "s", ":"),
 }
 

@@ -130,8 +130,8 @@ def _show(analysis: Analysis, source: CohortInput, failed: list[FailedCheck], pr
     age = cohort.age_years[analysis.has_age]
     row = {
         "participants": f"{len(cohort):,}",
-        "women": int((cohort.sex == "F").sum()),
-        "men": int((cohort.sex == "M").sum()),
+        "female": int((cohort.sex == "F").sum()),
+        "male": int((cohort.sex == "M").sum()),
         "age": f"{age.min():.1f} to {age.max():.1f}",
         "MAE of the median age (floor)": f"{floor.mae_median_years.value:.2f} years",
         "MAE of the mean age": f"{floor.mae_mean_years.value:.2f} years",

@@ -48,6 +48,11 @@ def count_files(n: int) -> str:
     return "1 file" if n == 1 else f"{n:,} files"
 
 
+def in_words(names: Sequence[str]) -> str:
+    """Return names as a part of a sentence: ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
 def some_names(names: Sequence[str]) -> str:
     """Return the first twenty names and the number of the others."""
     more = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""

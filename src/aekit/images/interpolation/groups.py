@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,13 @@ def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
         ends = [(f"sample {2 * number}", f"sample {2 * number + 1}") for number in range(n_pairs)]
         return [Group("prior", [*ends], None, request.n_prior)]
     if request.attribute is not None:
-        has = Selector(image_set, "--attribute", request.split).members(request.attribute)
+        of = Selector(image_set, "--attribute", request.split)
+        has, name = of.members(request.attribute), request.attribute
+        words = ("without", "with") if of.is_attribute(name) else (f"not class {name}", f"class {name}")
+        states = [words[bool(member)] for member in has]
         selector = Selector(image_set, "--from", request.split)
         starts = [selector.anything()] if request.starts is None else selector.choices(request.starts)
-        return [_draw_starts(start, number, request, image_set, has) for number, start in enumerate(starts)]
+        return [_draw_starts(start, number, request, image_set, states) for number, start in enumerate(starts)]
     selector = Selector(image_set, "--pairs", request.split)
     anything = (selector.anything(), selector.anything())
     pairs = [anything] if request.pairs is None else selector.pairs(request.pairs)
@@ -64,14 +68,20 @@ def _draw_ends(pair: tuple[Choice, Choice], number: int, request: PathRequest, i
     return Group(name, [*ends], indices, N_SHOWN if is_any else 1)
 
 
-def _draw_starts(
-    start: Choice, number: int, request: PathRequest, image_set: ImageSet, has: npt.NDArray[np.bool_]
-) -> Group:
+def name_direction(request: PathRequest, image_set: ImageSet) -> str:
+    """Return what the walks of a request go along: an attribute, or ``class 7``; an empty text for other paths."""
+    name = request.attribute
+    if name is None:
+        return ""
+    return name if Selector(image_set, "--attribute", request.split).is_attribute(name) else f"class {name}"
+
+
+def _draw_starts(start: Choice, number: int, request: PathRequest, image_set: ImageSet, states: Sequence[str]) -> Group:
     is_any = request.starts is None
     n_draws = 1 if start.is_one else max(request.n_draws, N_SHOWN) if is_any else request.n_draws
     generator = np.random.default_rng([request.seed, number])
     indices = generator.choice(start.indices, (n_draws, 1))
-    ends = [(f"{_image_name(image_set, i)}, {'with' if has[i] else 'without'}",) for i in indices[:, 0]]
+    ends = [(f"{_image_name(image_set, i)}, {states[i]}",) for i in indices[:, 0]]
     return Group(start.name, [*ends], indices, N_SHOWN if is_any else 1)
 
 

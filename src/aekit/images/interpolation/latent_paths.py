@@ -122,7 +122,9 @@ def find_direction(
     train = session.images(checkpoint, "train")
     has = Selector(train, "--attribute", "train").members(name)
     if has.all() or not has.any():
-        raise AekitError(f"--attribute {name}: {'all' if has.all() else 'no'} train images have it; choose another one")
+        raise AekitError(
+            f"--attribute {name}: {'all' if has.all() else 'no'} training images have it; choose another one"
+        )
     z = mean_difference(checkpoint.encode(train).mean, has)
     x = _mean_image(train, has) - _mean_image(train, ~has) if "pixels" in request.spaces else None
     scores, held = cloud.codes @ z, Selector(image_set, "--attribute", request.split).members(name)

@@ -18,7 +18,7 @@ from aekit.core.progress import Progress
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
-from aekit.images.interpolation.groups import Group, choose_groups
+from aekit.images.interpolation.groups import Group, choose_groups, name_direction
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.tables import MEASURES, join_tables, path_measures, path_table, summarise
@@ -41,6 +41,7 @@ class _Report:
     summaries: list[dict[str, Any]] = field(default_factory=list)
     blocks: dict[tuple[int, int], PathBlock] = field(default_factory=dict)
     parameters: list[dict[str, Any]] = field(default_factory=list)
+    direction: str = ""
 
 
 def run_interpolate(session: Session, output: Path | None = None, request: PathRequest | None = None) -> Result:
@@ -93,6 +94,7 @@ def _add_paths(
     """Add all paths of a checkpoint to the report."""
     groups = choose_groups(request, image_set)
     cloud = build_cloud(session, checkpoint, image_set, seed=request.seed)
+    report.direction = name_direction(request, image_set)
     direction = find_direction(session, checkpoint, request, cloud, image_set)
     samples: Floats = np.empty((0, checkpoint.record.model.latent))
     if request.n_prior is not None:
@@ -182,7 +184,7 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     kind = "blends of pixels" if request.space == "pixels" else kind
     if request.attribute is not None:
         auc = report.summaries[-1]["auc"] if n_checkpoints == 1 else None
-        direction = request.attribute if auc is None else f"{request.attribute} (AUC {auc:.2f})"
+        direction = report.direction if auc is None else f"{report.direction} (AUC {auc:.2f})"
         what = f"{of_images} along the direction of {direction}, in units of the difference of means"
     elif request.n_prior is not None:
         with_prior = {record.model.has_prior for record in session.records}

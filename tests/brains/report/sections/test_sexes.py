@@ -13,8 +13,14 @@ def interval(value, half):
 @pytest.mark.parametrize(
     ("d_proportion", "given_age", "gained", "sexes", "ages"),
     [
-        (interval(0.05, 0.1), interval(0.1, 0.05), interval(0.2, 0.1), "as H1 says", "This agrees with H1"),
-        (interval(0.5, 0.1), interval(0.6, 0.1), interval(-0.2, 0.1), "speaks against", "This speaks against H1"),
+        (interval(0.05, 0.1), interval(0.1, 0.05), interval(0.2, 0.1), "as H1 predicts", "This agrees with H1"),
+        (
+            interval(0.5, 0.1),
+            interval(0.6, 0.1),
+            interval(-0.2, 0.1),
+            "evidence against",
+            "This is evidence against H1",
+        ),
         (interval(0.0, 0.3), interval(0.6, 0.1), interval(0.02, 0.01), "only because", "neither shown nor refuted"),
         (interval(0.5, 0.1), interval(0.0, 0.3), interval(0.1, 0.3), "explained by age", "neither shown nor refuted"),
         (interval(0.0, 0.3), interval(0.1, 0.3), interval(0.2, 0.1), "up to |d| = 0.40", "This agrees with H1"),

@@ -15,7 +15,7 @@ def _facts(section):
 def test_the_numbers_are_those_of_the_table(cohort_study, cohort_table):
     facts = _facts(summary_section(*cohort_study, None, []))
     age = cohort_table["age"].dropna()
-    assert facts["Participants"] == ("44", "22 women, 22 men")
+    assert facts["Participants"] == ("44", "22 female, 22 male")
     assert facts["Age (years)"] == (
         f"{age.min():.1f} to {age.max():.1f}", f"mean {age.mean():.1f}, SD {age.std():.1f}",
     )  # fmt: skip
@@ -27,7 +27,7 @@ def test_the_numbers_are_those_of_the_table(cohort_study, cohort_table):
 
 def test_participants_of_unknown_sex_are_counted_apart(ages_study):
     facts = _facts(summary_section(*ages_study, None, []))
-    assert facts["Participants"] == ("20", "0 women, 0 men, 20 unknown")
+    assert facts["Participants"] == ("20", "0 female, 0 male, 20 unknown")
     assert "Outliers" not in facts
 
 

@@ -17,13 +17,13 @@ def measures_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Secti
             pictures,
             "volumes.png",
             "Distributions of the volumes",
-            "Volumes in mL; the marks on the axis are the medians. Curves of the same shape that are only shifted "
-            "mean that men's heads are larger; a second peak suggests another site, scanner or unit.",
+            "Volumes in mL; the marks on the axis are the medians. If the curves differ only by a shift, men's "
+            "heads are simply larger; a second peak suggests another site, scanner or unit.",
         )
     ]
     if "proportions" in analysis.measures:
         caption = (
-            "Each volume as a proportion of the three. Where the curves of women and men coincide, the difference in "
+            "Each volume as a proportion of the three. Where the curves of the sexes coincide, the difference in "
             "volume was due to head size."
         )
         blocks.append(picture(pictures, "proportions.png", "Distributions of the proportions", caption))
@@ -46,8 +46,8 @@ def _distribution_rows(analysis: Analysis) -> list[tuple[object, ...]]:
 def age_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
     """Return the section on how the measures vary with age and with each other."""
     caption = (
-        "Lines are local regressions, one per sex, with the 95 % interval of the mean. Where a line bends, a straight "
-        "line on age would miss something; where points fan out, the spread grows with age."
+        "Lines are local regressions, one per sex, with the 95 % interval of the mean. Where a line bends, a linear "
+        "model of age would miss part of the relation; where points fan out, the spread grows with age."
     )
     blocks: list[Block] = [picture(pictures, "volumes-age.png", "Volumes against age by sex", caption)]
     if "proportions" in analysis.measures:

@@ -16,8 +16,8 @@ def participants_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> S
     """Return the section with the histogram of age and the counts by group."""
     table = counts_table(analysis)
     rows = [
-        ("" if variable == previous else variable, value, n, f"{100 * fraction:.1f}", women, men, mean, sd)
-        for variable, previous, value, n, fraction, women, men, mean, sd in zip(
+        ("" if variable == previous else variable, value, n, f"{100 * fraction:.1f}", n_female, n_male, mean, sd)
+        for variable, previous, value, n, fraction, n_female, n_male, mean, sd in zip(
             table["variable"],
             [None, *table["variable"][:-1]],
             table["value"],
@@ -31,10 +31,10 @@ def participants_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> S
         )
     ]
     caption = (
-        "Ages, with women at the bottom. The closer the ages lie to the two lines, the lower the floor, and the less "
-        "an error of a few years means."
+        "Ages, with female participants at the bottom. The closer the ages lie to the two lines, the lower the floor, "
+        "and the less impressive an error of a few years is."
     )
-    heads = ["", "", "participants", "%", "women", "men", "mean age", "SD"]
+    heads = ["", "", "participants", "%", "female", "male", "mean age", "SD"]
     blocks: list[Block] = [picture(pictures, "age.png", "Histogram of age", caption), Table(heads, rows, n_left=2)]
     return Section("Participants", blocks)
 

@@ -32,7 +32,7 @@ def _repairs(source: CohortInput) -> Block:
     if not source.repairs:
         return Paragraph("No corrections were needed.")
     rows = [(each.what, ", ".join(each.examples), each.n) for each in source.repairs]
-    heads = ["correction", "for example", "times"]
+    heads = ["correction", "examples", "count"]
     return Table(heads, rows, caption="Corrections made while reading.", n_left=2, wrap=heads[:2])
 
 

@@ -1,29 +1,31 @@
-"""The section of the cohort report on women and men, and what hypothesis H1 says about them."""
+"""The section of the cohort report on female and male participants, and what hypothesis H1 says about them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from aekit.brains.report.analysis import LABELS, Analysis, Comparison
-from aekit.brains.report.words import ends, measure_name, picture, signed
+from aekit.brains.report.words import ends, in_words, measure_name, picture, signed
 from aekit.core.intervals import Interval
 from aekit.plotting.html import Block, Paragraph, Section, Table
 
+H1 = "Hypothesis H1: proportions of the three tissues differ less by sex than volumes do, and predict age better."
 SMALL_D = 0.2  # Cohen's "small" effect
 SMALL_R = 0.05  # |r| that differ by less carry the same information on age, however large the cohort is
 
 
 def sex_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
-    """Return the section on the differences between women and men, with what they say about H1."""
+    """Return the section on the differences between female and male participants, with what they say about H1."""
     caption = (
         "An interval that crosses zero shows no difference; one that lies within the grey band "
         f"(|d| < {SMALL_D}) shows that there is hardly any."
     )
-    blocks = [picture(pictures, "sex-differences.png", "Cohen's d of every measure", caption), _d_table(analysis)]
+    blocks: list[Block] = [Paragraph(H1)] if analysis.comparisons else []
+    blocks += [picture(pictures, "sex-differences.png", "Cohen's d of every measure", caption), _d_table(analysis)]
     if analysis.comparisons:
         blocks += [Paragraph(sentence) for sentence in h1_sentences(analysis.comparisons)]
         blocks.append(_h1_table(analysis.comparisons))
-    return Section("Women and men (hypothesis H1)", blocks)
+    return Section("Female and male participants (hypothesis H1)", blocks)
 
 
 def _d_table(analysis: Analysis) -> Block:
@@ -33,11 +35,11 @@ def _d_table(analysis: Analysis) -> Block:
         means = (f"{each.female.mean:.{digits}f}", f"{each.male.mean:.{digits}f}")
         d, d_given_age = ((signed(one.value), ends(one)) for one in (each.d, each.d_given_age))
         rows.append((measure_name(kind, key), *means, *d, *d_given_age))
-    heads = ["", "mean women", "mean men", "Cohen's d", "95 %", "d given age", "95 %"]
+    heads = ["", "mean, female", "mean, male", "Cohen's d", "95 %", "d given age", "95 %"]
     caption = (
-        "d = (mean of men - mean of women) / pooled SD, without small-sample correction (Hedges' g is in "
-        "sex-differences.csv); interval from the noncentral t distribution. Given age: men and women of the same age, "
-        "by a regression on a spline of age."
+        "d = (mean of male - mean of female participants) / pooled SD, without small-sample correction (Hedges' g is "
+        "in sex-differences.csv); interval from the noncentral t distribution. Given age: at the same age, by a "
+        "regression on a spline of age."
     )
     return Table(heads, rows, caption=caption)
 
@@ -72,29 +74,32 @@ def _h1_sexes(comparisons: Sequence[Comparison]) -> str:
     same_age = {LABELS[each.key]: each.d_proportion_given_age for each in comparisons}
     proportions = (*all_ages.values(), *same_age.values())
     if any(d.low != d.low for d in (*volumes, *proportions)):
-        return "cannot be judged, as there are too few women or men, or too few ages."
+        return "cannot be judged, as there are too few female or male participants, or too few ages."
     text = (
-        f"women and men differ in the volume of {_count_different(volumes)}, in the proportion of "
+        f"female and male participants differ in the volume of {_count_different(volumes)}, in the proportion of "
         f"{_count_different(list(all_ages.values()))}, and at the same age in the proportion of "
         f"{_count_different(list(same_age.values()))}. "
     )
     reach = max(max(abs(d.low), abs(d.high)) for d in proportions)
     if reach <= SMALL_D:
-        return text + f"All intervals of the proportions lie within +-{SMALL_D}: they hardly differ by sex, as H1 says."
+        return (
+            text
+            + f"All intervals of the proportions lie within +-{SMALL_D}: they hardly differ by sex, as H1 predicts."
+        )
     return text + _verdict_on_sexes(_different(all_ages), _different(same_age), reach)
 
 
 def _verdict_on_sexes(all_ages: Sequence[str], same_age: Sequence[str], reach: float) -> str:
     if all_ages and same_age:
-        return f"So proportions do differ ({', '.join(same_age)}), which speaks against H1."
+        return f"So proportions do differ ({', '.join(same_age)}), which is evidence against H1."
     if same_age:
         return (
-            "So the proportions look alike only because women and men differ in age as well; at the same age they "
-            f"differ ({', '.join(same_age)}), which speaks against H1."
+            "So the proportions look alike only because female and male participants also differ in age; at the same "
+            f"age they differ ({', '.join(same_age)}), which is evidence against H1."
         )
     if all_ages:
-        return f"The differences ({', '.join(all_ages)}) are explained by age, so nothing speaks against H1."
-    return f"So no difference in proportions is seen, as H1 says, but one of up to |d| = {reach:.2f} is possible."
+        return f"The differences ({', '.join(all_ages)}) are explained by age, so there is no evidence against H1."
+    return f"So no difference in proportions is seen, as H1 predicts, but one of up to |d| = {reach:.2f} is possible."
 
 
 def _different(differences: Mapping[str, Interval]) -> list[str]:
@@ -113,13 +118,13 @@ def _h1_age(comparisons: Sequence[Comparison]) -> str:
     worse = [LABELS[each.key] for each in comparisons if each.gained.high < 0 and each.gained.value <= -SMALL_R]
     undecided = [LABELS[each.key] for each in comparisons if LABELS[each.key] not in (*better, *worse)]
     groups = {"stronger for the proportion of": better, "stronger for the volume of": worse, "similar for": undecided}
-    parts = "; ".join(f"{what} {', '.join(tissues)}" for what, tissues in groups.items() if tissues)
+    parts = "; ".join(f"{what} {in_words(tissues)}" for what, tissues in groups.items() if tissues)
     values = ", ".join(
         f"{LABELS[each.key]} {abs(each.r_volume):.2f} to {abs(each.r_proportion):.2f}" for each in comparisons
     )
     verdict = {
         (True, False): "This agrees with H1" + (", though it is not shown for every tissue" if undecided else ""),
-        (False, True): "This speaks against H1",
+        (False, True): "This is evidence against H1",
         (True, True): "So H1 holds for some tissues and not for others",
         (False, False): "So H1 is neither shown nor refuted",
     }[bool(better), bool(worse)]

@@ -39,7 +39,7 @@ def _cohort_facts(analysis: Analysis) -> list[Fact]:
     age, sex = cohort.age_years[analysis.has_age], cohort.sex
     n_female, n_male = int((sex == "F").sum()), int((sex == "M").sum())
     n_unknown = len(cohort) - n_female - n_male
-    sexes = f"{n_female:,} women, {n_male:,} men" + (f", {n_unknown:,} unknown" if n_unknown else "")
+    sexes = f"{n_female:,} female, {n_male:,} male" + (f", {n_unknown:,} unknown" if n_unknown else "")
     spread = f"mean {age.mean():.1f}, SD {age.std(ddof=1) if len(age) > 1 else 0:.1f}"
     return [
         Fact("Participants", f"{len(cohort):,}", sexes),
