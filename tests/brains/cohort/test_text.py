@@ -47,10 +47,25 @@ def test_blanks_around_values_and_names_do_not_count(read):
     check_same(read(text([[f" {value} " for value in row] for row in ROWS], header=[f" {name} " for name in HEADER])))
 
 
-def test_letters_of_another_encoding_are_read_as_latin_1_and_reported(read):
+@pytest.mark.parametrize(
+    "name", ["L\u2019Hôpital \u2013 Est", "\u201eKöln\u201c", "Ünal\u2026", "\u20ac", "\u0160koda\u2122"]
+)
+def test_what_windows_wrote_is_read_as_windows_1252_and_said_once(read, name):
+    content = text([["a", "34", "F", name], ["b", "35", "M", name]], header=["participant_id", "age", "sex", "site"])
+    cohort = read(content.encode("cp1252"))
+    assert list(cohort.site) == [name, name]
+    assert list(repairs(cohort)) == ["not UTF-8: letters other than ASCII read as Windows-1252"]
+
+
+def test_a_table_in_no_known_encoding_is_refused_with_the_byte(read):
+    with pytest.raises(AekitError, match=r"neither UTF-8 nor Windows-1252 .it has the byte 0x81.; save it as UTF-8"):
+        read(text([["a", "34", "F", "東京、"]], header=["participant_id", "age", "sex", "site"]).encode("shift-jis"))
+
+
+def test_letters_of_another_encoding_are_read_as_windows_1252_and_reported(read):
     cohort = read(text([["Jürg", *ROWS[0][1:]]]).encode("latin-1"))
     assert list(cohort.table["participant_id"]) == ["Jürg"]
-    assert repairs(cohort) == {"not UTF-8: letters other than ASCII read as Latin-1": 1}
+    assert repairs(cohort) == {"not UTF-8: letters other than ASCII read as Windows-1252": 1}
 
 
 @pytest.mark.parametrize(

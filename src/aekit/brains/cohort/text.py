@@ -127,14 +127,25 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[Repair]]:
         elif encoding != "utf-8":
             repairs.append(Repair(f"read as {encoding.upper()}", 1, ()))
     except UnicodeDecodeError:
-        text = data.decode("latin-1")  # never fails; content that is not text is found below
+        text = _windows_text(data, path)
         n_other = sum(byte > 127 for byte in data)
-        repairs.append(Repair("not UTF-8: letters other than ASCII read as Latin-1", n_other, ()))
+        repairs.append(Repair("not UTF-8: letters other than ASCII read as Windows-1252", n_other, ()))
     n_strange = sum(text.count(chr(code)) for code in (*range(9), *range(14, 32)) if code != 26)
     if n_strange:
         what = "NUL bytes" if "\0" in text else "control characters"
         raise AekitError(f"{shown(path)}: is not a text table, it has {what} ({n_strange:,}); save it as TSV or CSV")
     return text.rstrip("\x1a"), repairs  # end-of-file mark of old DOS programs
+
+
+def _windows_text(data: bytes, path: Path) -> str:
+    """Return the text of a file that a spreadsheet on Windows wrote, of which Latin-1 is the part above 0x9f."""
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError as error:
+        code = f"0x{data[error.start]:02x}"
+        raise AekitError(
+            f"{shown(path)}: is neither UTF-8 nor Windows-1252 (it has the byte {code}); save it as UTF-8"
+        ) from error
 
 
 def _separator(text: str, suffix: str) -> str:
