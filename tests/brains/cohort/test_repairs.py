@@ -107,6 +107,45 @@ def test_volumes_without_a_clear_unit_are_refused(read, row, message):
         read(text([["a", "34", "F", *row], ["b", "35", "F", *row]]))
 
 
+RNG = np.random.default_rng(0)
+FRACTIONS = RNG.dirichlet([90, 70, 30], 60)
+PEOPLE_ML = FRACTIONS * RNG.normal(1400, 130, (60, 1))
+
+
+def table_of(read, values, names=TISSUES, decimals=4):
+    rows = [[f"p{row}", "30", *(f"{value:.{decimals}f}" for value in line)] for row, line in enumerate(values)]
+    return read(text(rows, header=["participant_id", "age", *names]))
+
+
+@pytest.mark.parametrize("of", [1.0, 1 / 1.06, 1.03, 100.0, 100 / 1.06])
+@pytest.mark.parametrize("decimals", [2, 3, 4])
+@pytest.mark.parametrize(
+    "tissues", [(0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,)], ids=lambda places: f"{len(places)}"
+)
+def test_proportions_and_percentages_are_refused_as_proportions(read, of, decimals, tissues):
+    noise = RNG.normal(1, 0.02, (60, 1)) if of not in (1, 100) else 1
+    names = [TISSUES[place] for place in tissues]
+    with pytest.raises(AekitError, match=r"proportions|percentages") as error:
+        table_of(read, FRACTIONS[:, tissues] * of * noise, names, decimals)
+    assert "mL" in str(error.value)
+
+
+@pytest.mark.parametrize("tissues", [(0, 1, 2), (0, 1), (0,), (1,)], ids=lambda places: f"{len(places)}")
+@pytest.mark.parametrize(("factor", "decimals"), [(1e-3, 2), (1e-3, 4), (1, 0), (1, 2), (1e3, 0)])
+def test_litres_ml_and_mm3_stay_accepted(read, tissues, factor, decimals):
+    names = [TISSUES[place] for place in tissues]
+    found = table_of(read, PEOPLE_ML[:, tissues] * factor, names, decimals).table[names].to_numpy(float)
+    np.testing.assert_allclose(found, PEOPLE_ML[:, tissues], atol=0.51 * 10**-decimals / factor)
+
+
+def test_small_volumes_are_accepted_where_the_header_states_their_unit(read):
+    newborns_ml = FRACTIONS * 420.0
+    with pytest.raises(AekitError, match=r"state the unit in the header, as in 'gmv \(mL\)' or 'gmv \(L\)'"):
+        table_of(read, newborns_ml / 1000)
+    found = table_of(read, newborns_ml / 1000, [f"{name} (L)" for name in TISSUES])
+    np.testing.assert_allclose(found.volumes_ml, newborns_ml, atol=0.051)
+
+
 def test_ages_are_read_as_people_write_them(read):
     cohort = read(ages("89+", ">89", "≥ 90", "34y", "034Y", "34 years", "34 yrs old", "34,5", "45 y.o.", "0", "120"))
     assert list(cohort.age_years) == [89, 89, 90, 34, 34, 34, 34, 34.5, 45, 0, 120]
@@ -162,7 +201,14 @@ def test_a_coding_is_reported_in_words(read):
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("SEX_ID (1=m, 2=f)", "MF"), ("Sex (1: female, 2: male)", "FM"), ("Gender [1=W 2=M]", "FM")],
+    [
+        ("Sex (F=1, M=2)", "FM"),
+        ("sex [male: 1; female: 2]", "MF"),
+        ("Sex (M/F)", "MF"),
+        ("SEX_ID (1=m, 2=f)", "MF"),
+        ("Sex (1: female, 2: male)", "FM"),
+        ("Gender [1=W 2=M]", "FM"),
+    ],
 )
 def test_a_coding_in_the_header_counts(read, header, expected):
     assert "".join(read(sexes("1", "2", header=header)).sex) == expected

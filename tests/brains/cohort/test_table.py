@@ -139,7 +139,89 @@ def test_duplicate_ids_are_named_and_sessions_explained(read):
     with pytest.raises(AekitError, match="participant_id occurs more than once: a, b; "):
         read(text([["a", "3"], ["b", "4"], ["a", "5"], ["b", "6"]], header=["participant_id", "age"]))
     with pytest.raises(AekitError, match="one row per session or run, keep one per participant"):
-        read(text([["a", "1", "5"], ["a", "2", "5"]], header=["participant_id", "session", "age"]))
+        read(text([["a", "1", "5"], ["a", "2", "5"]], header=["participant_id", "run", "age"]))
+
+
+@pytest.mark.parametrize("header", ["session_id", "session", "Session ID"])
+def test_a_row_per_session_has_an_id_of_both(read, header):
+    rows = [["sub-1", "ses-1", "5"], ["sub-1", "2", "6"], ["sub-2", "ses-1", "7"], ["sub-3", "n/a", "8"]]
+    cohort = read(text(rows, header=["participant_id", header, "age"]))
+    assert list(cohort.table["participant_id"]) == ["sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1", "sub-3"]
+    assert [(repair.what, repair.n) for repair in cohort.repairs if "joined" in repair.what] == [
+        ("participant_id and session joined, as several rows have the same id", 3)
+    ]
+    with pytest.raises(AekitError, match="participant_id occurs more than once: sub-1_ses-1"):
+        read(text([*rows, ["sub-1", "1", "9"]], header=["participant_id", header, "age"]))
+
+
+def test_ids_that_are_unique_stay_without_their_session(read):
+    cohort = read(text([["a", "1", "5"], ["b", "2", "5"]], header=["participant_id", "session_id", "age"]))
+    assert list(cohort.table["participant_id"]) == ["a", "b"]
+    assert not cohort.repairs
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "years"),
+    [
+        ("Age (months)", "18", 1.5),
+        ("age_months", "18", 1.5),
+        ("Age at scan [months]", "18", 1.5),
+        ("Age [weeks]", "39", 39 * 7 / 365.25),
+        ("age (days)", "3", 3 / 365.25),
+        ("age_days", "1461", 4),
+        ("Age (yrs)", "34.5", 34.5),
+        ("Age (months)", "18 months", 1.5),
+        ("Age (months)", "2 years", 2),
+    ],
+)
+def test_ages_are_converted_by_the_unit_in_the_header_and_counted(read, header, value, years):
+    cohort = read(text([["a", value], ["b", value]], header=["participant_id", header]))
+    assert cohort.age_years == pytest.approx([years, years])
+    unit = next((unit for unit in ("months", "weeks", "days") if unit in header and "years" not in value), None)
+    told = {repair.what: repair.n for repair in cohort.repairs}
+    assert told.get(f"age: {unit} converted to years", 0) == (2 if unit else 0)
+
+
+@pytest.mark.parametrize("note", ["z-score", "bins", "decades", "%", "months/years"])
+def test_ages_in_an_unknown_unit_are_refused_by_name(read, note):
+    with pytest.raises(AekitError) as error:
+        read(text([["a", "3"]], header=["participant_id", f"Age ({note})"]))
+    assert f"column 'Age ({note})' could be age, but '{note}' is not years, months, weeks or days" in str(error.value)
+
+
+@pytest.mark.parametrize("header", ["GMV (%)", "GMV (proportion)", "gmv [fraction of TIV]", "GMV %", "GM (percent)"])
+def test_a_header_of_proportions_is_refused_by_name(read, header):
+    with pytest.raises(AekitError) as error:
+        read(text([["a", "612"]], header=["participant_id", header]))
+    assert f"column '{header}' holds proportions, not gmv as a volume; give volumes in mL" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("note", "factor"), [("mL", 1), ("cm3", 1), ("cm³", 1), ("L", 1e-3), ("mm^3", 1e3), ("mm3", 1e3), ("µl", 1e3)]
+)
+def test_volumes_are_converted_by_the_unit_in_the_header(read, note, factor):
+    volumes = [["a", *(f"{value * factor:.9g}" for value in VOLUMES_ML[0])]]
+    header = ["participant_id", *(f"{name.upper()} ({note})" for name in TISSUES)]
+    np.testing.assert_allclose(read(text(volumes, header=header)).volumes_ml, VOLUMES_ML[:1], rtol=1e-8)
+
+
+def test_each_tissue_may_have_its_own_unit(read):
+    rows = [["a", "0.6", "500000", "200"]]
+    cohort = read(text(rows, header=["participant_id", "gmv (L)", "wmv_mm3", "csfv (mL)"]))
+    np.testing.assert_allclose(cohort.volumes_ml, [[600, 500, 200]])
+
+
+def test_a_unit_that_cannot_be_right_is_refused(read):
+    with pytest.raises(AekitError, match=r"gmv has a median of 0\.6 mL if in mm\^3, as stated; correct the unit"):
+        read(text([["a", "600"]], header=["participant_id", "gmv_mm3"]))
+
+
+def test_of_two_columns_the_one_in_years_is_the_age_and_the_other_stays(read):
+    cohort = read(text([["a", "24", "2"]], header=["participant_id", "age_months", "Age (years)"]))
+    assert list(cohort.age_years) == [2]
+    assert list(cohort.table["age_months"]) == [24]
+    cohort = read(text([["a", "612", "45"]], header=["participant_id", "GMV (mL)", "GMV (%)"]))
+    assert list(cohort.table["gmv"]) == [612]
 
 
 def test_rows_without_an_id_are_named_by_their_line(read):

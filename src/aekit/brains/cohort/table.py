@@ -25,31 +25,43 @@ from aekit.brains.cohort.repairs import (
     read_sexes,
     read_volumes_ml,
 )
+from aekit.brains.cohort.sidecar import Sidecar, read_sidecar
 from aekit.brains.cohort.text import N_EXAMPLES, Repair, TextTable, named, read_text_table
+from aekit.brains.cohort.units import (
+    KNOWN,
+    NATIVE,
+    PROPORTIONS,
+    UNKNOWN,
+    Kind,
+    match_header,
+    split_header,
+    squeeze,
+)
 from aekit.errors import AekitError, nearest, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
 
 TISSUES = ("gmv", "wmv", "csfv")
 
-# Other names of a column, in lower case, without blanks, punctuation and text in brackets.
+# Other names of a column, in lower case, without blanks, punctuation, units and text in brackets.
 _ALIASES = {
     "participant_id": frozenset(
         {"participantid", "participant", "subjectid", "subject", "subjid", "sub", "id", "ixiid"}
     )
     | {"mrid"},
-    "age": frozenset({"age", "ageyears", "ageyear", "ageyrs", "ageinyears", "ageatscan", "ageatvisit"}),
+    "age": frozenset({"age", "ageatscan", "ageatvisit"}),
     "sex": frozenset({"sex", "gender", "sexid", "genderid"}),
     "gmv": frozenset({"gmv", "gm", "gmvol", "graymatter", "greymatter", "graymattervolume", "greymattervolume"})
-    | {"totalgrayvol", "totalgreyvol", "gmvml", "gmml", "gmvmm3", "gmmm3"},
+    | {"totalgrayvol", "totalgreyvol"},
     "wmv": frozenset({"wmv", "wm", "wmvol", "whitematter", "whitemattervolume", "cerebralwhitemattervol"})
-    | {"totalwhitevol", "wmvml", "wmml", "wmvmm3", "wmmm3"},
-    "csfv": frozenset({"csfv", "csf", "csfvol", "csfvolume", "cerebrospinalfluid", "cerebrospinalfluidvolume"})
-    | {"csfvml", "csfml", "csfvmm3", "csfmm3"},
+    | {"totalwhitevol"},
+    "csfv": frozenset({"csfv", "csf", "csfvol", "csfvolume", "cerebrospinalfluid", "cerebrospinalfluidvolume"}),
     "site": frozenset({"site", "siteid", "center", "centre"}),
     "file": frozenset({"file", "filename", "filepath"}),
 }
-_SEVERAL_PER_PARTICIPANT = {"session", "sessionid", "ses", "run", "runid", "visit", "visitid", "timepoint"}
+_KINDS: dict[str, Kind] = {"age": "age", **dict.fromkeys(TISSUES, "volume")}
+_SESSIONS = ("sessionid", "session", "ses")
+_SEVERAL_PER_PARTICIPANT = {*_SESSIONS, "run", "runid", "visit", "visitid", "timepoint"}
 _VALUE_LENGTH = 40  # characters of a value in a message
 
 
@@ -134,16 +146,18 @@ def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_b
         AekitError: It cannot be read, a needed column is missing or ambiguous, rows cannot be used, or none is left.
             All participants concerned are named, up to 20 for each reason.
     """
-    text = read_text_table(path)
-    found, renamed = _find_columns(text.header, path)
+    text, sidecar = read_text_table(path), read_sidecar(path)
+    found, renamed = _find_columns(text.header, sidecar, path)
     _check_needed(found, text.header, need, path)
     names, unnamed = _column_names(text.header, found, path)
     columns = dict(zip(names, text.columns, strict=True))
-    ids = columns["participant_id"]
+    ids, joined = _with_sessions(columns)
+    columns["participant_id"] = ids
     labels = [one or f"line {line}" for one, line in zip(ids, text.lines, strict=True)]
-    parsed = _parse(columns, text, text.header[found["sex"]] if "sex" in found else "sex", path)
+    stated = _stated(found, text.header, sidecar, path)
+    parsed = _parse(columns, text, stated, path)
     bad = [*_bad_ids(ids), *(one for column in parsed.values() for one in column.bad)]
-    repaired = [repair for column in parsed.values() for repair in column.repairs]
+    repaired = [*joined, *(repair for column in parsed.values() for repair in column.repairs)]
     repairs = (*text.repairs, *renamed, *unnamed, *(_with_examples(repair, labels) for repair in repaired))
     left_out = _left_out(bad, labels, text.ragged, found["participant_id"], len(names))
     if len(left_out) and not skip_bad:
@@ -159,30 +173,115 @@ def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_b
     return Cohort(path.name, table, repairs, left_out)
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[].*?[)\]]", "", name.lower()))
-
-
-def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[Repair]]:
+def _find_columns(header: Sequence[str], sidecar: Sidecar, path: Path) -> tuple[dict[str, int], list[Repair]]:
     """Return the position of each column with a known meaning, and which columns were renamed for it."""
-    squeezed = [_squeezed(name) for name in header]
+    squeezed = [squeeze(split_header(written)[0]) for written in header]
     found: dict[str, int] = {}
     repairs = []
-    for name, aliases in _ALIASES.items():
-        exact = [place for place, written in enumerate(header) if written == name]
-        fit = exact or [place for place, written in enumerate(squeezed) if written in aliases]
+    for name in _ALIASES:
+        fit = _fitting(name, header, squeezed, sidecar)
         if len(fit) > 1:
             both = ", ".join(f"'{shown(header[place])}'" for place in fit)
             raise AekitError(
                 f"{shown(path)}: columns {both} could all be '{name}'; rename the right one to {name}"
-                if not exact
+                if header[fit[0]] != name
                 else f"{shown(path)}: has {len(fit)} columns '{name}'; rename or remove the others"
             )
         if fit:
             found[name] = fit[0]
-            if not exact:
+            if header[fit[0]] != name:
                 repairs.append(Repair(f"column '{header[fit[0]]}' read as {name}", 1, ()))
     return found, repairs
+
+
+def _fitting(name: str, header: Sequence[str], squeezed: Sequence[str], sidecar: Sidecar) -> list[int]:
+    """Return the columns that may be the one of a name: of that name, else in its own unit, else in any other."""
+    exact = [place for place, written in enumerate(header) if written == name]
+    if exact:
+        return exact
+    kind, aliases = _KINDS.get(name), _ALIASES[name]
+    if kind is None:
+        return [place for place, bare in enumerate(squeezed) if bare in aliases]
+    starts = tuple({alias[:2] for alias in aliases})  # there may be thousands of other columns
+    likely = [place for place, bare in enumerate(squeezed) if bare.startswith(starts)]
+    units = {place: match_header(header[place], aliases, kind) for place in likely}
+    fit = {
+        place: sidecar.unit(header[place], kind) or unit or NATIVE[kind]
+        for place, unit in units.items()
+        if unit is not None
+    }
+    ranks = {NATIVE[kind]: 0, PROPORTIONS: 2, UNKNOWN: 2}
+    best = min((ranks.get(unit, 1) for unit in fit.values()), default=0)
+    return [place for place, unit in fit.items() if ranks.get(unit, 1) == best]
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What header and data dictionary state about the known columns.
+
+    Attributes:
+        units: Column -> its unit; columns without a stated unit are absent.
+        source: Column -> what states its unit, empty for the header.
+        sex_header: The column of sexes as it is written.
+        sexes: Code -> sex, of the data dictionary.
+        dictionary: Name of the data dictionary.
+        notes: Where it contradicts a header.
+    """
+
+    units: dict[str, str]
+    source: dict[str, str]
+    sex_header: str
+    sexes: dict[str, str]
+    dictionary: str
+    notes: tuple[ColumnRepair, ...]
+
+
+def _stated(found: Mapping[str, int], header: Sequence[str], sidecar: Sidecar, path: Path) -> _Stated:
+    """Return what is stated about the known columns.
+
+    Raises:
+        AekitError: A unit cannot be converted.
+    """
+    units, source, notes = {}, {}, []
+    for name, kind in _KINDS.items():
+        if name not in found:
+            continue
+        written = header[found[name]]
+        own, of_file = match_header(written, _ALIASES[name], kind) or "", sidecar.unit(written, kind)
+        unit = of_file or own
+        if of_file and own not in ("", of_file):
+            notes.append(ColumnRepair(f"column '{written}' is in {of_file}, as {sidecar.name} says", ()))
+        if unit in (PROPORTIONS, UNKNOWN):
+            raise AekitError(_refused(written, name, unit, sidecar if of_file else None, path))
+        if unit:
+            units[name], source[name] = unit, sidecar.name if of_file else ""
+    sex_header = header[found["sex"]] if "sex" in found else "sex"
+    sexes = sidecar.sexes(sex_header) if "sex" in found else {}
+    return _Stated(units, source, sex_header, sexes, sidecar.name, tuple(notes))
+
+
+def _refused(written: str, name: str, unit: str, sidecar: Sidecar | None, path: Path) -> str:
+    """Return why a column cannot be used in its unit."""
+    kind, where = _KINDS[name], shown(sidecar.path if sidecar else path)
+    give = "ages in years" if kind == "age" else "volumes in mL"
+    what = f"holds proportions, not {name} as a volume"
+    if unit == UNKNOWN:
+        note = split_header(written)[1]
+        what = f"could be {name}, but '{shown(note)}' is not {KNOWN[kind]}"
+    return f"{where}: column '{shown(written)}' {what}; give {give}, or rename the column if it means something else"
+
+
+def _with_sessions(columns: Mapping[str, list[str]]) -> tuple[list[str], list[ColumnRepair]]:
+    """Return ids that are unique: those of a table with a row per session are joined with it, as in sub-01_ses-1."""
+    ids = columns["participant_id"]
+    session = next((column for name, column in columns.items() if squeeze(name) in _SESSIONS), None)
+    if session is None or len(set(ids)) == len(ids):
+        return ids, []
+    rows = [row for row, one in enumerate(session) if one.lower() not in MISSING and ids[row].lower() not in MISSING]
+    joined = list(ids)
+    for row in rows:
+        joined[row] = f"{ids[row]}_ses-{session[row].removeprefix('ses-')}"
+    return joined, [ColumnRepair("participant_id and session joined, as several rows have the same id", rows)]
 
 
 def _check_needed(found: Mapping[str, int], header: Sequence[str], need: Sequence[str], path: Path) -> None:
@@ -212,7 +311,7 @@ def _column_names(header: Sequence[str], found: Mapping[str, int], path: Path) -
     ] if unnamed else []
 
 
-def _parse(columns: Mapping[str, list[str]], text: TextTable, sex_header: str, path: Path) -> dict[str, Parsed]:
+def _parse(columns: Mapping[str, list[str]], text: TextTable, stated: _Stated, path: Path) -> dict[str, Parsed]:
     """Return every column with its values, in the order of the table."""
     numeric = [columns[name] for name in ("age", *TISSUES) if name in columns]
     is_decimal = is_comma_decimal(itertools.chain(*numeric))
@@ -226,27 +325,32 @@ def _parse(columns: Mapping[str, list[str]], text: TextTable, sex_header: str, p
             if name == "participant_id":
                 parsed[name] = Parsed(np.array(texts, dtype=object))
             elif name == "age":
-                parsed[name] = read_ages(texts, is_decimal=is_decimal)
+                unit, source = stated.units.get(name, "years"), stated.source.get(name, "")
+                parsed[name] = read_ages(texts, is_decimal=is_decimal, unit=unit, source=source)
             elif name == "sex":
-                parsed[name] = read_sexes(texts, sex_header)
+                parsed[name] = read_sexes(texts, stated.sex_header, stated=stated.sexes, source=stated.dictionary)
             elif name in TISSUES:
                 parsed[name] = read_numbers(texts, name, is_decimal=is_decimal)
             else:
                 parsed[name] = _other_column(texts, name, is_text=name in ("site", "file"), is_decimal=is_decimal)
-        parsed |= _tissues_ml(columns, parsed)
+        parsed |= _tissues_ml(columns, parsed, stated)
     except ValueError as error:
         raise AekitError(f"{shown(path)}: {error}") from error
-    parsed["participant_id"] = replace(parsed["participant_id"], repairs=_missing_values(columns))
+    parsed["participant_id"] = replace(parsed["participant_id"], repairs=(*stated.notes, *_missing_values(columns)))
     return parsed
 
 
-def _tissues_ml(columns: Mapping[str, list[str]], parsed: Mapping[str, Parsed]) -> dict[str, Parsed]:
+def _tissues_ml(columns: Mapping[str, list[str]], parsed: Mapping[str, Parsed], stated: _Stated) -> dict[str, Parsed]:
     """Return the columns of volumes in mL."""
     names = [name for name in TISSUES if name in parsed]
     if not names:
         return {}
     ml = read_volumes_ml(
-        np.column_stack([parsed[name].values for name in names]), [columns[name] for name in names], names
+        np.column_stack([parsed[name].values for name in names]),
+        [columns[name] for name in names],
+        names,
+        units=[stated.units.get(name, "") for name in names],
+        source=next((stated.source[name] for name in names if stated.source.get(name)), ""),
     )
     result = {}
     for place, name in enumerate(names):
@@ -299,7 +403,7 @@ def _bad_ids(ids: Sequence[str]) -> list[BadValue]:
 
 
 def _with_examples(repair: ColumnRepair, labels: Sequence[str]) -> Repair:
-    return Repair(repair.what, len(repair.rows), tuple(labels[row] for row in repair.rows[:N_EXAMPLES]))
+    return Repair(repair.what, max(1, len(repair.rows)), tuple(labels[row] for row in repair.rows[:N_EXAMPLES]))
 
 
 def _left_out(
@@ -327,6 +431,6 @@ def _name_bad_rows(left_out: pd.DataFrame, columns: Mapping[str, list[str]], pat
         else:
             who = named(f"{one} ({_clipped(value)})" for one, value in zip(ids, values, strict=True))
         parts.append(f"{column or 'row'} {reason}: {who}")
-        if reason == "occurs more than once" and any(_squeezed(name) in _SEVERAL_PER_PARTICIPANT for name in columns):
+        if reason == "occurs more than once" and any(squeeze(name) in _SEVERAL_PER_PARTICIPANT for name in columns):
             parts[-1] += " - the table has one row per session or run, keep one per participant"
     return f"{shown(path)}: {'; '.join(parts)}; correct the table, or use --skip-bad to leave these rows out"
