@@ -38,6 +38,17 @@ def test_intensity_times_volume_is_kept_at_any_ratio_of_sizes(spacing_mm, grid):
     assert not [text for text in gridded.warnings if "outside the grid" in text]
 
 
+def test_the_brain_of_a_sheared_volume_has_the_volume_of_its_voxels():
+    data = brain()
+    sheared = np.diag([3.0, 3.0, 3.0, 1.0])
+    sheared[0, 1] = 1.6
+    sizes = np.linalg.norm(sheared[:3, :3], axis=0)
+    gridded = to_grid(Volume(data, sheared, tuple(sizes), (), data.shape, "RAS"), Grid((50, 50, 50), 5.0))
+    assert gridded.brain_ml == pytest.approx(np.count_nonzero(data) * 27 / 1000, rel=0.01)
+    assert gridded.histogram_ml.sum() == pytest.approx(gridded.brain_ml, rel=1e-5)
+    assert gridded.cut < 1e-4
+
+
 def test_whole_ratios_are_means_of_blocks():
     # A box, so that its centroid lies on a corner of voxels and of blocks.
     data = np.zeros((32, 32, 32), np.float32)

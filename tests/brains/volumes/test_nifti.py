@@ -74,6 +74,62 @@ def test_an_unusual_header_is_a_warning(tmp_path, header, warning):
     assert any(warning in text for text in volume.warnings), volume.warnings
 
 
+def test_an_affine_of_the_qform_is_that_of_nibabel(tmp_path):
+    turned = np.eye(4)
+    turned[:3, :3] = nib.eulerangles.euler2mat(0.1, -0.2, 0.15) @ np.diag([-2.0, 1.5, 2.5])
+    image = nib.Nifti1Image(brain(), turned)
+    image.set_sform(turned, code=0)
+    image.set_qform(turned, code=1)
+    original = image.to_bytes()
+    for number, pixdim in enumerate(
+        [{}, {0: 0.0}, {0: -1.0}, {0: 1.0}, {0: 7.0}, {1: -2.0}, {0: 0.0, 2: -1.5, 3: -2.5}]
+    ):
+        header = nib.Nifti1Header(original[:348], check=False)
+        for place, value in pixdim.items():
+            header["pixdim"][place] = value
+        path = tmp_path / f"{number}.nii"
+        path.write_bytes(header.binaryblock + original[348:])
+        volume, truth = read_volume(path), nib.as_closest_canonical(nib.load(path))
+        np.testing.assert_allclose(volume.affine, truth.affine, atol=1e-6)
+        np.testing.assert_array_equal(volume.data, truth.get_fdata())
+        is_odd = pixdim.get(0) in (0.0, 7.0) or any(value < 0 for place, value in pixdim.items() if place)
+        assert bool(volume.warnings) == is_odd, volume.warnings
+
+
+def test_without_an_affine_negative_voxel_sizes_count_as_nibabel_has_them(tmp_path):
+    path = write(tmp_path / "a.nii", sform_code=0, qform_code=0, pixdim=[1, -2, 1.5, -2.5, 0, 0, 0, 0])
+    volume, truth = read_volume(path), nib.as_closest_canonical(nib.load(path))
+    np.testing.assert_allclose(volume.affine, truth.affine)
+    assert any("negative voxel sizes" in text for text in volume.warnings)
+
+
+def test_a_sform_goes_before_a_qform_as_in_nibabel(tmp_path):
+    image = nib.Nifti1Image(brain(), np.diag([2.0, 2.0, 2.0, 1.0]))
+    image.set_qform(np.diag([-3.0, 3.0, 3.0, 1.0]), code=1)
+    image.set_sform(np.diag([2.0, -1.0, 2.0, 1.0]), code=2)
+    path = tmp_path / "a.nii"
+    path.write_bytes(image.to_bytes())
+    np.testing.assert_allclose(read_volume(path).affine, nib.as_closest_canonical(nib.load(path)).affine)
+
+
+def test_a_voxel_of_sheared_axes_has_the_volume_of_its_parallelepiped(tmp_path):
+    sheared = affine_of("LPS", (1.0, 2.0, 3.0))
+    sheared[0, 1] = 1.0
+    volume = read_volume(write(tmp_path / "a.nii", affine=sheared))
+    assert volume.voxel_ml == pytest.approx(abs(np.linalg.det(nib.load(tmp_path / "a.nii").affine[:3, :3])) / 1000)
+    assert volume.voxel_ml < 0.95 * np.prod(volume.spacing_mm) / 1000
+    assert any("sheared" in text for text in volume.warnings)
+
+
+@pytest.mark.parametrize("degrees", [0, 10, 33])
+def test_a_voxel_of_turned_axes_has_the_product_of_its_sizes(tmp_path, degrees):
+    turned = np.eye(4)
+    turned[:3, :3] = nib.eulerangles.euler2mat(np.radians(degrees), 0.05, 0) @ np.diag([0.9, 1.1, 1.3])
+    volume = read_volume(write(tmp_path / "a.nii", affine=turned))
+    assert volume.voxel_ml == np.prod(volume.spacing_mm) / 1000
+    assert not any("sheared" in text for text in volume.warnings)
+
+
 def test_a_slope_that_is_not_a_number_is_taken_as_one(tmp_path):
     volume = read_volume(write(tmp_path / "a.nii", brain().astype(np.int16), scl_slope=np.nan, scl_inter=np.nan))
     np.testing.assert_array_equal(volume.data, brain().astype(np.int16))

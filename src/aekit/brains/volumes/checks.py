@@ -81,7 +81,7 @@ def inspect_volume(path: Path) -> VolumeCheck:
         check_values(volume.data)
         mask = brain_mask(volume.data)
         brain_intensities(volume.data, mask)
-        brain_ml = float(np.count_nonzero(mask)) * math.prod(volume.spacing_mm) / 1000.0
+        brain_ml = float(np.count_nonzero(mask)) * volume.voxel_ml
         warnings += brain_warnings(brain_ml)
     except BadVolume as error:
         problem = str(error)

@@ -101,12 +101,12 @@ def to_grid(volume: Volume, grid: Grid, *, correct_bias: bool = False) -> Gridde
     inside = brain[mask]
     scale = _scale_of(inside)
     inside = np.minimum(inside / np.float32(scale), np.float32(TOP))
-    voxel_ml = math.prod(volume.spacing_mm) / 1000.0
+    voxel_ml = volume.voxel_ml
     histogram_ml = _smooth_histogram(inside) * voxel_ml
     brain_ml = inside.size * voxel_ml
     np.minimum(brain / np.float32(scale), np.float32(TOP), out=brain)
     image = _average(brain, mask, volume.spacing_mm, grid)
-    total = float(inside.sum(dtype=np.float64)) * voxel_ml
+    total = float(inside.sum(dtype=np.float64)) * math.prod(volume.spacing_mm) / 1000.0
     cut = max(0.0, 1.0 - float(image.sum(dtype=np.float64)) * grid.spacing_mm**3 / 1000.0 / total)
     warnings = (*volume.warnings, *brain_warnings(brain_ml))
     if cut > _CUT_FRACTION:

@@ -40,6 +40,7 @@ SPACING_RANGE_MM = (0.1, 20.0)
 
 _TRAILING_BYTES = 1 << 20  # what may follow the last voxel
 _OBLIQUE_DEG = 20.0
+_RIGHT_ANGLED = 1e-4  # relative: float32 affines of rotated volumes are off by 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Volume:
     warnings: tuple[str, ...]
     shape: Triple
     orientation: str
+
+    @property
+    def voxel_ml(self) -> float:
+        """Return the volume of a voxel, which for sheared axes is less than the product of its sizes."""
+        product, volume = math.prod(self.spacing_mm), abs(float(np.linalg.det(self.affine[:3, :3])))
+        return (product if math.isclose(product, volume, rel_tol=_RIGHT_ANGLED) else volume) / 1000.0
 
 
 class BadVolume(Exception):
@@ -302,9 +309,9 @@ def _affine(header: Any, warnings: list[str]) -> Affine:
         if sform > 0:
             affine = header.get_sform()
         elif qform > 0:
-            affine = header.get_qform()
+            affine = _standard_pixdim(header, warnings).get_qform()
         else:
-            affine = header.get_base_affine()
+            affine = _standard_pixdim(header, warnings).get_base_affine()
             warnings.append("both form codes are 0, so left and right are a guess")
     except (HeaderDataError, ValueError, ArithmeticError) as error:
         raise BadVolume(f"its affine is damaged ({error})", "set sform or qform") from error
@@ -322,11 +329,35 @@ def _affine(header: Any, warnings: list[str]) -> Affine:
     return affine
 
 
+def _standard_pixdim(header: Any, warnings: list[str]) -> Any:
+    """Return a header with positive sizes of voxels and a qfac of 1 or -1, as nibabel reads it.
+
+    Source:
+        nifti1.h, "pixdim[0]": "If pixdim[0]=0.0 (which should not occur), we take qfac=1."
+    """
+    pixdim = np.array(header["pixdim"])
+    if (pixdim[1:4] < 0).any():
+        pixdim[1:4] = np.abs(pixdim[1:4])
+        warnings.append("pixdim has negative voxel sizes, taken as positive")
+    if pixdim[0] not in (-1, 1):
+        warnings.append(f"qfac is {float(pixdim[0]):g}, taken as 1")
+        pixdim[0] = 1
+    header = header.copy()
+    header["pixdim"] = pixdim
+    return header
+
+
 def _add_affine_warnings(header: Any, affine: Affine, sizes: npt.NDArray[np.float64], warnings: list[str]) -> None:
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not np.allclose(pixdim, sizes, rtol=0.01):
         stated, true = (" x ".join(f"{size:.4g}" for size in values) for values in (pixdim, sizes))
         warnings.append(f"pixdim gives voxels of {stated} mm, the affine {true}, which is used")
+    product, volume = float(np.prod(sizes)), abs(float(np.linalg.det(affine[:3, :3])))
+    if not math.isclose(product, volume, rel_tol=_RIGHT_ANGLED):
+        warnings.append(
+            f"its axes are sheared: a voxel has {100 * volume / product:.0f} % of the product of its sizes, "
+            "and the shear is not corrected"
+        )
     tilt = float(np.degrees(nib.affines.obliquity(affine).max()))
     if tilt > _OBLIQUE_DEG:
         warnings.append(f"its axes are tilted by {tilt:.0f} degrees from R-A-S, which is not corrected")
