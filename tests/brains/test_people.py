@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig, Source
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import People, build_folds, gather_people
+from aekit.brains.people import People, build_folds, gather_people, report_people
+from aekit.core.progress import Silent
 from aekit.errors import AekitError
 
 GRID = CohortConfig(size=(8, 8, 8), spacing_mm=24.0, correct_bias=False)
@@ -32,6 +34,27 @@ def table_of(cohort_of):
         return {**known, "gmv": ml[:, 0], "wmv": ml[:, 1], "csfv": ml[:, 2], **columns}
 
     return make
+
+
+@pytest.fixture
+def folder_progress():
+    """Return a function that lists what is said about a cohort."""
+
+    def said(cohort):
+        progress = Notices()
+        volumes = SimpleNamespace(warnings={})
+        report_people(People(cohort, volumes, pd.DataFrame()), progress)
+        return progress.notices
+
+    return said
+
+
+class Notices(Silent):
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
 
 
 # --- folds ---
@@ -82,6 +105,44 @@ def test_groups_are_kept_together(cohort_of, table_of, config):
     for fold in build_folds(people_of(cohort_of(**table_of(site=sites))), config, "absolute"):
         parts = [set(sites[rows]) for rows in (fold.train, *fold.held_out.values())]
         assert sum(map(len, parts)) == len(set(sites))  # none of them in two
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CohortConfig(),
+        CohortConfig(cv=5, val=0, test=0),
+        CohortConfig(cv=3, val=0, test=0.2),
+        CohortConfig(group="site"),
+        CohortConfig(cv=3, val=0, test=0, group="site"),
+    ],
+)
+def test_sessions_of_one_participant_are_in_one_split_and_one_fold(cohort_of, table_of, config):
+    # Sites change between the sessions of some, who then tie two sites together.
+    persons = np.array([f"sub-{row // 3:02}" for row in range(100)])
+    ids = [f"{one}_ses-{row % 3}" for row, one in enumerate(persons)]
+    sites = np.array([f"{row // 6}{'x' if row == 20 else ''}" for row in range(100)])
+    columns = {**table_of(), "participant_id": ids, "site": sites}
+    for fold in build_folds(people_of(cohort_of(**columns)), config, "absolute"):
+        parts = [fold.train, *fold.held_out.values()]
+        for names in (persons, sites) if config.group else (persons,):
+            assert sum(len(set(names[rows])) for rows in parts) == len(set(names))
+
+
+def test_a_column_that_divides_the_sessions_of_a_participant_is_refused(cohort_of, table_of):
+    ids = [f"sub-{row // 2:02}_ses-{row % 2}" for row in range(100)]
+    part = np.array(["train"] * 71 + ["test"] * 29)
+    cohort = cohort_of(**{**table_of(), "participant_id": ids, "part": part})
+    with pytest.raises(AekitError, match=r"sessions of one participant in several splits: sub-35; put them"):
+        build_folds(people_of(cohort), CohortConfig(test="part"), "absolute")
+
+
+def test_a_table_with_a_column_of_sessions_keeps_them_together_and_says_so(cohort_of, table_of, folder_progress):
+    persons = np.array([f"sub-{row // 2:02}" for row in range(100)])
+    cohort = cohort_of(**{**table_of(), "participant_id": persons, "session_id": ["ses-1", "ses-2"] * 50})
+    for fold in build_folds(people_of(cohort), CohortConfig(cv=4, val=0, test=0), "absolute"):
+        assert not set(persons[fold.train]) & set(persons[fold.held_out["cv"]])
+    assert any("50 participants have several sessions (100 rows of 50" in text for text in folder_progress(cohort))
 
 
 def test_a_column_can_assign_the_splits(cohort_of, table_of):

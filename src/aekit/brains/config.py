@@ -30,7 +30,7 @@ class CohortConfig:
         cv: Folds of the cross-validation; 0 for a single split into train, val and test.
         val: Fraction of the participants for validation, in [0, 1); not needed with ``cv``.
         test: Fraction of the participants for testing, in [0, 1), or the column of the table with the splits.
-        group: Column whose values are not divided between splits, such as ``site``; None for none.
+        group: Column whose values are not divided between splits, such as ``site`` or ``subject``; None for none.
         split_seed: Seed of the split; separate from the seed of training, so that trainings share their participants.
         drop_outliers: Remove outliers from train, by limits from train only.
     """

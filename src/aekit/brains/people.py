@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aekit.brains.cohort.scans import MatchedFiles, match_files
+from aekit.brains.cohort.sessions import describe_sessions, joint_groups
 from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.cohort.text import named
@@ -204,7 +205,7 @@ def build_folds(people: People, config: CohortConfig, target: Target | None) -> 
 def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
     """Return the split of each participant, (N,)."""
     if isinstance(config.test, str):
-        if groups is not None and not config.cv:
+        if config.group is not None and not config.cv:
             raise AekitError(
                 f"--group: the column {config.test!r} of --test-split assigns the splits; leave one of them out"
             )
@@ -244,19 +245,19 @@ def _fold(
 
 
 def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
-    if column is None:
-        return None
-    if column not in cohort.table:
+    if column is not None and column not in cohort.table:
         seen = ", ".join(map(str, cohort.table.columns))
         hint = nearest(column, cohort.table) or "; give one of them"
         raise AekitError(f"--group: {cohort.name} has no column {column!r}, only {seen}{hint}")
-    return np.array(cohort.table[column], dtype=object)
+    return joint_groups(cohort, column)
 
 
 def report_people(people: People, progress: Progress) -> None:
     """Give notice of repairs of the table, of what was left out, and of warnings about volumes."""
     for repair in people.cohort.repairs:
         progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}: {', '.join(repair.examples)})")
+    if sessions := describe_sessions(people.cohort):
+        progress.notice(f"{people.cohort.name}: {sessions}")
     if len(people.left_out):
         counts = people.left_out["reason"].value_counts(sort=False)
         listed = ", ".join(f"{reason} ({n:,})" for reason, n in counts.items())

@@ -32,7 +32,7 @@ Group = Annotated[
         "--group",
         rich_help_panel=options.DATA,
         metavar="COLUMN",
-        help="Keep participants with the same value of this column, such as site, in one split.",
+        help="Keep rows with the same value of this column, such as site or subject, in one split.",
         show_default="none",
     ),
 ]

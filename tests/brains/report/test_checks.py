@@ -47,6 +47,12 @@ def test_many_missing_values_are_reported(failed):
     assert failed(sex=sex) == {"missing-sex": "10 % of the values of sex are missing."}
 
 
+def test_several_sessions_are_reported_with_their_number(failed):
+    ids = [f"sub-{row // 2:02}_ses-{row % 2}" for row in range(60)]
+    text = failed(participant_id=ids)["sessions"]
+    assert text.startswith("30 participants have several sessions (60 rows of 30 participants): those of one")
+
+
 def test_sites_that_differ_are_reported(failed, participants):
     grey = participants(60)["gmv"] + np.where(np.arange(60) < 30, 150, 0)
     assert "grey matter" in failed(gmv=grey)["sites"]

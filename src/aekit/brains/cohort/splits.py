@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aekit.brains.cohort.sessions import check_together, joint_groups
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.cohort.text import named
 from aekit.errors import AekitError, nearest, shown
@@ -56,8 +57,8 @@ class SplitPlan:
             )
 
     def draw(self, cohort: Cohort) -> NDArray[np.object_]:
-        """Return the split of each participant by :func:`stratified_split`, objects (N,)."""
-        groups = None if self.group is None else np.array(cohort.table[self.group], dtype=object)
+        """Return the split of each participant by :func:`stratified_split`, objects (N,); sessions stay together."""
+        groups = joint_groups(cohort, self.group)
         fractions = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
         return stratified_split(cohort.age_years, cohort.sex, fractions=fractions, seed=self.seed, groups=groups)
 
@@ -145,7 +146,8 @@ def column_split(cohort: Cohort, column: str) -> NDArray[np.object_]:
         column: Name of the column. The usual spellings are known: training, valid, validation, dev, testing, heldout.
 
     Raises:
-        AekitError: There is no such column, it has other or missing values, or nobody is in train.
+        AekitError: There is no such column, it has other or missing values, sessions of one participant are in several
+            splits, or nobody is in train.
     """
     if column not in cohort.table:
         hint = nearest(column, cohort.table.columns) or "; give one of them"
@@ -162,6 +164,7 @@ def column_split(cohort: Cohort, column: str) -> NDArray[np.object_]:
         raise AekitError(
             f"{shown(cohort.name)}: column {shown(column)} is neither train, val nor test for {who}; correct it"
         )
+    check_together(cohort, splits, column)
     if "train" not in splits:
         raise AekitError(f"{shown(cohort.name)}: column {shown(column)} has no participants in train; correct it")
     return splits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aekit.brains.cohort.sessions import describe_sessions
 from aekit.brains.report.analysis import LABELS, Analysis
 from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans, geometries
@@ -28,6 +29,8 @@ def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) ->
     n_left_out = source.left_out["participant_id"].nunique()
     if n_left_out:
         failed.append(FailedCheck("left-out", f"{count_participants(n_left_out)} left out, see left-out.csv."))
+    if sessions := describe_sessions(analysis.cohort):
+        failed.append(FailedCheck("sessions", f"{sessions}."))
     n_age = int((~analysis.has_age).sum())
     if n_age:
         text = f"{count_participants(n_age)} without an age: excluded wherever age is needed."

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aekit.brains.cohort.sessions import person_of
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.cohort.text import Repair, named
 from aekit.brains.measures.cohort import correlate, describe
@@ -55,14 +56,15 @@ def apply_quality_table(cohort: Cohort, path: Path) -> CheckedCohort:
 
     Args:
         cohort: The participants.
-        path: Table of participant_id, with or without ``sub-``, and qc.
+        path: Table of participant_id, with or without ``sub-``, and qc; an id without a session stands for all of them.
 
     Raises:
         AekitError: It cannot be read, it knows nobody of the cohort, or a verdict is neither pass nor fail.
     """
     checked = read_cohort(path, need=("participant_id", "qc"))
     row_of = {_bare(one): row for row, one in enumerate(checked.table["participant_id"])}
-    rows = [row_of.get(_bare(one)) for one in cohort.table["participant_id"]]
+    ids = [_bare(one) for one in cohort.table["participant_id"]]
+    rows = [row_of.get(one, row_of.get(person_of(one))) for one in ids]
     if all(row is None for row in rows):
         ours, theirs = cohort.table["participant_id"].iloc[0], checked.table["participant_id"].iloc[0]
         raise AekitError(
@@ -81,7 +83,7 @@ def apply_quality_table(cohort: Cohort, path: Path) -> CheckedCohort:
     kept = cohort.subset(~failed)
     own = [row for row, bad in zip(rows, failed, strict=True) if not bad]
     n_unknown = sum(row is None or verdicts[row] is None for row in rows)
-    n_other = len(row_of) - sum(row is not None for row in rows)
+    n_other = len(row_of) - len({row for row in rows if row is not None})
     notes = [f"{path.name}: {int(failed.sum()):,} of {len(cohort):,} participants failed the quality check, left out."]
     if n_unknown:
         notes.append(f"{count_participants(n_unknown)} without a verdict in {path.name} kept.")

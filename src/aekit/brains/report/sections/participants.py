@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from aekit.brains.cohort.sessions import persons_of
 from aekit.brains.report.analysis import Analysis
 from aekit.brains.report.tables import counts_table, floor_table
 from aekit.brains.report.words import picture
@@ -66,7 +67,9 @@ def split_section(analysis: Analysis, group: str | None, pictures: Mapping[str, 
             strict=True,
         )
     ]
-    together = f" Each {group} is in one split only, which limits how alike the splits can be." if group else ""
+    units = [*([group] if group else []), *(["participant"] if persons_of(analysis.cohort) is not None else [])]
+    together = f" Each {' and each '.join(units)} is in one split only, which limits how alike the splits can be."
+    together = together if units else ""
     caption = (
         "Cumulative distribution of age: the closer the curves, the more alike the splits. The split is in column "
         f"split of participants.tsv, which mri-train reads with --test-split split.{together}"
