@@ -64,7 +64,7 @@ def mri_eda(
     figure as PNG, every table as CSV, and participants.tsv, the input of mri-train: the corrected table with columns
     for outliers and for a split that is balanced in age and sex. Outliers are flagged, not removed. Hypothesis
     H1 is that proportions of the three tissues differ less by sex than volumes, and predict age better. Prints the path
-    of the report.
+    of the report. If the table is called participants.tsv, the folder must be another than its own.
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """

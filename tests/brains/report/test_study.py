@@ -7,6 +7,7 @@ from PIL import Image
 
 from aekit.brains.cohort.splits import SplitPlan
 from aekit.brains.report.study import run_eda
+from aekit.errors import AekitError
 
 N = 44
 
@@ -176,6 +177,33 @@ def test_a_table_of_ages_alone_has_a_report_of_them(participants, write_table, t
     assert not names & {"volumes.csv", "sites.csv", "outliers.csv", "files.csv"}
     run_eda(tmp_path / "out" / "participants.tsv", tmp_path / "again")
     assert (tmp_path / "again" / "participants.tsv").read_text() == (tmp_path / "out" / "participants.tsv").read_text()
+
+
+@pytest.mark.parametrize("name", ["participants.tsv", "floor.csv"])
+@pytest.mark.parametrize("how", ["the folder itself", "a link to the folder", "a link to the table"])
+def test_the_input_is_never_replaced(participants, write_table, tmp_path, name, how):
+    (tmp_path / "bids").mkdir()
+    path = write_table(participants(12)[["participant_id", "age"]], tmp_path / "bids" / name)
+    output = {"the folder itself": path.parent}.get(how, tmp_path / "out")
+    if how == "a link to the folder":
+        output.symlink_to(path.parent)
+    elif how == "a link to the table":
+        output.mkdir()
+        (output / name).symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(AekitError, match=rf"^--output .*: its {name} is the input, and would be replaced; give"):
+        run_eda(path, output)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [name]
+
+
+def test_a_quality_table_is_never_replaced(participants, write_table, tmp_path):
+    table = participants(12)[["participant_id", "age"]]
+    path, qc = write_table(table, tmp_path / "t.tsv"), write_table(table.assign(qc=1), tmp_path / "counts.csv")
+    before = qc.read_bytes()
+    with pytest.raises(AekitError, match=r"its counts\.csv is the input"):
+        run_eda(path, tmp_path, qc=qc)
+    assert qc.read_bytes() == before
 
 
 def test_sites_are_kept_together_on_request_and_an_older_split_is_kept(participants, write_table, tmp_path):

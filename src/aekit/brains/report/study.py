@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from aekit import __version__
 from aekit.brains.cohort.splits import SPLITS, SplitPlan
@@ -19,7 +21,7 @@ from aekit.brains.report.words import count_participants
 from aekit.core.artifacts import check_writable, write_atomically, write_csv, write_html, write_png
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 from aekit.plotting.html import build_report
 
 DEFAULT_SPLIT = SplitPlan()
@@ -49,11 +51,14 @@ def run_eda(
         progress: Shows the scans being checked, the corrections, and the main numbers.
 
     Raises:
-        AekitError: The table or the scans cannot be used, a split would be empty, or the folder cannot be written.
+        AekitError: The table or the scans cannot be used, a split would be empty, the folder cannot be written, or
+            has the table itself under a name that the report would write.
     """
     folder = output or Path("runs") / f"eda-{table.stem}"
     if folder.is_file():
         raise AekitError(f"{folder}: is a file; give a folder with --output")
+    inputs = [table, *([qc] if qc else [])]
+    _check_inputs_stay(folder, ["participants.tsv"], inputs)
     source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad)
     cohort = source.cohort
     check_writable(folder / "report.html")
@@ -76,21 +81,36 @@ def run_eda(
         "skip_bad": skip_bad,
     }
     failed = find_failed(analysis, source, scans)
-    _write_tables(folder, analysis, source, scans)
+    tables = _tables(analysis, source, scans)
+    _check_inputs_stay(folder, tables, inputs)
+    for name, each in tables.items():
+        write_csv(folder / name, each)
+    _write_participants(folder, analysis, scans)
     page = _write_page(folder, analysis, source, scans, failed, parameters)
     _show(analysis, source, failed, progress)
     return Result(page, _values(analysis, source, scans, failed))
 
 
-def _write_tables(folder: Path, analysis: Analysis, source: CohortInput, scans: Scans | None) -> None:
+def _check_inputs_stay(folder: Path, names: Iterable[str], inputs: Sequence[Path]) -> None:
+    """Raise an AekitError if a file of the report would replace one of the tables that it is made of."""
+    for target in (folder / name for name in names):
+        for own in inputs:
+            if target.exists() and own.exists() and target.samefile(own):
+                what = f"its {target.name} is the input, and would be replaced"
+                raise AekitError(f"--output {shown(folder)}: {what}; give another folder")
+
+
+def _tables(analysis: Analysis, source: CohortInput, scans: Scans | None) -> dict[str, pd.DataFrame]:
     tables = build_tables(analysis)
     tables["left-out.csv"] = source.left_out
     tables["repairs.csv"] = repairs_table(source.repairs)
     if scans is not None:
         tables["files.csv"] = files_table(analysis.cohort, scans)
         tables["unmatched.csv"] = unmatched_table(scans)
-    for name, table in tables.items():
-        write_csv(folder / name, table)
+    return tables
+
+
+def _write_participants(folder: Path, analysis: Analysis, scans: Scans | None) -> None:
     participants = add_columns(analysis, None if scans is None else scans.relative_files())
     text = participants.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n")
     write_atomically(folder / "participants.tsv", lambda file: file.write(text.encode()))
