@@ -36,12 +36,14 @@ class People:
         volumes: Their scans on the grid, N rows, in the same order.
         left_out: participant_id, file, reason: rows of the table and files that are left out.
         n_elsewhere: Scans outside the folder of volumes, as the table's column ``file`` has other paths.
+        hint: How ids without a scan differ from the names of files.
     """
 
     cohort: Cohort
     volumes: PreparedVolumes
     left_out: pd.DataFrame
     n_elsewhere: int = 0
+    hint: str = ""
 
     def tissues(self, target: Target | None) -> npt.NDArray[np.float64]:
         """Return volumes in mL or proportions, (N, 3), or (N, 0) if they are not learned."""
@@ -96,12 +98,12 @@ def gather_people(
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
     left_out += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
     kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
-    inside = source.folder.resolve()
     return People(
         cohort.subset(kept),
         _take(prepared, kept),
         left_out=pd.DataFrame(left_out, columns=["participant_id", "file", "reason"], dtype=object),
-        n_elsewhere=sum(inside not in path.resolve().parents for path in paths),
+        n_elsewhere=len(set(matched.elsewhere) & set(paths)),
+        hint=matched.hint,
     )
 
 
@@ -262,6 +264,8 @@ def report_people(people: People, progress: Progress) -> None:
         counts = people.left_out["reason"].value_counts(sort=False)
         listed = ", ".join(f"{reason} ({n:,})" for reason, n in counts.items())
         progress.notice(f"left out: {listed}")
+    if people.hint:
+        progress.notice(people.hint)
     if people.n_elsewhere:
         progress.notice(
             f"{people.n_elsewhere:,} scans are read from the paths in the table's column file, outside of --volumes; "

@@ -196,6 +196,72 @@ def test_no_overlap_shows_an_id_and_a_file(match):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ids", "names", "message"),
+    [
+        (
+            ["sub-1", "sub-2"],
+            ["sub-01_T1w.nii", "sub-02_T1w.nii"],
+            "2 ids differ .* 'sub-1' and 'sub-01_T1w.nii'; f",
+        ),
+        (["7"], ["sub-007_ses-007_T1w.nii"], r"1 id differs .*; find them with --pattern 'sub-\{id:03\}\*'"),
+        (
+            ["007"],
+            ["sub-7.nii"],
+            "1 id differs from the names of files in leading zeros only, as '007' and",
+        ),
+        (["sub-1_ses-1"], ["sub-01_ses-01.nii"], "1 id differs .*; correct the ids"),
+        (["7"], ["a_x_007_y.nii"], r"with --pattern '\*\{id:03\}\*'"),
+    ],
+)
+def test_missing_leading_zeros_are_hinted_at(match, ids, names, message):
+    with pytest.raises(AekitError, match=message) as error:
+        match(ids, names)
+    if "--pattern" in str(error.value):
+        pattern = str(error.value).split("--pattern '")[1].split("'")[0]
+        assert match(ids, names, pattern=pattern) == names
+
+
+def test_a_few_ids_without_zeros_are_hinted_at_and_others_are_not(tmp_path):
+    for name in ("sub-10.nii", "sub-01.nii", "sub-0020.nii", "sub-20.nii", "sub-33.nii"):
+        (tmp_path / name).touch()
+    table = pd.DataFrame({"participant_id": ["sub-10", "sub-1", "sub-4"]})
+    cohort = Cohort("participants.tsv", table, (), pd.DataFrame())
+    hint = match_files(cohort, tmp_path, table_path=tmp_path / "participants.tsv").hint
+    assert hint.startswith("1 id differs from the names of files in leading zeros only, as 'sub-1' and 'sub-01.nii'")
+    cohort = Cohort("participants.tsv", table.iloc[[0, 2]].reset_index(drop=True), (), pd.DataFrame())
+    assert not match_files(cohort, tmp_path, table_path=tmp_path / "participants.tsv").hint
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+@pytest.mark.parametrize("column", [None, ["a.nii", "b.nii"]])
+def test_links_in_the_folder_are_not_elsewhere(tmp_path, link, column):
+    (tmp_path / "store").mkdir()
+    for name in ("a.nii", "b.nii"):
+        (tmp_path / "store" / name).touch()
+    if link == "folder":
+        (tmp_path / "volumes").symlink_to(tmp_path / "store")
+    else:
+        (tmp_path / "volumes").mkdir()
+        for name in ("a.nii", "b.nii"):
+            (tmp_path / "volumes" / name).symlink_to(tmp_path / "store" / name)
+    table = pd.DataFrame({"participant_id": ["a", "b"]})
+    table = table if column is None else table.assign(file=column)
+    cohort = Cohort("participants.tsv", table, (), pd.DataFrame())
+    matched = match_files(cohort, tmp_path / "volumes", table_path=tmp_path / "table" / "participants.tsv")
+    assert matched.without_file == matched.elsewhere == ()
+
+
+def test_files_that_the_table_has_elsewhere_are_named(tmp_path):
+    for folder, name in (("volumes", "a.nii"), ("other", "b.nii")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    table = pd.DataFrame({"participant_id": ["a", "b"], "file": ["a.nii", "other/b.nii"]})
+    cohort = Cohort("participants.tsv", table, (), pd.DataFrame())
+    matched = match_files(cohort, tmp_path / "volumes", table_path=tmp_path / "participants.tsv")
+    assert matched.elsewhere == (tmp_path / "other" / "b.nii",)
+
+
 def test_ten_thousand_participants_and_files_are_matched_in_seconds(tmp_path):
     n = 10_000
     for number in range(n):

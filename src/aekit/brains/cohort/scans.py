@@ -31,11 +31,15 @@ class MatchedFiles:
         paths: File of each participant, N of them, None where there is none.
         without_file: Ids of participants without a file.
         without_row: Files of the folder without a participant.
+        elsewhere: Files outside the folder, where the column ``file`` says that they are.
+        hint: How ids without a file differ from the names of files; empty if not in a known way.
     """
 
     paths: tuple[Path | None, ...]
     without_file: tuple[str, ...]
     without_row: tuple[Path, ...]
+    elsewhere: tuple[Path, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,18 @@ def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str 
     _check_single(choices, ids, cohort.name)
     paths = tuple(choices[row][0] if row in choices else None for row in range(len(ids)))
     without_file = tuple(one for one, path in zip(ids, paths, strict=True) if path is None)
-    if len(without_file) == len(ids):
-        raise AekitError(_no_overlap(cohort, files, folder, pattern))
     taken = _Places()
     places = {taken.of(path) for path in paths if path is not None}
-    return MatchedFiles(paths, without_file, tuple(path for path in files if taken.of(path) not in places))
+    without_row = tuple(path for path in files if taken.of(path) not in places)
+    hint = _zeros_hint(without_file, without_row)
+    if len(without_file) == len(ids):
+        raise AekitError(_no_overlap(cohort, files, folder, pattern, hint))
+    listed = set(files)  # a link in the folder is in the folder, wherever it leads
+    others = [path for path in paths if path is not None and path not in listed]
+    inside = {taken.of(path) for path in files} if others else set()
+    return MatchedFiles(
+        paths, without_file, without_row, tuple(path for path in others if taken.of(path) not in inside), hint
+    )
 
 
 class _Places:
@@ -138,6 +149,36 @@ def _by_name(ids: Sequence[str], files: Sequence[Path]) -> dict[int, list[Path]]
         for row in _longest(_spans(_SUFFIX.sub("", path.name), rows_of, n_tokens)):
             choices[row].append(path)
     return dict(choices)
+
+
+def _zeros_hint(ids: Sequence[str], files: Sequence[Path]) -> str:
+    """Return how many ids differ from names of files in leading zeros only, with an example; empty if none does."""
+    names = [Path(_without_zeros(path.name)) for path in files]
+    choices = _by_name([_without_zeros(one) for one in ids], names)
+    found = [row for row in sorted(choices) if len(choices[row]) == 1]
+    if not found:
+        return ""
+    one, file = ids[found[0]], files[names.index(choices[found[0]][0])].name
+    ids_text = "1 id differs" if len(found) == 1 else f"{len(found):,} ids differ"
+    text = f"{ids_text} from the names of files in leading zeros only, as '{shown(one)}' and '{shown(file)}'"
+    pattern = _padding_pattern(one, file)
+    advice = f"find them with --pattern '{pattern}', or correct the ids" if pattern else "correct the ids"
+    return f"{text}; {advice}"
+
+
+def _without_zeros(text: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)
+
+
+def _padding_pattern(one: str, file: str) -> str:
+    """Return the pattern that pads an id of digits as the name of a file does, or an empty text."""
+    digits = one.removeprefix("sub-")
+    match = re.search(rf"(?<!\d)0+{re.escape(digits)}(?!\d)", file) if digits.isdigit() else None
+    if match is None:
+        return ""
+    before = re.sub(r"^.*?([^\W\d_]*-?)$", r"\1", file[: match.start()])
+    start = "" if len(before) == match.start() else "*"
+    return f"{start}{before}{{id:0{len(match[0])}}}*"
 
 
 def _spans(name: str, rows_of: Mapping[str, list[int]], n_tokens: set[int]) -> Iterator[_Span]:
@@ -285,18 +326,21 @@ def _check_single(choices: Mapping[int, list[Path]], ids: Sequence[str], name: s
         raise AekitError(f"{shown(name)}: one file for several participants: {what}; fix the ids or the column file")
 
 
-def _no_overlap(cohort: Cohort, files: Sequence[Path], folder: Path, pattern: str | None) -> str:
+def _no_overlap(cohort: Cohort, files: Sequence[Path], folder: Path, pattern: str | None, hint: str) -> str:
     """Return why nobody has a file, with an example id and an example file."""
     one = shown(cohort.table["participant_id"][0])
     file = shown(files[0].relative_to(folder))
     if pattern is not None:
-        return f"--pattern: '{shown(pattern)}' matches no file; an id is '{one}' and a file '{file}', fix it"
+        fix = f"; {hint}" if hint else ", fix it"
+        return f"--pattern: '{shown(pattern)}' matches no file; an id is '{one}' and a file '{file}'{fix}"
     if "file" in cohort.table and cohort.table["file"].notna().any():
         value = shown(cohort.table["file"].dropna().iloc[0])
         return (
             f"{shown(folder)}: has none of the files in column file; that of '{one}' is '{value}' and a file here "
             f"'{file}', give their folder as --volumes"
         )
+    if hint:
+        return f"{shown(folder)}: no file has the id of a participant in its name, but {hint}"
     return (
         f"{shown(folder)}: no file has the id of a participant in its name; an id is '{one}' and a file '{file}', "
         "show with --pattern where the id is, as in 'IXI{id:03}-*' for 12 in IXI012-HH"

@@ -66,7 +66,8 @@ def _bad_space(scans: Scans) -> Iterator[FailedCheck]:
 def _odd_files(scans: Scans) -> Iterator[FailedCheck]:
     n_rows, n_files = len(scans.matched.without_file), len(scans.matched.without_row)
     if n_rows:
-        yield FailedCheck("rows-without-file", f"{count_participants(n_rows)} without a file, see unmatched.csv.")
+        hint = f" {scans.matched.hint}." if scans.matched.hint else ""
+        yield FailedCheck("rows-without-file", f"{count_participants(n_rows)} without a file, see unmatched.csv.{hint}")
     if n_files:
         text = f"{count_files(n_files)} without a participant in the table, see unmatched.csv."
         yield FailedCheck("files-without-row", text)

@@ -102,8 +102,7 @@ def check_scans(
 
 
 def _notice_elsewhere(scans: Scans, progress: Progress) -> None:
-    inside = scans.folder.resolve()
-    n = sum(path is not None and inside not in path.resolve().parents for path in scans.matched.paths)
+    n = len(set(scans.matched.elsewhere) & set(scans.matched.paths))
     if n:
         progress.notice(
             f"{count_files(n)} outside of --volumes, from the table's column file; --pattern matches names instead"
@@ -115,7 +114,7 @@ def _match(cohort: Cohort, folder: Path, *, everyone: Cohort, table_path: Path, 
     path_of = dict(zip(everyone.table["participant_id"], matched.paths, strict=True))
     ids = [str(one) for one in cohort.table["participant_id"]]
     paths = tuple(path_of[one] for one in ids)
-    return MatchedFiles(paths, tuple(one for one in ids if path_of[one] is None), matched.without_row)
+    return replace(matched, paths=paths, without_file=tuple(one for one in ids if path_of[one] is None))
 
 
 def _same_scans(ids: list[str], checks: list[VolumeCheck | None]) -> tuple[tuple[str, ...], ...]:
