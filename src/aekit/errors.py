@@ -1,4 +1,4 @@
-"""The exceptions that leave aekit on purpose."""
+"""The exceptions that leave aekit on purpose, and its warnings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class AekitError(Exception):
 
 class UsageError(AekitError):
     """A command line that cannot be understood: exit code 2."""
+
+
+class GlyphWarning(UserWarning):
+    """Letters that no installed font has; the command line says it in one line, once."""
 
 
 class Stopped(Exception):

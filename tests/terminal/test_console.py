@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
 
 from aekit.core.output import Result
-from aekit.errors import AekitError
+from aekit.errors import AekitError, GlyphWarning
 from aekit.terminal import console as module
 from aekit.terminal.console import Console
 
@@ -49,6 +50,21 @@ def test_a_notice_is_printed_once_and_escaped(capsys):
     for _ in range(2):
         console.notice("left out: \x1b[2J")
     assert capsys.readouterr().err == "left out: \\x1b[2J\n"
+
+
+def test_letters_without_a_font_are_said_once_and_not_at_all_when_quiet(capsys):
+    before = warnings.showwarning
+    for quiet in (False, True, False):
+        with Console(quiet=quiet):
+            for text in ("no font has x", "no font has x", "no font has y"):
+                warnings.warn(text, GlyphWarning, stacklevel=1)
+        assert capsys.readouterr().err == ("" if quiet else "no font has x\n")
+    assert warnings.showwarning is before
+
+
+def test_other_warnings_are_left_to_python(capsys):
+    with Console(quiet=True), pytest.warns(UserWarning, match="something else"):
+        warnings.warn("something else", UserWarning, stacklevel=1)
 
 
 def test_quiet_prints_no_notices_tables_or_progress(capsys, monkeypatch):

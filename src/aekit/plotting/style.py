@@ -9,10 +9,13 @@ from math import ceil
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FixedLocator
+
+from aekit.plotting.fonts import FAMILY, complete_fonts, families_for
 
 DPI = 150
 FONT_SIZE = 9.0
@@ -44,7 +47,7 @@ CLASS_MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
 _STYLE = {
     "figure.dpi": DPI,
     "figure.constrained_layout.use": True,
-    "font.family": ["DejaVu Sans"],  # bundled with matplotlib, so that all machines draw the same letters
+    "font.family": [FAMILY],
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.titlelocation": "left",
@@ -92,9 +95,18 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+class _AnyScript(Figure):
+    """A figure whose texts find their fonts before it is drawn, also where its layout is not :func:`lay_out`'s."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure."""
+        complete_fonts(self)
+        super().draw(renderer)
+
+
 def build_figure(width_inches: float, height_inches: float) -> Figure:
     """Return an empty figure of this size on an Agg canvas: no window, no pyplot, no global state."""
-    figure = Figure(figsize=(width_inches, height_inches))
+    figure = _AnyScript(figsize=(width_inches, height_inches))
     FigureCanvasAgg(figure)
     return figure
 
@@ -102,7 +114,7 @@ def build_figure(width_inches: float, height_inches: float) -> Figure:
 @lru_cache(maxsize=4096)
 def text_size(text: str, points: float = SMALL_FONT_SIZE) -> tuple[int, int]:
     """Return the width and height of a line of text in pixels of the figure."""
-    font = FontProperties(family="DejaVu Sans", size=points)
+    font = FontProperties(family=families_for(text), size=points)
     renderer = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
     width, height, _ = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
     return ceil(width), ceil(height)
@@ -151,6 +163,7 @@ def lay_out(figure: Figure) -> Figure:
 
     Matplotlib chooses ticks only when it renders, and would then follow the user's settings.
     """
+    complete_fonts(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)  # alone: a whole draw takes half as long again, and moves nothing more

@@ -8,13 +8,14 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aekit.core.artifacts import check_no_line_break
 from aekit.core.environment import process_rank
-from aekit.errors import shown
+from aekit.errors import GlyphWarning, shown
 from aekit.terminal.progress_bars import Bars
 from aekit.terminal.signals import stop_on_signals
 from aekit.terminal.streams import say, stderr_console
@@ -42,9 +43,13 @@ class Console:
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
         self._signals = contextlib.ExitStack()
+        self._show_other: Callable[..., None] = warnings.showwarning
         self._stop_signal: Callable[[], int | None] | None = None
 
     def __enter__(self) -> Console:
+        warnings.filterwarnings("always", category=GlyphWarning)
+        self._signals.callback(setattr, warnings, "showwarning", warnings.showwarning)
+        warnings.showwarning = self._show_warning
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,6 +72,14 @@ class Console:
         with self._lock:
             self._bars.clear()
             print(line, flush=True)  # noqa: T201 - flushed, so that the next command of a pipeline can start
+
+    def _show_warning(self, message: Warning | str, category: type[Warning], *place: Any, **others: Any) -> None:
+        """Say what is meant for users in one line, once per kind; leave other warnings to Python."""
+        if not issubclass(category, GlyphWarning):
+            self._show_other(message, category, *place, **others)
+        elif category.__name__ not in self._said:
+            self._said.add(category.__name__)
+            self.notice(str(message))
 
     def update(
         self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
