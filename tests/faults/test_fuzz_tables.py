@@ -25,6 +25,7 @@ from fuzzing import (
 
 from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.sessions import joint_groups
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
@@ -42,6 +43,18 @@ sub-01\t34.5\tF\t612.3\t501.2\t301\tA\tsub-01_T1w.nii\t1
 sub-02\t71\tM\t598,1\t499.9\t305\tB\tvolumes/sub-02_T1w.nii\t1
 sub-03\t89+\tm\tn/a\t510\t299\tA\t../x.nii\t1
 """
+# Headers with units, one row per session, and the data dictionary next to such a table.
+SESSIONS = """participant_id\tsession_id\tAge (months)\tSex (1=m, 2=f)\tGMV (L)\twmv_mm3\tcsfv\tsite
+sub-01\tses-1\t414\t1\t0.612\t501200\t301\tKöln
+sub-01\tses-2\t426\t1\t0.611\t500100\t302\t東京
+sub-02\t1\t71 years\t2\t0.598\t499900\t305\t
+"""
+DICTIONARY = {
+    "age": {"Description": "age in years at scan", "Units": "months"},
+    "sex": {"Levels": {"M": "male", "F": {"Description": "female"}, "m": "male"}},
+    "gmv": {"Units": "mL", "Description": "grey matter (mL)"},
+    "site": {"Levels": ["A", "B"]},
+}
 TABLE = "beta,latent,seed,test_total,test_mse\n0.1,2,0,101.5,0.02\n0.1,2,1,102.5,0.03\n1,2,0,110.25,0.05\n"
 STUDY = "beta,latent,test_total\n0.1,2,100\n1,2,111\n"
 HISTORY = "epoch,split,total,seconds\n1,train,3.5,0.25\n1,test,3.25,0.125\n"
@@ -79,6 +92,19 @@ def _cohort(path: Path) -> None:
         matched = match_files(cohort, folder, table_path=path)
         for found in matched.paths:
             assert found is None or path.parent.resolve() in found.resolve().parents
+
+
+def _dictionary(path: Path) -> None:
+    path.with_suffix(".tsv").write_text(COHORT.replace("89+", "89").replace("../x.nii", "x.nii"))
+    cohort = read_cohort(path.with_suffix(".tsv"), skip_bad=True)
+    assert len(cohort) == 3
+    _ = cohort.age_years, cohort.volumes_ml, cohort.sex
+
+
+def _sessions(path: Path) -> None:
+    cohort = read_cohort(path)
+    groups = joint_groups(cohort, "site" if "site" in cohort.table else None)
+    assert groups is None or len(groups) == len(cohort)
 
 
 def _compare(path: Path) -> None:
@@ -152,7 +178,10 @@ def _other_encodings(data: str):
     def damage(draw) -> bytes:
         from hypothesis import strategies as st
 
-        return bent(draw, data.encode(draw(st.sampled_from(("utf-16", "utf-32", "latin-1", "utf-8-sig", "utf-16-be")))))
+        return bent(
+            draw,
+            data.encode(draw(st.sampled_from(("utf-16", "utf-32", "cp1252", "utf-8-sig", "utf-16-be"))), "replace"),
+        )
 
     return damage
 
@@ -164,6 +193,10 @@ def _json_target(name: str, file: str, value: object, read, n_long: int) -> Targ
 
 TARGETS = {
     "cohort": lambda: _text_target("cohort", "participants.tsv", COHORT, "\t", _cohort, 8000, _other_encodings(COHORT)),
+    "sessions": lambda: _text_target(
+        "sessions", "participants.tsv", SESSIONS, "\t", _sessions, 4000, _other_encodings(SESSIONS)
+    ),
+    "dictionary": lambda: _json_target("dictionary", "participants.json", DICTIONARY, _dictionary, 4000),
     "compare": lambda: _text_target("compare", "ours.csv", TABLE, ",", _compare, 3000),
     "compare-with": lambda: _text_target("compare-with", "study.csv", STUDY, ",", _compare_with, 2000),
     "report-csv": lambda: _text_target("report-csv", "x.csv", TABLE, ",", _report, 4000),

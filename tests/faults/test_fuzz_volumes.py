@@ -45,6 +45,22 @@ def _nifti(dtype: type, *, two: bool = False, slope: float | None = None, order:
     return image.to_bytes()
 
 
+def _without_sform(dtype: type) -> bytes:
+    """Return a file whose affine is a qform alone, of turned axes."""
+    affine = np.diag([-12.0, 12.0, 12.0, 1.0])
+    affine[:3, :3] = nib.eulerangles.euler2mat(0.2, 0.1, -0.1) @ affine[:3, :3]
+    image = nib.Nifti1Image(_brain(dtype), affine)
+    image.set_sform(None, code=0)
+    image.set_qform(affine, code=1)
+    return image.to_bytes()
+
+
+def _sheared(dtype: type) -> bytes:
+    affine = np.diag([12.0, 12.0, 12.0, 1.0])
+    affine[0, 1] = 6.0
+    return nib.Nifti1Image(_brain(dtype), affine).to_bytes()
+
+
 def _npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
@@ -62,6 +78,7 @@ def _read(path: Path) -> None:
 
 def _nii() -> Target:
     honest = [_nifti(np.int16), _nifti(np.float32, slope=2.0), _nifti(np.uint8, two=True), _nifti(np.int16, order=">")]
+    honest += [_without_sform(np.int16), _sheared(np.uint8)]
     heads = [lambda draw, data=data: raw(data[:352])(draw)[:352].ljust(352, b"\0") + data[352:] for data in honest]
     return Target("nii", "x.nii", honest, [*map(raw, honest), *heads], _read, 8000)
 

@@ -121,6 +121,13 @@ def test_a_voxel_of_sheared_axes_has_the_volume_of_its_parallelepiped(tmp_path):
     assert any("sheared" in text for text in volume.warnings)
 
 
+@pytest.mark.parametrize("text", ["../store/0.nii.gz", "D:\\scans\\0.nii\n"])
+def test_a_link_that_was_copied_as_text_is_called_so(tmp_path, text):
+    (tmp_path / "a.nii.gz").write_text(text)
+    with pytest.raises(AekitError, match="it is the text of a link, not the volume that the link leads to"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
 @pytest.mark.parametrize("degrees", [0, 10, 33])
 def test_a_voxel_of_turned_axes_has_the_product_of_its_sizes(tmp_path, degrees):
     turned = np.eye(4)

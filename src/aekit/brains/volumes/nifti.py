@@ -11,6 +11,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -236,6 +237,8 @@ def _describe_unknown(content: bytes, otherwise: str) -> str:
         return "it is a web page, not a volume"
     if start.startswith(b"version https://git-lfs") or b".git/annex" in start:
         return "it is a pointer to a volume (git-lfs or git-annex) that was not fetched"
+    if re.fullmatch(rb"[^\n\0]{1,180}\.(nii|nii\.gz|npy)\s*", start):
+        return "it is the text of a link, not the volume that the link leads to"
     if start and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
         return "it is text, not a volume"
     return otherwise
