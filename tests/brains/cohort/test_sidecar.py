@@ -33,6 +33,7 @@ AGES = [("participant_id", "age"), ("a", 24), ("b", 60)]
     [
         ({"Units": "months"}, [2, 5]),
         ({"Units": "Month"}, [2, 5]),
+        ({"units": "months"}, [2, 5]),
         ({"Units": "weeks"}, [24 * 7 / 365.25, 60 * 7 / 365.25]),
         ({"Description": "age in months at scan"}, [2, 5]),
         ({"Units": "years", "Description": "age in months"}, [24, 60]),

@@ -28,6 +28,8 @@ from aekit.brains.cohort.units import PROPORTIONS, UNKNOWN, YEARS_PER_UNIT, desc
         ("%", UNKNOWN),
         ("m", UNKNOWN),
         ("weeks PMA", UNKNOWN),
+        ("years since birth", "years"),
+        ("y.o.", "years"),
         ("months or years", UNKNOWN),
         ("?", UNKNOWN),
     ],
@@ -134,6 +136,20 @@ def test_the_header_of_a_volume_states_its_unit(header, unit):
 )
 def test_a_sentence_names_a_unit_or_none(text, unit):
     assert described_unit(text, "age") == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("grey matter volume in mm^3", "mm^3"),
+        ("Grey matter volume (cubic millimeters)", "mm^3"),
+        ("grey matter as a percentage of TIV", PROPORTIONS),
+        ("fraction of the intracranial volume", PROPORTIONS),
+        ("grey matter volume from normalised, bias-corrected images", ""),
+    ],
+)
+def test_a_sentence_about_a_volume_names_its_unit_or_none(text, unit):
+    assert described_unit(text, "volume") == unit
 
 
 def test_units_of_age_agree_with_the_calendar():

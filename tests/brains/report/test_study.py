@@ -197,6 +197,27 @@ def test_the_input_is_never_replaced(participants, write_table, tmp_path, name, 
     assert [each.name for each in path.parent.iterdir()] == [name]
 
 
+def test_a_folder_whose_data_dictionary_would_describe_the_result_is_refused(participants, write_table, tmp_path):
+    (tmp_path / "participants.json").write_text('{"age": {"Units": "months"}}')
+    path = write_table(participants(12)[["participant_id", "age"]], tmp_path / "cohort.tsv")
+    with pytest.raises(AekitError, match=r"has a participants\.json, which would describe the corrected"):
+        run_eda(path, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_ages_in_months_are_in_years_in_the_corrected_table_whoever_says_so(participants, write_table, tmp_path):
+    table = participants(30)[["participant_id", "age", "sex"]]
+    months = table.assign(age=(12 * table["age"]).round())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "participants.json").write_text('{"age": {"Units": "months"}}')
+    write_table(months, tmp_path / "a" / "participants.tsv")
+    write_table(months.rename(columns={"age": "Age [months]"}), tmp_path / "header.tsv")
+    for number, path in enumerate([tmp_path / "a" / "participants.tsv", tmp_path / "header.tsv"]):
+        run_eda(path, tmp_path / str(number))
+        written = read(tmp_path / str(number), "participants.tsv")
+        np.testing.assert_allclose(written["age"], months["age"] / 12, rtol=1e-8)
+
+
 def test_a_quality_table_is_never_replaced(participants, write_table, tmp_path):
     table = participants(12)[["participant_id", "age"]]
     path, qc = write_table(table, tmp_path / "t.tsv"), write_table(table.assign(qc=1), tmp_path / "counts.csv")

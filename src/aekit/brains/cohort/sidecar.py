@@ -41,13 +41,13 @@ class Sidecar:
             AekitError: ``Units`` is not a text, or not a unit of this kind.
         """
         entry = self._entry(column)
-        text = entry.get("Units")
+        text = entry.get("units", entry.get("unit"))
         if text is not None and not isinstance(text, str):
             raise self._odd(column, "Units", "is not a text")
         unit = stated_unit(text or "", kind)
         if unit == UNKNOWN:
             raise self._odd(column, "Units", f"is '{shown(text)}', not {KNOWN[kind]}")
-        description = entry.get("Description")
+        description = entry.get("description")
         return unit or (described_unit(description, kind) if isinstance(description, str) else "")
 
     def sexes(self, column: str) -> dict[str, str]:
@@ -57,9 +57,9 @@ class Sidecar:
             AekitError: ``Levels`` is not an object, or does not say which code is which sex.
         """
         entry = self._entry(column)
-        levels = entry.get("Levels")
+        levels = entry.get("levels")
         if levels is None:
-            text = entry.get("Description")
+            text = entry.get("description")
             notes = _CODED.finditer(text) if isinstance(text, str) else ()
             return {note["code"].lower(): sex for note in notes if (sex := sex_of_words(note["word"]))}
         if not isinstance(levels, dict):
@@ -79,7 +79,7 @@ class Sidecar:
         entry = (self.entries or {}).get(column.strip().lower(), {})
         if not isinstance(entry, dict):
             raise AekitError(f"{shown(self.path)}: the entry of '{shown(column)}' is not an object; fix or remove it")
-        return entry
+        return {key.lower(): value for key, value in entry.items()}
 
     def _odd(self, column: str, key: str, what: str) -> AekitError:
         return AekitError(f"{shown(self.path)}: {key} of '{shown(column)}' {what}; correct or remove it")

@@ -35,7 +35,8 @@ _UNIT_OF = {kind: {word: unit for unit, words in units.items() for word in words
 # Words next to a unit that do not change it, and what may stand in brackets without being a unit.
 _AROUND_AGES = (
     "in at the of on and or age unit units decimal decimals full completed old exact scan scanning scans mri visit "
-    "baseline imaging time acquisition enrolment enrollment inclusion session test testing"
+    "baseline imaging time acquisition enrolment enrollment inclusion session test testing rounded whole integer o "
+    "since from birth postnatal chronological participant participants subject patient"
 )
 _AROUND_VOLUMES = "in of the unit units volume volumes total gm gmv wm wmv csf csfv gray grey white matter"
 _NOISE: dict[Kind, frozenset[str]] = {
@@ -79,7 +80,10 @@ def stated_unit(text: str, kind: Kind) -> str:
 def described_unit(text: str, kind: Kind) -> str:
     """Return the unit that a sentence names, as in ``age in months``, or empty if it names none or several."""
     candidates = [stated_unit(one or other, kind) for one, other in _IN_TEXT.findall(_plain(text))]
-    found = {unit for unit in (*candidates, stated_unit(text, kind)) if unit not in ("", UNKNOWN)}
+    whole = stated_unit(text, kind)
+    if whole != PROPORTIONS or re.search(r"%|\b(?:percent|proportion|fraction)", _plain(text)):
+        candidates.append(whole)  # not for "from normalised images"
+    found = {unit for unit in candidates if unit not in ("", UNKNOWN)}
     return found.pop() if len(found) == 1 else ""
 
 

@@ -93,6 +93,9 @@ def run_eda(
 
 def _check_inputs_stay(folder: Path, names: Iterable[str], inputs: Sequence[Path]) -> None:
     """Raise an AekitError if a file of the report would replace one of the tables that it is made of."""
+    if (folder / "participants.json").exists():  # its units would be taken for those of the corrected table
+        what = "has a participants.json, which would describe the corrected participants.tsv"
+        raise AekitError(f"--output {shown(folder)}: {what}; give another folder")
     for target in (folder / name for name in names):
         for own in inputs:
             if target.exists() and own.exists() and target.samefile(own):
