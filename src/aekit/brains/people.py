@@ -257,7 +257,8 @@ def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
 def report_people(people: People, progress: Progress) -> None:
     """Give notice of repairs of the table, of what was left out, and of warnings about volumes."""
     for repair in people.cohort.repairs:
-        progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}: {', '.join(repair.examples)})")
+        examples = f": {', '.join(repair.examples)}" if repair.examples else ""
+        progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}{examples})")
     if sessions := describe_sessions(people.cohort):
         progress.notice(f"{people.cohort.name}: {sessions}")
     if len(people.left_out):

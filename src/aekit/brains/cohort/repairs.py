@@ -390,7 +390,9 @@ def _volume_unit(volumes: NDArray[np.float64], names: Sequence[str]) -> str:
     advice = f"give mL, or state the unit in the header, as in '{names[0]} (mL)' or '{names[0]} (L)'"
     if 0.03 <= total < least or _MOST_LITRES < total < _LEAST_ML:
         kind = "proportions" if total < least else "percentages"
-        raise ValueError(f"{what} has a median of {total:.4g}, as of {kind}, not volumes in litres or mL; {advice}")
+        raise ValueError(
+            f"{what} has a median of {total:.4g}, which looks like {kind}, not like litres or mL; {advice}"
+        )
     limits = {"litres": (least, _MOST_LITRES), "mL": (_LEAST_ML, 3e4), "mm^3": (3e4, 3e7)}  # a brain: 1.4 litres
     unit = next((unit for unit, (low, high) in limits.items() if low <= total < high), None)
     if unit is None:
