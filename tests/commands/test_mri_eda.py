@@ -55,6 +55,28 @@ def test_an_error_is_one_line(aekit, table, tmp_path, options, message):
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_sites_in_any_script_make_no_warnings_of_python(aekit, table, tmp_path, quiet):
+    sites = ["北京", "القاهرة", "\U0010fff0"] * 4  # the last for private use, so that no font has it
+    pd.read_csv(table, sep="\t").assign(site=sites).to_csv(table, sep="\t", index=False)
+    result = aekit("mri-eda", table, "-o", tmp_path / "out", *(["--quiet"] if quiet else []))
+    assert result.exit_code == 0
+    about_fonts = [line for line in result.stderr.splitlines() if "font" in line or "Glyph" in line]
+    assert len(about_fonts) == (not quiet)
+    assert all(line.startswith("no installed font has the letters ") for line in about_fonts)
+    assert "UserWarning" not in result.stderr
+    assert not (quiet and result.stderr)
+
+
+def test_the_table_is_never_replaced(aekit, table):
+    own = table.rename(table.with_name("participants.tsv"))
+    before = own.read_bytes()
+    result = aekit("mri-eda", own, "-o", own.parent)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "its participants.tsv is the input, and would be replaced" in result.stderr
+    assert own.read_bytes() == before
+
+
 def test_a_table_without_ages_names_its_columns(aekit, table, tmp_path):
     pd.read_csv(table, sep="\t").drop(columns="age").to_csv(table, sep="\t", index=False)
     result = aekit("mri-eda", table, "-o", tmp_path / "out")
