@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -31,11 +31,32 @@ def _lab(colour, blindness):
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
+def _distances(pairs, blindness):
+    return [np.linalg.norm(_lab(a, blindness) - _lab(b, blindness)) for a, b in pairs]
+
+
+# A distance of 2.3 is just noticeable; matplotlib's own ten colours come down to 5 with deuteranopia.
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_ten_classes_have_colours_that_everyone_tells_apart(blindness):
-    distances = [np.linalg.norm(_lab(a, blindness) - _lab(b, blindness)) for a, b in combinations(CLASS_COLOURS, 2)]
-    # A distance of 2.3 is just noticeable; matplotlib's own ten colours come down to 5 with deuteranopia.
-    assert min(distances) > (12 if blindness == "none" else 6)
+    distances = _distances(combinations(CLASS_COLOURS[:10], 2), blindness)
+    assert min(distances) > (35 if blindness == "none" else 20)
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_twenty_classes_have_colours_that_everyone_tells_apart_and_neighbours_with_ease(blindness):
+    assert len(CLASS_COLOURS) == 20
+    assert min(_distances(combinations(CLASS_COLOURS, 2), blindness)) > 10
+    assert min(_distances(pairwise([*CLASS_COLOURS, CLASS_COLOURS[0]]), blindness)) > 25
+
+
+def test_ten_classes_have_no_grey():
+    assert min(np.hypot(*_lab(colour, "none")[1:]) for colour in CLASS_COLOURS[:10]) > 35
+
+
+def test_twenty_classes_differ_by_colour_and_the_second_ten_by_marker():
+    styles = [class_style(number) for number in range(20)]
+    assert len({colour for colour, _ in styles}) == 20
+    assert [marker for _, marker in styles] == ["o"] * 10 + ["^"] * 10
 
 
 def test_eighty_classes_have_a_style_each():

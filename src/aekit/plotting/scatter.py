@@ -60,7 +60,7 @@ def draw_density(
         axes: Axes to draw on.
         points: Positions, (N, 2).
         labels: Class of each point, (N,); None draws all in grey. There are no markers, so
-            with more classes than colours some look the same.
+            with more than twenty classes some look the same.
         x_range: Left and right edge of the cells.
         y_range: Lower and upper edge of the cells.
         n_cells: Cells along each edge.

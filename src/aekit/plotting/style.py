@@ -37,11 +37,14 @@ GREY = "#999999"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-# Petroff 2021, arXiv:2107.02270: ten class colours, distinguishable with all common forms of colour blindness.
+# Found by a search for the largest smallest distance in CAM02-UCS, as everyone sees them: with normal vision and with
+# each form of colour blindness (simulated after Machado et al. 2009, doi:10.1109/TVCG.2009.113). The second ten were
+# found given the first; the order keeps neighbours far apart. Of greys and browns there are none among the first ten.
 CLASS_COLOURS = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+    "#0096ff", "#d2871e", "#00f0b4", "#781e5a", "#ff2da5", "#c3e100", "#00875a", "#ffb4ff", "#4b0fc3", "#c3000f",
+    "#b487c3", "#690000", "#005aff", "#003c2d", "#87a569", "#5a4b87", "#87c3b4", "#0f690f", "#d2c369", "#965a78",
 )  # fmt: skip
-# With more classes than colours, the colours repeat with another marker.
+CLASSES_PER_MARKER = 10  # so that the second ten, closer to the first than those to each other, differ by marker too
 CLASS_MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
 
 _STYLE = {
@@ -75,8 +78,8 @@ _STYLE = {
 
 def class_style(number: int) -> tuple[str, str]:
     """Return the colour and the marker of class ``number``, unique among the first eighty classes."""
-    n_colours = len(CLASS_COLOURS)
-    return CLASS_COLOURS[number % n_colours], CLASS_MARKERS[number // n_colours % len(CLASS_MARKERS)]
+    marker = CLASS_MARKERS[number // CLASSES_PER_MARKER % len(CLASS_MARKERS)]
+    return CLASS_COLOURS[number % len(CLASS_COLOURS)], marker
 
 
 def line_style(number: int) -> tuple[str, str]:

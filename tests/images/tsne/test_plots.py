@@ -50,7 +50,7 @@ def test_kinds_have_the_colours_and_shapes_of_the_figure(points, drawn):
     assert points.kinds == [0, 2, 11]
     assert [each.glyph.fill_color for each in renderers] == [class_style(kind)[0] for kind in (0, 2, 11)]
     # The twelfth class has the second colour again, with the second shape.
-    assert (renderers[2].glyph.fill_color, renderers[2].glyph.marker) == (CLASS_COLOURS[1], "triangle")
+    assert (renderers[2].glyph.fill_color, renderers[2].glyph.marker) == (CLASS_COLOURS[11], "triangle")
     assert [each.glyph.marker for each in renderers[:2]] == ["circle", "circle"]
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from aekit.images.figures.mosaic import PAD
 from aekit.plotting.scatter import class_keys, draw_classes, draw_density
 from aekit.plotting.style import (
-    CLASS_COLOURS,
     CLASS_MARKERS,
+    CLASSES_PER_MARKER,
     DPI,
     FONT_SIZE,
     MARGIN,
@@ -32,7 +32,7 @@ from aekit.plotting.style import (
 FloatArray = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
-MAX_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
+MAX_STYLES = CLASSES_PER_MARKER * len(CLASS_MARKERS)
 # More points than this hide each other even as the smallest dots: 60,000 of one pixel fill a quarter of a panel.
 MAX_DOTS = 100_000
 _CELL_INCHES = 0.01  # one and a half pixels
