@@ -76,6 +76,21 @@ def test_both_axes_have_the_same_scale():
     assert low < 1 < high
 
 
+@pytest.mark.parametrize("n_panels", [1, 2])
+def test_a_few_points_reach_the_edges_of_a_smaller_panel(n_panels):
+    rng = np.random.default_rng(0)
+    wide = [EmbeddingPanel("", (), rng.uniform(size=(12, 2)) * [10, 7 - n], ("x", "y")) for n in range(n_panels)]
+    figure = plot_embeddings(wide, None)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert axes.bbox.width < 4.5 * DPI
+    places = axes.transAxes.inverted().transform(axes.transData.transform(wide[0].points))
+    assert np.all(np.ptp(places, axis=0) > 0.85)
+    scale = axes.bbox.width / np.ptp(axes.get_xlim())
+    assert axes.bbox.height / np.ptp(axes.get_ylim()) == pytest.approx(scale, rel=0.01)
+    assert np.sqrt(axes.collections[0].get_sizes()).max() > 9
+
+
 def test_points_are_smaller_the_more_there_are():
     assert point_size(100, 6.0) > point_size(10_000, 6.0) > point_size(60_000, 6.0) >= 1.0
 

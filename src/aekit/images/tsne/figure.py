@@ -35,6 +35,8 @@ Labels = npt.NDArray[np.integer]
 MAX_STYLES = CLASSES_PER_MARKER * len(CLASS_MARKERS)
 # More points than this hide each other even as the smallest dots: 60,000 of one pixel fill a quarter of a panel.
 MAX_DOTS = 100_000
+_FEW_POINTS = 100  # no more need a smaller panel
+_LOWEST_ASPECT = 0.6  # of height to width of a panel
 _CELL_INCHES = 0.01  # one and a half pixels
 
 
@@ -69,22 +71,24 @@ def plot_embeddings(
     """
     n_columns = count_columns(len(panels))
     n_rows = ceil(len(panels) / n_columns)
-    side = panel_inches(len(panels))
+    n_points = len(panels[0].points)
+    side = panel_inches(len(panels), n_points)
+    aspect = 1.0 if n_points > MAX_DOTS else _panel_aspect(panels)
     with figure_style():
         texts = [_panel_text(panel, side) for panel in panels]
         above = max(text_inches(text)[1] for text in texts) + 0.1
-        legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (side + above))
+        legend_inches, n_legend_columns = _legend_size(labels, class_names, n_rows * (aspect * side + above))
         width = n_columns * (side + 0.4) + legend_inches
         title_inches = (
             text_inches(wrap_text(title, width - legend_inches - 2 * MARGIN, FONT_SIZE), FONT_SIZE)[1] if title else 0
         )
-        height = n_rows * (side + above + 0.3) + title_inches + 0.15
+        height = n_rows * (aspect * side + above + 0.3) + title_inches + 0.15
         figure = build_figure(width, height)
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for place in axes.flat[len(panels) :]:
             place.set_axis_off()
         for place, panel, text in zip(axes.flat, panels, texts, strict=False):
-            _draw_panel(place, panel, labels, text, side)
+            _draw_panel(place, panel, labels, text, side=side, aspect=aspect)
         write_title(figure, title, width, room=legend_inches)
         if labels is not None and n_legend_columns:
             keys = class_keys(labels, class_names)
@@ -97,33 +101,56 @@ def count_columns(n_panels: int) -> int:
     return n_panels if n_panels <= 3 else ceil(sqrt(n_panels))
 
 
-def panel_inches(n_panels: int) -> float:
-    """Return the side of a panel in inches; the more panels, the smaller."""
-    return 6.0 if n_panels == 1 else 4.2 if n_panels <= 4 else 3.0
+def panel_inches(n_panels: int, n_points: int) -> float:
+    """Return the width of a panel in inches; the more panels and the fewer points, the smaller."""
+    if n_panels == 1:
+        return 6.0 if n_points > _FEW_POINTS else 4.2
+    return 4.2 if n_panels <= 4 else 3.0
 
 
 def point_size(n_points: int, side_inches: float) -> float:
-    """Return the diameter of a dot in points of 1/72 inch, such that together they would cover a fifth of the panel."""
-    return float(np.clip(side_inches * 72 * sqrt(0.25 / max(n_points, 1)), 1.0, 5.0))
+    """Return the diameter of a dot in points of 1/72 inch, such that together they would cover a fifth of the panel.
+
+    It is at most 5, and up to 10 while the dots cover a fortieth of the panel.
+    """
+    side = side_inches * 72 / sqrt(max(n_points, 1))
+    return float(np.clip(side * sqrt(0.25), 1.0, np.clip(side * sqrt(0.03), 5.0, 10.0)))
 
 
 def square_range(points: FloatArray) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return (low, high) of x and of y, equally wide, around points, (N, 2), so that both axes have the same scale."""
+    return _range_of(points, aspect=1.0)
+
+
+def _range_of(points: FloatArray, *, aspect: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return (low, high) of x and of y around points on axes whose height is ``aspect`` of their width."""
     low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, 0.53 * max(float((high - low).max()), 1e-12)
-    x, y = ((float(centre - half), float(centre + half)) for centre in middle)
+    width, height = (high - low).tolist()
+    middle, half = (low + high) / 2, 0.53 * max(width, height / aspect, 1e-12)
+    x, y = (
+        (float(centre - extent), float(centre + extent))
+        for centre, extent in zip(middle, (half, aspect * half), strict=True)
+    )
     return x, y
 
 
-def _draw_panel(axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: str, side: float) -> None:
-    x_range, y_range = square_range(panel.points)
+def _panel_aspect(panels: Sequence[EmbeddingPanel]) -> float:
+    """Return the height of panels as a fraction of their width that has room for the points of each."""
+    extents = [np.ptp(panel.points, axis=0) for panel in panels]
+    return float(np.clip(max(height / max(width, 1e-12) for width, height in extents), _LOWEST_ASPECT, 1.0))
+
+
+def _draw_panel(
+    axes: Axes, panel: EmbeddingPanel, labels: Labels | None, text: str, *, side: float, aspect: float
+) -> None:
+    x_range, y_range = _range_of(panel.points, aspect=aspect)
     if len(panel.points) <= MAX_DOTS:
         draw_classes(axes, panel.points, labels, size=point_size(len(panel.points), side))
     else:
         n_cells = round(side / _CELL_INCHES)
         draw_density(axes, panel.points, labels, x_range=x_range, y_range=y_range, n_cells=n_cells)
     axes.set(xlim=x_range, ylim=y_range, xticks=[], yticks=[])
-    axes.set_box_aspect(1)
+    axes.set_box_aspect(aspect)
     axes.set_xlabel(panel.axis_names[0], fontsize=SMALL_FONT_SIZE)
     axes.set_ylabel(panel.axis_names[1], fontsize=SMALL_FONT_SIZE)
     axes.set_title(text, fontsize=SMALL_FONT_SIZE)
