@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from aekit.images.figures.curves import plot_history
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_reconstructions, plot_traversal
 from aekit.plotting.bars import plot_kl_per_dimension
+from aekit.plotting.style import build_figure, mark_values
 
 RNG = np.random.default_rng(0)
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "faces": (3, 64, 48)}
@@ -126,6 +127,17 @@ def test_the_settings_of_the_user_change_nothing(name):
     with mpl.rc_context(own):
         assert _png(FIGURES[name]()) == expected
         assert mpl.rcParams["font.size"] == 20
+
+
+def test_ticks_are_where_something_was_measured_and_none_touches_another():
+    axes = build_figure(3, 3).subplots()
+    axes.set_xlim(0, 100)
+    mark_values(axes, [50, 2, 3, 50, 97, 100], gap=0.05)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["3", "50", "100"]
+    axes.set_xscale("log")
+    axes.set_xlim(1, 100)
+    mark_values(axes, [2, 3, 100], gap=0.05)
+    assert list(axes.get_xticks()) == [2, 3, 100]
 
 
 @pytest.mark.slow

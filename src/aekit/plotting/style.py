@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from math import ceil
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -182,6 +183,25 @@ def finish_figure(figure: Figure, title: str = "") -> Figure:
     """Return the figure with its title at the top left and its layout fixed."""
     write_title(figure, title, figure.get_figwidth())
     return lay_out(figure)
+
+
+def mark_values(axes: Axes, values: Sequence[float], *, gap: float) -> None:
+    """Put the ticks of the x axis at values; of two whose labels would touch, at the larger one.
+
+    Args:
+        axes: Axes whose limits and scale are settled.
+        values: Where something was measured.
+        gap: Smallest distance between ticks, as a fraction of the axis.
+    """
+    marked: list[float] = []
+    last = np.inf
+    for value in sorted(set(values), reverse=True):
+        place = axes.transAxes.inverted().transform(axes.get_xaxis_transform().transform((value, 0)))[0]
+        if last - place >= gap:
+            marked.append(value)
+            last = place
+    axes.set_xticks(marked[::-1], [f"{value:g}" for value in marked[::-1]])
+    axes.minorticks_off()
 
 
 def axis_label(quantity: str, unit: str) -> str:

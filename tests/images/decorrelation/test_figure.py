@@ -104,6 +104,33 @@ def test_nothing_is_cut_off(case):
     assert box.y1 <= height
 
 
+@pytest.mark.parametrize("d", [(2,), (2, 3), (2, 3, 8)])
+def test_few_matrices_leave_no_part_of_the_figure_empty(d):
+    figure = _plot([_curve(d=d, n_seeds=[1] * len(d))], [Panel("ae", f"d = {n}", np.eye(n)) for n in d], title="t")
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert max(box.x1 for box in boxes) > 0.95 * width
+    matrices = [axes.bbox for axes in figure.axes if axes.images]
+    assert min(box.y0 for box in matrices) < 0.1 * height
+    assert sum(box.width * box.height for box in matrices) > 0.1 * width * height
+
+
+def test_the_axis_marks_the_dimensions_that_were_measured():
+    axes = _plot([_curve(d=(2, 3, 8))]).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "3", "8"]
+
+
+def test_long_labels_and_titles_of_a_single_matrix_are_not_cut_off():
+    long = "vae conv, batch size 200, weight decay 0.0001, beta 0.5, hidden layers 512x256x128"
+    figure = _plot([_curve(long), _curve("b")], _panels([long, "b"]), title=f"Correlations of {long}")
+    box = figure.get_tightbbox(figure.canvas.get_renderer())
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= figure.get_figwidth()
+    texts = figure.subfigs[0].texts
+    assert max(text.get_window_extent().x1 for text in texts) <= figure.subfigs[1].bbox.x0
+
+
 def test_equal_calls_make_equal_bytes():
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:

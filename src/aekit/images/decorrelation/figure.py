@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from aekit.plotting.style import (
     BLACK,
@@ -24,6 +23,7 @@ from aekit.plotting.style import (
     figure_style,
     lay_out,
     line_style,
+    mark_values,
     text_inches,
     wrap_text,
     write_title,
@@ -32,7 +32,9 @@ from aekit.plotting.style import (
 FloatArray = npt.NDArray[np.floating]
 
 WIDTH, CURVE_HEIGHT = 9.0, 3.4  # inches
-MIN_COLUMNS, MAX_COLUMNS = 4, 8
+WIDE = 10.0  # with matrices to the right of the curves
+MAX_STACKED = 2  # matrices; a row of no more would leave half of the figure empty
+MIN_COLUMNS, MAX_COLUMNS = 3, 8
 _LEGEND = 2.3  # width of the legend's text in inches
 
 
@@ -101,18 +103,48 @@ def plot_decorrelation(
     rows = _arrange(panels)
     keys = len(curves) + 5 + sum(wrap_text(curve.label, _LEGEND).count("\n") for curve in curves)  # lines of the legend
     curve_height = max(CURVE_HEIGHT, 0.165 * keys + 0.5)
-    n_columns = int(np.clip(max((len(row.panels) for row in rows), default=0), MIN_COLUMNS, MAX_COLUMNS))
-    height = sum(WIDTH / n_columns + 0.15 + (text_inches(row.label)[1] + 0.05 if row.label else 0) for row in rows)
     with figure_style():
-        figure = build_figure(WIDTH, curve_height + height)
-        parts: Any = figure.subfigures(2, 1, height_ratios=[curve_height, height]) if rows else [figure]
+        if 0 < len(panels) <= MAX_STACKED:
+            rows, n_columns = _stack(rows), 1
+            figure, parts, title_width = _split_across(rows, curve_height)
+        else:
+            n_columns = int(np.clip(max((len(row.panels) for row in rows), default=0), MIN_COLUMNS, MAX_COLUMNS))
+            figure, parts, title_width = *_split_down(rows, curve_height, n_columns), WIDTH
         axes = parts[0].subplots()
         _draw_curves(axes, curves, floor=floor, ideal_is_d=ideal_is_d, pca=pca)
         axes.set(xlabel="latent dimensions d", ylabel=ylabel)
-        write_title(parts[0], title, WIDTH)
+        write_title(parts[0], title, title_width)
         if rows:
             _draw_panels(parts[1], rows, n_columns)
         return lay_out(figure)
+
+
+def _stack(rows: Sequence[_Row]) -> list[_Row]:
+    """Return a row for each matrix."""
+    return [
+        _Row(wrap_text(row.label, _LEGEND) if panel is row.panels[0] else "", [panel])
+        for row in rows
+        for panel in row.panels
+    ]
+
+
+def _split_across(rows: Sequence[_Row], height: float) -> tuple[Figure, Any, float]:
+    """Return a figure with room for a column of matrices to the right of the curves, its two parts, and the width left.
+
+    All in inches.
+    """
+    labels = max(text_inches(row.label)[0] for row in rows)
+    width = max((height - sum(text_inches(row.label)[1] for row in rows)) / len(rows) + 0.6, labels + 0.1)
+    figure = build_figure(WIDE, height)
+    return figure, figure.subfigures(1, 2, width_ratios=[WIDE - width, width]), WIDE - width
+
+
+def _split_down(rows: list[_Row], curve_height: float, n_columns: int) -> tuple[Figure, Any]:
+    """Return a figure with room for rows of matrices below the curves, and its parts."""
+    height = sum(WIDTH / n_columns + 0.15 + (text_inches(row.label)[1] + 0.05 if row.label else 0) for row in rows)
+    figure = build_figure(WIDTH, curve_height + height)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[curve_height, height]) if rows else [figure]
+    return figure, parts
 
 
 class _Row(NamedTuple):
@@ -162,7 +194,7 @@ def _draw_curves(
         keys.append(axes.axhline(floor, color=GREY, linestyle="--", linewidth=1, label="independent dimensions"))
     if pca is not None:
         keys += axes.plot(*pca, color=BLACK, marker="x", markersize=4, linewidth=0.8, label="PCA of these images")
-    _scale_d(axes, *ends)
+    _scale_d(axes, *ends, np.concatenate([curve.d for curve in curves]).tolist())
     if not ideal_is_d:
         axes.set_ylim(bottom=0, top=None)
         axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # so that a line at zero is not cut off
@@ -174,17 +206,14 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     return (low, high) if low < high else (low - 1, low + 1)
 
 
-def _scale_d(axes: Axes, low: float, high: float) -> None:
+def _scale_d(axes: Axes, low: float, high: float, measured: Sequence[float]) -> None:
     margin = 0.04
     if high > 20 * max(low, 1):  # such as from 2 to 100, most of which a linear axis would squeeze into a corner
-        ticks = [step * 10**power for power in range(4) for step in (1, 2, 5) if low <= step * 10**power <= high]
         axes.set_xscale("log")
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
         axes.set_xlim(low / (high / low) ** margin, high * (high / low) ** margin)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
         axes.set_xlim(low - margin * (high - low), high + margin * (high - low))
+    mark_values(axes, measured, gap=0.06)
 
 
 def _draw_curve(axes: Axes, curve: Curve, colour: str, marker: str) -> None:
