@@ -119,6 +119,20 @@ def test_curves_show_means_runs_and_both_kinds_of_pca():
     assert texts[-1] == "elbow: Kneedle"
 
 
+def test_the_axis_marks_the_dimensions_that_were_measured():
+    for axes in _curves(["ae conv"], [2, 3, 8]).axes:
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "3", "8"]
+
+
+def test_a_single_point_shows_its_gain_over_clipped_pca():
+    axes = _curves(["ae conv"], [8], seeds=1).axes[1]
+    (dashed,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    low, high = axes.get_xlim()
+    start, end = dashed.get_xdata()
+    assert low < start < 8 < end < high
+    np.testing.assert_allclose(dashed.get_ydata(), 0.09 / 0.05)
+
+
 def test_the_first_dimension_runs_to_the_right_and_the_second_upwards():
     z = np.linspace(-2, 2, 12)
     z0, z1 = np.meshgrid(z, z)

@@ -8,7 +8,7 @@ import pytest
 
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
-from aekit.images.pca.study import find_elbows, model_names, run_pca_compare
+from aekit.images.pca.study import find_elbows, model_names, no_elbow, run_pca_compare
 from aekit.images.session import open_session
 
 
@@ -56,3 +56,10 @@ def test_elbows_are_of_the_mean_curve_and_single_seeds_show_their_spread():
     assert found["mse"] == (1 / 4 + 1 / 16) / 2
     assert found["method"] == "Kneedle (Satopaa et al. 2011)"
     assert elbows.loc["vae conv", "latent_max"] == 6
+
+
+@pytest.mark.parametrize(
+    ("points", "words"), [([1, 1], "1 point;"), ([3, 3, 3], "3 points;"), ([3, 1, 2], "1 to 3 points;")]
+)
+def test_the_notice_of_no_elbow_covers_the_shortest_curve_and_the_longest(points, words):
+    assert no_elbow(points).startswith(f"no elbow in curves of {words}")

@@ -28,6 +28,7 @@ from aekit.plotting.style import (
     figure_style,
     hide_axes,
     lay_out,
+    mark_values,
     text_inches,
     text_size,
     wrap_text,
@@ -100,22 +101,22 @@ def plot_against_pca(
         n_across = max(1, min(5, int((_WIDTH - 0.3) / (widest + 0.55))))
         figure = build_figure(_WIDTH, 3.7 + 0.165 * ceil(len(keys) / n_across))
         panels = figure.subplots(1, 3, width_ratios=(1.35, 1, 1))
-        _draw_pca(panels, pca, elbows)
+        half = 0.04 * float(np.ptp(pca["latent"])) or 0.3
+        _draw_pca(panels, pca, elbows, half=half)
         for model, style in models.items():
             own = {quantity: rows for quantity, rows in means[means["model"] == model].groupby("quantity")}
             for axes, quantity in zip(panels, ("mse", "ratio", "explained_variance"), strict=True):
                 _draw_model(axes, runs[runs["model"] == model], own[quantity], quantity, style)
             clipped = own["ratio_clipped"]
-            panels[1].plot(clipped["latent"], clipped["mean"], color=style[0], linestyle="--", linewidth=1)
+            _draw_dashed(panels[1], clipped["latent"], clipped["mean"], style[0], half=half)
             _ring(panels[0], own["mse"]["latent"], own["mse"]["mean"], elbows.get(model), style[0])
-        _label_panels(panels, latents=pca["latent"].to_numpy())
+        _label_panels(panels)
         # From the runs, not their intervals, which are too wide with few runs.
         panels[0].set_ylim(0, 1.06 * max(runs["mse"].max(), pca["mse"].max()))
         panels[1].set_ylim(0, 1.06 * max(runs["ratio"].max(), 1))
         lowest = min(runs["explained_variance"].min(), pca["explained_variance"].min())
         panels[2].set_ylim(1.06 * lowest - 0.06 if lowest < 0 else 0, 1.02)
-        for axes in panels[1:]:
-            axes.set_xlim(panels[0].get_xlim())
+        _mark_latents(panels, runs["latent"], pca["latent"])
         figure.legend(handles=keys, loc="outside lower left", ncols=n_across)
         write_title(figure, title, _WIDTH)
         return lay_out(figure)
@@ -150,8 +151,10 @@ def _curve_keys(
     return keys
 
 
-def _draw_pca(panels: Sequence[Axes], pca: pd.DataFrame, elbows: Mapping[str, float | None]) -> None:
+def _draw_pca(panels: Sequence[Axes], pca: pd.DataFrame, elbows: Mapping[str, float | None], *, half: float) -> None:
     error, ratio, explained = panels
+    if len(pca) == 1:
+        _draw_dashed(error, pca["latent"], pca["clipped_mse"], GREY, half=half)
     marker = "." if len(pca) == 1 else ""
     for name, column, colour, style in ((PCA, "mse", BLACK, "-"), (CLIPPED, "clipped_mse", GREY, "--")):
         error.plot(pca["latent"], pca[column], color=colour, linestyle=style, marker=marker)
@@ -179,7 +182,15 @@ def _with_elbow(name: str, elbows: Mapping[str, float | None]) -> str:
     return name if elbow is None else f"{name} (elbow at {elbow:g})"
 
 
-def _label_panels(panels: Sequence[Axes], *, latents: npt.NDArray[np.int64]) -> None:
+def _draw_dashed(axes: Axes, latents: pd.Series, values: pd.Series, colour: str, *, half: float) -> None:
+    """Draw a dashed line; one of a single point, which would be invisible, becomes twice ``half`` long."""
+    x, y = latents.to_numpy(float), values.to_numpy()
+    if len(x) == 1:
+        x, y = x + np.array([-half, half]), y.repeat(2)
+    axes.plot(x, y, color=colour, linestyle="--", linewidth=1)
+
+
+def _label_panels(panels: Sequence[Axes]) -> None:
     texts = [
         ("Mean squared error", "MSE per pixel"),
         ("Gain over PCA (dashed: clipped)", "MSE of PCA / MSE of the model"),
@@ -187,9 +198,17 @@ def _label_panels(panels: Sequence[Axes], *, latents: npt.NDArray[np.int64]) -> 
     ]
     for axes, (heading, ylabel) in zip(panels, texts, strict=True):
         axes.set(title=heading, xlabel="latent dimensions or components", ylabel=ylabel)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
-        if latents.min() == latents.max():
-            axes.set_xlim(latents[0] - 1, latents[0] + 1)
+
+
+def _mark_latents(panels: Sequence[Axes], measured: pd.Series, components: pd.Series) -> None:
+    """Give all panels the same axis, with ticks where models were measured and at the ends of PCA's curves."""
+    low, high = panels[0].get_xlim()
+    first, last = float(components.min()), float(components.max())
+    if first == last:
+        low, high = first - 1, first + 1
+    for axes in panels:
+        axes.set_xlim(low, high)
+        mark_values(axes, [*measured.tolist(), first, last], gap=0.09)
 
 
 def plot_planes(

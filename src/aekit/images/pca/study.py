@@ -271,11 +271,17 @@ def _show(found: Comparison, elbows: pd.DataFrame, progress: Progress) -> None:
     rows = elbows[["model", "elbow", "lowest", "highest", "seeds", "points"]].astype(object)
     rows = rows.where(rows.notna(), None)
     if elbows["elbow"].isna().all():
-        n = elbows["points"].max()
-        progress.notice(f"no elbow in curves of {n} {'point' if n == 1 else 'points'}; compare more latent dimensions")
+        progress.notice(no_elbow(elbows["points"].tolist()))
         return
     headings = ["curve", "elbow", "lowest", "highest", "seeds with an elbow", "points"]
     progress.table(f"Elbow by {elbows['method'][0]}", headings, rows.itertuples(index=False))
+
+
+def no_elbow(points: Sequence[int]) -> str:
+    """Return the notice that no curve has an elbow, for curves of these numbers of points."""
+    fewest, most = min(points), max(points)
+    n = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"no elbow in curves of {n} {'point' if most == 1 else 'points'}; compare more latent dimensions"
 
 
 def _summary(table: pd.DataFrame, elbows: pd.DataFrame) -> dict[str, Any]:
