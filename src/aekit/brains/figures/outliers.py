@@ -51,17 +51,20 @@ def plot_outliers(
         left.set(ylabel="robust z given age and sex")
         distance = np.sqrt(squared)[:, None]
         _strips(right, distance, flagged, ["all measures"])
-        # Not as far as the names on the right, which it would cross.
-        right.plot([-0.5, 0.38], [np.sqrt(squared_limit)] * 2, color=BLACK, linestyle="--", linewidth=0.8)
+        right.axhline(float(np.sqrt(squared_limit)), color=BLACK, linestyle="--", linewidth=0.8, zorder=0.9)
         right.set(ylabel="Mahalanobis distance")
         _name_extremes(right, distance[:, 0], flagged, ids)
-        keys = [
-            Line2D([], [], marker="o", linestyle="", color=GREY, label="within limits"),
-            Line2D([], [], marker="X", linestyle="", color=VERMILION, label=f"outliers ({int(flagged.sum()):,})"),
-            Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="limit"),
-        ]
-        figure.legend(handles=keys, loc="outside lower center", ncols=3)
+        figure.legend(handles=_keys(int(flagged.sum())), loc="outside lower center", ncols=3)
         return finish_figure(figure, title)
+
+
+def _keys(n_outliers: int) -> list[Line2D]:
+    """Return the entries of the legend; an outlier is a cross at every measure."""
+    keys = [Line2D([], [], marker="o", linestyle="", color=GREY, label="participants within the limits")]
+    if n_outliers:
+        label = f"outliers: {n_outliers:,} participant{'s' * (n_outliers != 1)}, shown at every measure"
+        keys.append(Line2D([], [], marker="X", linestyle="", color=VERMILION, label=label))
+    return [*keys, Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="limit")]
 
 
 def _strips(axes: Axes, values: FloatArray, flagged: BoolArray, names: Sequence[str]) -> None:
@@ -79,7 +82,7 @@ def _strips(axes: Axes, values: FloatArray, flagged: BoolArray, names: Sequence[
 
 def _name_extremes(axes: Axes, values: FloatArray, flagged: BoolArray, ids: Sequence[str]) -> None:
     """Write the ids of the most extreme at the right edge, without overlaps."""
-    order = [row for row in np.argsort(-np.nan_to_num(values, nan=-1.0)) if flagged[row]][:_N_NAMED]
+    order = [row for row in np.argsort(-values) if flagged[row] and np.isfinite(values[row])][:_N_NAMED]
     jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
     low, high = axes.get_ylim()
     axes.set_xlim(-0.5, 1.6)
@@ -95,5 +98,6 @@ def _name_extremes(axes: Axes, values: FloatArray, flagged: BoolArray, ids: Sequ
             va="center",
             fontsize=6.5,
             annotation_clip=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # over the line of the limit
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 3},
         )
