@@ -43,16 +43,17 @@ def write_figures(
     output: Path, people: People, predictions: list[Predictions], history: list[EpochRow], parameters: dict[str, Any]
 ) -> None:
     """Write learning curves (.png), and .predictions, .bland-altman, .residuals and .decades.png."""
-    title = _title(people, parameters)
+    name = _title(people, parameters)
+    title = f"{name}: {len(people.cohort):,} participants"
     split = judged_split(predictions)
     panels = _panels(predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
     figures = {
         ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]).replace(_LOSSES), title=title),
         ".predictions.png": plot_predictions(panels, title=title),
-        ".bland-altman.png": plot_bland_altman(judged, title=f"{title}, {split}"),
-        ".residuals.png": _residuals(people, predictions, split, title),
-        ".decades.png": _decades(predictions, split, title),
+        ".bland-altman.png": plot_bland_altman(judged, title=_counted(name, len(judged[0].truth), split)),
+        ".residuals.png": _residuals(people, predictions, split, name),
+        ".decades.png": _decades(predictions, split, name),
     }
     for suffix, figure in figures.items():
         write_png(output.with_suffix(suffix), figure, parameters)
@@ -65,7 +66,12 @@ def _title(people: People, parameters: dict[str, Any]) -> str:
     parts += ["proportions"] if model["target"] == "proportion" else []
     parts += [] if model["histogram"] else ["no histogram"]
     parts += ["outliers dropped from train"] if parameters["data"]["drop_outliers"] else []
-    return f"{people.cohort.name}, {', '.join(parts)}: {len(people.cohort):,} participants"
+    return f"{people.cohort.name}, {', '.join(parts)}"
+
+
+def _counted(name: str, n: int, split: str) -> str:
+    """Return the title of a figure of ``n`` participants of a split."""
+    return f"{name}: {n:,} participant{'s' * (n != 1)}, {split}"
 
 
 def _panels(predictions: list[Predictions]) -> list[Predicted]:
@@ -100,7 +106,7 @@ def _only(panel: Predicted, split: str) -> Predicted:
     )
 
 
-def _residuals(people: People, predictions: list[Predictions], split: str, title: str) -> Any:
+def _residuals(people: People, predictions: list[Predictions], split: str, name: str) -> Any:
     part = next(
         part
         for model in ("chain", "direct")
@@ -114,14 +120,11 @@ def _residuals(people: People, predictions: list[Predictions], split: str, title
         age_years=cohort.age_years[part.rows],
         sex=cohort.sex[part.rows],
         site=site,
-        title=f"{title}, {part.model}, {split}",
+        title=_counted(f"{name}, {part.model}", len(part.truth), split),
     )
 
 
-def _decades(predictions: list[Predictions], split: str, title: str) -> Any:
-    errors = {
-        part.model: by_group(part.truth, part.prediction, decades(part.truth))
-        for part in predictions
-        if part.target == AGE and part.split == split and part.model in _IN_DECADES
-    }
-    return plot_decades(errors, title=f"{title}, {split}")
+def _decades(predictions: list[Predictions], split: str, name: str) -> Any:
+    parts = [part for part in predictions if part.target == AGE and part.split == split and part.model in _IN_DECADES]
+    errors = {part.model: by_group(part.truth, part.prediction, decades(part.truth)) for part in parts}
+    return plot_decades(errors, title=_counted(name, len(parts[0].truth), split))

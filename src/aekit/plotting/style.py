@@ -9,6 +9,7 @@ from math import ceil
 
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -160,6 +161,21 @@ def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, 
     if title:
         lines = wrap_text(title, width_inches - 2 * MARGIN - room, FONT_SIZE)
         figure.suptitle(lines, x=MARGIN / width_inches, ha="left", fontsize=FONT_SIZE)
+
+
+def add_legend_below(figure: Figure, keys: Sequence[Artist]) -> None:
+    """Add a legend below all axes, in as few and as even lines as its entries need; the figure grows by them."""
+    width = figure.get_figwidth() - 4 * MARGIN
+    around = 4.8 * SMALL_FONT_SIZE / 72  # the handle of an entry, and the gaps around it
+    widths = [text_inches(str(key.get_label()))[0] + around for key in keys]
+    heights = [text_inches(str(key.get_label()))[1] + 0.04 for key in keys]
+    n_lines, columns = 0, [[sum(widths) + width]]
+    while n_lines < len(keys) and sum(map(max, columns)) > width:
+        n_lines += 1
+        n_columns = ceil(len(keys) / n_lines)
+        columns = [part.tolist() for part in np.array_split(widths, n_columns)]
+    figure.set_figheight(figure.get_figheight() + n_lines * max(heights))
+    figure.legend(handles=list(keys), loc="outside lower left", ncols=len(columns))
 
 
 def lay_out(figure: Figure) -> Figure:

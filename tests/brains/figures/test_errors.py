@@ -62,6 +62,20 @@ def test_bars_of_a_decade_are_the_errors_with_any_intervals():
     assert axes.patches[0].get_x() < axes.patches[3].get_x() < axes.patches[1].get_x()
 
 
+def test_the_legend_explains_error_bars_and_has_no_column_that_stands_out():
+    figure = _decades(["mean", "gp", "ridge-histogram", "volumes", "chain", "direct"], 3)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-2:] == [
+        "direct",
+        "95 % interval, with at least 5 participants",
+    ]
+    figure.draw_without_rendering()
+    heights = np.array([text.get_window_extent().y0 for text in legend.get_texts()])
+    n_columns = max(int(np.sum(np.abs(heights - height) < 6)) for height in heights)
+    n_lines = 1 + int(np.sum(np.diff(np.sort(heights)) > 6))
+    assert (n_columns, n_lines) == (3, 3)  # not five in the first line and two in the second
+
+
 def test_a_model_without_a_decade_has_no_bar_there():
     rows = [GroupError("20-29", 4, 5.0, 4.0, 6.0, 0.0), GroupError("30-39", 4, 6.0, 5.0, 7.0, 0.0)]
     axes = plot_decades({"chain": rows, "gp": rows[1:]}).axes[0]

@@ -71,19 +71,33 @@ def test_each_split_has_its_error_in_the_panel_and_axes_are_equal():
     assert axes.get_xlabel() == "true age (years)"
 
 
-def test_few_participants_have_an_error_but_no_r2():
+def test_few_participants_have_an_error_but_no_r2_and_the_figure_says_why():
     few, enough = (plot_predictions([_people(n, split="test")]).axes[0].texts[0].get_text() for n in (9, 10))
     assert few.startswith("test: MAE")
-    assert "R²" not in few
-    assert "R²" in enough
+    assert few.endswith(", no R² from only 9")
+    assert ", R² " in enough
+    equal = Predicted("x", np.full(20, 30.0), np.arange(20.0), ["test"] * 20)
+    assert plot_predictions([equal]).axes[0].texts[0].get_text().endswith(", no R² as all are equal")
 
 
 def test_the_errors_are_written_where_no_points_are():
-    above = np.full(20, 20.0)
-    over = plot_predictions([Predicted("x", above, above + np.arange(20.0) + 30, ["test"] * 20)]).axes[0]
-    under = plot_predictions([Predicted("x", above + np.arange(20.0) + 30, above, ["test"] * 20)]).axes[0]
-    assert over.texts[0].get_position()[0] > 0.5 > over.texts[0].get_position()[1]
-    assert under.texts[0].get_position()[0] < 0.5 < under.texts[0].get_position()[1]
+    figure = plot_predictions(_chain(name=LONG))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        (errors,) = axes.texts
+        assert errors.get_window_extent().y0 > axes.bbox.y1
+        assert errors.get_window_extent().y1 < axes._left_title.get_window_extent().y0
+
+
+def test_every_line_of_agreement_is_in_the_legend():
+    def words(n: int) -> list[str]:
+        return [text.get_text() for text in plot_bland_altman([_people(n, split="test")]).legends[0].get_texts()]
+
+    assert words(30) == [
+        "test", "predicted = true", "bias: mean difference", "limits of agreement: bias ± 1.96 SD",
+        "95 % intervals of the bias and the limits",
+    ]  # fmt: skip
+    assert words(1) == ["test", "predicted = true", "bias: mean difference"]
 
 
 def test_bland_altman_shows_bias_and_limits_with_their_intervals_for_held_out_participants():

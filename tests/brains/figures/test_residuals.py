@@ -71,12 +71,24 @@ def test_of_many_sites_the_largest_are_shown_and_the_title_says_so():
     site = np.repeat([f"S{i}" for i in range(40)], sizes)
     ages = np.random.default_rng(1).uniform(20, 80, len(site))
     axes = plot_residuals(ages - 50, age_years=ages, sex=["F"] * len(site), site=site).axes[2]
-    assert [len(points.get_offsets()) for points in axes.collections] == list(range(40, 28, -1))
+    counts = [len(points.get_offsets()) for points in axes.collections]
+    assert sorted(counts) == list(range(29, 41))
+    names = [label.get_text().splitlines()[0] for label in axes.get_xticklabels()]
+    assert [int(name[1:]) for name in names] == sorted(int(name[1:]) for name in names)
+    assert counts == [sizes[int(name[1:])] for name in names]
     assert axes.get_title(loc="left") == "the 12 largest of 40 sites"
     long = _residuals(40, sites=4, site_name="University hospital number ").axes[2]
     names = [label.get_text() for label in long.get_xticklabels()]
     assert len(set(names)) == 4
     assert names[1] == "University hos…umber 1\n(10)"
+
+
+@pytest.mark.parametrize(
+    ("n", "mean"), [(16, "mean of all with 95 % interval"), (90, "means by age, of equal numbers")]
+)
+def test_the_legend_explains_points_means_and_boxes(n, mean):
+    words = [text.get_text() for text in _residuals(n).legends[0].get_texts()]
+    assert [text[:30] for text in words] == ["a participant", mean, "median, quartiles, and whisker"]
 
 
 def test_a_hundred_thousand_participants_are_drawn_as_pixels(png):

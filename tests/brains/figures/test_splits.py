@@ -53,7 +53,7 @@ def test_panels_fill_rows_of_at_most_four_and_what_is_left_is_blank(n, rows, col
     assert len(panels) == n
     assert [axes for axes in figure.axes if axes.get_visible()] == panels
     assert panels[0].get_subplotspec().get_gridspec().get_geometry() == (rows, columns)
-    assert figure.get_size_inches().tolist() == [max(2 * columns, 3.5), 1.5 * rows + 0.5]
+    assert figure.get_size_inches().tolist() == [max(2 * columns, 3.5), 1.5 * rows + 0.3]
 
 
 def test_the_area_of_a_marker_falls_with_the_square_root_of_their_number_within_limits():

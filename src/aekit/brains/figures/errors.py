@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +15,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.splits import split_key, split_names, split_style
-from aekit.brains.measures.regression import GroupError
+from aekit.brains.measures.regression import MIN_INTERVAL, GroupError
 from aekit.plotting.style import (
     BLACK,
+    add_legend_below,
     axis_label,
     build_figure,
     class_style,
@@ -40,12 +41,11 @@ def plot_decades(
     """
     first = next(iter(errors.values()))
     inches = float(np.clip(1.2 + 0.62 * len(first) + 0.13 * len(first) * len(errors), 4.2, 13.0))
-    longest = max(len(shorten(model, 60)) for model in errors)
-    n_columns = max(1, min(len(errors), int(inches * 13 // (longest + 8))))
     with figure_style():
-        figure = build_figure(inches, 3.2 + 0.17 * ceil(len(errors) / n_columns))
+        figure = build_figure(inches, 3.2)
         axes = figure.subplots()
-        width, keys = 0.84 / len(errors), []
+        width = 0.84 / len(errors)
+        keys: list[Artist] = []
         for number, (model, rows) in enumerate(errors.items()):
             found = {row.group: row for row in rows}
             colour, _ = class_style(number)
@@ -59,13 +59,27 @@ def plot_decades(
         axes.set_ylabel(axis_label("mean absolute error" if quantity == "age" else f"MAE of {quantity}", unit))
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="x", visible=False)
-        figure.legend(handles=keys, loc="outside lower left", ncols=n_columns)
+        rows = [row for own in errors.values() for row in own]
+        if any(map(_has_interval, rows)):
+            lacks = any(not _has_interval(row) and row.n < MIN_INTERVAL for row in rows)
+            label = f"95 % interval, with at least {MIN_INTERVAL} participants" if lacks else "95 % interval"
+            keys.append(_bar_key(label))
+        add_legend_below(figure, keys)
         return finish_figure(figure, title)
+
+
+def _has_interval(row: GroupError) -> bool:
+    return bool(np.isfinite(row.low) and np.isfinite(row.high))
+
+
+def _bar_key(label: str) -> Artist:
+    """Return the entry of a legend for an error bar."""
+    return Line2D([], [], color=BLACK, marker="|", markersize=9, markeredgewidth=0.8, linestyle="none", label=label)
 
 
 def _draw_bar(axes: Axes, x: float, width: float, row: GroupError, colour: str) -> None:
     axes.bar(x, row.mae, width=width, color=colour, linewidth=0)
-    if np.isfinite(row.low) and np.isfinite(row.high):
+    if _has_interval(row):
         ends = [[row.mae - row.low], [row.high - row.mae]]
         axes.errorbar(x, row.mae, yerr=ends, color=BLACK, elinewidth=0.8, capsize=min(2.0, 20 * width), linestyle="")
 
@@ -101,7 +115,7 @@ def plot_hypotheses(
             Line2D([], [], color=split_style(split)[0], linewidth=1.0, linestyle=":", label=f"mean predictor, {split}")
             for split in floor or {}
         ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 2 * len(models)))
+        add_legend_below(figure, handles)
         return finish_figure(figure, title)
 
 

@@ -8,8 +8,11 @@ from textwrap import fill
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.splits import Labels, build_panels, draw_points, finish_panels, split_names, to_names
@@ -19,7 +22,7 @@ FloatArray = npt.NDArray[np.floating]
 
 _MIN_R2 = 10  # participants; with fewer it means nothing
 _NORMAL_95 = 1.96  # standard deviations either side hold 95 % of a normal distribution
-_BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+_TEXT_LINE = 9.5  # points of 1/72 inch: height of a line of errors
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,23 @@ class Predicted:
 def plot_predictions(panels: Sequence[Predicted], *, title: str = "") -> Figure:
     """Return predicted against true values, one panel per model, with the identity line and each split's MAE and R^2.
 
-    R^2 compares with the mean of the split, and is left out for fewer than ten participants.
+    R^2 compares with the mean of the split, and is left out for fewer than ten participants, with the reason.
 
     Args:
         panels: At least one.
         title: Title of the figure.
     """
     with figure_style():
-        figure, grid = build_panels(len(panels), width=3.1, height=3.1)
+        n_lines = max(len(split_names(panel.split)) for panel in panels)
+        figure, grid = build_panels(len(panels), width=3.1, height=3.1 + n_lines * _TEXT_LINE / 72)
         for axes, panel in zip(grid, panels, strict=True):
-            _draw_predictions(axes, panel)
-        return finish_panels(figure, [split for panel in panels for split in split_names(panel.split)], title)
+            _draw_predictions(axes, panel, n_lines)
+        splits = [split for panel in panels for split in split_names(panel.split)]
+        identity = Line2D([], [], color=GREY, linewidth=0.9, label="predicted = true")
+        return finish_panels(figure, splits, title, others=[identity])
 
 
-def _draw_predictions(axes: Axes, panel: Predicted) -> None:
+def _draw_predictions(axes: Axes, panel: Predicted, n_lines: int) -> None:
     splits = to_names(panel.split)
     both = np.concatenate([panel.truth, panel.prediction])
     margin = 0.06 * float(np.ptp(both)) or 1.0
@@ -75,8 +81,12 @@ def _draw_predictions(axes: Axes, panel: Predicted) -> None:
     axes.set_ylabel(axis_label(f"predicted {panel.quantity}", panel.unit))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
-    axes.set_title(fill(panel.name, 39))
-    _write_in_corner(axes, "\n".join(lines), panel.truth, panel.prediction)
+    # Above the axes, where no points are.
+    axes.set_title(fill(panel.name, 39), pad=4 + n_lines * _TEXT_LINE)
+    axes.annotate(
+        "\n".join(lines), (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", va="bottom",
+        fontsize=SMALL_FONT_SIZE - 0.5,
+    )  # fmt: skip
 
 
 def plot_bland_altman(panels: Sequence[Predicted], *, title: str = "") -> Figure:
@@ -98,7 +108,21 @@ def plot_bland_altman(panels: Sequence[Predicted], *, title: str = "") -> Figure
         shown = [_held_out(panel) for panel in panels]
         for axes, panel in zip(grid, shown, strict=True):
             _draw_bland_altman(axes, panel)
-        return finish_panels(figure, [split for panel in shown for split in split_names(panel.split)], title)
+        splits = [split for panel in shown for split in split_names(panel.split)]
+        has_limits = any(len(panel.truth) > 1 for panel in shown)
+        return finish_panels(figure, splits, title, others=_agreement_keys(has_limits=has_limits))
+
+
+def _agreement_keys(*, has_limits: bool) -> list[Artist]:
+    keys: list[Artist] = [
+        Line2D([], [], color=GREY, linewidth=0.7, label="predicted = true"),
+        Line2D([], [], color=GREEN, linewidth=1.1, label="bias: mean difference"),
+    ]
+    if has_limits:
+        limits = f"limits of agreement: bias ± {_NORMAL_95} SD"
+        keys.append(Line2D([], [], color=GREEN, linewidth=1.1, linestyle="--", label=limits))
+        keys.append(Patch(color=GREEN, alpha=0.13, linewidth=0, label="95 % intervals of the bias and the limits"))
+    return keys
 
 
 def _draw_bland_altman(axes: Axes, panel: Predicted) -> None:
@@ -131,23 +155,12 @@ def _draw_bland_altman(axes: Axes, panel: Predicted) -> None:
 
 def _error_text(truth: FloatArray, prediction: FloatArray, unit: str) -> str:
     error = f"MAE {f'{np.abs(prediction - truth).mean():#.3g}'.rstrip('.')} {unit}".rstrip()
-    spread = float(np.square(truth - truth.mean()).sum())
-    if len(truth) < _MIN_R2 or spread == 0:
-        return error
+    n, spread = len(truth), float(np.square(truth - truth.mean()).sum())
+    if n < _MIN_R2:
+        return f"{error}, no R² from only {n}"
+    if spread == 0:
+        return f"{error}, no R² as all are equal"
     return f"{error}, R² {1 - float(np.square(prediction - truth).sum()) / spread:.2f}"
-
-
-def _write_in_corner(axes: Axes, text: str, x: FloatArray, y: FloatArray) -> None:
-    # Where there are fewer points: above the identity line is the upper left corner, below it the lower right one.
-    side, (low, high) = 0.45, axes.get_xlim()
-    across, up = (x - low) / (high - low), (y - low) / (high - low)
-    n_left = int(np.sum((across < side) & (up > 1 - side / 2)))
-    n_right = int(np.sum((across > 1 - side) & (up < side / 2)))
-    place = 0.97 if n_right < n_left else 0.03
-    axes.text(
-        place, 1 - place, text, ha="right" if n_right < n_left else "left", va="bottom" if n_right < n_left else "top",
-        transform=axes.transAxes, fontsize=SMALL_FONT_SIZE - 0.5, bbox=_BOX, zorder=5,
-    )  # fmt: skip
 
 
 def _signed(value: float, values: FloatArray) -> str:

@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.sexes import GROUPS
 from aekit.brains.figures.splits import Labels, draw_points, point_size, split_names, to_names
+from aekit.brains.measures.regression import natural_key
 from aekit.plotting.style import (
     BLACK,
     GREY,
+    add_legend_below,
     axis_label,
     build_figure,
     class_style,
@@ -26,6 +29,7 @@ from aekit.plotting.style import (
 FloatArray = npt.NDArray[np.floating]
 
 _MAX_GROUPS = 12  # strips side by side; of more sites the largest are shown
+_MIN_BOX = 3  # participants for a box
 _NORMAL_95 = 1.96  # standard deviations either side hold 95 % of a normal distribution
 
 
@@ -48,7 +52,7 @@ def plot_residuals(
         residuals: Predicted minus true values of participants that the model was not trained on, (N,).
         age_years: Their ages, (N,).
         sex: Their sexes, (N,); None and NaN are a group called ``missing``.
-        site: Their sites, (N,), of which the twelve largest are shown; None leaves the panel out.
+        site: Their sites, (N,), of which the twelve largest are shown, sorted by name; None leaves the panel out.
         quantity: Name of what was predicted.
         unit: Its unit.
         title: Title of the figure.
@@ -56,7 +60,7 @@ def plot_residuals(
     by_site = [] if site is None else _largest_groups(site)
     widths = [3.6, 1.9] + ([max(1.9, 0.6 + 0.52 * len(by_site))] if by_site else [])
     with figure_style():
-        figure = build_figure(sum(widths) + 0.6, 4.3 if any(map(_is_long, by_site)) else 3.1)
+        figure = build_figure(sum(widths) + 0.6, 4.2 if any(map(_is_long, by_site)) else 3.0)
         grid = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
         _draw_over_age(grid[0], age_years, residuals)
         _draw_strips(grid[1], residuals, sex, sorted(split_names(sex)), "sex")
@@ -67,12 +71,33 @@ def plot_residuals(
         for axes in grid:
             axes.axhline(0, color=GREY, linewidth=0.9, zorder=1)
         grid[0].set_ylabel(axis_label(f"predicted minus true {quantity}", unit))
+        add_legend_below(figure, _keys(len(residuals)))
         return finish_figure(figure, title)
+
+
+def _n_bins(n: int) -> int:
+    return int(np.clip(n // 12, 1, 10))
+
+
+def _keys(n: int) -> list[Line2D]:
+    """Return the entries of the legend for ``n`` participants."""
+    keys = [Line2D([], [], color=GREY, marker="o", markersize=3.5, linestyle="none", label="a participant")]
+    if n >= 2 * _n_bins(n):
+        what = "mean of all" if _n_bins(n) == 1 else "means by age, of equal numbers of participants,"
+        label = f"{what} with 95 % interval"
+        keys.append(Line2D([], [], color=BLACK, linewidth=1.2, marker="o", markersize=3.5, label=label))
+    if n >= _MIN_BOX:
+        label = "median, quartiles, and whiskers of up to 1.5 interquartile ranges"
+        box = Line2D(
+            [], [], color=BLACK, marker="s", markersize=6, markerfacecolor="none", linestyle="none", label=label
+        )
+        keys.append(box)
+    return keys
 
 
 def _draw_over_age(axes: Axes, age_years: FloatArray, residuals: FloatArray) -> None:
     draw_points(axes, age_years, residuals, "")
-    n_bins = int(np.clip(len(residuals) // 12, 1, 10))
+    n_bins = _n_bins(len(residuals))
     binned = np.array_split(np.argsort(age_years, kind="stable"), n_bins)
     ages = [float(np.mean(age_years[rows])) for rows in binned]
     means = np.array([np.mean(residuals[rows]) for rows in binned])
@@ -96,7 +121,7 @@ def _draw_strips(axes: Axes, residuals: FloatArray, groups: Labels, shown: Seque
         size = point_size(len(residuals))
         scatter = generator.uniform(-0.38, -0.05, len(own)) + place
         axes.scatter(scatter, own, s=size, color=colour, linewidths=0, alpha=0.7, rasterized=True)
-        if len(own) >= 3:
+        if len(own) >= _MIN_BOX:
             line = {"color": BLACK, "linewidth": 0.9}
             axes.boxplot(
                 own, positions=[place + 0.18], widths=0.26, showfliers=False, manage_ticks=False,
@@ -119,4 +144,4 @@ def _is_long(name: str) -> bool:
 
 def _largest_groups(labels: Labels) -> list[str]:
     names, counts = np.unique(to_names(labels).astype(str), return_counts=True)
-    return [str(name) for name in names[np.argsort(-counts, kind="stable")][:_MAX_GROUPS]]
+    return sorted((str(name) for name in names[np.argsort(-counts, kind="stable")][:_MAX_GROUPS]), key=natural_key)

@@ -7,6 +7,7 @@ from math import ceil
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +18,7 @@ from aekit.plotting.style import (
     BLUE,
     PURPLE,
     VERMILION,
+    add_legend_below,
     build_figure,
     class_style,
     finish_figure,
@@ -41,17 +43,18 @@ def build_panels(n: int, *, width: float, height: float) -> tuple[Figure, list[A
     """Return a figure with ``n`` panels in rows of at most four, and their axes; sizes of a panel in inches."""
     n_columns = min(n, _MAX_COLUMNS if n not in (5, 6, 9) else 3)
     n_rows = ceil(n / n_columns)
-    figure = build_figure(max(width * n_columns, 3.5), height * n_rows + 0.5)
+    figure = build_figure(max(width * n_columns, 3.5), height * n_rows + 0.3)
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes in grid[n:]:
         axes.set_visible(False)
     return figure, list(grid[:n])
 
 
-def finish_panels(figure: Figure, splits: Sequence[str], title: str, *, is_line: bool = False) -> Figure:
-    """Return the figure with a legend of the splits below, its title above, and its layout settled."""
-    keys = [split_key(split, is_line=is_line) for split in split_names(splits)]
-    figure.legend(handles=keys, loc="outside lower left", ncols=len(keys))
+def finish_panels(
+    figure: Figure, splits: Sequence[str], title: str, *, is_line: bool = False, others: Sequence[Artist] = ()
+) -> Figure:
+    """Return the figure with a legend of the splits and others below, its title above, and its layout settled."""
+    add_legend_below(figure, [*(split_key(split, is_line=is_line) for split in split_names(splits)), *others])
     return finish_figure(figure, title)
 
 

@@ -17,7 +17,7 @@ Labels = npt.NDArray[np.object_] | Sequence[object]
 CONFIDENCE = 0.95
 N_RESAMPLES = 2000
 MISSING = "missing"  # the group of participants with an unknown group
-_MIN_INTERVAL = 5  # participants; with fewer there is no estimate of the spread
+MIN_INTERVAL = 5  # participants; with fewer there is no estimate of the spread
 _MIN_BOOTSTRAP = 20  # below, resamples with almost no spread make the upper end several times too large
 _MAX_BOOTSTRAP = 5000  # above, the bootstrap's quantiles equal those of Student's t to a hundredth of the interval
 _MAX_DRAWN = 2**20  # participants drawn at a time, over all resamples of a block: 12 MB
@@ -183,7 +183,7 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
     """
     n = len(values)
     spread = float(np.std(values))
-    if n < _MIN_INTERVAL:
+    if n < MIN_INTERVAL:
         return Interval(float(np.mean(values)), np.nan, np.nan)
     if not _MIN_BOOTSTRAP <= n <= _MAX_BOOTSTRAP or spread == 0:
         return mean_interval(values, confidence=CONFIDENCE)
@@ -255,7 +255,7 @@ def by_group(
         raise ValueError(f"{len(truth)} participants, but {len(names)} groups")
     errors = prediction - truth
     found = []
-    for name in sorted(set(names), key=_natural):
+    for name in sorted(set(names), key=natural_key):
         own = errors[names == name]
         interval = absolute_error_interval(own, n_resamples=n_resamples, seed=seed)
         found.append(GroupError(name, len(own), *interval, bias=float(own.mean())))
@@ -278,7 +278,8 @@ def _group_name(group: object) -> str:
     return str(group).strip() or MISSING
 
 
-def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
+def natural_key(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Return a key that sorts names of groups, numbers in them in numeric order, ``missing`` last."""
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
     return name == MISSING, parts
 
