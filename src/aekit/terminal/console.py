@@ -19,6 +19,7 @@ from aekit.errors import GlyphWarning, shown
 from aekit.terminal.progress_bars import Bars
 from aekit.terminal.signals import stop_on_signals
 from aekit.terminal.streams import say, stderr_console
+from aekit.terminal.tables import build_tables
 
 if TYPE_CHECKING:
     from aekit.core.output import Result
@@ -116,26 +117,19 @@ class Console:
         Args:
             title: Written above it.
             columns: Headings; the first column is aligned left, the others right.
-            rows: A cell per column; floats are shown with four significant digits, None as nothing.
+            rows: A cell per column; floats are shown with four significant digits, None as nothing. A table that is
+                wider than the terminal is printed in blocks of columns.
         """
         if self.quiet or process_rank() > 0:
             return
-        from rich import box
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD)
-        for number, column in enumerate(columns):
-            table.add_column(escape(shown(column)), justify="right" if number else "left")
-        for row in rows:
-            table.add_row(*(escape(shown(_cell(value))) for value in row))
         console = stderr_console()
         console.width = self.width
         with self._lock:
             self._bars.clear()
             # A table's own title is as narrow as it.
             console.print(shown(title), style="bold", markup=False, highlight=False)
-            console.print(table)
+            for table in build_tables(columns, list(rows), self.width):
+                console.print(table)
 
     def should_stop(self) -> int | None:
         """Return the signal that asks to stop, if one has come.
@@ -159,9 +153,3 @@ class Console:
     def is_live(self) -> bool:
         """Whether a bar may move on stderr: a terminal that can, and nobody asked for quiet."""
         return process_rank() == 0 and not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:  # NaN
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,102 @@
+"""Tables that fit the terminal: where there is no room for all columns side by side, they follow in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from aekit.errors import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_KEYS = 3  # leading columns that may be repeated in every block, to tell its rows apart
+
+
+def build_tables(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> Iterator[Table]:
+    """Yield tables that together have every column, each at most ``width`` characters wide, with no number cut short.
+
+    One table has all columns if they fit; headings are broken between words where that helps. If they do not fit, the
+    first columns, as many as tell the rows apart, are repeated in front of the others.
+
+    Args:
+        columns: Headings; the first column is aligned left, the others right.
+        rows: A cell per column; floats are shown with four significant digits, None as nothing.
+        width: Characters per line.
+    """
+    headings = [shown(column) for column in columns]
+    cells = [[shown(_cell(value)) for value in row] for row in rows]
+    full = [
+        max(map(_length, [heading, *column]))
+        for heading, column in zip(headings, _columns(cells, headings), strict=True)
+    ]
+    if _total(full) <= width:
+        yield _build(headings, cells, range(len(headings)), full)
+        return
+    # A heading needs the room of its longest word only.
+    narrow = [
+        max(map(_length, [*heading.split(), *column, ""]))
+        for heading, column in zip(headings, _columns(cells, headings), strict=True)
+    ]
+    for block, widths in _blocks(narrow, _n_keys(cells, narrow, width), width):
+        yield _build(headings, cells, block, widths)
+
+
+def _columns(cells: Sequence[Sequence[str]], headings: Sequence[str]) -> list[list[str]]:
+    return [[row[number] for row in cells] for number in range(len(headings))]
+
+
+def _length(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _total(widths: Sequence[int]) -> int:
+    """Return the width of a table: a column has a space on either side, and a character between it and the next."""
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _n_keys(cells: Sequence[Sequence[str]], widths: Sequence[int], width: int) -> int:
+    """Return the number of leading columns that tell the rows apart, if they leave half of the line free."""
+    for n in range(1, min(_KEYS, len(widths) - 1) + 1):
+        if len({tuple(row[:n]) for row in cells}) == len(cells):
+            return n if _total(widths[:n]) <= width // 2 else 1
+    return 1
+
+
+def _blocks(widths: list[int], n_keys: int, width: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the columns of each block, and their widths."""
+    keys = list(range(n_keys))
+    if _total(widths[:n_keys]) > width // 2:  # one long name: it is folded
+        widths[0] = max(1, width // 2 - 4)
+    block = keys
+    for number in range(n_keys, len(widths)):
+        widths[number] = min(widths[number], max(1, width - _total(widths[:n_keys]) - 3))
+        if block != keys and _total([widths[each] for each in [*block, number]]) > width:
+            yield block, [widths[each] for each in block]
+            block = keys
+        block = [*block, number]
+    yield block, [widths[each] for each in block]
+
+
+def _build(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], block: Sequence[int], widths: Sequence[int]
+) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, wide in zip(block, widths, strict=True):
+        justify = "right" if number else "left"
+        table.add_column(escape(headings[number]), justify=justify, width=wide, overflow="fold")  # type: ignore[arg-type]
+    for row in cells:
+        table.add_row(*(escape(row[number]) for number in block))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
