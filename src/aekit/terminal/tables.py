@@ -38,8 +38,20 @@ def build_tables(columns: Sequence[str], rows: Sequence[Sequence[object]], width
         max(map(_length, [*heading.split(), *column, ""]))
         for heading, column in zip(headings, _columns(cells, headings), strict=True)
     ]
+    if _total(narrow) <= width:
+        yield _build(headings, cells, range(len(headings)), _widen(narrow, full, width))
+        return
     for block, widths in _blocks(narrow, _n_keys(cells, narrow, width), width):
         yield _build(headings, cells, block, widths)
+
+
+def _widen(narrow: list[int], full: Sequence[int], width: int) -> list[int]:
+    """Return widths that take the room that is left, for headings of fewer lines."""
+    widths = list(narrow)
+    for _ in range(width - _total(narrow)):
+        number = max(range(len(widths)), key=lambda each: full[each] / max(widths[each], 1))
+        widths[number] += 1 if widths[number] < full[number] else 0
+    return widths
 
 
 def _columns(cells: Sequence[Sequence[str]], headings: Sequence[str]) -> list[list[str]]:
