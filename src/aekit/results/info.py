@@ -9,10 +9,12 @@ from typing import Any
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
+from aekit.core.settings import as_text
 
 _BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
 _BRAIN_MODELS = ("volumes", "chain", "direct")
 _NOT_IN_DATA = ("shape", "splits", "name", "size", "n_bins", "fingerprint")  # named otherwise, or for machines
+_CALLED = {"people": "participants"}
 
 
 def run_info(
@@ -67,35 +69,54 @@ def _brain_sections(header: Header) -> dict[str, str]:
     stages = ", ".join(map(str, members[0][2:])) if members else ""
     judged = result.get("judged", "?")
     errors = [
-        f"{row['model']} {row['mae']:.3g}{_interval(row)} {'years' if row['target'] == 'age_years' else row['target']}"
+        f"{row['model']} {_error(row['mae'])}{_interval(row)} "
+        f"{'years' if row['target'] == 'age_years' else row['target']}"
         for row in result.get("metrics", [])
         if row["mae"] is not None  # of a prediction that is not finite
         and row["split"] == judged
         and row["model"] in _BRAIN_MODELS
     ]
     seen = result.get("seen", {})
-    ranges = [(key, *seen[key]) for key in _BRAIN_RANGES if key in seen]
+    ranges = [f"{key} {_range(*seen[key])}" for key in _BRAIN_RANGES if key in seen]
     return {
         "networks": f"{len(members)} x ({stages})" if members else "",
         "result": f"{judged} MAE: {', '.join(errors)}" if errors else "",
-        "seen": ", ".join(f"{key} {low:.3g} to {high:.4g}" for key, low, high in ranges),
+        "seen": ", ".join(ranges),
     }
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    ends = (row.get("mae_low"), row.get("mae_high"))
-    return "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
+    low, high = row.get("mae_low"), row.get("mae_high")
+    return "" if low is None or high is None else f" [{_error(low)}, {_error(high)}]"
+
+
+def _error(value: float) -> str:
+    """Return an error with three significant digits, and never as a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def _range(low: float, high: float) -> str:
+    """Return the two ends of a range in the same format, or what both are."""
+    first, last = (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" for value in (low, high))
+    return first if first == last else f"{first} to {last}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:
     given = {key: value for key, value in values.items() if value is not None and value is not False}
-    return ", ".join(key if value is True else f"{key} {value}" for key, value in given.items())
+    return ", ".join(key if value is True else f"{key} {_text(value)}" for key, value in given.items())
+
+
+def _text(value: Any) -> str:
+    """Return a setting as text: names with commas, sizes as 16x12, numbers without needless digits."""
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return as_text(value)
 
 
 def _data(data: Mapping[str, Any]) -> str:
     shape = "x".join(map(str, data.get("shape", [])))
     counts = [f"{split} {part.get('n', 0):,}" for split, part in data.get("splits", {}).items()]
-    others = {key: value for key, value in data.items() if key not in _NOT_IN_DATA}
+    others = {_CALLED.get(key, key): value for key, value in data.items() if key not in _NOT_IN_DATA}
     return ", ".join(filter(None, [str(data.get("name")), shape, *counts, _settings(others)]))
 
 
