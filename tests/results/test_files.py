@@ -48,6 +48,7 @@ def test_files_of_a_stem_belong_together_and_checkpoints_lead_their_own():
         "vae": ["vae.csv"],
         "vae-b2.0": ["vae-b2.0.csv", "vae-b2.0.tsne.png"],
     }
+    assert list(groups) == ["vae", "vae-b2.0", "pca", "pcaa"]  # runs first
 
 
 def test_numbers_in_names_are_ordered_as_numbers():

@@ -23,17 +23,31 @@ def _overview(**runs: Header):
 
 def test_the_options_that_differ_are_columns_and_the_shared_ones_follow():
     table, shared = _overview(a=_header(), b=_header(latent=4, beta=0.5, total=8.0))
-    assert list(table.columns)[:6] == ["run", "model", "data", "arch", "latent", "beta"]
-    assert [row[4:6] for row in table.rows] == [[2, 1.0], [4, 0.5]]
+    assert list(table.columns)[:4] == ["run", "latent", "beta", "test total"]
+    assert [row[1:3] for row in table.rows] == [[2, 1.0], [4, 0.5]]
     assert [row[-3] for row in table.rows] == [9.0, 8.0]
     assert shared.summary == "The options that both share"
-    assert ("seed", 0) in shared.blocks[0].rows
+    assert {("seed", 0), ("arch", "conv"), ("data", "digits")} <= set(shared.blocks[0].rows)
     assert not {"latent", "beta"} & {row[0] for row in shared.blocks[0].rows}
 
 
-def test_an_option_that_a_model_does_not_have_is_no_difference():
-    table, _ = _overview(ae=_header(kind="ae"), vae=_header())
+def test_a_single_run_says_what_it_is():
+    (table,) = _overview(only=_header())
+    assert list(table.columns)[:5] == ["run", "model", "data", "arch", "latent"]
+
+
+def test_runs_without_test_images_have_no_place_for_them():
+    brains = [Header({"kind": "brain", "arch": arch}, {"name": "x.tsv"}, {}) for arch in ("base", "deep")]
+    table, shared = _overview(a=brains[0], b=brains[1])
+    assert "test images" not in [*table.columns, *(row[0] for row in shared.blocks[0].rows)]
+
+
+def test_an_option_that_a_model_does_not_have_is_no_difference_and_is_not_shared():
+    table, shared = _overview(ae=_header(kind="ae"), vae=_header())
     assert "beta" not in table.columns
+    assert "beta" not in [row[0] for row in shared.blocks[0].rows]
+    assert "beta" not in [row[1] for row in details("ae.safetensors", _header(kind="ae")).blocks[1].rows]
+    assert "beta" in [row[1] for row in details("vae.safetensors", _header()).blocks[1].rows]
     assert "beta" not in options_of(_header(kind="ae"))
 
 

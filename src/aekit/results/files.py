@@ -222,8 +222,8 @@ def group_files(names: Sequence[str], checkpoints: Sequence[str]) -> dict[str, l
     """Return the files that belong together, by the stem that they share.
 
     A file whose name begins like a checkpoint belongs to it (``vae.csv`` and ``vae.tsne.png`` to ``vae.safetensors``),
-    and one that begins like another file to that (``pca-2d.png`` to ``pca.png``), always within a folder. Files that
-    belong to no run come first, in the order of names.
+    and one that begins like another file to that (``pca-2d.png`` to ``pca.png``), always within a folder. Runs
+    come first, then the files that belong to none, each in the order of names.
     """
     runs = {_stem(name) for name in checkpoints}
     heads = {name: next((one for one in reversed(_beginnings(name, ".")) if one in runs), "") for name in names}
@@ -231,7 +231,7 @@ def group_files(names: Sequence[str], checkpoints: Sequence[str]) -> dict[str, l
     for name, head in heads.items():
         if not head:
             heads[name] = next(one for one in (*_beginnings(_stem(name), "-."), _stem(name)) if one in free)
-    order = sorted({*heads.values(), *runs}, key=lambda head: (head in runs, name_key(head)))
+    order = sorted({*heads.values(), *runs}, key=lambda head: (head not in runs, name_key(head)))
     groups: dict[str, list[str]] = {head: [] for head in order}
     for name in sorted(names, key=lambda name: (_stem(name) != heads[name], name_key(name))):
         groups[heads[name]].append(name)

@@ -137,7 +137,7 @@ def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
         text += " Likelihoods under different losses are not comparable."
     elif len(betas) > 1:
         text += " Totals with different beta are not comparable."
-    if len({options_of(header)[IMAGES] for header in runs.values()}) > 1:
+    if len({options_of(header).get(IMAGES) for header in runs.values()}) > 1:
         text += " Results on different test images are not comparable."
     return text
 

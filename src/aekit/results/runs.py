@@ -20,7 +20,7 @@ _OPTION_NAMES = {place: name for name, place in SETTINGS.items()}
 # What a header records of the data besides its options.
 _RECORDED = ("shape", "splits", "fingerprint", "n_bins", "people")
 _SHOWN_AS = {"people": "participants"}
-_ALWAYS = ("model", "data", "arch", "latent")
+_USUAL = ("model", "data", "arch", "latent")
 _EMPTY = "An empty cell means the default."
 _MEASURES = ("total", "reconstruction", "kl", "mse", "active_units")
 # How age is predicted: from the image through tissue volumes, from the image directly, from the true volumes; and the
@@ -64,7 +64,8 @@ def options_of(header: Header) -> dict[str, Any]:
         for key, value in settings.items()
         if key not in left_out and not (part == "data" and key in _RECORDED)
     }
-    return options | {IMAGES: _test_images(header)}
+    images = _test_images(header)
+    return options if images is None else options | {IMAGES: images}
 
 
 def overview(runs: Mapping[str, Header], anchors: Mapping[str, str], *, caption: str) -> list[Table | Details]:
@@ -98,7 +99,12 @@ def details(name: str, header: Header) -> Details:
     """Return every option of a run, and the command that retrains it where there is one."""
     result = header.result
     reached = {"parameters": result.get("parameters"), "epoch": result.get("epoch")}
-    sections = dict(header.configuration) | {
+    left_out = () if _has_prior(header) else VAE_ONLY
+    own = {
+        part: {key: value for key, value in settings.items() if key not in left_out}
+        for part, settings in header.configuration.items()
+    }
+    sections = own | {
         "ran on": header.ran_on,
         "result": {key: value for key, value in reached.items() if value is not None},
         "file": {"format": header.format, "aekit": header.aekit},
@@ -175,18 +181,23 @@ def _first_values(options: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _option_columns(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the options to show for each run: what every reader looks for, then those in which the runs differ."""
+    """Return the options to show for each run: those in which the runs differ, what every reader looks for first.
+
+    A single run shows all that every reader looks for.
+    """
     first = _first_values(options)
     # An option that a run does not have is no difference.
     different = differing_keys([{**first, **own} for own in options], [""] * len(options))[""]
-    ahead = [key for key in _ALWAYS if key in first] + [key for key in ("beta",) if key in different]
+    usual = [key for key in _USUAL if key in first and (key in different or len(options) == 1)]
+    ahead = usual + [key for key in ("beta",) if key in different]
     last = [IMAGES] if IMAGES in different else []
     return [*ahead, *(key for key in first if key in different - {*ahead, IMAGES}), *last]
 
 
 def _shared_options(options: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Table | Details]:
     """Return the options that several runs share and that are not in the table above."""
-    shared = [(key, _as_cell(value)) for key, value in _first_values(options).items() if key not in columns]
+    first = {key: value for key, value in _first_values(options).items() if all(key in own for own in options)}
+    shared = [(key, _as_cell(value)) for key, value in first.items() if key not in columns]
     if len(options) < 2 or not shared:
         return []
     table = Table(["option", "value"], shared, caption=_EMPTY, n_left=2, wrap=["value"])
