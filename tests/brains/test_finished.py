@@ -45,6 +45,14 @@ def test_a_table_per_target_has_errors_with_intervals_and_units(header, tmp_path
     assert pd.isna(finished.metrics["r2"]).all()  # null in JSON
 
 
+@pytest.mark.parametrize(("skill", "text"), [(-7.482e-06, "0.000"), (-0.25, "-0.250"), (0.75, "0.750"), (None, None)])
+def test_a_skill_has_three_decimals(header, tmp_path, skill, text):
+    header.result["metrics"] = [row("chain", "age_years", "test", 4.0, skill)]
+    progress = Recorded()
+    from_header(tmp_path / "m.safetensors", header).show(progress)
+    assert progress.tables[0][2][0][2:] == (None, text)
+
+
 @pytest.mark.parametrize("metrics", [None, [{"model": "mean"}], [{"mae": "many"}]])
 def test_a_header_without_metrics_is_an_error(header, tmp_path, metrics):
     header.result["metrics"] = metrics

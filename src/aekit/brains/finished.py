@@ -44,12 +44,18 @@ class FinishedRun:
         own = self.metrics[self.metrics["split"] == judged]
         for target, rows in own.groupby("target", sort=False):
             cells: list[tuple[Any, ...]] = [
-                (row.model, f"{row.mae:.3g} [{row.mae_low:.3g}, {row.mae_high:.3g}]", row.r2, row.skill)
+                (row.model, f"{row.mae:.3g} [{row.mae_low:.3g}, {row.mae_high:.3g}]", _score(row.r2), _score(row.skill))
                 for row in rows.itertuples()
             ]
             mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2])]), "[95 %]"])
             title = f"{self.path.name}: {target}, {judged}, {int(rows['n'].iloc[0]):,} participants"
             progress.table(title, ["model", mae, "R2", "skill"], cells)
+
+
+def _score(value: float) -> str | None:
+    """Return R^2 or a skill with three decimals, as it is in the order of 1 or means nothing; None for NaN."""
+    text = f"{value:.3f}"
+    return None if value != value else text.lstrip("-") if float(text) == 0 else text
 
 
 def from_header(path: Path, header: Header) -> FinishedRun:
