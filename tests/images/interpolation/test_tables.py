@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from aekit.images.interpolation.latent_paths import CodeCloud, LatentPath
-from aekit.images.interpolation.tables import MEASURES, join_tables, path_measures, path_table, summarise
+from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
 
 CODES = np.array([[0.0, 0.0], [1.0, 9.0], [3.0, -9.0]])
 CLOUD = CodeCloud(CODES, np.array([True, False]), 0.5, np.zeros(2))
@@ -47,3 +47,10 @@ def test_summaries_are_means_with_intervals_of_students_t():
 def test_whole_numbers_stay_whole_where_other_tables_leave_a_column_empty():
     joined = join_tables([pd.DataFrame({"latent": [2]}), pd.DataFrame({"latent": [None]})])
     assert joined.to_csv(index=False) == 'latent\n2\n""\n'
+
+
+@pytest.mark.parametrize(
+    ("auc", "text"), [(1.0, "1.000"), (0.99951, ">0.999"), (0.996, "0.996"), (0.5, "0.500"), (0.99949, "0.999")]
+)
+def test_an_auc_is_written_as_1_only_if_it_is(auc, text):
+    assert auc_text(auc) == text

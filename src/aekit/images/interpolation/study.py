@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
 from aekit.images.interpolation.groups import Group, choose_groups, name_direction
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
 from aekit.images.interpolation.request import PathRequest
-from aekit.images.interpolation.tables import MEASURES, join_tables, path_measures, path_table, summarise
+from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
 from aekit.images.prior import origin_of_samples, sample_codes
 from aekit.images.session import LoadedCheckpoint, Session
 
@@ -167,7 +168,7 @@ def _row_label(label: str, builder: PathBuilder, space: str) -> str:
     if space == "pixels":
         return f"{label}, pixels" if label else "pixels"
     auc = builder.direction.auc[0] if builder.direction is not None and label else math.nan
-    return (label or "latent") + ("" if math.isnan(auc) else f", AUC {auc:.2f}")
+    return (label or "latent") + ("" if math.isnan(auc) else f", AUC {auc_text(auc)}")
 
 
 def _figure(session: Session, request: PathRequest, report: _Report) -> Figure:
@@ -184,7 +185,7 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     kind = "blends of pixels" if request.space == "pixels" else kind
     if request.attribute is not None:
         auc = report.summaries[-1]["auc"] if n_checkpoints == 1 else None
-        direction = report.direction if auc is None else f"{report.direction} (AUC {auc:.2f})"
+        direction = report.direction if auc is None else f"{report.direction} (AUC {auc_text(auc)})"
         what = f"{of_images} along the direction of {direction}, in units of the difference of means"
     elif request.n_prior is not None:
         with_prior = {record.model.has_prior for record in session.records}
@@ -211,15 +212,15 @@ def _show(report: _Report, progress: Progress) -> None:
     for each in sorted(report.summaries, key=lambda each: pairs.index(each["pair"])):
         name = each["label"] or (Path(each["checkpoint"]).stem if each["checkpoint"] else "")
         who = f"{name}, pixels" if name and each["space"] == "pixels" else name or "pixels"
-        auc = [_interval(each, "auc")] if "auc" in each else []
+        auc = [_interval(each, "auc", auc_text)] if "auc" in each else []
         rows.append([who, each["pair"], each["n_paths"], *auc, *(_interval(each, key) for key in present)])
     place = ["from", "paths", "AUC"] if "auc" in report.summaries[0] else ["pair", "paths"]
     heading = "Means over paths, with 95 % intervals where several were drawn"
     progress.table(heading, ["model", *place, *present.values()], rows)
 
 
-def _interval(values: dict[str, Any], key: str) -> str | None:
+def _interval(values: dict[str, Any], key: str, to_text: Callable[[float], str] = "{:.3g}".format) -> str | None:
     value, low, high = (values[name] for name in (key, f"{key}_low", f"{key}_high"))
     if value is None:
         return None
-    return f"{value:.3g}" if low is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return to_text(value) if low is None else f"{to_text(value)} [{to_text(low)}, {to_text(high)}]"

@@ -58,6 +58,11 @@ def summarise(measures: list[dict[str, float]]) -> dict[str, Any]:
     return summary
 
 
+def auc_text(auc: float) -> str:
+    """Return an area under the ROC curve with three decimals, never as 1 if it is below."""
+    return ">0.999" if 0.9995 <= auc < 1 else f"{auc:.3f}"
+
+
 def join_tables(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the tables of all paths below each other."""
     # As objects, since blends of images leave columns of numbers empty that models fill.
