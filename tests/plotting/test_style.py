@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from aekit.images.figures.curves import plot_history
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_reconstructions, plot_traversal
 from aekit.plotting.bars import plot_kl_per_dimension
-from aekit.plotting.style import build_figure, mark_values
+from aekit.plotting.style import FONT_SIZE, MARGIN, build_figure, mark_values, wrap_text, write_title
 
 RNG = np.random.default_rng(0)
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "faces": (3, 64, 48)}
@@ -127,6 +127,16 @@ def test_the_settings_of_the_user_change_nothing(name):
     with mpl.rc_context(own):
         assert _png(FIGURES[name]()) == expected
         assert mpl.rcParams["font.size"] == 20
+
+
+@pytest.mark.parametrize("n_words", range(2, 40))
+def test_a_title_of_several_lines_does_not_end_in_a_single_word(n_words):
+    figure = build_figure(4, 3)
+    write_title(figure, " ".join(["word"] * n_words), 4)
+    lines = figure._suptitle.get_text().split("\n")
+    assert " ".join(lines).split() == ["word"] * n_words
+    assert len(lines) == 1 or " " in lines[-1]
+    assert len(lines) == wrap_text(" ".join(["word"] * n_words), 4 - 2 * MARGIN, FONT_SIZE).count("\n") + 1
 
 
 def test_ticks_are_where_something_was_measured_and_none_touches_another():

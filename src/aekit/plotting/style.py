@@ -149,6 +149,19 @@ def text_inches(text: str, points: float = SMALL_FONT_SIZE) -> tuple[float, floa
     return max(text_size(line, points)[0] for line in lines) / DPI, len(lines) * LINE_HEIGHT * points / 72
 
 
+def _without_orphan(title: str, width_inches: float) -> str:
+    """Return a title in lines of at most this width, in narrower ones if the last would have a single word."""
+    lines = wrap_text(title, width_inches, FONT_SIZE)
+    for percent in range(95, 45, -5):
+        if "\n" not in lines or " " in lines.rpartition("\n")[2]:
+            break
+        narrower = wrap_text(title, width_inches * percent / 100, FONT_SIZE)
+        if narrower.count("\n") > lines.count("\n"):
+            break
+        lines = narrower
+    return lines
+
+
 def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, room: float = 0.0) -> None:
     """Write a title at the top left of a figure, in as many lines as it needs; an empty title writes nothing.
 
@@ -159,7 +172,7 @@ def write_title(figure: Figure | SubFigure, title: str, width_inches: float, *, 
         room: Inches to leave free on the right, as for a legend.
     """
     if title:
-        lines = wrap_text(title, width_inches - 2 * MARGIN - room, FONT_SIZE)
+        lines = _without_orphan(title, width_inches - 2 * MARGIN - room)
         figure.suptitle(lines, x=MARGIN / width_inches, ha="left", fontsize=FONT_SIZE)
 
 
