@@ -116,6 +116,13 @@ _LOOK = """(() => {
 _PLACE = "(() => { const r = document.getElementById('plots-here').getBoundingClientRect(); return [r.x, r.y]; })()"
 
 
+# Of each map: width and height of its frame as asked for and as drawn, and units of x and y per pixel.
+_FRAMES = """[...Bokeh.documents[0]._all_models.values()].filter((model) => model.type === "Figure").map((figure) => [
+  figure.frame_width, figure.frame_height, figure.inner_width, figure.inner_height,
+  (figure.x_range.end - figure.x_range.start) / figure.inner_width,
+  (figure.y_range.end - figure.y_range.start) / figure.inner_height])"""
+
+
 def _hover(browser, reach=700, step=60):
     """Return what is shown next to the pointer over a grid on the page, wherever something is shown."""
     left, top = browser.run(_PLACE)
@@ -148,11 +155,29 @@ def test_in_a_browser_hovering_shows_the_image_and_a_legend_click_hides_its_clas
         assert (sheet[y : y + 8, x : x + 8] == images[row, 0]).all()
     # The legend is to the right of the panel; wherever its entries are, clicking one hides a class.
     left, top = browser.run(_PLACE)
+    x = left + browser.run(_FRAMES)[0][0] + 50
     for y in range(40, 140, 12):
-        browser.mouse("click", left + 670, top + y)
+        browser.mouse("click", x, top + y)
         shown = {tip["text"].split()[1] for _, _, tip in _hover(browser, step=120)}
         if len(shown) == 1:
             break
     assert shown == {"odd"}
     assert [address for address in browser.requests if not address.startswith(("file:", "data:"))] == []
+    assert browser.complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_panels", [1, 2])
+def test_in_a_browser_maps_use_the_width_of_the_window_with_the_same_scale_on_both_axes(browser, tmp_path, n_panels):
+    path = tmp_path / "page.html"
+    path.write_text(_page(_panels(n_panels), labels=np.arange(60) % 3, names=["a", "b", "c"]))
+    browser.open(path)
+    width, overflow = browser.run("[document.documentElement.clientWidth, document.documentElement.scrollWidth]")
+    frames = browser.run(_FRAMES)
+    assert len(frames) == n_panels
+    assert overflow <= width
+    assert sum(frame[0] for frame in frames) > 0.75 * width
+    for frame in frames:
+        assert frame[:2] == frame[2:4]
+        assert frame[4] == pytest.approx(frame[5])
     assert browser.complaints == []

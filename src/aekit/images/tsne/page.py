@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from bokeh.resources import Resources
 
 from aekit.images.data.image_set import ImageSet
 from aekit.images.tsne.embedding import draw_rows
-from aekit.images.tsne.figure import MAX_STYLES, EmbeddingPanel
-from aekit.images.tsne.plots import build_plots
+from aekit.images.tsne.figure import MAX_STYLES, EmbeddingPanel, count_columns
+from aekit.images.tsne.plots import LEGEND_LINES, build_plots
 from aekit.images.tsne.sheets import N_COLUMNS, PER_SHEET, build_sheets, reduce_images
 
 Labels = npt.NDArray[np.integer]
@@ -38,6 +39,33 @@ p { margin: 0 0 10px; color: #555; }
 #tip-text { white-space: pre-wrap; max-width: 220px; overflow-wrap: anywhere; font-size: 12px; margin-top: 4px; }
 """
 
+# Runs once: gives the frames of all maps the size that the window has room for, with the same scale on both axes.
+_FIT = """
+const fit = (item) => {
+  const longest = Math.max(0, ...facts.names.map((name) => name.length));
+  const beside = 85 + facts.legend_columns * (45 + 8 * longest);  // margins, tools and legend
+  const room = Math.floor((document.documentElement.clientWidth - beside) / facts.across) - 35;
+  const width = Math.max(280, room), height = Math.max(280, Math.min(width, window.innerHeight - 210));
+  const models = new Map();  // elsewhere in the item a model is named by its id only
+  const visit = (value) => {
+    if (value === null || typeof value !== "object") return;
+    if (value.attributes) models.set(value.id, value);
+    Object.values(value).forEach(visit);
+  };
+  visit(item);
+  for (const {attributes} of [...models.values()].filter((model) => model.name === "Figure")) {
+    const [x, y] = attributes.tags, unit = 1.06 * Math.max(x / width, y / height) || 1e-12;
+    for (const [range, pixels] of [[attributes.x_range, width], [attributes.y_range, height]]) {
+      const ends = models.get(range.id).attributes, middle = (ends.start + ends.end) / 2;
+      ends.start = middle - unit * pixels / 2;
+      ends.end = middle + unit * pixels / 2;
+    }
+    Object.assign(attributes, {frame_width: width, frame_height: height});
+  }
+  return item;
+};
+"""
+
 # Runs once: defines aekitShow, which shows image `i` of the page next to the pointer, or none for -1.
 _SHOW = """
 "use strict";
@@ -45,6 +73,7 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const facts = read("facts"), tip = document.getElementById("tip");
 const picture = document.getElementById("tip-image"), caption = document.getElementById("tip-text");
 const pointer = {x: 0, y: 0};
+FIT
 for (const kind of ["pointermove", "pointerdown"])
   window.addEventListener(kind, (event) => { pointer.x = event.clientX; pointer.y = event.clientY; }, true);
 window.aekitShow = (i) => {
@@ -65,7 +94,7 @@ window.aekitShow = (i) => {
   tip.style.left = `${flips(pointer.x, box.width, window.innerWidth)}px`;
   tip.style.top = `${flips(pointer.y, box.height, window.innerHeight)}px`;
 };
-Bokeh.embed.embed_item(read("plots"), "plots-here").then(() => { document.body.dataset.ready = "yes"; });
+Bokeh.embed.embed_item(fit(read("plots")), "plots-here").then(() => { document.body.dataset.ready = "yes"; });
 """
 
 
@@ -111,6 +140,8 @@ def build_page(
         "index": index[order].tolist(),
         "labels": [None] * len(order) if labels is None else labels[order].tolist(),
         "names": names,
+        "across": count_columns(len(panels)),
+        "legend_columns": ceil(len(np.unique(kinds)) / LEGEND_LINES) if has_legend else 0,
     }
     plots = build_plots(panels, kinds[order], order, names if has_legend else None)
     hint = "Hover over a dot to see its image."
@@ -140,7 +171,7 @@ def _html(title: str, text: str, parameters: dict[str, Any], facts: dict[str, An
             '<div id="tip"><div id="tip-image"></div><div id="tip-text"></div></div>',
             f'<script type="application/json" id="facts">{_json(facts)}</script>',
             f'<script type="application/json" id="plots">{_json(plots)}</script>',
-            f"<script>{_SHOW}</script>",
+            f"<script>{_SHOW.replace('FIT', _FIT)}</script>",
             "</body>",
             "</html>",
             "",

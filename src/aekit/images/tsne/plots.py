@@ -28,11 +28,12 @@ _MARKERS = dict(
         strict=True,
     )
 )
-_LEGEND_LINES = 28
+LEGEND_LINES = 28
 
 # Runs whenever the pointer moves over a panel: finds the nearest visible point within a few pixels.
 _ON_MOVE = """
-const kx = side / (x_range.end - x_range.start), ky = side / (y_range.end - y_range.start);
+const {frame_width, frame_height} = cb_obj.origin;
+const kx = frame_width / (x_range.end - x_range.start), ky = frame_height / (y_range.end - y_range.start);
 let best = reach * reach, found = -1, at = 0;
 renderers.forEach((renderer, kind) => {
   if (!renderer.visible) return;
@@ -119,6 +120,7 @@ def _build_figure(panel: EmbeddingPanel, n_panels: int) -> Any:
     figure: Any = plotting.figure(
         frame_width=side,
         frame_height=side,
+        tags=np.ptp(panel.points, axis=0).tolist(),  # for the page, which fits the frame to the window
         x_range=Range1d(start=x_range[0], end=x_range[1]),
         y_range=Range1d(start=y_range[0], end=y_range[1]),
         tools="pan,wheel_zoom,box_zoom,reset,save",
@@ -157,7 +159,6 @@ def _link_pointer(figure: Any, number: int, points: _Points, renderers: list[Any
             "y_range": figure.y_range,
             "x_name": f"x{number}",
             "y_name": f"y{number}",
-            "side": figure.frame_width,
             "reach": 10,
             "renderers": renderers,
             "sources": points.sources,
@@ -181,7 +182,7 @@ def _add_legend(figure: Any, renderers: list[list[Any]], names: list[str]) -> No
     legend = Legend(
         items=items,
         click_policy="hide",
-        ncols=ceil(len(items) / _LEGEND_LINES),
+        ncols=ceil(len(items) / LEGEND_LINES),
         label_text_font_size="12px",
         border_line_color=None,
         glyph_width=18,
