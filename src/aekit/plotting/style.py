@@ -41,12 +41,12 @@ _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 # Found by a search for the largest smallest distance in CAM02-UCS, as everyone sees them: with normal vision and with
 # each form of colour blindness (simulated after Machado et al. 2009, doi:10.1109/TVCG.2009.113). The second ten were
-# found given the first; the order keeps neighbours far apart. Of greys and browns there are none among the first ten.
+# found given the first, and the order keeps neighbours far apart. None of the first ten is grey or brown.
 CLASS_COLOURS = (
     "#0096ff", "#d2871e", "#00f0b4", "#781e5a", "#ff2da5", "#c3e100", "#00875a", "#ffb4ff", "#4b0fc3", "#c3000f",
     "#b487c3", "#690000", "#005aff", "#003c2d", "#87a569", "#5a4b87", "#87c3b4", "#0f690f", "#d2c369", "#965a78",
 )  # fmt: skip
-CLASSES_PER_MARKER = 10  # so that the second ten, closer to the first than those to each other, differ by marker too
+CLASSES_PER_MARKER = 10  # the second ten are close to some of the first, so they differ by marker too
 CLASS_MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
 
 _STYLE = {
