@@ -74,8 +74,9 @@ def test_other_images_are_named_on_stderr_and_used(aekit, vae_checkpoint, tmp_pa
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
     result = aekit("encode", vae_checkpoint, "--data", tmp_path / "noise.npy", "-o", tmp_path / "x.csv")
     assert result.exit_code == 0, result.stderr
-    lines = [line for line in result.stderr.splitlines() if "are not those that it was trained with" in line]
+    lines = [line for line in result.stderr.splitlines() if "not the images of the training; all 40 are used" in line]
     assert len(lines) == 1
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 41
 
 
 def test_images_of_another_shape_are_an_error(aekit, vae_checkpoint, tmp_path):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
 
 
 def test_a_vae_gives_means_log_variances_labels_and_indices(aekit, vae_checkpoint, tmp_path):
@@ -20,16 +21,20 @@ def test_a_vae_gives_means_log_variances_labels_and_indices(aekit, vae_checkpoin
         "logvar": (np.float32, (300, 2)),
         "label": (np.int64, (300,)),
         "index": (np.int64, (300,)),
+        "file": (np.int64, (300,)),
+        "row": (np.int64, (300,)),
     }
     with safe_open(tmp_path / "x.safetensors", "numpy") as file:
         parameters = json.loads(file.metadata()["aekit"])
     assert parameters["command"] == "encode"
     assert parameters["class_names"] == list("0123456789")
+    assert parameters["files"] == ["digits.csv.gz"]
+    assert (load_digits().target[tensors["row"]] == tensors["label"]).all()
 
 
 def test_an_autoencoder_has_no_log_variances(aekit, ae_checkpoint, tmp_path):
     aekit("encode", ae_checkpoint, "-o", tmp_path / "x.safetensors")
-    assert set(load_file(tmp_path / "x.safetensors")) == {"mean", "label", "index"}
+    assert set(load_file(tmp_path / "x.safetensors")) == {"mean", "label", "index", "file", "row"}
 
 
 @pytest.mark.parametrize("options", [["-o", "{}/x.csv"], ["--format", "csv", "-o", "{}"]])
@@ -38,7 +43,7 @@ def test_a_table_holds_the_same_codes(aekit, ae_checkpoint, tmp_path, options):
     tensors = load_file(tmp_path / "x.safetensors")
     (path,) = aekit("encode", ae_checkpoint, *[option.format(tmp_path) for option in options]).paths
     table = pd.read_csv(path)
-    assert list(table.columns) == ["index", "label", "z0", "z1", "z2"]
+    assert list(table.columns) == ["index", "file", "row", "label", "z0", "z1", "z2"]
     np.testing.assert_array_equal(table["label"], tensors["label"])
     np.testing.assert_allclose(table[["z0", "z1", "z2"]], tensors["mean"], rtol=1e-6)
 

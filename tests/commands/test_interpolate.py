@@ -208,14 +208,14 @@ def test_images_without_labels_have_no_class_pairs_but_indices(aekit, vae_checkp
 
 
 def test_one_image_is_too_few(aekit, vae_checkpoint, tmp_path):
-    np.save(tmp_path / "few.npy", np.zeros((5, 8, 8), np.uint8))  # a fifth is the test split
+    np.save(tmp_path / "few.npy", np.zeros((1, 8, 8), np.uint8))
     result = aekit("interpolate", vae_checkpoint, "--data", tmp_path / "few.npy", "-o", tmp_path / "x.png")
     assert result.exit_code == 1
     assert "needs two different images" in result.stderr
 
 
 def test_checkpoints_of_other_images_are_refused(aekit, vae_checkpoint, tmp_path):
-    np.save(tmp_path / "wide.npy", np.zeros((50, 8, 9), np.uint8))
+    np.save(tmp_path / "wide.npy", np.full((50, 8, 9), 200, np.uint8))
     wide = tmp_path / "wide.safetensors"
     aekit("train-ae", "--data", tmp_path / "wide.npy", "--epochs", 1, "--latent", 2, "-o", wide, "-q")
     result = aekit("interpolate", vae_checkpoint, wide)

@@ -14,7 +14,7 @@ def test_it_writes_a_figure_and_a_table_of_all_images(aekit, ae_checkpoint, tmp_
     assert result.exit_code == 0, result.stderr
     assert result.paths == [tmp_path / "new" / "x.png"]
     table = pd.read_csv(tmp_path / "new" / "x.csv")
-    assert list(table.columns) == ["index", "label", "reconstruction", "mse", "psnr", "ssim"]
+    assert list(table.columns) == ["index", "file", "row", "label", "reconstruction", "mse", "psnr", "ssim"]
     assert table["index"].tolist() == list(range(300))
     assert table["label"].between(0, 9).all()
     assert table["ssim"].between(-1, 1).all()
@@ -32,4 +32,4 @@ def test_more_images_than_there_are_shows_all(aekit, ae_checkpoint, tmp_path):
     options = ["-n", 5000, "--data", tmp_path / "few.npy", "-o", tmp_path / "x.png"]
     result = aekit("reconstruct", ae_checkpoint, *options)
     assert result.exit_code == 0, result.stderr
-    assert len(pd.read_csv(tmp_path / "x.csv")) == 10
+    assert len(pd.read_csv(tmp_path / "x.csv")) == 50

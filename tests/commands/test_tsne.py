@@ -53,7 +53,7 @@ def test_a_figure_a_table_and_a_page_share_their_stem(mapped):
 def test_the_worst_outliers_are_named(aekit, ae_checkpoint, tmp_path):
     result = aekit("tsne", ae_checkpoint, "--method", "pca", "-o", tmp_path / "x.png")
     table = pd.read_csv(tmp_path / "x.csv").set_index("index")
-    named = re.findall(r"(\d+) \((\d)\)", result.stderr.partition("as index (label)")[2])
+    named = re.findall(r"(\d+) \((\d), digits.csv.gz\[\d+\]\)", result.stderr.partition("as index (label, file)")[2])
     assert len(named) == 10
     assert all(str(table.loc[int(index), "label"]) == label for index, label in named)
     worst = table["outlier"].nlargest(10).min()

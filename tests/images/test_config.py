@@ -73,12 +73,6 @@ def test_the_ends_of_what_is_allowed_pass():
     assert TrainConfig(epochs=2, beta_warmup=2.0, seed=2**32 - 1).beta_warmup == 2.0
 
 
-def test_the_best_epoch_is_never_chosen_on_test_images():
-    with pytest.raises(AekitError, match=r"^--keep best: needs validation images"):
-        build_config({"keep": "best"})
-    assert build_config({"keep": "best", "val": 0.1}).train.keep == "best"
-
-
 def test_every_setting_is_in_the_part_and_under_the_name_that_the_table_says():
     config = build_config({"data": "digits", "model": "ae", "latent": 3, "seed": 7})
     assert (config.data.name, config.model.kind, config.model.latent, config.train.seed) == ("digits", "ae", 3, 7)

@@ -13,6 +13,8 @@ import pytest
 
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.errors import AekitError
+from aekit.images.config import build_config
+from aekit.images.runs import Machine, run_training
 
 OPTIONS = [
     "train-vae",
@@ -157,3 +159,10 @@ def test_a_network_larger_than_memory_is_refused_before_it_is_built(aekit, tmp_p
         result.stderr
     )
     assert not any(tmp_path.iterdir())
+
+
+def test_the_best_epoch_is_never_chosen_on_test_images(tmp_path):
+    config = build_config({"keep": "best", "data": "digits", "limit": 20, "model": "ae"})
+    with pytest.raises(AekitError, match=r"^--keep best: needs validation images"):
+        run_training(config, tmp_path / "x.safetensors", Machine(Path("/nowhere"), "cpu", 1))
+    assert not list(tmp_path.iterdir())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from aekit.core import checkpoint as checkpoint_module
 from aekit.core import weights as weights_module
 from aekit.errors import AekitError
+from aekit.images.config import build_config
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.reconstruct import run_reconstruct
 from aekit.images.evaluation.sample import run_sample
+from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 from aekit.images.tsne.study import run_tsne
 
@@ -152,3 +155,45 @@ def test_a_study_called_from_python_refuses_what_the_command_line_refuses(
     with pytest.raises(AekitError, match=message):
         list(study(session, str(tmp_path / "out"), **options))
     assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 40])
+def test_all_of_other_images_without_splits_are_studied(vae_checkpoint, tmp_path, n_images):
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "new.npy", pixels)
+    session = open_session([vae_checkpoint], data=str(tmp_path / "new.npy"), device="cpu")
+    (checkpoint,) = session.checkpoints()
+    for split in ("test", "train", "all"):
+        np.testing.assert_array_equal(session.studied(checkpoint, split).images[:, 0], pixels)
+
+
+def test_other_images_with_splits_keep_them(vae_checkpoint, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "new.npz", x_train=pixels, x_test=pixels[:2])
+    session = open_session([vae_checkpoint], data=str(tmp_path / "new.npz"), device="cpu")
+    (checkpoint,) = session.checkpoints()
+    assert [len(session.studied(checkpoint, split)) for split in ("train", "test", "all")] == [7, 2, 11]
+
+
+def test_images_of_the_training_at_another_place_have_its_splits(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    for name in ("here", "there"):
+        np.save(tmp_path / f"{name}.npy", pixels)
+    config = build_config({"data": str(tmp_path / "here.npy"), "model": "ae", "latent": 2, "epochs": 1})
+    path = run_training(config, tmp_path / "x.safetensors", Machine(tmp_path, "cpu", 1)).path
+    session = open_session([path], data=str(tmp_path / "there.npy"), device="cpu")
+    (checkpoint,) = session.checkpoints()
+    assert [len(session.studied(checkpoint, split)) for split in ("train", "test", "all")] == [16, 4, 20]
+
+
+def test_new_images_are_read_with_the_range_of_the_training(tmp_path):
+    deep = np.random.default_rng(0).integers(100, 4000, (20, 8, 8), dtype=np.uint16)
+    np.save(tmp_path / "deep.npy", deep)
+    np.save(tmp_path / "new.npy", np.full((2, 8, 8), deep.max() // 2, np.uint16))
+    options = {"data": str(tmp_path / "deep.npy"), "model": "ae", "latent": 2, "epochs": 1, "value_range": "data"}
+    path = run_training(build_config(options), tmp_path / "x.safetensors", Machine(tmp_path, "cpu", 1)).path
+    session = open_session([path], data=str(tmp_path / "new.npy"), device="cpu")
+    (checkpoint,) = session.checkpoints()
+    low, high = int(deep.min()), int(deep.max())
+    expected = round((high // 2 - low) / (high - low) * 255)
+    assert (session.studied(checkpoint, "test").images == expected).all()

@@ -51,6 +51,6 @@ def test_the_seeds_of_a_study_are_those_of_a_run(parse):
 
 def test_every_split_of_a_run_can_be_studied_and_no_other(parse):
     assert parse()["split"] == "test"
-    assert [parse("--split", split)["split"] for split in get_args(Split)] == ["train", "val", "test"]
+    assert [parse("--split", split)["split"] for split in get_args(Split)] == ["train", "val", "test", "all"]
     with pytest.raises(typer.BadParameter):
-        parse("--split", "all")
+        parse("--split", "every")

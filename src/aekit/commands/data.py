@@ -28,6 +28,7 @@ def data(
     image_size: options.ImageSize = None,
     grayscale: options.Grayscale = False,
     skip_bad: options.SkipBad = False,
+    value_range: options.ValueRange = "auto",
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -49,6 +50,7 @@ def data(
             image_size=parse_image_size(image_size),
             grayscale=grayscale,
             skip_bad=skip_bad,
+            value_range=value_range,
             progress=console,
         )
         console.result(results)

@@ -28,7 +28,7 @@ Kind = Literal["ae", "vae"]
 Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
 Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "mse"]
 Keep = Literal["last", "best"]
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class DataConfig:
         val: Fraction of the training images that is set aside for validation, in [0, 1).
         split_seed: Seed of every random split. Apart from the run's seed, so that seeds compare on the same images.
         skip_bad: Leave out images that cannot be decoded, or have values that are not finite, instead of stopping.
+        value_range: Which values become black and white: ``dtype`` is the range of the type, ``data`` that of the
+            training images, ``LOW,HIGH`` is given; ``auto`` is that of the type where something can be seen then.
     """
 
     name: str = "mnist"
@@ -52,8 +54,10 @@ class DataConfig:
     val: float = 0.0
     split_seed: int = 0
     skip_bad: bool = False
+    value_range: str = "auto"
 
     def __post_init__(self) -> None:
+        parse_value_range(self.value_range)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))
             if len(self.image_size) != 2:
@@ -167,10 +171,6 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def __post_init__(self) -> None:
-        if self.train.keep == "best" and self.data.val == 0:
-            raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
-
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 VAE_ONLY = ("beta", "beta_warmup")  # a plain autoencoder has no KL divergence to weigh
@@ -219,6 +219,25 @@ def command_words(config: RunConfig) -> list[str]:
         if name != "model" and value != default[name]:
             words += [flag(name)] if value is True else [flag(name), as_text(value)]
     return words
+
+
+def parse_value_range(text: str) -> tuple[float, float] | None:
+    """Return (low, high) of ``0,4095``, or None for ``auto``, ``dtype`` and ``data``.
+
+    Raises:
+        AekitError: Anything else.
+    """
+    if text in ("auto", "dtype", "data"):
+        return None
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise AekitError(
+            f"--value-range: {text!r} is not a range; give auto, dtype, data, or two numbers such as 0,4095 or -1,1"
+        )
+    return low, high
 
 
 def parse_image_size(text: str | None) -> tuple[int, int] | None:

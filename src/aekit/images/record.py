@@ -26,6 +26,7 @@ class RunRecord:
         train: How it was trained.
         image_shape: (channels, height, width); empty if the header has none.
         fingerprints: Of the images of each split.
+        value_range: Values that became 0 and 255, if they were taken from the training images.
     """
 
     model: ModelConfig
@@ -33,6 +34,7 @@ class RunRecord:
     train: TrainConfig
     image_shape: tuple[int, ...]
     fingerprints: dict[str, str | None]
+    value_range: tuple[float, float] | None = None
 
     @property
     def title(self) -> str:
@@ -107,7 +109,17 @@ def read_record(header: Header, source: str) -> RunRecord:
         train=_known(TrainConfig, header.train, source),
         image_shape=tuple(header.data.get("shape", ())),
         fingerprints={split: found.get("fingerprint") for split, found in splits.items()},
+        value_range=_read_range(header, source),
     )
+
+
+def _read_range(header: Header, source: str) -> tuple[float, float] | None:
+    found = header.data.get("range")
+    if found is None:
+        return None
+    if not (isinstance(found, list) and len(found) == 2 and all(isinstance(end, (int, float)) for end in found)):
+        raise AekitError(f"{source}: its header is damaged (range {found!r}); train it again")
+    return float(found[0]), float(found[1])
 
 
 def data_config(header: Header, source: str) -> DataConfig:

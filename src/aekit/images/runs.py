@@ -29,10 +29,12 @@ from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
+from aekit.images.data.value_range import check_visible
 from aekit.images.figures.curves import plot_history
 from aekit.images.models import build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.images.objectives import Objective, build_objective
+from aekit.images.official import has_validation
 from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
@@ -139,6 +141,7 @@ def train_run(
     """
     if overwrite and resume:
         raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
+    check_can_choose(config)
     files = run_files(config, output, overwrite=overwrite, resume=resume)
     with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
@@ -276,6 +279,8 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         },
         result={"parameters": n_parameters(run.model)},
     )
+    if sets["train"].value_range:  # new images are read with that of the training
+        header.data["range"] = list(sets["train"].value_range)
     header.data.update(
         shape=list(sets["train"].image_shape),
         splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
@@ -309,17 +314,25 @@ def _recorded(config: RunConfig) -> RunConfig:
     return replace(config, data=replace(config.data, name=name.name)) if name.is_absolute() else config
 
 
+def check_can_choose(config: RunConfig) -> None:
+    """Raise an AekitError if the best epoch is wanted and there are no validation images to choose it by."""
+    if config.train.keep == "best" and not has_validation(config.data):
+        raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
+
+
 def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:
     """Return the images of a run by split: train, test, and val if there is one.
 
     Raises:
         AekitError: The data cannot be read, or a split is empty.
     """
-    splits: tuple[Split, ...] = ("train", "val", "test") if config.val else ("train", "test")
+    splits: tuple[Split, ...] = ("train", "val", "test") if has_validation(config) else ("train", "test")
     sets = {split: read_images(config, split, data_root=data_root, progress=progress) for split in splits}
     for split, images in sets.items():
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
+    if config.value_range == "auto" and sets["train"].span:
+        check_visible(f"--data {config.name}", sets["train"].span, progress)
     if skipped := sum(images.n_skipped for images in sets.values()):
         what = "1 image could not be used and was" if skipped == 1 else f"{skipped:,} images could not be used and were"
         progress.notice(f"{what} left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,13 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_choice, differing_keys, flag, in_words
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
+from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import Codes, encode_images
 from aekit.images.models.base import Autoencoder
+from aekit.images.official import has_validation, official_splits
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 
@@ -123,7 +126,7 @@ class Session:
                     f"{path}: takes images of {there}, {self.paths[0]} of {wanted}; compare them separately"
                 )
             for split in splits if self.data is None else ():
-                if first.fingerprints.get(split) != record.fingerprints.get(split):
+                if _fingerprints(first, split) != _fingerprints(record, split):
                     how = _differing_data(record.data, first.data)
                     raise AekitError(
                         f"{path}: was {_used(split)} different images from {self.paths[0]} ({how}); compare them "
@@ -196,20 +199,59 @@ class Session:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
         check_choice("split", split, Split)
-        config = checkpoint.record.data
-        if split == "val" and config.val == 0:
-            raise AekitError(f"--split val: {checkpoint.path} was trained without validation images; use train or test")
-        if self.data is not None:
-            config = replace(config, name=self.data)
-        else:
+        config = self._config(checkpoint)
+        if self.data is None:
+            if split == "val" and "val" not in checkpoint.record.fingerprints:
+                fix = "use train, test or all"
+                raise AekitError(f"--split val: {checkpoint.path} was trained without validation images; {fix}")
             _refuse_outside(config.name, str(checkpoint.path))
+        elif split == "val" and not has_validation(config):
+            raise AekitError(f"--split val: {self.data} has no validation images; use train, test or all")
+        images = self._kept(checkpoint, config, split)
+        self._compare(checkpoint, split, images)
+        return images
+
+    def studied(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
+        """Return the images that a study is about: a split, or all of ``data`` if that has no splits of its own.
+
+        ``data`` that are the images of the training at another place have its splits.
+
+        Raises:
+            AekitError: As :meth:`images`.
+        """
+        if self.data is None or split == "all" or official_splits(self.data) or self.data in CATALOG:
+            return self.images(checkpoint, split)
+        check_choice("split", split, Split)
+        config = self._config(checkpoint)
+        if known := checkpoint.record.fingerprints.get(split):
+            with contextlib.suppress(AekitError):  # one or two images have no test split
+                images = self._kept(checkpoint, config, split)
+                if images.fingerprint == known:
+                    return images
+        images = self._kept(checkpoint, replace(config, limit=None), "all")
+        self.progress.notice(f"--data {images.name}: not the images of the training; all {len(images):,} are used")
+        self._compare(checkpoint, "all", images)
+        return images
+
+    def _config(self, checkpoint: LoadedCheckpoint) -> DataConfig:
+        """Return which images to read for a checkpoint, with the range of values of its training."""
+        config, record = checkpoint.record.data, checkpoint.record
+        if self.data is None:
+            return config
+        if "val" in official_splits(self.data):
+            config = replace(config, val=0.0)
+        if config.value_range == "data" and record.value_range is not None:
+            low, high = record.value_range
+            config = replace(config, value_range=f"{low!r},{high!r}")
+        return replace(config, name=self.data)
+
+    def _kept(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
+        """Return images that were read before, or read them."""
         if (config, split) not in self._images:
             # Those of one configuration are kept, for the next checkpoint.
             self._images = {key: images for key, images in self._images.items() if key[0] == config}
             self._images[config, split] = self._read(checkpoint, config, split)
-        images = self._images[config, split]
-        self._compare(checkpoint, split, images)
-        return images
+        return self._images[config, split]
 
     def _is_verified(self, path: Path) -> bool:
         """Return whether the file is the one whose checksum was compared."""
@@ -238,7 +280,7 @@ class Session:
         if images.image_shape != checkpoint.model.image_shape:
             there, wanted = ("x".join(map(str, s)) for s in (images.image_shape, checkpoint.model.image_shape))
             raise AekitError(f"--data {images.name}: images are {there}, {path} takes {wanted}; use others")
-        if checkpoint.record.fingerprints.get(split) == images.fingerprint:
+        if split == "all" or checkpoint.record.fingerprints.get(split) == images.fingerprint:
             return
         if self.data is None:
             raise AekitError(
@@ -276,7 +318,11 @@ def open_session(
 
 
 def _used(split: Split) -> str:
-    return {"train": "trained on", "val": "validated on", "test": "tested on"}[split]
+    return {"train": "trained on", "val": "validated on", "test": "tested on", "all": "trained or tested on"}[split]
+
+
+def _fingerprints(record: RunRecord, split: Split) -> Any:
+    return record.fingerprints if split == "all" else record.fingerprints.get(split)
 
 
 def _differing_data(found: DataConfig, first: DataConfig) -> str:

@@ -43,6 +43,15 @@ Grayscale = Annotated[
 SplitSeed = Annotated[
     int, typer.Option("--split-seed", rich_help_panel=DATA, help="Seed of random splits, independent of --seed.")
 ]
+ValueRange = Annotated[
+    str,
+    typer.Option(
+        "--value-range",
+        rich_help_panel=DATA,
+        metavar="RANGE",
+        help="Values that become black and white: auto, dtype, data, or LOW,HIGH; auto refuses nearly black images.",
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

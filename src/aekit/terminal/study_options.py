@@ -35,7 +35,7 @@ WhichSplit = Annotated[
     typer.Option(
         "--split",
         rich_help_panel=options.DATA,
-        help="Images to use: the test, training or validation set.",
+        help="Images to use: the test, training or validation set, or all.",
     ),
 ]
 NoiseSeed = Annotated[

@@ -66,6 +66,13 @@ OPTIONS = (
     TrainingOption("val", DATA, "Fraction of the training images to set aside for validation.", "FRACTION"),
     TrainingOption("split_seed", DATA, "Seed of random splits, independent of --seed."),
     TrainingOption("skip_bad", DATA, "Leave out images that cannot be decoded or are not finite; count and name them."),
+    TrainingOption(
+        "value_range",
+        DATA,
+        "Values that become black and white: auto, dtype (range of the type), data (range of the training images), or "
+        "LOW,HIGH; auto refuses images that would be nearly black.",
+        "RANGE",
+    ),
     TrainingOption("latent", MODEL, "Number of latent dimensions."),
     TrainingOption(
         "arch", MODEL, "conv, dense and blocks take images of 8x8 pixels or more; resize-conv and strided take 28x28."

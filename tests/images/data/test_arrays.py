@@ -113,12 +113,11 @@ FLOATS = BYTES / 255
 @pytest.mark.parametrize(
     ("images", "what"),
     [
-        (FLOATS * 2 - 1, r"floats from -1 to 1, outside the range that the loss needs; scale them to 0 to 1"),
+        (FLOATS * 2 - 1, r"floats from -1 to 1, outside 0 to 1; give --value-range -1,1, or data"),
         (FLOATS * 255, r"floats from 0 to 255"),
-        (BYTES.astype(np.int16) - 1, r"integers from -1 to 254, .*; scale them to 0 to 255"),
+        (BYTES.astype(np.int16) - 1, r"integers from -1 to 254, outside 0 to 255; give --value-range"),
         (np.where(FLOATS > 0.5, np.nan, FLOATS), "not finite"),
         (np.where(np.arange(20)[:, None, None] == 19, np.inf, FLOATS), "not finite"),
-        ((BYTES > 9).astype(np.uint8), "would be nearly black; store them as bool"),
         (BYTES.astype(complex), "holds complex128"),
         (BYTES[:, :, 0], "images of shape 20x10"),
         (np.repeat(COLOUR, 2, axis=1), "images of shape 20x6x10x12"),
@@ -150,8 +149,11 @@ def _rows(split):
     [
         (LABELS[:7], "7 labels for 20 images"),
         (LABELS / 2, "labels are float64 of shape 20"),
-        (np.eye(20), "labels are float64 of shape 20x20"),
-        (np.array(list("abcd") * 5), "holds <U1 instead of numbers"),
+        (np.eye(20) * 2, "labels are float64 of shape 20x20"),
+        (
+            np.array(list("abcd") * 5, dtype=object),
+            "labels are Python objects, which are not read; store them",
+        ),
     ],
 )
 def test_unsuitable_labels_are_refused(tmp_path, labels, what):
@@ -165,7 +167,7 @@ def test_for_a_file_without_images_its_arrays_are_named(tmp_path):
 
 
 def test_labels_for_one_part_only_are_refused(tmp_path):
-    with pytest.raises(AekitError, match="labels for only one of train and test"):
+    with pytest.raises(AekitError, match="has no labels for x_test; store them for all parts or for none"):
         read(save(tmp_path / "x.npz", x_train=BYTES, y_train=LABELS, x_test=BYTES))
 
 
@@ -267,3 +269,61 @@ def test_images_that_are_all_not_finite_are_refused_even_on_request(tmp_path):
     np.save(tmp_path / "a.npy", np.full((20, 8, 8), np.nan))
     with pytest.raises(AekitError, match="16 of 16 train images"):
         read_images(DataConfig(name=str(tmp_path / "a.npy"), skip_bad=True), "train", data_root=tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".NPZ", ".Npz"])
+def test_suffixes_know_no_case(tmp_path, suffix):
+    save(tmp_path / "x.npz", images=BYTES).rename(tmp_path / f"x{suffix}")
+    assert len(read(tmp_path / f"x{suffix}")) == 16
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["b", "a", "Ω", "b"] * 5), ("a", "b", "Ω")),
+        (np.array([b"b", b"a"] * 10), ("a", "b")),
+        (np.arange(20)[:, None] % 3, ("0", "1", "2")),
+        (np.eye(4)[np.arange(20) % 4], ("0", "1", "2", "3")),
+        (np.eye(4, dtype=bool)[np.arange(20) % 4], ("0", "1", "2", "3")),
+        (np.arange(20) % 2.0, ("0", "1")),
+    ],
+)
+def test_labels_are_text_a_column_or_one_hot(tmp_path, labels, names):
+    images = read(save(tmp_path / "x.npz", images=BYTES, labels=labels), "all")
+    assert images.class_names == names
+    flat = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.ravel()
+    wanted = [value.decode() if isinstance(value, bytes) else str(value).removesuffix(".0") for value in flat]
+    assert [images.label_text(index) for index in range(20)] == wanted
+
+
+def test_several_ones_per_image_are_attributes(tmp_path):
+    several = np.random.default_rng(0).integers(0, 2, (20, 3))
+    images = read(save(tmp_path / "x.npz", images=BYTES, labels=several), "all")
+    assert images.labels is None
+    np.testing.assert_array_equal(images.attributes, several == 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [
+        ((64, 48, 3), "is one image with 3 channels"),
+        ((64, 64, 500), r"can be 64 images of 64x500 or 500 of 64x64 pixels"),
+        ((24, 20, 60), "can be 24 images of 20x60 or 60 of 24x20 pixels"),
+    ],
+)
+def test_three_axes_that_mean_something_else_are_refused(tmp_path, shape, what):
+    with pytest.raises(AekitError, match=what):
+        read(save(tmp_path / "x.npz", images=np.zeros(shape, np.uint8)))
+
+
+def test_official_validation_images_are_the_validation_split(tmp_path):
+    path = save(
+        tmp_path / "x.npz",
+        train_images=BYTES, train_labels=LABELS, val_images=BYTES[:5], val_labels=LABELS[:5],
+        test_images=BYTES[5:12], test_labels=LABELS[5:12],
+    )  # fmt: skip
+    assert [len(read(path, split)) for split in ("train", "val", "test", "all")] == [20, 5, 7, 32]
+    assert read(path, "val").origin_text(2) == "x.npz:val_images[2]"
+    assert read(path, "all").origin_text(31) == "x.npz:test_images[6]"
+    with pytest.raises(AekitError, match=r"--val: .* has validation images of its own"):
+        read(path, "train", val=0.25)

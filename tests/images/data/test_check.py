@@ -25,7 +25,7 @@ def test_each_data_set_is_a_result_with_its_counts_and_a_summary(faces, tmp_path
     assert own.path == faces
     assert own.values["shape"] == [3, 12, 12]
     assert progress.notices[0].startswith("digits: 1,438 training and 359 test images, 1x12x12, 10 classes (0, 1, 2,")
-    assert progress.notices[1] == "faces: 8 training and 2 test images, 3x12x12"
+    assert progress.notices[-1] == "faces: 8 training and 2 test images, 3x12x12"
     assert progress.tables == []
 
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from aekit.images.data.decode import BadImage, decode, read_header
+from aekit.images.data.decode import SUFFIXES, BadImage, decode, pages_of, read_header
+
+RANDOM = np.random.default_rng(0)
 
 GRAY = np.random.default_rng(0).integers(0, 256, (10, 12), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (10, 12, 3), dtype=np.uint8)
@@ -169,3 +171,70 @@ def test_an_image_larger_than_pil_allows_is_bad(monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # of 120 pixels: PIL warns above its limit, raises at twice
     with pytest.raises(BadImage, match=r"12x10 pixels|120 pixels"):
         read_header(packed(Image.fromarray(GRAY)))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [None, (6, 8)])
+def test_a_tiff_is_turned_once_whatever_its_compression(orientation, compression, size):
+    stored = Image.fromarray(RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    stored.save(buffer, "TIFF", compression=compression, tiffinfo={274: orientation})
+    exif = Image.Exif()
+    exif[274] = orientation
+    other = io.BytesIO()
+    stored.save(other, "PNG", exif=exif)
+    header = read_header(buffer.getvalue())
+    assert (header.height, header.width) == ((24, 16) if orientation >= 5 else (16, 24))
+    found = decode(buffer.getvalue(), channels=3, size=size)
+    if compression == "jpeg":
+        buffer.seek(0)
+        upright = ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")
+        if size is None:
+            np.testing.assert_array_equal(found, np.asarray(upright).transpose(2, 0, 1))
+        return
+    np.testing.assert_array_equal(found, decode(other.getvalue(), channels=3, size=size))
+
+
+def test_sixteen_bits_where_white_is_zero_are_as_those_of_eight():
+    values = RANDOM.integers(0, 65536, (9, 8), dtype=np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "TIFF", tiffinfo={262: 0})
+    black_is_zero = io.BytesIO()
+    Image.fromarray(65535 - values).save(black_is_zero, "TIFF")
+    if Image.open(io.BytesIO(buffer.getvalue())).tag_v2[262] != 0:  # PIL writes a tag of its own
+        data = bytearray(buffer.getvalue())
+        entry = data.index((262).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+        data[entry + 8 : entry + 10] = (0).to_bytes(2, "little")
+        buffer = io.BytesIO(bytes(data))
+    expected = decode(black_is_zero.getvalue(), channels=1, size=None)
+    np.testing.assert_array_equal(decode(buffer.getvalue(), channels=1, size=None), expected)
+
+
+def test_pages_are_images_and_thumbnails_are_not(tmp_path):
+    pages = [Image.fromarray(RANDOM.integers(0, 256, (9, 8), dtype=np.uint8)) for _ in range(4)]
+    pages[2].encoderinfo = {"tiffinfo": {254: 1}}  # a reduced version of another page
+    path = tmp_path / "x.TIFF"
+    pages[0].save(path, "TIFF", save_all=True, append_images=pages[1:])
+    assert pages_of(path) == 3
+    found = [decode(path.read_bytes(), channels=1, size=None, page=number)[0] for number in range(3)]
+    np.testing.assert_array_equal(found, [np.asarray(pages[number]) for number in (0, 1, 3)])
+    assert pages_of(tmp_path / "x.png") == 1
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".ppm", ".pgm", ".tga", ".jp2", ".pcx", ".sgi", ".ico", ".avif"])
+def test_what_pil_reads_is_read(suffix, tmp_path):
+    if suffix not in SUFFIXES:
+        pytest.skip("this PIL was built without it")
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(np.full((16, 16) if suffix == ".pgm" else (16, 16, 3), 200, np.uint8)).save(path)
+    found = decode(path.read_bytes(), channels=3, size=None, suffix=suffix)
+    assert found.shape == (3, 16, 16)
+    assert np.abs(found.astype(int) - 200).max() <= 3
+
+
+def test_the_frames_of_an_animation_are_counted():
+    frames = [Image.fromarray(np.full((9, 8), value, np.uint8)) for value in (0, 100, 200)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert read_header(buffer.getvalue()).n_frames == 3

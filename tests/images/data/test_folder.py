@@ -195,3 +195,71 @@ def test_too_few_images_for_a_split_are_an_error(tmp_path):
     fill(tmp_path, 10)
     with pytest.raises(AekitError, match="none is left for the val split; use a larger --val"):
         read(tmp_path, "val", val=0.01)
+
+
+def test_what_is_passed_over_is_counted_by_kind_and_folder(tmp_path):
+    for name in ("cat", "dog"):
+        fill(tmp_path / name, 5)
+    for number in range(3):
+        (tmp_path / "cat" / f"{number}.HEIC").write_bytes(b"x")
+    (tmp_path / "dog" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    (tmp_path / "owl").mkdir()
+    said = Recorded()
+    images = read(tmp_path, progress=said)
+    assert images.class_names == ("cat", "dog")
+    (line,) = [line for line in said.notices if "not all of it is read" in line]
+    for part in ("3 .heic in cat", "1 link to nothing in dog", "1 .csv", "1 folder without images in owl"):
+        assert part in line
+    assert any("--labels" in line for line in said.notices)
+
+
+def test_a_folder_of_other_files_says_which_ones_it_holds(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"x")
+    with pytest.raises(AekitError, match=r"holds no images \(passed over: 1 \.heic\)"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [("",), ("cat", "horse")])
+def test_folders_of_splits_are_the_splits(tmp_path, classes):
+    truth = {}
+    for number, (folder, split) in enumerate({"Train": "train", "valid": "val", "test": "test"}.items()):
+        for name in classes:
+            for seed in range(4):
+                truth[pixels(write(tmp_path / folder / name / f"{seed}.png", seed=100 * number + seed + len(name)))] = (
+                    split
+                )
+    said = Recorded()
+    for split in ("train", "val", "test"):
+        images = read(tmp_path, split, progress=said)
+        assert {truth[image.tobytes()] for image in images.images} == {split}
+        assert images.class_names == (classes if classes[0] else ())
+    assert any("its folders are used as the splits" in line for line in said.notices)
+    with pytest.raises(AekitError, match=r"--val: .* has validation images of its own"):
+        read(tmp_path, val=0.25)
+
+
+def test_splits_next_to_other_images_are_refused_by_name(tmp_path):
+    for name in ("train", "test", "bus"):
+        fill(tmp_path / name, 5)
+    with pytest.raises(AekitError, match="holds bus next to"):
+        read(tmp_path)
+
+
+def test_images_know_their_files(tmp_path):
+    for name in ("cat", "dog"):
+        fill(tmp_path / name, 5)
+    images = read(tmp_path, "all")
+    assert images.origin_columns()["file"] == [f"{name}/{n:03}.png" for name in ("cat", "dog") for n in range(5)]
+    for index in range(10):
+        assert pixels(tmp_path / images.origin_text(index)) == images.images[index].tobytes()
+
+
+def test_every_page_is_an_image_that_knows_its_place(tmp_path):
+    pages = [Image.fromarray(np.full((10, 12), value, np.uint8)) for value in range(0, 250, 10)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    images = read(tmp_path, "all")
+    assert images.images[:, 0, 0, 0].tolist() == list(range(0, 250, 10))
+    assert images.origin_text(7) == "stack.tif[7]"
+    one = read(tmp_path / "stack.tif", "all")
+    assert len(one) == 25

@@ -32,8 +32,8 @@ def decoded(monkeypatch):
         calls.append(len(data))
         return decode(data, **options)
 
-    decode = aekit.images.data.files.decode
-    monkeypatch.setattr(aekit.images.data.files, "decode", counting)
+    decode = aekit.images.data.files.decode_image
+    monkeypatch.setattr(aekit.images.data.files, "decode_image", counting)
     return calls
 
 
@@ -76,7 +76,7 @@ def test_nothing_is_decoded_twice(cache, files, decoded):
 def test_files_that_are_unchanged_according_to_the_file_system_are_not_read(cache, files, decoded, monkeypatch):
     monkeypatch.setattr("aekit.images.data.prepared._SETTLED_SECONDS", -1)
     first = take(files)
-    monkeypatch.setattr(aekit.images.data.files, "_read", None)
+    monkeypatch.setattr(aekit.images.data.files, "_read_each", None)
     assert take(files).fingerprint == first.fingerprint
 
 
@@ -215,7 +215,7 @@ def slow(data, **options):
     time.sleep(0.02)
     return decode(data, **options)
 
-decode, aekit.images.data.files.decode = aekit.images.data.files.decode, slow
+decode, aekit.images.data.files.decode_image = aekit.images.data.files.decode_image, slow
 aekit.images.data.files._BLOCK_BYTES, aekit.core.partial._SAVE_SECONDS = 2 * 3 * 10 * 12, 0
 prepared = prepare([Path(name) for name in sys.argv[1:]], source="x")
 print(prepared.fingerprint, prepared.store.sum())
@@ -399,7 +399,9 @@ def test_without_locks_each_process_writes_its_own_file(cache, many, monkeypatch
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("aekit.core.partial.fcntl.flock", refuse)
-    monkeypatch.setattr("aekit.images.data.files.decode", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "aekit.images.data.files.decode_image", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         take(many)
     assert not list(cache.iterdir())
@@ -441,8 +443,16 @@ def test_two_processes_at_once_both_get_the_images(cache, files):
 
 
 def test_blocks_after_a_damaged_line_of_a_record_are_done_again():
-    good = {"start": 0, "digests": "ab" * 32, "bad": {}}
-    for line in (5, None, {}, {**good, "digests": "x"}, {**good, "bad": []}, {**good, "start": "1"}):
+    good = {"start": 0, "digests": "ab" * 32, "bad": {}, "values": {"spans": {"255": [0, 9]}, "n_clipped": 0}}
+    for line in (
+        5,
+        None,
+        {},
+        {**good, "digests": "x"},
+        {**good, "bad": []},
+        {**good, "values": 3},
+        {**good, "start": "1"},
+    ):
         assert [block.start for block in _blocks([good, line, {**good, "start": 1}], 9)] == [0]
 
 

@@ -24,7 +24,7 @@ def test_a_missing_path_is_reported_as_such(name):
 
 def test_a_file_of_another_kind_is_refused_with_the_supported_kinds(tmp_path):
     (tmp_path / "x.csv").touch()
-    with pytest.raises(AekitError, match=r"is neither a \.npy, \.npz, \.safetensors file nor a folder"):
+    with pytest.raises(AekitError, match=r"is neither a \.npy, \.npz, \.safetensors file, nor an image, nor a folder"):
         read(tmp_path / "x.csv")
 
 

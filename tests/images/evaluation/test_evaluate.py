@@ -49,7 +49,7 @@ def test_the_seed_changes_the_sample_and_not_the_metrics(vae_checkpoint, tmp_pat
 
 
 def test_a_single_image_has_no_standard_error(vae_checkpoint, tmp_path):
-    np.save(tmp_path / "one.npy", np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8))
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).integers(0, 256, (1, 8, 8), dtype=np.uint8))
     session = open_session([vae_checkpoint], data=str(tmp_path / "one.npy"), device="cpu")
     (result,) = run_evaluate(session, tmp_path / "x.json")
     assert result.values["n"] == 1

@@ -15,7 +15,7 @@ def test_the_means_are_those_of_the_table_and_of_an_evaluation(vae_checkpoint, t
     (result,) = run_reconstruct(session, tmp_path / "x.png")
     (evaluated,) = run_evaluate(session, tmp_path)
     table = pd.read_csv(tmp_path / "x.csv")
-    assert list(table.columns) == ["index", "label", "reconstruction", "mse", "psnr", "ssim"]
+    assert list(table.columns) == ["index", "file", "row", "label", "reconstruction", "mse", "psnr", "ssim"]
     for name in ("mse", "psnr", "ssim"):
         assert result.values[name] == pytest.approx(table[name].mean(), rel=1e-5)
         assert result.values[name] == pytest.approx(evaluated.values[name], rel=1e-5)

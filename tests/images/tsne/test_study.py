@@ -62,7 +62,7 @@ def test_the_table_has_for_each_image_its_place_and_the_fraction_of_neighbours_w
     ae_checkpoint, tmp_path
 ):
     result, table, _ = _run(ae_checkpoint, tmp_path / "x.png", perplexity=20)
-    assert list(table)[:6] == ["checkpoint", "index", "label", "x", "y", "outlier"]
+    assert list(table)[:8] == ["checkpoint", "index", "file", "row", "label", "x", "y", "outlier"]
     assert table["index"].tolist() == list(range(300))
     codes, labels = _codes(ae_checkpoint)
     assert table["label"].tolist() == labels.tolist()

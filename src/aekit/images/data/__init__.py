@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,9 +14,10 @@ from aekit.images.config import DataConfig, Split
 from aekit.images.data.arrays import SUFFIXES, read_arrays
 from aekit.images.data.celeba import celeba_folder, read_celeba
 from aekit.images.data.cifar10 import cifar10_folder, read_cifar10
+from aekit.images.data.decode import SUFFIXES as IMAGE_SUFFIXES
 from aekit.images.data.digits import digits_file, read_digits
-from aekit.images.data.folder import read_folder
-from aekit.images.data.image_set import ImageSet
+from aekit.images.data.folder import read_file, read_folder
+from aekit.images.data.image_set import ImageSet, join
 from aekit.images.data.mnist import idx_folder, read_idx_set
 from aekit.images.data.pixels import check_size
 from aekit.images.data.splits import check_not_empty, check_split
@@ -35,19 +37,21 @@ class DataSet(NamedTuple):
     Attributes:
         read: Reads a split of it, after downloading it if it is missing.
         find: Returns its folder or file for its name and the data root, or None if it is missing or incomplete.
+        has_parts: Whether training and test images are in files of their own, so that all are read in two parts.
     """
 
     read: Reader
     find: Callable[[str, Path], Path | None]
+    has_parts: bool = False
 
 
-_IDX_SET = DataSet(read_idx_set, idx_folder)
+_IDX_SET = DataSet(read_idx_set, idx_folder, has_parts=True)
 DATASETS: dict[str, DataSet] = {  # their descriptions are in aekit.images.catalog
     "mnist": _IDX_SET,
     "fashion-mnist": _IDX_SET,
     "kmnist": _IDX_SET,
     "emnist": _IDX_SET,
-    "cifar10": DataSet(read_cifar10, lambda name, data_root: cifar10_folder(data_root)),
+    "cifar10": DataSet(read_cifar10, lambda name, data_root: cifar10_folder(data_root), has_parts=True),
     "celeba": DataSet(read_celeba, lambda name, data_root: celeba_folder(data_root)),
     "digits": DataSet(read_digits, lambda name, data_root: digits_file()),
 }
@@ -58,17 +62,24 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
 
     Args:
         config: A name in :data:`DATASETS` or a path, and how the images are split, limited, resized and converted.
-        split: ``train``, ``val`` (cut from train) or ``test``. Without an official test split a fifth is set aside.
+        split: ``train``, ``val`` (cut from train) or ``test``, of which a fifth is set aside if there is no official
+            one; or ``all``, whatever they are for.
         data_root: Folder of the known data sets; may be read-only if they are there.
         progress: Receives the progress of downloads and decoding, and notices.
 
     Raises:
         AekitError: The data set does not exist, or is missing, damaged or unsuitable; the message names file and fix.
-        ValueError: ``split`` is ``val`` and ``config.val`` is 0.
+        ValueError: ``split`` is ``val`` and there are no validation images.
     """
     check_split(split, config)
     if config.name in DATASETS:
-        images = DATASETS[config.name].read(config, split, data_root=data_root, progress=progress)
+        known = DATASETS[config.name]
+        if split == "all" and known.has_parts:
+            whole = replace(config, val=0.0)
+            parts: tuple[Split, ...] = ("train", "test")
+            images = join([known.read(whole, part, data_root=data_root, progress=progress) for part in parts])
+        else:
+            images = known.read(config, split, data_root=data_root, progress=progress)
     else:
         images = _read_path(config, split, progress)
     check_not_empty(len(images), split, config)
@@ -90,8 +101,11 @@ def _read_path(config: DataConfig, split: Split, progress: Progress) -> ImageSet
         return read_folder(config, split, progress=progress)
     if path.suffix.lower() in SUFFIXES and path.exists():
         return read_arrays(config, split, progress=progress)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():
+        return read_file(config, split, progress=progress)
     if path.exists():
-        raise AekitError(f"{shown(path)}: is neither a {', '.join(SUFFIXES)} file nor a folder of images; give one")
+        kinds = ", ".join(SUFFIXES)
+        raise AekitError(f"{shown(path)}: is neither a {kinds} file, nor an image, nor a folder of images; give one")
     if path.suffix or os.sep in config.name:
         raise AekitError(f"{shown(path)}: no such file or folder; check the path, or choose one of {_names()}")
     advice = f"choose one of {_names()}, or give the path of a folder or file of images"

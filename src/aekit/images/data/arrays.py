@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,10 +16,13 @@ from safetensors import SafetensorError, safe_open
 from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy, readable
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
-from aekit.images.config import DataConfig, Split
-from aekit.images.data.image_set import ImageSet, Indices
-from aekit.images.data.pixels import Pixels, fit_array
+from aekit.images.config import DataConfig, Split, parse_value_range
+from aekit.images.data.image_set import ImageSet, Indices, join
+from aekit.images.data.origins import rows_of
+from aekit.images.data.pixels import MIN_SIDE, Pixels, fit_array
 from aekit.images.data.splits import check_not_empty, official_rows, train_val_test
+from aekit.images.data.value_range import check_span, clipped_in_words
+from aekit.images.official import NAMES, array_names
 
 Array = npt.NDArray[Any]
 Load = Callable[[], Array]
@@ -27,85 +30,129 @@ Load = Callable[[], Array]
 SUFFIXES = (".npy", ".npz", ".safetensors")
 _IMAGES = ("images", "x", "data")
 _LABELS = ("labels", "y")
-_OFFICIAL = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))  # as in Keras' mnist.npz, or in words
 _BLOCK_VALUES = 4 << 20  # to check and convert at a time
 
 
 @dataclass(frozen=True)
-class _Source:
-    """How to load the arrays of a split; nothing is read yet."""
+class _Part:
+    """How to load the arrays of a part of a file; nothing is read yet.
 
+    Attributes:
+        name: Name of the images in the file.
+        images: Loads them.
+        labels: Loads their labels; None if there are none.
+    """
+
+    name: str
     images: Load
     labels: Load | None
-    all_labels: tuple[Load, ...]  # of both parts, so that classes have the same numbers in each
-    is_official: bool
 
 
 def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
     """Return a split of the images in the array file ``config.name``.
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3; bytes or other integers from 0 to 255, bool, or
-    floats in [0, 1]. A ``.npy`` file holds nothing else. In the others they are called ``images``, ``x`` or ``data``
-    and the optional labels, integers (N,), ``labels`` or ``y``; or ``x_train``, ``y_train``, ``x_test``, ``y_test``; or
-    ``train_images``, ``train_labels``, ``test_images``, ``test_labels``. Without test images a fifth is set aside.
+    floats in [0, 1]; others with ``config.value_range``. A ``.npy`` file holds nothing else. In the others they are
+    called ``images``, ``x`` or ``data`` and the optional labels ``labels`` or ``y``; or ``x_train``, ``y_train``,
+    ``x_test``, ``y_test``; or ``train_images``, ``train_labels`` and so on, with ``val`` too. Without test images a
+    fifth is set aside. Labels are whole numbers or text, (N,) or (N, 1), or one column per class with a single 1; with
+    several they are attributes.
 
     With ``config.skip_bad``, images with a value that is not finite are left out; splits are drawn before that, so that
     they do not shift.
 
     Args:
         config: Which images.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test`` or ``all``.
         progress: Receives a notice of images that are left out.
 
     Raises:
         AekitError: The file is damaged or holds something else, or values are outside these ranges.
     """
     path = Path(config.name).expanduser()
-    source = _source(path, _open(path), "test" if split == "test" else "train")
-    array = _channels_first(path, _checked(path, source.images))
+    parts = _parts(path, _open(path))
+    if "val" in parts and config.val:
+        raise AekitError(f"--val: {shown(path)} has validation images of its own; leave --val out")
+    value_range = parse_value_range(config.value_range)
+    if config.value_range == "data":
+        first = parts.get("train") or parts["all"]
+        value_range = _range_of(path, _channels_first(path, _checked(path, first.images)))
+    labels = _read_labels(path, parts, progress)
+    wanted = [part for part in parts if split in ("all", part)] or ["train" if "train" in parts else "all"]
+    sets = [_read_part(config, split, path, parts, part, labels, value_range, progress) for part in wanted]
+    return sets[0] if len(sets) == 1 else join(sets)
+
+
+def _read_part(
+    config: DataConfig,
+    split: Split,
+    path: Path,
+    parts: Mapping[str, _Part],
+    name: str,
+    labels: _Labels,
+    value_range: tuple[float, float] | None,
+    progress: Progress,
+) -> ImageSet:
+    """Return the images of a split that are in one part of a file."""
+    array = _channels_first(path, _checked(path, parts[name].images), progress)
     n_images = len(array)
-    rows = official_rows(n_images, split, config) if source.is_official else train_val_test(n_images, config)[split]
+    if name in ("val", "test") or split == "all":
+        rows = train_val_test(n_images, replace(config, val=0.0))["all"]
+    elif "test" in parts:
+        rows = official_rows(n_images, split, config)
+    else:
+        rows = train_val_test(n_images, config)[split]
     check_not_empty(len(rows), split, config)
-    labels, class_names = _labels(path, source, n_images)
+    labels.check(path, name, n_images)
     is_finite = _check_finite(path, array, rows, split, config, progress)
     rows = rows[is_finite]
-    store, store_rows = _pixels(path, array, rows)
+    store, store_rows, span = _pixels(path, array, rows, value_range, config, progress)
     if config.image_size is not None or config.grayscale:
         chosen = store if store_rows is None else store[store_rows]
         store, store_rows = fit_array(chosen, config.image_size, grayscale=config.grayscale), None
     return ImageSet(
         store,
         shown(path.stem),
-        labels=None if labels is None else labels[rows],
-        class_names=class_names,
+        labels=labels.of_images(name, rows),
+        class_names=labels.class_names,
+        attributes=labels.attributes_of_images(name, rows),
+        attribute_names=labels.attribute_names,
         rows=store_rows,
         n_skipped=int((~is_finite).sum()),
+        origins=rows_of(shown(path.name) + (f":{parts[name].name}" if len(parts) > 1 else ""), rows),
+        value_range=value_range if config.value_range == "data" else None,
+        span=span,
     )
 
 
-def _source(path: Path, arrays: Mapping[str, Load], part: str) -> _Source:
-    for images, labels in _OFFICIAL:
-        if images.format("train") in arrays and images.format("test") in arrays:
-            both = [arrays.get(labels.format(each)) for each in ("train", "test")]
-            known = tuple(load for load in both if load is not None)
-            if len(known) == 1:
-                raise AekitError(f"{shown(path)}: has labels for only one of train and test; store both or neither")
-            return _Source(arrays[images.format(part)], arrays.get(labels.format(part)), known, is_official=True)
+def _parts(path: Path, arrays: Mapping[str, Load]) -> dict[str, _Part]:
+    """Return the parts of a file: its splits, or ``all``."""
+    parts: dict[str, _Part] = {}
+    for split in NAMES:
+        for images, labels in array_names(split):
+            if images in arrays and split not in parts:
+                parts[split] = _Part(images, arrays[images], arrays.get(labels))
+    if "train" in parts and len(parts) > 1:
+        if 0 < sum(part.labels is not None for part in parts.values()) < len(parts):
+            lacking = next(part.name for part in parts.values() if part.labels is None)
+            raise AekitError(f"{shown(path)}: has no labels for {shown(lacking)}; store them for all parts or for none")
+        return parts
     found = next((name for name in _IMAGES if name in arrays), None)
     if found is None:
         names = ", ".join(map(shown, list(arrays)[:8])) or "nothing"
         raise AekitError(f"{shown(path)}: holds {names}; call the images 'images' and the labels 'labels'")
     load = next((arrays[name] for name in _LABELS if name in arrays), None)
-    return _Source(arrays[found], load, () if load is None else (load,), is_official=False)
+    return {"all": _Part(found, arrays[found], load)}
 
 
 def _open(path: Path) -> Mapping[str, Load]:
     """Return how to load each array of a file."""
     with readable(path):
         path.open("rb").close()
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         return {"images": lambda: map_npy(path)}
-    if path.suffix == ".npz":
+    if suffix == ".npz":
         return _open_npz(path)
     return _open_safetensors(path)
 
@@ -140,6 +187,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
         if read_header is None:
             raise ValueError(f"{info.filename} has an unknown format version")
         shape, _, dtype = read_header(file)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded")
         if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
             raise ValueError(f"{info.filename} does not have the length that its header states")
     with archive.open(info) as file:
@@ -189,18 +238,48 @@ def _checked(path: Path, load: Load) -> Array:
     return array
 
 
-def _channels_first(path: Path, array: Array) -> Array:
-    """Return (N, C, H, W), C 1 or 3."""
+def _channels_first(path: Path, array: Array, progress: Progress = SILENT) -> Array:
+    """Return (N, C, H, W), C 1 or 3.
+
+    Raises:
+        AekitError: The array has another shape, or one that can be read in two ways.
+    """
     if array.ndim == 3:
+        _check_stack(path, array.shape, progress)
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        also = {2: "; one image is (1, H, W)", 4: "; leave out an alpha channel"}.get(array.ndim, "")
         raise AekitError(
-            f"{shown(path)}: images of shape {'x'.join(map(str, array.shape))}; "
-            "store (N, H, W), (N, C, H, W) or (N, H, W, C) with one or three channels"
+            f"{shown(path)}: images of shape {_times(array.shape)}; "
+            f"store (N, H, W), (N, C, H, W) or (N, H, W, C) with one or three channels{also}"
         )
     return array
+
+
+def _check_stack(path: Path, shape: tuple[int, ...], progress: Progress) -> None:
+    """Refuse three axes that are one colour image, or have the images along the last axis; both are common."""
+    if 0 in shape:
+        return
+    if shape[2] in (1, 3, 4) and min(shape[:2]) >= MIN_SIDE:
+        raise AekitError(
+            f"{shown(path)}: an array of {_times(shape)} is one image with {shape[2]} channels; store several as "
+            "(N, H, W, C), or this one as (1, H, W, C)"
+        )
+    as_given, turned = (max(pair) / min(pair) for pair in (shape[1:], shape[:2]))
+    if as_given > turned and shape[2] not in shape[:2] and as_given >= 1.5:
+        raise AekitError(
+            f"{shown(path)}: an array of {_times(shape)} can be {shape[0]:,} images of {_times(shape[1:])} or "
+            f"{shape[2]:,} of {_times(shape[:2])} pixels; store (N, 1, H, W), the latter as "
+            "np.moveaxis(x, -1, 0)[:, None]"
+        )
+    if shape[0] == 3:
+        progress.notice(f"{shown(path)}: three gray images; store one colour image as (1, 3, H, W)")
+
+
+def _times(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _finite(array: Array, rows: Indices) -> npt.NDArray[np.bool_]:
@@ -234,61 +313,148 @@ def _check_finite(
     return is_finite
 
 
-def _pixels(path: Path, array: Array, rows: Indices) -> tuple[Pixels, Indices | None]:
-    """Return a store of bytes and the rows of it that belong to the split; None if all do."""
-    is_ready = array.dtype == np.uint8 and array.flags.c_contiguous
+def _pixels(
+    path: Path,
+    array: Array,
+    rows: Indices,
+    value_range: tuple[float, float] | None,
+    config: DataConfig,
+    progress: Progress,
+) -> tuple[Pixels, Indices | None, tuple[float, float, int] | None]:
+    """Return a store of bytes, the rows of it that belong to the split (None if all do), and their span of values."""
+    is_ready = array.dtype == np.uint8 and array.flags.c_contiguous and value_range is None
     store = np.empty((0 if is_ready else len(rows), *array.shape[1:]), np.uint8)
-    low, high = math.inf, -math.inf
+    bottom, top = value_range or _range_of_type(array.dtype, config)
+    low, high, n_clipped = math.inf, -math.inf, 0
     n_block = max(1, _BLOCK_VALUES // math.prod(array.shape[1:]))
     for start in range(0, len(rows), n_block):
         block = array[rows[start : start + n_block]]
         low, high = min(low, float(block.min())), max(high, float(block.max()))
         if not is_ready:
-            scaled = np.round(block.astype(np.float64) * 255) if array.dtype.kind in "bf" else block
-            store[start : start + n_block] = np.clip(scaled, 0, 255)  # values that need clipping are refused below
-    _check_range(path, array.dtype, low, high)
-    if array.dtype.kind in "iu" and high == 1:
-        raise AekitError(
-            f"{shown(path)}: integers from 0 to 1 would be nearly black; store them as bool, or from 0 to 255"
-        )
+            values = block.astype(np.float64)
+            n_clipped += int(((values < bottom) | (values > top)).any(axis=(1, 2, 3)).sum())
+            scaled = np.round((values - bottom) * (255 / (top - bottom)))
+            store[start : start + n_block] = np.clip(scaled, 0, 255)
+    if value_range is None:
+        _check_range(path, array.dtype, low, high, (bottom, top))
+    if n_clipped:
+        progress.notice(clipped_in_words(shown(path), n_clipped, (low, high), (bottom, top)))
+    span = None if value_range is not None or array.dtype.kind not in "iu" else (low, high, int(top))
     if is_ready:
-        return array.view(np.ndarray), None if len(rows) == len(array) else rows
-    return store, None
+        return array.view(np.ndarray), None if len(rows) == len(array) else rows, span
+    return store, None, span
 
 
-def _check_range(path: Path, dtype: np.dtype[Any], low: float, high: float) -> None:
-    most = 1 if dtype.kind in "bf" else 255
-    if low < 0 or high > most:
+def _range_of_type(dtype: np.dtype[Any], config: DataConfig) -> tuple[float, float]:
+    """Return the values that become 0 and 255 where no range is given."""
+    if dtype.kind in "bf":
+        return 0.0, 1.0
+    if config.value_range == "dtype":
+        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    return 0.0, 255.0
+
+
+def _range_of(path: Path, array: Array) -> tuple[float, float]:
+    """Return the smallest and the largest finite value of images.
+
+    Raises:
+        AekitError: They are the same.
+    """
+    low, high = math.inf, -math.inf
+    n_block = max(1, _BLOCK_VALUES // math.prod(array.shape[1:]))
+    for start in range(0, len(array), n_block):
+        block = array[start : start + n_block]
+        values = block[np.isfinite(block)] if array.dtype.kind == "f" else block
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    check_span(shown(path), low, high)
+    return low, high
+
+
+def _check_range(path: Path, dtype: np.dtype[Any], low: float, high: float, wanted: tuple[float, float]) -> None:
+    if low < wanted[0] or high > wanted[1]:
         kind = "floats" if dtype.kind == "f" else "integers"
         raise AekitError(
-            f"{shown(path)}: {kind} from {low:g} to {high:g}, outside the range that the loss needs; "
-            f"scale them to 0 to {most}"
+            f"{shown(path)}: {kind} from {low:g} to {high:g}, outside {wanted[0]:g} to {wanted[1]:g}; give "
+            f"--value-range {low:g},{high:g}, or data for the range of the training images"
         )
 
 
-def _labels(path: Path, source: _Source, n_images: int) -> tuple[Indices | None, tuple[str, ...]]:
-    """Return the class of each image, (N,), and one name per class: its value."""
-    if source.labels is None:
-        return None, ()
-    labels = _label_values(path, source.labels)
-    if len(labels) != n_images:
-        raise AekitError(f"{shown(path)}: {len(labels):,} labels for {n_images:,} images; store one per image")
-    values = np.unique(np.concatenate([_label_values(path, load) for load in source.all_labels]))
-    return np.searchsorted(values, labels).astype(np.int64), tuple(str(value) for value in values)
+@dataclass(frozen=True)
+class _Labels:
+    """The labels of all parts of a file, so that classes have the same numbers in each.
+
+    Attributes:
+        by_part: Class of each image, or its attributes, by the name of the part; none if there are no labels.
+        class_names: One name per class.
+        attribute_names: One name per attribute, if these are attributes.
+    """
+
+    by_part: Mapping[str, Array]
+    class_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+
+    def check(self, path: Path, part: str, n_images: int) -> None:
+        """Check that there is one for each image of a part."""
+        if self.by_part and len(self.by_part[part]) != n_images:
+            n = len(self.by_part[part])
+            raise AekitError(f"{shown(path)}: {n:,} labels for {n_images:,} images; store one per image")
+
+    def of_images(self, part: str, rows: Indices) -> Indices | None:
+        """Return the class of some images of a part, (K,)."""
+        return self.by_part[part][rows] if self.class_names else None
+
+    def attributes_of_images(self, part: str, rows: Indices) -> npt.NDArray[np.bool_] | None:
+        """Return the attributes of some images of a part, (K, A)."""
+        return self.by_part[part][rows] if self.attribute_names else None
 
 
-def _label_values(path: Path, load: Load) -> Indices:
-    labels = _checked(path, load)
+def _read_labels(path: Path, parts: Mapping[str, _Part], progress: Progress) -> _Labels:
+    """Return the labels of all parts."""
+    found = {name: _label_values(path, part.labels) for name, part in parts.items() if part.labels is not None}
+    if not found:
+        return _Labels({})
+    kinds = {(values.ndim, values.dtype.kind in "US") for values in found.values()}
+    widths = {values.shape[1] for values in found.values() if values.ndim == 2}
+    if len(kinds) > 1 or len(widths) > 1:
+        raise AekitError(f"{shown(path)}: labels of several kinds in its parts; store the same kind for all")
+    if not widths:
+        classes = np.unique(np.concatenate(list(found.values())))
+        numbers = {part: np.searchsorted(classes, values).astype(np.int64) for part, values in found.items()}
+        return _Labels(numbers, tuple(shown(name) for name in classes))
+    names = tuple(map(str, range(widths.pop())))
+    if all((values.sum(axis=1) == 1).all() for values in found.values()):
+        return _Labels({part: values.argmax(axis=1) for part, values in found.items()}, names)
+    progress.notice(f"{shown(path)}: labels with several ones per image are read as {len(names)} attributes")
+    return _Labels({part: values.astype(bool) for part, values in found.items()}, (), names)
+
+
+def _label_values(path: Path, load: Load) -> Array:
+    """Return labels as whole numbers or text, (N,), or zeros and ones, (N, K) with K > 1."""
+    try:
+        labels = load()
+    except NPY_DAMAGE as error:
+        if "Object arrays" in str(error):
+            fix = "store them as text, as with np.array(labels, dtype=str), or as whole numbers"
+            raise AekitError(f"{shown(path)}: its labels are Python objects, which are not read; {fix}") from error
+        raise _damaged(path, error) from error
     if labels.ndim == 2 and labels.shape[1] == 1:  # as in Keras' CIFAR-10
         labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "biu":
-        raise AekitError(
-            f"{shown(path)}: labels are {labels.dtype} of shape {'x'.join(map(str, labels.shape))}; "
-            "store integers, one per image"
-        )
-    return labels.astype(np.int64)
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    is_whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()))
+    if labels.ndim == 1 and labels.dtype.kind == "U":
+        return labels
+    if labels.ndim == 1 and is_whole:
+        return labels.astype(np.int64)
+    if labels.ndim == 2 and is_whole and bool(((labels == 0) | (labels == 1)).all()):
+        return labels.astype(np.int64)
+    raise AekitError(
+        f"{shown(path)}: labels are {labels.dtype} of shape {_times(labels.shape)}; store whole numbers or text, one "
+        "per image, or a column of zeros and ones per class"
+    )
 
 
 def _damaged(path: Path, error: BaseException) -> AekitError:
     reason = shown(" ".join(str(error).split()))
-    return AekitError(f"{shown(path)}: is damaged or not a {path.suffix} file ({reason}); write it again")
+    return AekitError(f"{shown(path)}: is damaged or not a {path.suffix.lower()} file ({reason}); write it again")

@@ -52,6 +52,7 @@ def read_celeba(config: DataConfig, split: Split, *, data_root: Path, progress: 
         attributes=attributes,
         attribute_names=attribute_names,
         is_test=_is_test(folder / _PARTITION, paths),
+        root=folder / _IMAGES,
     )
     return read_files(files, config, split, progress=progress)
 

@@ -12,6 +12,8 @@ from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import find_on_disk, read_images
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.value_range import check_visible
+from aekit.images.official import has_validation
 
 _MAX_NAMES = 10  # of classes or attributes in a message
 
@@ -24,6 +26,7 @@ def run_data(
     image_size: tuple[int, int] | None = None,
     grayscale: bool = False,
     skip_bad: bool = False,
+    value_range: str = "auto",
     progress: Progress = SILENT,
 ) -> Iterator[Result]:
     """Yield the folder or file of each data set, after reading all of its images.
@@ -35,6 +38,7 @@ def run_data(
         image_size: (height, width) in pixels to which images are resized and cropped; None keeps their size.
         grayscale: Convert to one channel of luma.
         skip_bad: Leave out images that cannot be decoded or are not finite.
+        value_range: Which values become black and white; see :class:`aekit.images.config.DataConfig`.
         progress: Receives progress, a summary of each set, and the table.
 
     Raises:
@@ -44,13 +48,17 @@ def run_data(
     if list_known or not names:
         yield from _list_known(root, progress)
     for name in names:
-        config = DataConfig(name=name, image_size=image_size, grayscale=grayscale, skip_bad=skip_bad)
+        config = DataConfig(
+            name=name, image_size=image_size, grayscale=grayscale, skip_bad=skip_bad, value_range=value_range
+        )
         yield _check(config, root, progress)
 
 
 def _check(config: DataConfig, data_root: Path, progress: Progress) -> Result:
-    splits: tuple[Split, ...] = ("train", "test")
+    splits: tuple[Split, ...] = ("train", "val", "test") if has_validation(config) else ("train", "test")
     sets = {split: read_images(config, split, data_root=data_root, progress=progress) for split in splits}
+    if config.value_range == "auto" and sets["train"].span:
+        check_visible(f"--data {config.name}", sets["train"].span, progress)
     progress.notice(_describe(sets))
     train = sets["train"]
     values = {
@@ -66,7 +74,8 @@ def _check(config: DataConfig, data_root: Path, progress: Progress) -> Result:
 
 def _describe(sets: dict[Split, ImageSet]) -> str:
     train = sets["train"]
-    text = f"{train.name}: {len(train):,} training and {len(sets['test']):,} test images, "
+    val = f", {len(sets['val']):,} validation" if "val" in sets else ""
+    text = f"{train.name}: {len(train):,} training{val} and {len(sets['test']):,} test images, "
     text += "x".join(map(str, train.image_shape))
     if train.class_names:
         text += f", {len(train.class_names)} classes ({_first(train.class_names)})"

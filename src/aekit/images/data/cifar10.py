@@ -18,6 +18,7 @@ from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
 from aekit.images.data.image_set import ImageSet, Indices
+from aekit.images.data.origins import Origins
 from aekit.images.data.pixels import Pixels, fit_array
 from aekit.images.data.splits import official_rows
 
@@ -57,7 +58,15 @@ def read_cifar10(config: DataConfig, split: Split, *, data_root: Path, progress:
         config.name,
         labels=labels[rows],
         class_names=CATALOG["cifar10"].class_names,
+        origins=Origins([path.name for path in paths], *_places([len(images) for images, _ in batches], rows)),
     )
+
+
+def _places(sizes: list[int], rows: Indices) -> tuple[Indices, Indices]:
+    """Return of which batch each row is, and which image in it."""
+    ends: Indices = np.cumsum(sizes, dtype=np.int64)
+    batch = np.searchsorted(ends, rows, side="right").astype(np.int64)
+    return batch, rows - np.concatenate([[0], ends[:-1]])[batch].astype(np.int64)
 
 
 def cifar10_folder(data_root: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""One image file as pixels, with palettes, transparency, 16 bits, CMYK and EXIF orientation handled."""
+"""One image file as pixels: palettes, transparency, 16 bits, CMYK, orientation, pages and the range of its values."""
 
 from __future__ import annotations
 
@@ -9,19 +9,35 @@ import logging
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, _imaging
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from aekit.core.damage import is_bomb
 from aekit.images.data.pixels import Pixels, fit
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
+# What PIL reads by itself; it would pass others, such as EPS, to external programs. The suffix says only that a file is
+# meant to be an image: which of these formats it has, its content says.
+_FORMATS = {
+    "PNG": (".png", ".apng"), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "BMP": (".bmp",), "DIB": (".dib",),
+    "GIF": (".gif",), "TIFF": (".tif", ".tiff"), "WEBP": (".webp",), "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpx"), "AVIF": (".avif",), "QOI": (".qoi",), "PCX": (".pcx",),
+    "SGI": (".sgi", ".rgb", ".bw"), "ICO": (".ico",), "TGA": (".tga",),
+}  # fmt: skip
+_MISSING = [name for name, feature in (("JPEG2000", "jpg_2000"), ("AVIF", "avif"), ("WEBP", "webp"))
+            if not features.check(feature)]  # fmt: skip
+_KNOWN = {name: suffixes for name, suffixes in _FORMATS.items() if name not in _MISSING}
+SUFFIXES = frozenset(suffix for suffixes in _KNOWN.values() for suffix in suffixes)
+_PAGED = frozenset(_FORMATS["TIFF"])
+_UNMARKED = frozenset(_FORMATS["TGA"])  # without a signature, so that any bytes may be taken for one
+_MARKED = tuple(name for name in _KNOWN if name != "TGA")
 
-# Only these are tried: PIL would pass others, such as EPS, to external programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 _GRAY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
-_ORIENTATION = 0x0112  # EXIF tag
+_ORIENTATION = 0x0112  # tags of EXIF and TIFF
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 254, 256, 257, 258, 262
+_WHITE_IS_ZERO = 0
 _UPRIGHT = {  # the correction of each orientation; 5 to 8 swap width and height
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -52,65 +68,154 @@ class BadImage(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """Size of an image in pixels as it is displayed, and whether it is gray."""
+    """What an image file says of itself.
+
+    Attributes:
+        height: Height in pixels as it is displayed.
+        width: Width in pixels.
+        is_gray: Whether it has no colours.
+        n_frames: Number of frames of an animation, or of pages.
+    """
 
     height: int
     width: int
     is_gray: bool
+    n_frames: int = 1
 
 
-def read_header(data: bytes) -> Header:
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 (channels, h, w).
+        full: Largest value that its type holds: 255, or that of 9 to 16 bits; 1 for floats.
+        low: Smallest value in the file; of 8 bits, of the resized pixels.
+        high: Largest value.
+        is_clipped: Whether values lie outside the range that was asked for.
+    """
+
+    pixels: Pixels
+    full: int
+    low: float
+    high: float
+    is_clipped: bool = False
+
+
+def read_header(data: bytes, *, page: int = 0, suffix: str = "") -> Header:
     """Return size and colour of an image without decoding it.
 
     Args:
         data: The bytes of the file.
+        page: Page of a TIFF, among those that :func:`pages_of` counts.
+        suffix: Suffix of the file, for formats without a signature.
 
     Raises:
         BadImage: It is not an image, or too large to be safe.
     """
     try:
-        with _open(data) as image:
-            width, height = image.size
+        with _open(data, page, suffix) as image:
+            width, height = _stored_size(image)
             if _orientation(image) >= 5:
                 width, height = height, width
-            return Header(height, width, _is_gray(image))
+            n_frames = 1 if image.format == "TIFF" else int(getattr(image, "n_frames", 1))
+            return Header(height, width, _is_gray(image), 1 if image.format == "MPO" else n_frames)
     except _DAMAGE as error:
         raise BadImage(_reason(error)) from error
 
 
-def decode(data: bytes, *, channels: int, size: tuple[int, int] | None) -> Pixels:
-    """Return the pixels of an image, uint8 (channels, h, w).
+def pages_of(path: Path) -> int:
+    """Return how many images a file holds: the pages of a TIFF without thumbnails and masks, and otherwise one.
+
+    A file that cannot be read counts as one, whose error its reader reports.
+    """
+    if path.suffix.lower() not in _PAGED:
+        return 1
+    try:
+        with Image.open(path, formats=("TIFF",)) as image:
+            return max(1, len(_pages(image)))
+    except _DAMAGE:
+        return 1
+
+
+def decode(data: bytes, *, channels: int, size: tuple[int, int] | None, page: int = 0, suffix: str = "") -> Pixels:
+    """Return the pixels of an image, uint8 (channels, h, w); see :func:`decode_image`."""
+    return decode_image(data, channels=channels, size=size, page=page, suffix=suffix).pixels
+
+
+def decode_image(
+    data: bytes,
+    *,
+    channels: int,
+    size: tuple[int, int] | None,
+    page: int = 0,
+    suffix: str = "",
+    value_range: tuple[float, float] | None = None,
+) -> Decoded:
+    """Return the pixels of an image and the range of its values.
 
     Args:
-        data: The bytes of the file; for an animation, the first frame is used.
+        data: The bytes of the file; of an animation, the first frame is used.
         channels: 1 for luma (ITU-R BT.601), 3 for RGB. Transparent areas become white.
         size: (h, w) to which it is resized and cropped; None keeps its size.
+        page: Page of a TIFF, among those that :func:`pages_of` counts.
+        suffix: Suffix of the file, for formats without a signature.
+        value_range: Values that become 0 and 255; None is the range of the type.
 
     Raises:
-        BadImage: It is not an image, truncated or damaged, too large to be safe, or holds floating-point values.
+        BadImage: It is not an image, truncated or damaged, too large to be safe, or holds floating-point values and
+            there is no range for them.
     """
     try:
-        with _open(data) as image:
+        with _open(data, page, suffix) as image:
+            if image.format == "TIFF":
+                image.load()  # which turns it as its orientation says
             orientation = _orientation(image)
-            if size is None:
-                plain = _plain(image, channels)
-            else:
+            extent = None
+            stored = size
+            if size is not None:
                 stored = size[::-1] if orientation >= 5 else size  # as stored in the file, which may be on its side
                 reduced = image.draft(None, (_MARGIN * stored[1], _MARGIN * stored[0]))
                 extent = reduced[1][:1:-1] if reduced else None  # from (left, top, right, bottom)
-                plain = fit(_plain(image, channels), stored, extent)
+            plain, full, low, high = _scaled(image, channels, value_range)
+            if stored is not None:
+                plain = fit(plain, stored, extent)
             pixels = np.asarray(plain.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else plain)
     except _DAMAGE as error:
         raise BadImage(_reason(error)) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    if low is None or high is None:
+        low, high = float(pixels.min()), float(pixels.max())
+    outside = value_range is not None and (low < value_range[0] or high > value_range[1])
+    return Decoded(pixels, full, low, high, outside)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, page: int, suffix: str) -> Image.Image:
     if claimed := _claimed_by_webp(data):  # libwebp allocates the pixels when it opens the file
         _check_area(*claimed, 3, data)
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    formats = (*_MARKED, "TGA") if suffix.lower() in _UNMARKED else _MARKED
+    image = Image.open(io.BytesIO(data), formats=formats)
+    if page:
+        image.seek(_pages(image)[page])
     _check_area(*image.size, len(image.getbands()), data)
     return image
+
+
+def _pages(image: Image.Image) -> list[int]:
+    """Return the frames of a TIFF that are images of their own: neither reduced versions nor masks of others."""
+    pages = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        if not int(image.tag_v2.get(_SUBFILE, 0)) & 0b101:  # type: ignore[attr-defined]
+            pages.append(number)
+    return pages or [0]
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) as stored; some versions of PIL give that of a TIFF as it is displayed."""
+    if image.format != "TIFF":
+        return image.size
+    return int(image.tag_v2[_WIDTH]), int(image.tag_v2[_HEIGHT])  # type: ignore[attr-defined]
 
 
 def _claimed_by_webp(data: bytes) -> tuple[int, int] | None:
@@ -149,24 +254,56 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _UPRIGHT else 1
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode == "F":
-        raise BadImage("it holds floating-point values, which have no fixed range; save it with 8 bits per channel")
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
+def _scaled(
+    image: Image.Image, channels: int, value_range: tuple[float, float] | None
+) -> tuple[Image.Image, int, float | None, float | None]:
+    """Return an image of 8 bits in mode L or RGB, the largest value of its type, and its range if it had more bits."""
+    low = high = None
+    full = 255
+    if image.mode == "F" or image.mode.startswith("I"):
+        full = 1 if image.mode == "F" else _full_scale(image)
+        values = np.asarray(image).astype(np.float64)
+        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            values = full - values  # PIL turns only those of 8 bits
+        if not np.isfinite(values).all():
+            raise BadImage("it holds values that are not finite; replace them")
+        low, high = float(values.min()), float(values.max())
+        _check_values(low, high, full, value_range)
+        image = Image.fromarray(_eight_bits(values, value_range or (0, full)))
+        value_range = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
+    mode = "L" if channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
+    if value_range is not None:
+        values = np.asarray(image)
+        low, high = float(values.min()), float(values.max())
+        image = Image.fromarray(_eight_bits(values.astype(np.float64), value_range))
+    return image, full, low, high
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise BadImage(f"its values range from {values.min()} to {values.max()}; save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 -> 255, rounded to the nearest
+def _full_scale(image: Image.Image) -> int:
+    """Return the largest value of an image of integers: of 16 bits, or of 9 to 15 where a TIFF says so."""
+    bits = image.tag_v2.get(_BITS, (16,)) if image.format == "TIFF" else (16,)  # type: ignore[attr-defined]
+    n_bits = int(bits[0]) if isinstance(bits, tuple) else int(bits)
+    return int(2**n_bits - 1) if 8 < n_bits < 16 else 65535
+
+
+def _check_values(low: float, high: float, full: int, value_range: tuple[float, float] | None) -> None:
+    """Raise BadImage for values without a range: outside that of the type."""
+    if value_range is not None or (low >= 0 and high <= full):
+        return
+    kind = "floating-point values" if full == 1 else "values"
+    raise BadImage(f"its {kind} range from {low:g} to {high:g}; give --value-range data, or LOW,HIGH")
+
+
+def _eight_bits(values: npt.NDArray[np.float64], value_range: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Return values with those of a range mapped to 0 and 255, rounded to the nearest and clipped."""
+    low, high = value_range
+    scaled = np.floor((values - low) * (255 / (high - low)) + 0.5)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def _reason(error: BaseException) -> str:

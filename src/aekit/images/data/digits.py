@@ -15,6 +15,7 @@ from aekit.errors import AekitError
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.origins import rows_of
 from aekit.images.data.pixels import fit_array
 from aekit.images.data.splits import train_val_test
 
@@ -47,6 +48,7 @@ def read_digits(
         config.name,
         labels=table[rows, 64].astype(np.int64),
         class_names=CATALOG["digits"].class_names,
+        origins=rows_of(path.name, rows),
     )
 
 

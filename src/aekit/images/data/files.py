@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from aekit.core.damage import readable
 from aekit.core.progress import Progress
 from aekit.core.threads import in_threads
 from aekit.errors import AekitError, shown
-from aekit.images.data.decode import BadImage, Header, decode, read_header
+from aekit.images.data.decode import BadImage, Header, decode_image, read_header
 from aekit.images.data.pixels import Pixels
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ class Job:
         grayscale: Convert to one channel of luma.
         skip_bad: Leave out files that cannot be decoded.
         progress: Receives the number of files done, and notices.
+        pages: Page of each file that is meant; None is the first of each.
+        value_range: Values that become 0 and 255; None is the range of each file's type.
     """
 
     files: Sequence[Path]
@@ -44,6 +46,37 @@ class Job:
     grayscale: bool
     skip_bad: bool
     progress: Progress
+    pages: Sequence[int] | None = None
+    value_range: tuple[float, float] | None = None
+
+    def name(self, row: int) -> str:
+        """Return the last two parts of a file's path, and its page if it has several."""
+        page = f" page {self.pages[row] + 1}" if self.pages is not None and self.pages[row] else ""
+        return shown(Path(*self.files[row].parts[-2:])) + page
+
+    def page(self, row: int) -> int:
+        """Return the page of a row, from 0."""
+        return 0 if self.pages is None else self.pages[row]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values that some files hold, before they become bytes.
+
+    Attributes:
+        spans: Largest value of the type, 255 to 65535 or 1 for floats -> (smallest, largest value) in those files.
+        n_clipped: Number of images with values outside the range that was asked for.
+    """
+
+    spans: dict[int, tuple[float, float]] = field(default_factory=dict)
+    n_clipped: int = 0
+
+    def __add__(self, other: Values) -> Values:
+        spans = dict(self.spans)
+        for full, (low, high) in other.spans.items():
+            before = spans.get(full, (low, high))
+            spans[full] = min(before[0], low), max(before[1], high)
+        return Values(spans, self.n_clipped + other.n_clipped)
 
 
 @dataclass(frozen=True)
@@ -54,11 +87,13 @@ class Survey:
         digests: SHA-256 of each file.
         headers: Size and colour of each image; None if it is bad.
         bad: Row of each bad file -> the reason.
+        animated: Row of each file with several frames, of which the first is used -> their number.
     """
 
     digests: list[bytes]
     headers: list[Header | None]
     bad: dict[int, str]
+    animated: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -69,11 +104,13 @@ class Block:
         start: The first row.
         digests: SHA-256 of the pixels of each row, concatenated.
         bad: Row of each file that could not be decoded -> the reason.
+        values: The values that its files hold.
     """
 
     start: int
     digests: bytes
     bad: dict[int, str]
+    values: Values
 
     @property
     def stop(self) -> int:
@@ -90,20 +127,20 @@ def survey_files(job: Job) -> Survey:
 
     def survey(rows: range) -> list[tuple[bytes, Header | None, str]]:
         found: list[tuple[bytes, Header | None, str]] = []
-        for row in rows:
-            data = _read(job.files[row])
-            digest = hashlib.sha256(data).digest()
+        for row, data, digest in _read_each(job, rows):
             try:
-                found.append((digest, read_header(data), ""))
+                found.append((digest, read_header(data, page=job.page(row), suffix=job.files[row].suffix), ""))
             except BadImage as error:
                 found.append((digest, None, str(error)))
         return found
 
-    result = Survey([], [], {})
+    result = Survey([], [], {}, {})
     for block in _in_threads(job, "reading", survey, n_rows=64):
         for digest, header, reason in block:
             if header is None:
                 result.bad[len(result.headers)] = reason
+            elif header.n_frames > 1:
+                result.animated[len(result.headers)] = header.n_frames
             result.digests.append(digest)
             result.headers.append(header)
         check_bad(job, result.bad)
@@ -141,8 +178,8 @@ def decode_files(
     *,
     done: Sequence[Block] = (),
     on_block: Callable[[Block], object] = lambda block: None,
-) -> tuple[str, dict[int, str]]:
-    """Pass all pixels to ``write``, and return a SHA-256 over shape and pixels, and the bad rows with their reasons.
+) -> tuple[str, dict[int, str], Values]:
+    """Pass all pixels to ``write``; return a SHA-256 over shape and pixels, the bad rows, and what values there were.
 
     Args:
         job: What to decode, and how.
@@ -159,34 +196,47 @@ def decode_files(
     def work(rows: range) -> Block:
         block = np.zeros((len(rows), *shape[1:]), np.uint8)
         bad: dict[int, str] = {}
-        for pixels, row in zip(block, rows, strict=True):
+        values = Values()
+        for pixels, (row, data, digest) in zip(block, _read_each(job, rows), strict=True):
             if row in survey.bad:
                 continue
-            data = _read(job.files[row])
-            if hashlib.sha256(data).digest() != survey.digests[row]:
+            if digest != survey.digests[row]:
                 raise AekitError(f"{shown(job.files[row])}: changed while it was being read; run the command again")
             try:
-                pixels[:] = decode(data, channels=shape[1], size=shape[2:])
+                decoded = decode_image(
+                    data,
+                    channels=shape[1],
+                    size=shape[2:],
+                    page=job.page(row),
+                    suffix=job.files[row].suffix,
+                    value_range=job.value_range,
+                )
             except BadImage as error:
                 bad[row] = str(error)
                 check_bad(job, bad)
+                continue
+            pixels[:] = decoded.pixels
+            values += Values({decoded.full: (decoded.low, decoded.high)}, int(decoded.is_clipped))
         write(rows.start, block)
-        return Block(rows.start, b"".join(hashlib.sha256(pixels.data).digest() for pixels in block), bad)
+        digests = b"".join(hashlib.sha256(pixels.data).digest() for pixels in block)
+        return Block(rows.start, digests, bad, values)
 
     # A digest of digests: images are hashed as they are decoded, on all cores, and need not be read again.
     digest = hashlib.sha256(repr(shape).encode())
-    bad = dict(survey.bad)
+    bad, values = dict(survey.bad), Values()
     for block in done:
         digest.update(block.digests)
         bad.update(block.bad)
+        values += block.values
     check_bad(job, bad)
     start = done[-1].stop if done else 0
     n_rows = max(1, min(64, _BLOCK_BYTES // math.prod(shape[1:])))
     for block in _in_threads(job, "decoding", work, n_rows=n_rows, start=start):
         digest.update(block.digests)
         bad.update(block.bad)
+        values += block.values
         on_block(block)
-    return digest.hexdigest(), bad
+    return digest.hexdigest(), bad, values
 
 
 def _in_threads(job: Job, what: str, work: Callable[[range], T], *, n_rows: int, start: int = 0) -> Iterator[T]:
@@ -210,7 +260,10 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
     """
     if bad and not job.skip_bad:
         row = min(bad)
-        raise AekitError(f"{shown(job.files[row])}: {bad[row]}; fix or remove it, or leave it out with --skip-bad")
+        page = f" page {job.page(row) + 1}" if job.page(row) else ""
+        raise AekitError(
+            f"{shown(job.files[row])}{page}: {bad[row]}; fix or remove it, or leave it out with --skip-bad"
+        )
     if len(bad) == len(job.files):
         raise AekitError(f"{job.source}: none of its {len(bad):,} images can be decoded; the first one: {bad[0]}")
 
@@ -218,11 +271,28 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
 def report_bad(job: Job, bad: dict[int, str]) -> None:
     """Give notice of the files that were left out: the first three, and the total."""
     for row in sorted(bad)[:3]:
-        job.progress.notice(f"left out {shown(Path(*job.files[row].parts[-2:]))}: {bad[row]}")
+        job.progress.notice(f"left out {job.name(row)}: {bad[row]}")
     if len(bad) > 3:
         job.progress.notice(f"left out {len(bad):,} images in total")
 
 
-def _read(file: Path) -> bytes:
-    with readable(file):
-        return file.read_bytes()
+def report_animated(job: Job, animated: dict[int, int]) -> None:
+    """Give notice of files of which only the first frame is used."""
+    if animated:
+        row, n_frames = next(iter(animated.items()))
+        files = "1 file holds" if len(animated) == 1 else f"{len(animated):,} files hold"
+        job.progress.notice(
+            f"{job.source}: {files} several frames ({job.name(row)}: {n_frames}); the first of each is used"
+        )
+
+
+def _read_each(job: Job, rows: range) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the bytes of the file of each row and their SHA-256, read once for consecutive pages of a file."""
+    before: tuple[Path, bytes, bytes] | None = None
+    for row in rows:
+        file = job.files[row]
+        if before is None or before[0] != file:
+            with readable(file):
+                data = file.read_bytes()
+            before = file, data, hashlib.sha256(data).digest()
+        yield row, before[1], before[2]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from aekit.images.data.origins import Origins
 
 Indices = npt.NDArray[np.int64]
 
@@ -27,6 +31,10 @@ class ImageSet:
         rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
         fingerprint: SHA-256 over shape, pixels, labels and attributes; computed if left empty.
         n_skipped: Number of images that were left out on request, as they could not be decoded or were not finite.
+        origins: Where each image came from, N of them; None if that is not known.
+        value_range: Values that became 0 and 255, if they were taken from the images themselves.
+        span: Smallest and largest value of the images before they became bytes, and the largest of their type; None if
+            their range was given, or there are several types.
     """
 
     store: npt.NDArray[np.uint8]
@@ -38,11 +46,14 @@ class ImageSet:
     rows: Indices | None = None
     fingerprint: str = ""
     n_skipped: int = 0
+    origins: Origins | None = None
+    value_range: tuple[float, float] | None = None
+    span: tuple[float, float, int] | None = None
 
     def __post_init__(self) -> None:
         if self.store.dtype != np.uint8 or self.store.ndim != 4:
             raise ValueError(f"images must be uint8 (N, C, H, W), not {self.store.dtype} {self.store.shape}")
-        for companion in (self.labels, self.attributes):
+        for companion in (self.labels, self.attributes, self.origins):
             if companion is not None and len(companion) != len(self):
                 raise ValueError(f"{len(companion)} labels for {len(self)} images")
         if not self.fingerprint:
@@ -75,7 +86,16 @@ class ImageSet:
             labels=None if self.labels is None else self.labels[indices],
             attributes=None if self.attributes is None else self.attributes[indices],
             fingerprint=digest.hexdigest(),
+            origins=None if self.origins is None else self.origins.subset(indices),
         )
+
+    def origin_columns(self, indices: Indices | None = None) -> dict[str, list[object]]:
+        """Return the columns of a table that say where images came from: those at ``indices``, (K,), or all."""
+        return {} if self.origins is None else self.origins.columns(indices)
+
+    def origin_text(self, index: int) -> str:
+        """Return where image ``index`` came from, or an empty text if that is not known."""
+        return "" if self.origins is None else self.origins.text(index)
 
     def label_text(self, index: int) -> str:
         """Return the class name of image ``index``, or else its attributes, joined by ``;``."""
@@ -85,6 +105,24 @@ class ImageSet:
         if self.attributes is not None:
             return ";".join(name for name, has in zip(self.attribute_names, self.attributes[index], strict=True) if has)
         return ""
+
+
+def join(sets: Sequence[ImageSet]) -> ImageSet:
+    """Return the images of several sets of the same shape, classes and attributes as one, in memory."""
+    first = sets[0]
+    labels, attributes = [each.labels for each in sets], [each.attributes for each in sets]
+    origins = [each.origins for each in sets if each.origins is not None]
+    return ImageSet(
+        np.concatenate([each.images for each in sets]),
+        first.name,
+        labels=None if first.labels is None else np.concatenate([x for x in labels if x is not None]),
+        class_names=first.class_names,
+        attributes=None if first.attributes is None else np.concatenate([x for x in attributes if x is not None]),
+        attribute_names=first.attribute_names,
+        n_skipped=sum(each.n_skipped for each in sets),
+        origins=functools.reduce(Origins.__add__, origins) if origins else None,
+        value_range=first.value_range,
+    )
 
 
 def _fingerprint(image_set: ImageSet) -> str:

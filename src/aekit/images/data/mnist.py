@@ -13,6 +13,7 @@ from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
 from aekit.images.data.idx import read_idx
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.origins import rows_of
 from aekit.images.data.pixels import Pixels, fit_array
 from aekit.images.data.splits import official_rows
 
@@ -47,6 +48,7 @@ def read_idx_set(config: DataConfig, split: Split, *, data_root: Path, progress:
         config.name,
         labels=labels[rows].astype(np.int64),
         class_names=CATALOG[config.name].class_names,
+        origins=rows_of(paths[0].name, rows),
     )
 
 

@@ -10,6 +10,7 @@ preparation of the same files resumes from it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -35,15 +36,17 @@ from aekit.images.data.files import (
     Job,
     Shape,
     Survey,
+    Values,
     check_bad,
     common_shape,
     decode_files,
+    report_animated,
     report_bad,
     survey_files,
 )
 from aekit.images.data.pixels import Pixels
 
-_FORMAT = "aekit images 2"  # part of every key: increase it when decoding changes pixels
+_FORMAT = "aekit images 3"  # part of every key: increase it when decoding changes pixels
 _MAX_MEMORY_BYTES = 4 * 2**30  # of pixels to hold in memory if the cache folder cannot be written
 _SETTLED_SECONDS = 2.0  # a file changed more recently may change again without a new time stamp
 
@@ -56,11 +59,15 @@ class Prepared:
         store: Pixels, uint8 (N, C, H, W), one row per file; rows of files that could not be decoded are zero.
         fingerprint: SHA-256 over shape and pixels.
         bad: Row of each file that could not be decoded -> the reason.
+        animated: Row of each file of which only the first frame is used -> the number of frames.
+        values: The values that the files hold.
     """
 
     store: Pixels
     fingerprint: str
     bad: dict[int, str]
+    animated: dict[int, int]
+    values: Values
 
 
 def prepare(
@@ -71,6 +78,8 @@ def prepare(
     grayscale: bool = False,
     skip_bad: bool = False,
     progress: Progress = SILENT,
+    pages: Sequence[int] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Prepared:
     """Return the decoded images of some files, from the cache folder or after writing them to it.
 
@@ -84,11 +93,13 @@ def prepare(
         grayscale: Convert to one channel of luma. Otherwise there is one if all of them are gray, and three if not.
         skip_bad: Leave out files that cannot be decoded, with a notice of the first few.
         progress: Receives the number of files done, and notices.
+        pages: Page of each file that is meant; None is the first of each.
+        value_range: Values that become 0 and 255; None is the range of each file's type.
 
     Raises:
         AekitError: A file cannot be read or decoded, sizes differ, no image is left, or there is no room for the set.
     """
-    job = Job(files, source, image_size, grayscale, skip_bad, progress)
+    job = Job(files, source, image_size, grayscale, skip_bad, progress, pages, value_range)
     folder = cache_folder() / "images"
     shortcut, newest = shortcut_key(job.files, _options(job))
     prepared = _open(folder, known_key(folder, shortcut))
@@ -103,11 +114,14 @@ def prepare(
             remember_key(folder, shortcut, key=key)
     check_bad(job, prepared.bad)
     report_bad(job, prepared.bad)
+    report_animated(job, prepared.animated)
     return prepared
 
 
 def _options(job: Job) -> bytes:
-    return hashlib.sha256(repr((_FORMAT, job.size, job.grayscale, len(job.files))).encode()).digest()
+    pages = None if job.pages is None else list(job.pages)
+    options = (_FORMAT, job.size, job.grayscale, len(job.files), pages, job.value_range)
+    return hashlib.sha256(repr(options).encode()).digest()
 
 
 def _open(folder: Path, key: str) -> Prepared | None:
@@ -125,7 +139,8 @@ def _open(folder: Path, key: str) -> Prepared | None:
         if not is_digest(about["fingerprint"]):
             return None
         bad = {int(row): str(reason) for row, reason in about["bad"].items()}
-        return Prepared(store.view(np.ndarray), about["fingerprint"], bad)
+        animated = {int(row): int(n) for row, n in about["animated"].items()}
+        return Prepared(store.view(np.ndarray), about["fingerprint"], bad, animated, _values(about["values"]))
     except NPY_DAMAGE:
         return None
 
@@ -150,8 +165,8 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
     def hold(row: int, block: Pixels) -> None:
         store[row : row + len(block)] = block
 
-    fingerprint, bad = decode_files(job, survey, shape, hold)
-    return Prepared(store, fingerprint, bad)
+    fingerprint, bad, values = decode_files(job, survey, shape, hold)
+    return Prepared(store, fingerprint, bad, survey.animated, values)
 
 
 def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Prepared | None:
@@ -199,10 +214,18 @@ def _decode_into(partial: Partial, job: Job, survey: Survey, shape: Shape, n_hea
         partial.write(block.data, n_head + row * math.prod(shape[1:]))
 
     def record(block: Block) -> None:
-        partial.record({"start": block.start, "digests": block.digests.hex(), "bad": block.bad})
+        values = dataclasses.asdict(block.values)
+        partial.record({"start": block.start, "digests": block.digests.hex(), "bad": block.bad, "values": values})
 
-    fingerprint, bad = decode_files(job, survey, shape, write, done=done, on_block=record)
-    return {"shape": shape, "fingerprint": fingerprint, "bad": bad}
+    fingerprint, bad, values = decode_files(job, survey, shape, write, done=done, on_block=record)
+    about = {"shape": shape, "fingerprint": fingerprint, "bad": bad, "animated": survey.animated}
+    return {**about, "values": dataclasses.asdict(values)}
+
+
+def _values(found: dict[str, Any]) -> Values:
+    """Return what a description on disk says of the values of the files."""
+    spans = {int(full): (float(low), float(high)) for full, (low, high) in found["spans"].items()}
+    return Values(spans, int(found["n_clipped"]))
 
 
 def _blocks(entries: Sequence[dict[str, Any]], n_rows: int) -> list[Block]:
@@ -211,7 +234,7 @@ def _blocks(entries: Sequence[dict[str, Any]], n_rows: int) -> list[Block]:
     for entry in entries:
         try:
             bad = {int(row): str(reason) for row, reason in entry["bad"].items()}
-            block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad)
+            block = Block(entry["start"], bytes.fromhex(entry["digests"]), bad, _values(entry["values"]))
         except (LookupError, AttributeError, TypeError, ValueError):  # a damaged line: this and the rest is done again
             break
         if block.start != (blocks[-1].stop if blocks else 0) or block.stop > n_rows:

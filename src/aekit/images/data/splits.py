@@ -7,25 +7,37 @@ import numpy as np
 from aekit.errors import AekitError, shown
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.image_set import Indices, split_indices
+from aekit.images.official import has_validation
 
 TEST_FRACTION = 0.2  # of a data set that comes without a test split
 
 
-def train_val_test(n_images: int, config: DataConfig, *, is_test: np.ndarray | None = None) -> dict[Split, Indices]:
-    """Return the rows of each split of a data set, each ascending and limited.
+def train_val_test(
+    n_images: int, config: DataConfig, *, is_test: np.ndarray | None = None, is_val: np.ndarray | None = None
+) -> dict[Split, Indices]:
+    """Return the rows of each split of a data set, each ascending and limited; ``all`` is every image.
 
     Args:
         n_images: Number of images, N.
         config: ``val``, ``split_seed`` and ``limit`` are used.
         is_test: Which images are official test images, bool (N,); None sets aside a fifth, drawn with ``split_seed``.
+        is_val: Which images are official validation images, bool (N,); None sets aside ``config.val`` of the others.
+
+    Raises:
+        AekitError: There are official validation images, and others are to be set aside as well.
     """
+    if is_val is not None and config.val:
+        raise AekitError(f"--val: {shown(config.name)} has validation images of its own; leave --val out")
+    rest = np.arange(n_images) if is_val is None else np.flatnonzero(~is_val)
     if is_test is None:
-        pool, test = split_indices(n_images, TEST_FRACTION, config.split_seed)
+        stay, aside = split_indices(len(rest), TEST_FRACTION, config.split_seed)
+        pool, test = rest[stay], rest[aside]
     else:
-        pool, test = np.flatnonzero(~is_test).astype(np.int64), np.flatnonzero(is_test).astype(np.int64)
+        pool, test = rest[~is_test[rest]], rest[is_test[rest]]
     stay, aside = split_indices(len(pool), config.val, config.split_seed)
-    splits: dict[Split, Indices] = {"train": pool[stay], "val": pool[aside], "test": test}
-    return {split: _limited(rows, config) for split, rows in splits.items()}
+    val = pool[aside] if is_val is None else np.flatnonzero(is_val)
+    splits: dict[Split, Indices] = {"train": pool[stay], "val": val, "test": test, "all": np.arange(n_images)}
+    return {split: _limited(rows.astype(np.int64), config) for split, rows in splits.items()}
 
 
 def official_rows(n_images: int, split: Split, config: DataConfig) -> Indices:
@@ -41,8 +53,8 @@ def official_rows(n_images: int, split: Split, config: DataConfig) -> Indices:
 
 
 def check_split(split: Split, config: DataConfig) -> None:
-    """Raise a ValueError for the validation split of a configuration that has none: a bug of the caller."""
-    if split == "val" and config.val == 0:
+    """Raise a ValueError for the validation split of images that have none: a bug of the caller."""
+    if split == "val" and not has_validation(config):
         raise ValueError("there is no validation split: DataConfig.val is 0")
 
 

@@ -76,7 +76,7 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     groups = group_names(session.headers, session.records)
     checkpoints = session.checkpoints()
     first = next(checkpoints)
-    images = _draw(session.images(first, request.split), request)
+    images = _draw(session.studied(first, request.split), request)
     if len(images) < request.images:
         session.progress.notice(
             f"--images {request.images}: there are {len(images):,} {request.split} images; all are used"
@@ -84,7 +84,7 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     measured = []
     for checkpoint, group in zip(chain([first], checkpoints), groups, strict=True):
         # With --data, checkpoints may still split the images in different ways.
-        if _draw(session.images(checkpoint, request.split), request).fingerprint != images.fingerprint:
+        if _draw(session.studied(checkpoint, request.split), request).fingerprint != images.fingerprint:
             raise AekitError(
                 f"{checkpoint.path}: uses other images of {images.name} than those before; compare them separately"
             )

@@ -53,13 +53,15 @@ def _suffixes(file_format: Format | None, output: Path | None) -> tuple[str, ...
 
 
 def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split: Split) -> Result:
-    image_set = session.images(checkpoint, split)
+    image_set = session.studied(checkpoint, split)
     codes = checkpoint.encode(image_set)
     if target.suffix == ".csv":
         write_csv(target, _table(codes, image_set))
     else:
         parameters = checkpoint.parameters("encode", image_set, split=split)
         parameters |= {"class_names": image_set.class_names, "attribute_names": image_set.attribute_names}
+        if image_set.origins is not None:
+            parameters["files"] = list(image_set.origins.files)
         _write_tensors(target, codes, image_set, parameters)
     n_images, latent = codes.mean.shape
     return Result(target, {"checkpoint": str(checkpoint.path), "n": n_images, "latent": latent, "split": split})
@@ -67,9 +69,12 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
 
 def _table(codes: Codes, image_set: ImageSet) -> pd.DataFrame:
     table = pd.DataFrame(codes.mean, columns=[f"z{i}" for i in range(codes.mean.shape[1])])
-    table.insert(0, "index", range(len(image_set)))
-    table.insert(1, "label", [image_set.label_text(index) for index in range(len(image_set))])
-    return table
+    names = {
+        "index": range(len(image_set)),
+        **image_set.origin_columns(),
+        "label": [image_set.label_text(index) for index in range(len(image_set))],
+    }
+    return pd.concat([pd.DataFrame(names), table], axis=1)
 
 
 def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: dict[str, Any]) -> None:
@@ -79,6 +84,8 @@ def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: di
         "index": np.arange(len(image_set)),
         "label": image_set.labels,
         "attributes": image_set.attributes,
+        "file": None if image_set.origins is None else image_set.origins.numbers,
+        "row": None if image_set.origins is None else image_set.origins.rows,
     }
     present = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items() if tensor is not None}
     content = save(present, {"aekit": json.dumps(parameters, sort_keys=True)})

@@ -66,7 +66,7 @@ def _evaluate(
     importance: int | None,
     seed: int | None,
 ) -> Result:
-    image_set = session.images(checkpoint, split)
+    image_set = session.studied(checkpoint, split)
     seed = checkpoint.record.train.seed if seed is None else seed
     evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
     totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)

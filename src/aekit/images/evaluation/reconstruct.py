@@ -47,7 +47,7 @@ def run_reconstruct(
 def _reconstruct(
     session: Session, checkpoint: LoadedCheckpoint, target: Path, split: Split, n: int, worst: bool
 ) -> Result:
-    image_set = session.images(checkpoint, split)
+    image_set = session.studied(checkpoint, split)
     table = _error_table(checkpoint, image_set, worst)
     shown = image_set.subset(table["index"].to_numpy()[:n])
     x_hat = reconstruct_images(checkpoint.model, shown)
@@ -66,6 +66,7 @@ def _error_table(checkpoint: LoadedCheckpoint, image_set: ImageSet, worst: bool)
     table = pd.DataFrame(
         {
             "index": np.arange(len(image_set)),
+            **image_set.origin_columns(),
             "label": [image_set.label_text(index) for index in range(len(image_set))],
             "reconstruction": errors.terms["reconstruction"],
             **errors.metrics,

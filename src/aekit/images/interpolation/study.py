@@ -62,7 +62,7 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
     report = _Report()
     options = request.parameters(path_alphas(request).tolist())
     for checkpoint in session.checkpoints():
-        image_set = session.images(checkpoint, request.split)
+        image_set = session.studied(checkpoint, request.split)
         report.parameters.append(checkpoint.parameters("interpolate", image_set, **options))
         _check_same_images(checkpoint, report)
         _add_paths(session, checkpoint, image_set, request, report)
@@ -122,7 +122,7 @@ def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str
         table = path_table(path, builder.cloud, alphas)
         measures.append(path_measures(path, table))
         columns = _settings(owner) | {"space": space, "path": path.kind, "pair": group.name}
-        columns |= _ends(group, number) | {"draw": number, "shown": is_shown} | _auc(builder, space)
+        columns |= _ends(group, number, builder.image_set) | {"draw": number, "shown": is_shown} | _auc(builder, space)
         for place, (key, value) in enumerate(columns.items()):
             table.insert(place, key, value)
         report.tables.append(table)
@@ -149,10 +149,13 @@ def _settings(checkpoint: LoadedCheckpoint | None) -> dict[str, Any]:
     }
 
 
-def _ends(group: Group, number: int) -> dict[str, Any]:
+def _ends(group: Group, number: int, image_set: ImageSet) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for place, (end, name) in enumerate(zip(("start", "end"), group.ends[number], strict=False)):
-        columns |= {end: name, f"{end}_index": None if group.indices is None else int(group.indices[number, place])}
+        index = None if group.indices is None else int(group.indices[number, place])
+        columns |= {end: name, f"{end}_index": index}
+        if image_set.origins is not None:
+            columns[f"{end}_file"] = None if index is None else image_set.origin_text(index)
     return columns
 
 

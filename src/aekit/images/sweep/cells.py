@@ -53,6 +53,8 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
     part, name = SETTINGS[field]
     hint = get_type_hints(PARTS[part])[name]
     items = [item.strip() for item in text.split(",")]
+    if field == "value_range":
+        return [text]
     if "" in items:
         raise UsageError(f"{flag(field)}: {text!r} has an empty value; give values such as 1,2,5")
     if field == "image_size":

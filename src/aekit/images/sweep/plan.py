@@ -14,6 +14,7 @@ from typing import Any, Literal
 from aekit.core.settings import SELF_NAMED, as_text, in_words
 from aekit.errors import AekitError, UsageError
 from aekit.images.config import VAE_ONLY, RunConfig, command_words, flat, run_name
+from aekit.images.official import has_validation
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
@@ -109,7 +110,7 @@ def cell_settings(config: RunConfig) -> dict[str, Any]:
 
 def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[str]) -> None:
     """Raise an AekitError if the cells cannot be compared by a metric."""
-    if any(config.data.val == 0 for config in configs):
+    if not all(has_validation(config.data) for config in configs):
         raise AekitError("--best: needs validation images to choose by, never the test set; add --val 0.2")
     if best == "total" and {"beta", "loss"} & set(swept):
         raise AekitError(

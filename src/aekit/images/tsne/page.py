@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.resources import Resources
 
+from aekit.errors import shown
 from aekit.images.data.image_set import ImageSet
 from aekit.images.tsne.embedding import draw_rows
 from aekit.images.tsne.figure import MAX_STYLES, EmbeddingPanel, count_columns
@@ -86,7 +87,8 @@ window.aekitShow = (i) => {
   picture.style.backgroundPosition =
     `-${(place % columns) * width * scale}px -${Math.floor(place / columns) * height * scale}px`;
   const label = facts.labels[i];
-  caption.textContent = (label === null ? "" : `label ${facts.names[label]}\\n`) + `index ${facts.index[i]}`;
+  caption.textContent = (label === null ? "" : `label ${facts.names[label]}\\n`) + `index ${facts.index[i]}` +
+    (facts.origins === null ? "" : `\\n${facts.origins[i]}`);
   tip.dataset.index = facts.index[i];
   tip.style.display = "block";
   const box = tip.getBoundingClientRect(), gap = 14;
@@ -108,10 +110,11 @@ def build_page(
     title: str,
     parameters: dict[str, Any],
     note: str = "",
+    origins: Sequence[str] | None = None,
 ) -> str:
     """Return the maps as one page of HTML that contains everything: it opens without a network.
 
-    Pointing at a dot shows its image, label and index, and with several panels circles the same image in all of them.
+    Pointing at a dot shows its image, label, index and origin, and with several panels circles it in all.
     Clicking a class in the legend hides it. The same arguments give the same bytes.
 
     Args:
@@ -124,6 +127,7 @@ def build_page(
         title: Heading of the page.
         parameters: Recorded in a meta tag named aekit.
         note: A sentence below the heading, such as that not all points are shown.
+        origins: Where each image came from, N texts; None shows nothing.
     """
     kinds = np.zeros(len(images), np.int64) if labels is None else labels.astype(np.int64) % MAX_STYLES
     order = np.argsort(kinds, kind="stable")  # similar images next to each other in the sheets, each kind in one run
@@ -142,6 +146,7 @@ def build_page(
         "names": names,
         "across": count_columns(len(panels)),
         "legend_columns": ceil(len(np.unique(kinds)) / LEGEND_LINES) if has_legend else 0,
+        "origins": None if origins is None else [shown(origins[i]) for i in order],
     }
     plots = build_plots(panels, kinds[order], order, names if has_legend else None)
     hint = "Hover over a dot to see its image."
@@ -211,6 +216,7 @@ def build_limited_page(
             image_set.class_names,
             title=title,
             parameters=parameters,
+            origins=None if image_set.origins is None else [image_set.origin_text(row) for row in rows],
             note="" if is_whole else f"{n_points:,} of {len(image_set):,} points, drawn with seed {seed}. ",
         )
         if len(page) <= LARGE_PAGE or n_points <= BLOCK:

@@ -123,11 +123,11 @@ def run_tsne(
 def _map_all(session: Session, request: MapRequest) -> Mapped:
     checkpoints = session.checkpoints()
     first = next(checkpoints)
-    image_set, rows = _draw(session.images(first, request.split), request, session.progress)
+    image_set, rows = _draw(session.studied(first, request.split), request, session.progress)
     possible = _possible(request, request.counts(len(image_set))["among"], session.progress)
     maps = []
     for checkpoint in chain([first], checkpoints):
-        session.images(checkpoint, request.split)  # refuses images of another shape
+        session.studied(checkpoint, request.split)  # refuses images of another shape
         maps.append(map_codes(checkpoint, image_set, possible, progress=session.progress))
     return Mapped(maps, image_set, rows, possible)
 
@@ -193,12 +193,14 @@ def _write_page(path: Path, panels: list[EmbeddingPanel], mapped: Mapped, progre
 def _table(mapped: Mapped) -> pd.DataFrame:
     """Return one row per checkpoint and image."""
     labels = [mapped.image_set.label_text(row) for row in range(len(mapped.image_set))]
+    origins = mapped.image_set.origin_columns()
     parts = []
     for each in mapped.maps:
         model, train = each.checkpoint.record.model, each.checkpoint.record.train
         columns = {
             "checkpoint": each.checkpoint.name,
             "index": mapped.rows,
+            **origins,
             "label": labels,
             "x": each.points[:, 0],
             "y": each.points[:, 1],
@@ -230,8 +232,14 @@ def _report(mapped: Mapped, progress: Progress) -> None:
     first = mapped.maps[0]
     if len(mapped.maps) == 1 and first.outlier is not None:
         most = [row for row in first.worst if first.outlier[row] > 0.5]
-        worst = ", ".join(f"{mapped.rows[row]} ({image_set.label_text(row)})" for row in most) or "none"
-        progress.notice(f"strongest outliers, as index (label): {worst}")
+        worst = ", ".join(_outlier(mapped, row) for row in most) or "none"
+        progress.notice(f"strongest outliers, as index (label, file): {worst}")
+
+
+def _outlier(mapped: Mapped, row: int) -> str:
+    image_set = mapped.image_set
+    about = [text for text in (image_set.label_text(row), image_set.origin_text(row)) if text]
+    return f"{mapped.rows[row]} ({', '.join(about)})"
 
 
 def _show(mapped: Mapped, progress: Progress) -> None:

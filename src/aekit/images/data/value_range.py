@@ -1,0 +1,56 @@
+"""Which values of an image become black and white, and whether anything can be seen then."""
+
+from __future__ import annotations
+
+import math
+
+from aekit.core.progress import SILENT, Progress
+from aekit.errors import AekitError
+
+# The largest value must be above this part of its type's: 12 bits in 16 are 1/16, and a mask of 0 and 1 is 1/255.
+_VISIBLE = 1 / 8
+_VISIBLE_DEEP = 1 / 4  # of more than 8 bits, where few cameras fill all of them; 14 bits in 16 are 1/4
+
+
+def check_visible(source: str, span: tuple[float, float, int], progress: Progress = SILENT) -> None:
+    """Check that images are not nearly black because their values fill a small part of their type.
+
+    Args:
+        source: Name of the images in messages.
+        span: Smallest and largest value, and the largest of the type.
+        progress: Receives a notice of images that are all of one value.
+
+    Raises:
+        AekitError: They are.
+    """
+    low, high, full = span
+    if low == high:
+        progress.notice(f"{source}: all values are {low:g}")
+        return
+    most = full * (_VISIBLE_DEEP if full > 255 else _VISIBLE)
+    if full > 1 and high <= most:
+        bits = 2 ** math.ceil(math.log2(high + 1)) - 1 if high >= 1 else 1
+        raise AekitError(
+            f"{source}: values from {low:g} to {high:g} of 0 to {full} would be nearly black; give --value-range "
+            f"0,{bits:g}, or data for the range of the images, or dtype to keep them as they are"
+        )
+
+
+def check_span(source: str, low: float, high: float) -> None:
+    """Check that there is a range to stretch.
+
+    Raises:
+        AekitError: All values are the same, or there is none.
+    """
+    if not low < high:
+        what = f"all values are {low:g}" if low == high else "there is no finite value"
+        raise AekitError(f"{source}: {what}, which is no range; give --value-range LOW,HIGH")
+
+
+def clipped_in_words(source: str, n_images: int, found: tuple[float, float], wanted: tuple[float, float]) -> str:
+    """Return a notice that values outside a range were clipped."""
+    images = "1 image holds" if n_images == 1 else f"{n_images:,} images hold"
+    return (
+        f"{source}: {images} values outside {wanted[0]:g} to {wanted[1]:g} (they range from {found[0]:g} to "
+        f"{found[1]:g}), which are clipped"
+    )
