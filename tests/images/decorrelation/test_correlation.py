@@ -127,6 +127,25 @@ def test_nineteen_of_twenty_intervals_contain_the_true_value_where_a_percentile_
     assert percentile_hits == 0 or d == 2
 
 
+@pytest.mark.parametrize(("d", "n", "matrix"), [(20, 50, np.eye(20)), (20, 50, _mixed(20)), (5, 50, _alike(5, 0.3))])
+def test_intervals_of_dimension_counts_hold_with_few_images(d, n, matrix):
+    truth = {name: measure(matrix) for name, measure in MEASURES.items()}
+    hits = dict.fromkeys(("participation", "effective-rank"), 0)
+    for seed in range(40):
+        found = measure_codes(_gaussian(n, matrix, seed), n_resamples=100, n_rotations=1).values
+        for name in hits:
+            hits[name] += found[name].low - 1e-9 <= truth[name] <= found[name].high + 1e-9
+    assert hits["participation"] >= 34  # with its own bootstrap it was 0, 9 and 32
+    assert hits["effective-rank"] >= 34 or (n < 10 * d and np.isnan(found["effective-rank"]).tolist() == [0, 1, 1])
+
+
+def test_the_interval_of_the_participation_ratio_is_that_of_the_root_mean_square():
+    found = measure_codes(_gaussian(80, _mixed(8))).values
+    ends = [8 / (1 + 7 * end**2) for end in (found["rms"].high, found["rms"].low)]
+    assert found["participation"][1:] == pytest.approx(ends)
+    assert found["participation"].low < found["participation"].value < found["participation"].high
+
+
 def test_the_bias_is_subtracted_at_the_lower_end_only():
     resampled = np.linspace(1.1, 1.5, 401)  # 0.3 above the value, as noise would put them
     low, high = bootstrap_ends(1.0, resampled)

@@ -125,3 +125,12 @@ def test_the_measure_chooses_the_figure_but_not_the_table(ae_checkpoint, tmp_pat
         "split": "test", "images": 5000, "measure": "rms", "bootstrap": 200, "pca": True, "seed": 0,
     }  # fmt: skip
     assert [entry["checkpoint"] for entry in parameters["checkpoints"]] == ["ae.safetensors"]
+
+
+def test_an_effective_rank_of_few_images_has_no_interval_and_says_so(ae_checkpoint, tmp_path):
+    result, table, progress = _run(tmp_path / "few.png", ae_checkpoint, n_images=12, measure="effective-rank")
+    assert table["effective_rank"].notna().all()
+    assert table[["effective_rank_low", "effective_rank_high"]].isna().to_numpy().all()
+    assert table[["participation_low", "participation_high"]].notna().to_numpy().all()
+    assert result.values["checkpoints"][0]["effective_rank_low"] is None
+    assert any("the effective rank has no interval, as 12 images are fewer" in each for each in progress.notices)

@@ -30,7 +30,7 @@ class Decorrelation:
     Attributes:
         matrix: Pearson correlations, float64 (L, L); rows and columns of dead dimensions are NaN.
         live: Which dimensions change from image to image, bool (L,); the others are left out of all measures.
-        values: Each measure of the live dimensions, with its bootstrap interval.
+        values: Each measure of the live dimensions, with its interval of :func:`measure_intervals`.
         rotated: Each measure for random rotations of the same code: the mean over rotations, and the range of the
             middle 95 % of them.
     """
@@ -89,8 +89,8 @@ MEASURES: MappingProxyType[str, MatrixMeasure] = MappingProxyType(
         "effective-rank": effective_rank,
     }
 )
-# Sampling noise adds its variance to each correlation, so the bias is subtracted from the squares; see bootstrap_ends.
-_POWERS = {"mean-abs": 2, "rms": 2, "participation": 1, "effective-rank": 1}
+# An effective rank has an interval if there are at least this many images per live dimension; see measure_intervals.
+IMAGES_PER_DIMENSION = 10
 
 
 def noise_floor(measure: str, n_images: int) -> float:
@@ -159,17 +159,60 @@ def measure_codes(codes: FloatArray, *, n_resamples: int = 200, n_rotations: int
     if n_live < 2:
         return Decorrelation(matrix, live, values, dict.fromkeys(MEASURES, NO_VALUE))
     resampled = _measure_all(_resampled_matrices(codes[:, live], n_resamples, seed))
-    limits = {"mean-abs": (0.0, 1.0), "rms": (0.0, 1.0), "participation": (1, n_live), "effective-rank": (1, n_live)}
-    for name, drawn in resampled.items():
-        low, high = bootstrap_ends(values[name].value, drawn, power=_POWERS[name])
-        ends = np.clip([low, high], *limits[name])
-        values[name] = Interval(values[name].value, float(ends[0]), float(ends[1]))
+    found = {name: interval.value for name, interval in values.items()}
+    values = measure_intervals(found, resampled, n_images=len(codes), n_live=n_live)
     rotated = _measure_all(_rotated_matrices(codes[:, live], n_rotations, seed))
     tails = [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]
     spread = {
         name: Interval(float(drawn.mean()), *np.quantile(drawn, tails).tolist()) for name, drawn in rotated.items()
     }
     return Decorrelation(matrix, live, values, spread)
+
+
+def measure_intervals(
+    values: dict[str, float], resampled: dict[str, FloatArray], *, n_images: int, n_live: int
+) -> dict[str, Interval]:
+    """Return each measure with its 95 % interval; the effective rank has none with too few images per dimension.
+
+    Sampling noise adds its variance to each correlation, so the bias of mean |r| and of the root mean square is
+    subtracted from their squares. The participation ratio is a function of the root mean square and gets its interval
+    from that one's, with the ends swapped. The effective rank K exp(-D) gets it from D, to which noise adds; but with
+    few images the noise bends the whole spectrum, and with fewer than ten per dimension there is no interval.
+
+    Coverage of the true value (Gaussian codes, 200 repetitions, 200 resamples), the lowest and highest of four kinds
+    of codes (independent dimensions, and weak, equal and strong correlations); in brackets that of
+    :func:`bootstrap_ends` of the measure itself, and of the effective rank where it has no interval::
+
+        K   N     participation            effective rank
+        5   50    .93 - .97  (.89 - .92)   .93 - .97  (.91 - .96)
+        5   200   .94 - 1.0  (.93 - 1.0)   .94 - 1.0  (.93 - 1.0)
+        5   1000  .92 - 1.0  (.92 - 1.0)   .92 - 1.0  (.92 - 1.0)
+        20  50    .95 - .99  (.00 - .90)   none       (.07 - .83; from D .56 - .90)
+        20  200   .96 - 1.0  (.82 - .94)   .94 - .99  (.89 - .96)
+        20  1000  .94 - 1.0  (.94 - 1.0)   .94 - 1.0  (.94 - 1.0)
+
+    Args:
+        values: The measures of all images.
+        resampled: The measures of each resample, (B,) each.
+        n_images: Number of images.
+        n_live: Number of dimensions K, at least two.
+    """
+    rms = bootstrap_ends(values["rms"], resampled["rms"], power=2)
+    ends = {
+        "mean-abs": bootstrap_ends(values["mean-abs"], resampled["mean-abs"], power=2),
+        "rms": rms,
+        "participation": tuple(n_live / (1 + (n_live - 1) * min(end, 1.0) ** 2) for end in rms[::-1]),
+        "effective-rank": (np.nan, np.nan),
+    }
+    if n_images >= IMAGES_PER_DIMENSION * n_live:
+        lost = np.log(n_live / resampled["effective-rank"])
+        less, more = bootstrap_ends(float(np.log(n_live / values["effective-rank"])), lost)
+        ends["effective-rank"] = n_live * np.exp(-more), n_live * np.exp(-less)
+    limits = {"mean-abs": (0.0, 1.0), "rms": (0.0, 1.0), "participation": (1, n_live), "effective-rank": (1, n_live)}
+    return {
+        name: Interval(value, *(float(end) for end in np.clip(ends[name], *limits[name])))
+        for name, value in values.items()
+    }
 
 
 def bootstrap_ends(value: float, resampled: FloatArray, *, power: int = 1) -> tuple[float, float]:

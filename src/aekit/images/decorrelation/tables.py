@@ -14,7 +14,13 @@ from aekit.core.checkpoint import Header
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import differing_keys, in_words
 from aekit.images.data.image_set import ImageSet
-from aekit.images.decorrelation.correlation import Decorrelation, correlation_matrix, measure_codes, measure_matrix
+from aekit.images.decorrelation.correlation import (
+    IMAGES_PER_DIMENSION,
+    Decorrelation,
+    correlation_matrix,
+    measure_codes,
+    measure_matrix,
+)
 from aekit.images.decorrelation.request import LABELS, DecorrelationRequest, column_name
 from aekit.images.latent import active_units
 from aekit.images.pca.components import fit_pca
@@ -84,7 +90,7 @@ def measure_checkpoint(
         image_set: N images.
         request: What to measure.
         group: The group that the checkpoint belongs to.
-        progress: Receives notices of dead dimensions.
+        progress: Receives notices of dead dimensions and of an interval that cannot be given.
 
     Raises:
         AekitError: The codes are not finite.
@@ -93,6 +99,11 @@ def measure_checkpoint(
     found = measure_codes(codes, n_resamples=request.bootstrap, seed=request.seed)
     n_live, n_dimensions = int(found.live.sum()), len(found.live)
     _report_dead(str(checkpoint.path), n_live, n_dimensions, progress)
+    if n_live >= 2 and len(image_set) < IMAGES_PER_DIMENSION * n_live:
+        progress.notice(
+            f"{checkpoint.path}: the effective rank has no interval, as {len(image_set):,} images are fewer than "
+            f"{IMAGES_PER_DIMENSION} per dimension ({n_live}); use more images"
+        )
     model, train = checkpoint.record.model, checkpoint.record.train
     row = {
         "checkpoint": checkpoint.name,
