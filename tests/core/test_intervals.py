@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aekit.core.intervals import bootstrap_interval, mean_interval
+from aekit.core.intervals import bootstrap_interval, mean_interval, positive_interval
 
 
 def test_the_interval_of_a_mean_is_that_of_students_t():
@@ -39,3 +39,11 @@ def test_ninety_five_percent_of_intervals_contain_the_mean():
     generator = np.random.default_rng(2)
     intervals = [mean_interval(generator.normal(5, 1, 6)) for _ in range(1000)]
     assert 0.93 < np.mean([low <= 5 <= high for _, low, high in intervals]) < 0.97
+
+
+def test_the_interval_of_a_positive_value_is_that_of_its_logarithm():
+    half = stats.t.ppf(0.975, 7) * 0.5 / 2.0
+    assert positive_interval(2.0, 0.5, 8) == pytest.approx((2.0, 2 * np.exp(-half), 2 * np.exp(half)))
+    assert positive_interval(2.0, 0.5, 8, shrinkage=0.5).high == pytest.approx(4 * np.exp(half))
+    assert positive_interval(0.0, 0.0, 8) == (0, 0, 0)
+    assert np.isnan(positive_interval(2.0, 0.5, 4)[1:]).all()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 FloatArray = npt.NDArray[np.floating]
+MIN_VALUES = 5  # with fewer there is no useful estimate of a standard error
 
 
 class Interval(NamedTuple):
@@ -32,6 +33,28 @@ def mean_interval(values: FloatArray, *, confidence: float = 0.95) -> Interval:
         return Interval(mean, np.nan, np.nan)
     half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
+
+
+def positive_interval(
+    value: float, standard_error: float, n: int, *, shrinkage: float = 1.0, confidence: float = 0.95
+) -> Interval:
+    """Return an estimate that cannot be negative and Student's t interval around its logarithm.
+
+    The ends are NaN for fewer than five values, which say too little of the standard error.
+
+    Args:
+        value: The estimate, >= 0; zero has the interval [0, 0].
+        standard_error: Its standard error, in the same unit.
+        n: Number of independent values it was estimated from.
+        shrinkage: Fraction of the truth that the estimate is on average, in (0, 1]; the upper end is divided by it.
+        confidence: Confidence level, in (0, 1).
+    """
+    if n < MIN_VALUES:
+        return Interval(value, np.nan, np.nan)
+    if value == 0:
+        return Interval(0.0, 0.0, 0.0)
+    factor = float(np.exp(stats.t.ppf(0.5 + confidence / 2, n - 1) * standard_error / value))
+    return Interval(value, value / factor, value * factor / shrinkage)
 
 
 def bootstrap_interval(

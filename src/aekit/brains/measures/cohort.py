@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import optimize, special, stats
 
 from aekit.brains.measures.age_trend import SexArray, age_sex_design, fit_age_basis
-from aekit.core.intervals import Interval, bootstrap_interval
+from aekit.core.intervals import Interval, positive_interval
 
 FloatArray = npt.NDArray[np.floating]
 NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
@@ -31,8 +31,8 @@ class Floor:
     Attributes:
         mean_years: Mean age.
         median_years: Median age, the constant with the smallest mean absolute error.
-        mae_mean_years: Mean absolute error of the mean, with a bootstrap interval.
-        mae_median_years: Mean absolute error of the median, with a bootstrap interval.
+        mae_mean_years: Mean absolute error of the mean, with its interval.
+        mae_median_years: Mean absolute error of the median, with its interval.
     """
 
     mean_years: float
@@ -41,30 +41,52 @@ class Floor:
     mae_median_years: Interval
 
 
-def age_floor(age_years: FloatArray, *, n_resamples: int = 1000, seed: int = 0) -> Floor:
-    """Return the errors of the mean and of the median age, and their 95 % intervals over resamples of the participants.
+def age_floor(age_years: FloatArray) -> Floor:
+    """Return the errors of the mean and of the median age of these participants, with their 95 % intervals.
+
+    A mean of absolute errors is positive and skewed, so the interval is Student's t around its logarithm. The mean and
+    the median are fitted to the same participants, which makes errors smaller than those around the true constant, by
+    sqrt((n - 1) / n) and (n - 1) / n; the upper ends allow for it. Of 2,000 samples each this fraction of intervals
+    contained the true value (of the mean / of the median / percentile bootstrap of the mean, with 500 resamples)::
+
+                       n = 10           20               50               200
+        normal         .97 / .98 / .84  .96 / .96 / .91  .96 / .96 / .93  .95 / .95 / .93
+        uniform        .97 / .98 / .87  .97 / .98 / .92  .96 / .97 / .95  .96 / .97 / .96
+        two groups     .99 / .99 / .81  .99 / .99 / .87  .99 / .99 / .89  .98 / .98 / .94
+        exponential    .89 / .93 / .74  .91 / .94 / .83  .91 / .93 / .89  .94 / .95 / .93
+        mostly young   .85 / .91 / .74  .88 / .92 / .84  .93 / .94 / .91  .94 / .95 / .94
 
     Args:
-        age_years: Ages, (N,), N >= 1, none missing.
-        n_resamples: Number of resamples; fewer for a large cohort, whose intervals are narrow.
-        seed: Seed of the resamples.
+        age_years: Ages, (N,), N >= 1, none missing; fewer than five have no interval.
     """
     n = len(age_years)
-    if n < 2:
-        none = Interval(0.0, np.nan, np.nan)
-        return Floor(float(age_years[0]), float(age_years[0]), none, none)
-    n_resamples = max(100, min(n_resamples, 10_000_000 // n))
+    mean, median = float(np.mean(age_years)), float(np.median(age_years))
+    from_mean = age_years - mean
+    # The mean moves with each age: with more participants below it than above, their errors fall as it falls.
+    moves = np.abs(from_mean) - np.sign(from_mean).mean() * from_mean
+    fitted = np.sqrt((n - 1) / n)
+    return Floor(
+        mean,
+        median,
+        positive_interval(float(np.abs(from_mean).mean()), _standard_error(moves), n, shrinkage=fitted),
+        absolute_error(age_years, median, shrinkage=fitted**2),
+    )
 
-    def mae_mean(rows: npt.NDArray[np.int64]) -> float:
-        drawn = age_years[rows]
-        return float(np.abs(drawn - drawn.mean()).mean())
 
-    def mae_median(rows: npt.NDArray[np.int64]) -> float:
-        drawn = age_years[rows]
-        return float(np.abs(drawn - np.median(drawn)).mean())
+def absolute_error(age_years: FloatArray, constant_years: float, *, shrinkage: float = 1.0) -> Interval:
+    """Return the mean absolute error of predicting a constant for everyone, with its 95 % interval.
 
-    errors = (bootstrap_interval(each, n, n_resamples=n_resamples, seed=seed) for each in (mae_mean, mae_median))
-    return Floor(float(np.mean(age_years)), float(np.median(age_years)), *errors)
+    Args:
+        age_years: Ages, (N,), N >= 1, none missing; fewer than five have no interval.
+        constant_years: Predicted for everyone.
+        shrinkage: See :func:`aekit.core.intervals.positive_interval`; 1 if the constant is of other participants.
+    """
+    errors = np.abs(age_years - constant_years)
+    return positive_interval(float(errors.mean()), _standard_error(errors), len(errors), shrinkage=shrinkage)
+
+
+def _standard_error(values: FloatArray) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 
 
 @dataclass(frozen=True)

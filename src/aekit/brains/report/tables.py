@@ -10,9 +10,8 @@ import pandas as pd
 
 from aekit.brains.cohort.splits import SPLITS
 from aekit.brains.cohort.text import Repair
-from aekit.brains.measures.cohort import PERCENTILES, Distribution, correlate, describe
+from aekit.brains.measures.cohort import PERCENTILES, Distribution, absolute_error, correlate, describe
 from aekit.brains.report.analysis import LABELS, Analysis
-from aekit.core.intervals import mean_interval
 
 Flags = npt.NDArray[np.bool_]
 
@@ -123,7 +122,7 @@ def floor_table(analysis: Analysis) -> pd.DataFrame:
         if len(own) == 0 or len(train) == 0:
             continue
         for predictor, value in (("mean", float(np.mean(train))), ("median", float(np.median(train)))):
-            rows.append((predictor, "train", name, len(own), value, *mean_interval(np.abs(own - value))))
+            rows.append((predictor, "train", name, len(own), value, *absolute_error(own, value)))
     columns = ["predictor", "fitted_on", "evaluated_on", "n", "age_years", "mae_years", "mae_low", "mae_high"]
     return pd.DataFrame(rows, columns=columns)
 
