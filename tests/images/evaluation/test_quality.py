@@ -90,3 +90,15 @@ def test_psnr_follows_from_the_squared_error():
 def test_psnr_of_equal_images_is_a_hundred_decibels_and_not_infinite():
     x = torch.rand(2, 1, 8, 8)
     assert psnr(x, x).tolist() == [100.0, 100.0]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 1e-5, 1e-3, 1e-2])
+def test_ssim_of_nearly_constant_images_is_exact_and_never_above_one(level, noise):
+    rng = np.random.default_rng(0)
+    x, other = (torch.from_numpy(level + noise * rng.standard_normal((40, 1, 16, 16))).float() for _ in range(2))
+    near = x + 1e-7 * torch.from_numpy(rng.standard_normal(x.shape)).float()
+    assert (ssim(x, x) == 1).all()
+    assert ssim(x, near).max() <= 1  # 1.000018 from moments of the images themselves
+    truth = _slow_ssim(x[0, 0].double().numpy(), other[0, 0].double().numpy(), 11)
+    assert ssim(x[:1], other[:1]).item() == pytest.approx(truth, abs=1e-6)  # off by up to 1e-4

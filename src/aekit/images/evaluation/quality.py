@@ -53,13 +53,24 @@ def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     size = min(WINDOW, *(side - (side + 1) % 2 for side in x.shape[-2:]))
     window = _gaussian_window(size)
-    mean_x, mean_y = _blur(x, window), _blur(x_hat, window)
-    variance_x = (_blur(x.square(), window) - mean_x.square()).clamp(min=0)
-    variance_y = (_blur(x_hat.square(), window) - mean_y.square()).clamp(min=0)
-    covariance = _blur(x * x_hat, window) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    (mean_u, variance_u), (mean_v, variance_v) = (_moments(images, window) for images in (x + x_hat, x - x_hat))
+    # Of the sum and the difference of two images instead of the images: 2 mean_x mean_y is half the difference of their
+    # squared means, 2 covariance half that of their variances. So no rounding makes a factor exceed 1.
+    luminance = _contrast(mean_u.square(), mean_v.square(), c1)
+    structure = _contrast(variance_u, variance_v, c2)
     return (luminance * structure).flatten(1).mean(1)
+
+
+def _moments(images: Tensor, window: list[float]) -> tuple[Tensor, Tensor]:
+    """Return the local mean and variance; values are centred first, as squares of a bright image lose its contrast."""
+    middle = images.mean((-2, -1), keepdim=True)
+    mean = _blur(images - middle, window)
+    variance = (_blur((images - middle).square(), window) - mean.square()).clamp(min=0)
+    return mean + middle, variance
+
+
+def _contrast(of_sum: Tensor, of_difference: Tensor, constant: float) -> Tensor:
+    return (0.5 * (of_sum - of_difference) + constant) / (0.5 * (of_sum + of_difference) + constant)
 
 
 def _gaussian_window(size: int) -> list[float]:
