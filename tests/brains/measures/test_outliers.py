@@ -103,7 +103,7 @@ def test_proportions_count_as_two_independent_ones():
     assert len(limits.kept) == 2
     squared = limits.mahalanobis(shares, age, sex)
     assert stats.kstest(squared, "chi2", args=(2,)).statistic < 0.05
-    assert limits.squared_limit == pytest.approx(stats.chi2.ppf(0.999, 2))
+    assert limits.squared_limit == pytest.approx(stats.chi2.ppf(0.999, 2), rel=0.03)
 
 
 def test_what_is_missing_is_never_flagged_and_moves_nothing():
@@ -151,12 +151,26 @@ def test_a_measure_that_hardly_varies_breaks_nothing(column):
     assert np.isfinite(limits.mahalanobis(values, age, sex)).all()
 
 
-def test_few_participants_are_not_outliers_by_chance():
-    shares = []
-    for seed in range(30):
-        values, age, sex = cohort(40, seed=seed)
-        shares.append(fit_outlier_limits(values, age, sex).flag(values, age, sex).mean())
-    assert np.mean(shares) < 0.02
+@pytest.mark.parametrize("n", [20, 30, 60, 100])
+def test_few_participants_are_not_outliers_by_chance_and_neither_are_others(n):
+    own, others = [], []
+    for seed in range(12):
+        values, age, sex = cohort(n, seed=seed)
+        limits = fit_outlier_limits(values, age, sex)
+        own.append(limits.flag(values, age, sex).mean())
+        others.append(limits.flag(*cohort(500, seed=1000 + seed)).mean())
+    assert np.mean(own) < 0.005
+    assert np.mean(others) < 0.005  # it was 0.06, 0.03, 0.015 and 0.01
+
+
+def test_limits_of_many_participants_are_the_stated_ones_and_of_few_wider():
+    limits = [fit_outlier_limits(*cohort(n)) for n in (20, 60, 200, 5000)]
+    z_limits, squared = [each.z_limit for each in limits], [each.squared_limit for each in limits]
+    assert z_limits == sorted(z_limits, reverse=True)
+    assert squared == sorted(squared, reverse=True)
+    assert z_limits[-1] == pytest.approx(3.5, abs=0.02)
+    assert z_limits[0] == pytest.approx(stats.t.isf(stats.norm.sf(3.5), 0.36 * 17))
+    assert squared[-1] == pytest.approx(stats.chi2.ppf(0.999, 3), rel=0.02)
 
 
 def test_participants_of_one_age_have_limits():

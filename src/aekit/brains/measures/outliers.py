@@ -21,6 +21,11 @@ _BISQUARE = 4.685  # 95 % efficient for normal residuals
 _MIN_FOR_SPREAD = 60  # with fewer, a change of the spread with age cannot be distinguished from noise
 _MAX_MCD = 2000  # participants to fit the covariance on; more take seconds and change the third digit
 _MCD_PER_MEASURE = 30  # participants; with 10 to 20, 2 to 4 % of usual ones exceed a limit meant for 0.1 %
+# Degrees of freedom per free participant (N - C) of the robust SD and of the two robust covariances, which a change of
+# the spread with age reduces. The asymptotic value of the MAD is 0.368 (its efficiency, Huber 1981, section 5.1); the
+# others are those for which limits held in simulations, see fit_outlier_limits.
+_FREE_MAD, _FREE_MAD_CHANGING = 0.36, 0.27
+_FREE_CLIPPED, _FREE_CLIPPED_CHANGING, _FREE_MCD = 0.33, 0.24, 0.16
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +39,8 @@ class OutlierLimits:
         kept: Measures used by the Mahalanobis distance: those that are not a sum of others, (Q,).
         location: Their centre in units of robust z, (Q,).
         precision: Inverse of their robust covariance in units of robust z, (Q, Q).
-        z_limit: Absolute robust z beyond which a single measure is an outlier.
-        squared_limit: Squared Mahalanobis distance beyond which all measures together are.
+        z_limit: Absolute robust z beyond which a single measure is an outlier, wider for few participants.
+        squared_limit: Squared Mahalanobis distance beyond which all measures together are, likewise.
         age_range_years: Youngest and oldest age it was fitted on; ages beyond are treated as these.
     """
 
@@ -87,11 +92,24 @@ def fit_outlier_limits(
     may change with age, as that of tissue volumes does: with a constant one, old participants would be outliers for
     their age. Of measures that add up to a constant, as three proportions do, the distance uses the independent ones.
 
+    Robust estimates from few participants are uncertain, most of all for participants who were not among them, such as
+    validation ones. So the limits are those of Student's t and of F instead of the normal and chi-squared ones, with
+    the degrees of freedom of the estimates. Fraction of usual participants that are flagged for one of three measures
+    or all together, in % (among those it was fitted on / others; then with the limits of large samples, which were here
+    before)::
+
+        N                   20         30         60         90         200        1000
+        ages 8 to 80        .08 / .12  .05 / .16  .04 / .19  .03 / .16  .14 / .11  .16 / .21
+            before          1.6 / 6.3  1.0 / 3.0  0.6 / 1.5  0.6 / 1.3  .35 / .34  .19 / .27
+        most of them young  .13 / .44  .17 / .36  .07 / .37  .06 / .24  .13 / .22  .16 / .15
+            before          1.6 / 6.5  1.4 / 3.5  0.6 / 2.2  0.7 / 1.3  .40 / .52  .16 / .25
+
     Args:
         values: Measures, (N, P), NaN where missing; participants with a missing measure or age are not used.
         age_years: Ages, (N,), NaN where missing.
         sex: "F", "M" or NaN, (N,).
-        z_limit: Robust z, either way, beyond which one measure is an outlier.
+        z_limit: Robust z, either way, beyond which one measure is an outlier among many participants; among fewer, the
+            value of Student's t that is exceeded as often.
         p_limit: Fraction of usual participants beyond the limit of the Mahalanobis distance, in (0, 1).
 
     Raises:
@@ -99,7 +117,8 @@ def fit_outlier_limits(
 
     Source:
         Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers (3.5 robust SDs); Rousseeuw & Van Driessen 1999,
-        A fast algorithm for the minimum covariance determinant estimator, Technometrics 41(3).
+        A fast algorithm for the minimum covariance determinant estimator, Technometrics 41(3); Hardin & Rocke 2005,
+        The distribution of robust distances, Journal of Computational and Graphical Statistics 14(4).
     """
     if values.ndim != 2 or len(values) != len(age_years) or len(values) != len(sex):
         raise ValueError(f"values of {values.shape} for {len(age_years)} ages and {len(sex)} sexes")
@@ -116,7 +135,8 @@ def fit_outlier_limits(
     residuals = y - design @ coefficients
     spread = np.column_stack([_fit_spread(basis, age, column, n_fitted=design.shape[1]) for column in residuals.T])
     kept = _independent(y)
-    location, precision = _robust_covariance((residuals / _sd(spread, basis, age))[:, kept])
+    location, precision, by_mcd = _robust_covariance((residuals / _sd(spread, basis, age))[:, kept])
+    n_free, changing = len(age) - design.shape[1], len(age) >= _MIN_FOR_SPREAD
     return OutlierLimits(
         basis=basis,
         coefficients=coefficients,
@@ -124,10 +144,25 @@ def fit_outlier_limits(
         kept=kept,
         location=location,
         precision=precision,
-        z_limit=z_limit,
-        squared_limit=float(stats.chi2.ppf(1 - p_limit, len(kept))),
+        z_limit=_t_limit(z_limit, n_free * (_FREE_MAD_CHANGING if changing else _FREE_MAD)),
+        squared_limit=_f_limit(
+            p_limit,
+            len(kept),
+            n_free * (_FREE_MCD if by_mcd else _FREE_CLIPPED_CHANGING if changing else _FREE_CLIPPED),
+        ),
         age_range_years=(float(age.min()), float(age.max())),
     )
+
+
+def _t_limit(z_limit: float, n_free: float) -> float:
+    """Return the value that Student's t exceeds as often as the normal distribution exceeds ``z_limit``."""
+    return float(stats.t.isf(stats.norm.sf(z_limit), n_free))
+
+
+def _f_limit(p_limit: float, n_measures: int, n_free: float) -> float:
+    """Return the squared distance that F exceeds with this probability, scaled to the median of chi-squared."""
+    ratio = stats.f.isf(p_limit, n_measures, n_free) / stats.f.median(n_measures, n_free)
+    return float(ratio * stats.chi2.median(n_measures))
 
 
 def _robust_regression(design: FloatArray, y: FloatArray) -> FloatArray:
@@ -185,14 +220,15 @@ def _independent(values: FloatArray) -> npt.NDArray[np.int64]:
     return np.asarray(np.sort(order[:rank]), dtype=np.int64)
 
 
-def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the centre and the inverse covariance of robust z values, (Q,) and (Q, Q).
+def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
+    """Return the centre and the inverse covariance of robust z values, (Q,) and (Q, Q), and whether it is by MCD.
 
     With few participants, or measures that are mostly constant, it is the covariance of values clipped to 2.5 SD.
     """
     n_measures = z.shape[1]
     spread = np.linalg.svd(z - np.median(z, axis=0), compute_uv=False)
-    if len(z) < _MCD_PER_MEASURE * n_measures or spread[-1] <= 1e-6 * spread[0]:
+    by_mcd = len(z) >= _MCD_PER_MEASURE * n_measures and bool(spread[-1] > 1e-6 * spread[0])
+    if not by_mcd:
         clipped = np.clip(z, -2.5, 2.5)
         centre = np.median(clipped, axis=0)
         covariance = np.atleast_2d(np.cov(clipped, rowvar=False))
@@ -206,4 +242,4 @@ def _robust_covariance(z: FloatArray) -> tuple[FloatArray, FloatArray]:
     # The median distance of usual participants is known, whatever the bias of the estimate in small samples.
     if median > 0:
         precision = precision * (float(stats.chi2.ppf(0.5, n_measures)) / median)
-    return centre, precision
+    return centre, precision, by_mcd
