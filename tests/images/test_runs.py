@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.errors import AekitError
-from aekit.images.config import build_config
-from aekit.images.runs import Machine, run_training
+from aekit.images.config import ModelConfig, build_config
+from aekit.images.models import build_model
+from aekit.images.runs import Machine, build_optimizer, run_training
 
 OPTIONS = [
     "train-vae",
@@ -31,6 +33,23 @@ OPTIONS = [
     "--threads",
     "1",
 ]
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "bernoulli"])
+def test_weights_decay_and_the_pixel_noise_does_not(loss):
+    model = build_model(ModelConfig(kind="vae", arch="dense", latent=2, width=8, loss=loss), (1, 8, 8))
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = build_optimizer(model, 0.5, torch.device("cpu"))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.detach(), before[name] * (1 if name == "log_sigma" else 0.95))
+    # A state of an unfinished run numbers the parameters in their order.
+    ordered = [id(each) for group in optimizer.param_groups for each in group["params"]]
+    assert ordered == [id(each) for each in model.parameters()]
 
 
 def _start(output: Path, *options: str) -> subprocess.Popen[str]:

@@ -117,7 +117,7 @@ class TrainConfig:
         epochs: Passes over the training images (or over ``samples_per_epoch`` of them).
         batch_size: Images per step; None is the default, or all images if there are fewer.
         lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
-        weight_decay: Decoupled decay of all weights: each step takes lr * weight_decay of them off.
+        weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off.
         schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
         beta: Weight of the KL divergence; 1 is the evidence lower bound.
         beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -339,6 +339,25 @@ def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT
     return sets
 
 
+def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
+    """Return AdamW over all parameters, in their order; the pixel noise of a gaussian likelihood does not decay.
+
+    Decay would pull its logarithm to zero: a noise of one, the range of the pixels.
+    """
+    groups: list[dict[str, Any]] = [{"params": [each for each in model.parameters() if each is not model.log_sigma]}]
+    if model.log_sigma is not None:
+        groups.insert(0, {"params": [model.log_sigma], "weight_decay": 0.0})
+    on_cuda = device.type == "cuda"
+    return torch.optim.AdamW(
+        groups,
+        lr=torch.tensor(0.0, device=device) if on_cuda else 0.0,  # where a recorded step reads it
+        betas=ADAM_BETAS,
+        weight_decay=weight_decay,
+        fused=on_cuda or device.type == "cpu",
+        capturable=on_cuda,
+    )
+
+
 def _build_run(
     model: Autoencoder,
     config: RunConfig,
@@ -352,19 +371,10 @@ def _build_run(
     if group.size > 1:
         share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)
-    on_cuda = device.type == "cuda"
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=torch.tensor(0.0, device=device) if on_cuda else 0.0,  # where a recorded step reads it
-        betas=ADAM_BETAS,
-        weight_decay=config.train.weight_decay,
-        fused=on_cuda or device.type == "cpu",
-        capturable=on_cuda,
-    )
     held_out: Literal["val", "test"] = "val" if "val" in sets else "test"
     return Run(
         model=model,
-        optimizer=optimizer,
+        optimizer=build_optimizer(model, config.train.weight_decay, device),
         noise=noise,
         images=ImageLoader(sets["train"], device),
         held_out=ImageLoader(sets[held_out], device),
