@@ -23,7 +23,7 @@ def evaluate(
             rich_help_panel=options.ANALYSIS,
             min=1,
             metavar="K",
-            help="Also compute a lower bound on log p(x) from K samples of z per image.",
+            help="Also compute the importance-weighted bound from K samples of z per image.",
             show_default="no bound",
         ),
     ] = None,
@@ -53,7 +53,9 @@ def evaluate(
     (.json): reconstruction, KL divergence and total (reconstruction + beta x KL) in nats per image with one sample of
     the posterior, as in training; MSE, PSNR (dB) and SSIM of the decoded posterior mean; the number of active units.
     Also writes a table (.csv) of the KL divergence and variance of each latent dimension, and a bar chart (.png) of the
-    KL divergence, or of the variance for a plain autoencoder. Prints the path of the .json file.
+    KL divergence, or of the variance for a plain autoencoder. With --importance the bound is one on log p(x), except
+    for the cross-entropy of grey pixels, which is not a log density: there it is the importance-weighted bound of the
+    (unnormalised) objective. Prints the path of the .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """

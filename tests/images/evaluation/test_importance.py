@@ -15,10 +15,11 @@ from aekit.core.progress import Silent
 from aekit.images.config import ModelConfig
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation import importance as module
-from aekit.images.evaluation.importance import importance_bound
+from aekit.images.evaluation.importance import importance_bound, is_normalised
 from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import mean_and_error
 from aekit.images.models import build_model
+from aekit.images.objectives import reconstruction_loss
 
 SIDE, LATENT, SIGMA = 8, 2, 0.1
 N_PIXELS = SIDE * SIDE
@@ -142,3 +143,23 @@ def test_progress_counts_every_image(monkeypatch):
 @pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])
 def test_other_likelihoods_have_a_bound_too(loss):
     assert np.isfinite(importance_bound(_model(loss=loss), _noise_images(5), n_samples=3)).all()
+
+
+def test_only_binary_pixels_have_a_probability_under_a_bernoulli():
+    grey = _noise_images(4)
+    binary = ImageSet(np.where(grey.store > 127, 255, 0).astype(np.uint8), "binary")
+    assert not is_normalised("bernoulli", grey)
+    assert is_normalised("bernoulli", binary)
+    one_grey = binary.store.copy()
+    one_grey[-1, 0, 0, 0] = 7
+    mixed = ImageSet(one_grey, "mixed")
+    assert not is_normalised("bernoulli", mixed)
+    assert is_normalised("bernoulli", mixed.subset(np.arange(3)))
+    assert is_normalised("gaussian", grey)
+    assert is_normalised("continuous-bernoulli", grey)
+
+
+def test_the_cross_entropy_of_grey_pixels_integrates_to_less_than_one():
+    x = torch.linspace(0, 1, 1001)
+    density = torch.exp(-reconstruction_loss(torch.full((1001, 1, 1, 1), 1.2), x.view(-1, 1, 1, 1), "bernoulli"))
+    assert torch.trapezoid(density, x).item() == pytest.approx(np.tanh(0.6) / 1.2, abs=1e-5)

@@ -16,7 +16,7 @@ from aekit.core.settings import check_at_least
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.importance import importance_bound
+from aekit.images.evaluation.importance import importance_bound, is_normalised
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.evaluation.per_image import Evaluation, evaluate_images
 from aekit.images.inference import mean_and_error
@@ -40,7 +40,7 @@ def run_evaluate(
         session: The checkpoints.
         output: A file for one checkpoint, or a folder; None is next to each checkpoint.
         split: Images to evaluate on.
-        importance: Samples per image for a lower bound on log p(x); None computes none.
+        importance: Samples per image for the importance-weighted bound; None computes none.
         seed: Seed of the samples of the posterior; None takes that of the training.
 
     Raises:
@@ -96,6 +96,8 @@ def _totals(
     totals: dict[str, Any] = {"n": len(image_set)}
     for name, (mean, error) in means.items():
         totals |= {name: mean, f"{name}_error": None if math.isnan(error) else error}
+    if importance is not None:  # "log_p" is the name of the bound since the first version, whatever it bounds
+        totals["log_p_normalised"] = is_normalised(checkpoint.record.model.loss, image_set)
     return totals | {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
 
 
@@ -119,8 +121,14 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
     loss = "MSE" if checkpoint.record.model.loss == "mse" else "nats"
     units = {name: "nats" for name in totals if f"{name}_error" in totals}
     units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
+    names = {"log_p": "log p(x), bound" if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
     rows = [
-        (name, f"{totals[name]:.5g}", "" if totals[f"{name}_error"] is None else f"{totals[f'{name}_error']:.2g}", unit)
+        (
+            names.get(name, name),
+            f"{totals[name]:.5g}",
+            "" if totals[f"{name}_error"] is None else f"{totals[f'{name}_error']:.2g}",
+            unit,
+        )
         for name, unit in units.items()
         if name in totals
     ]

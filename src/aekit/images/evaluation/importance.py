@@ -1,4 +1,4 @@
-"""The importance-weighted lower bound on log p(x)."""
+"""The importance-weighted bound: of log p(x), or of what training maximises where that is no log density."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aekit.core.progress import SILENT, Progress
+from aekit.images.config import Loss
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import check_finite, evaluation_mode
@@ -26,6 +27,9 @@ def importance_bound(
     model: Autoencoder, image_set: ImageSet, *, n_samples: int, seed: int = 0, progress: Progress = SILENT
 ) -> npt.NDArray[np.float64]:
     """Return the importance-weighted lower bound on log p(x) of each image in nats, (N,).
+
+    With the cross-entropy of grey pixels p(x | z) does not integrate to one, and the bound is one of the unnormalised
+    objective: it compares models with the same loss and images, and with nothing else; see :func:`is_normalised`.
 
     It is log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) with z_k drawn from q(z | x): for K = 1 the evidence lower bound,
     and its expectation rises towards log p(x) with K. Each image has its own noise, drawn in one call, so that the
@@ -58,6 +62,24 @@ def importance_bound(
     bound: npt.NDArray[np.float64] = torch.cat(bounds).numpy()
     check_finite(model, "bounds", bound)
     return bound
+
+
+def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
+    """Return whether p(x | z) is a probability or a density, so that the bound is one on log p(x).
+
+    A Bernoulli's p^x (1 - p)^(1 - x) is a probability if each pixel is 0 or 1; of grey pixels it is no density, as its
+    integral over x in [0, 1] is less than one (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845).
+
+    Args:
+        loss: The likelihood of the pixels.
+        image_set: The images.
+    """
+    if loss != "bernoulli":
+        return loss != "mse"
+    n_each = max(1, MAX_PIXELS // math.prod(image_set.image_shape))
+    rows = np.arange(len(image_set.store)) if image_set.rows is None else image_set.rows
+    parts = (image_set.store[rows[start : start + n_each]] for start in range(0, len(rows), n_each))
+    return all(bool(((part == 0) | (part == 255)).all()) for part in parts)
 
 
 def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, max_rows: int) -> Tensor:
