@@ -85,7 +85,7 @@ def jobs_table(result: dict) -> str:
     seconds = " and ".join(f"{r['sweep']:.0f} s against {r['one_by_one']:.0f} s" for r in result["rounds"])
     return (
         f"Ten autoencoders of one epoch on 20,000 images: {seconds} one after another, each with all "
-        f"cores: **{statistics.mean(ratios):.2f}x** the time."
+        f"cores: **{statistics.median(ratios):.2f}x** the time."
     )
 
 
