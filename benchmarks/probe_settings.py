@@ -47,13 +47,13 @@ LINEAR = [
 ]
 NETWORKS = [
     (method, module, name, values)
-    for method, rate, rates in (
-        ("finetune", "TUNED_RATE", (1e-4, 3e-4, 1e-3)),
-        ("scratch", "SCRATCH_RATE", (1e-3, 3e-3, 6e-3)),
+    for method, rate, rates, steps, budgets in (
+        ("finetune", "TUNED_RATE", (1e-4, 3e-4, 1e-3), "STEPS", (100, 200, 300, 800)),
+        ("scratch", "SCRATCH_RATE", (1e-3, 3e-3, 6e-3), "SCRATCH_STEPS", (200, 400, 800, 1600)),
     )
     for module, name, values in (
         (transfer, rate, rates),
-        (transfer, "STEPS", (100, 200, 300)),
+        (transfer, steps, budgets),
         (transfer, "NOISE", (0.0, 0.5)),
         (None, "augment", (False, True)),
     )

@@ -43,6 +43,7 @@ def task(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch):
     monkeypatch.setattr(transfer, "STEPS", 25)
+    monkeypatch.setattr(transfer, "SCRATCH_STEPS", 25)
     monkeypatch.setattr(transfer, "HEAD_STEPS", 100)
     monkeypatch.setattr(transfer, "N_VARIANTS", 3)
 

@@ -22,6 +22,7 @@ QUICK = ProbeRequest(labels=(10, 40), draws=3, methods=("frozen", "logistic", "s
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch):
     monkeypatch.setattr(transfer, "STEPS", 20)
+    monkeypatch.setattr(transfer, "SCRATCH_STEPS", 20)
     monkeypatch.setattr(transfer, "HEAD_STEPS", 60)
     monkeypatch.setattr(transfer, "N_VARIANTS", 2)
 
