@@ -22,6 +22,8 @@ _ORDER = 4
 _PRIOR = 1.0
 _N_FITTED = 20_000  # voxels of a brain that are used, on a regular lattice
 _N_ROUNDS = 25
+# Nats per voxel by which a field must make three tissues more likely to be believed; see fit_bias_field.
+_MIN_GAIN = 0.2
 _INITIAL_QUANTILES = (0.06, 0.40, 0.85)  # near the medians of fluid, grey and white matter
 _SD_RANGE = (0.03, 0.5)  # of log intensity within a tissue
 _LARGEST = np.log(3.0)  # of the logarithm of a field: no coil causes more
@@ -31,7 +33,16 @@ def fit_bias_field(data: Voxels, mask: Mask) -> Voxels:
     """Return the factor by which each voxel is brighter than it should be, float32 (X, Y, Z); its mean log is 0.
 
     Log intensity is modelled as one of three tissues' mean plus a polynomial of order 4 in position plus Gaussian
-    noise, and fitted by expectation maximisation. The field of a brain of fewer than 1,000 voxels is 1.
+    noise, and fitted by expectation maximisation. The field of a brain of fewer than 1,000 voxels is 1, and so is that
+    of a brain whose intensities an even image explains nearly as well: tissues lie in a brain somewhat as a smooth
+    field does, and in phantoms without a field an SD of 0.05 to 0.11 of log intensity was found. The gain in
+    log-likelihood by a field was 0.03 to 0.22 nats per voxel there (95 % below 0.19), 0.14 to 0.53 in phantoms with a
+    field of 20 %, and 0.28 to 0.48 in 16 brains of IXI; at least 0.2 is required. R^2 of grey matter, white matter
+    and fluid by ridge on the histogram, 60 phantoms of 48^3, 5 folds::
+
+                         no correction    always           with at least 0.2 nats
+        without a field  .972 .979 .971   .976 .970 .964   .972 .974 .971
+        20 %             .840 .714 .756   .942 .911 .961   .942 .919 .939
 
     Args:
         data: Intensities, (X, Y, Z).
@@ -98,16 +109,30 @@ def _evaluate(axes: list[Floats], coefficients: Floats) -> Voxels:
 
 
 def _fit(log_values: Floats, basis: Floats) -> Floats:
-    """Return the coefficients of the log field, (34,), of log intensities (N,) at products of polynomials (N, 34)."""
+    """Return the coefficients of the log field, (34,), of log intensities (N,) at products of polynomials (N, 34).
+
+    They are zero if an even image explains the intensities nearly as well.
+    """
+    coefficients, with_field = _maximise(log_values, basis)
+    _, even = _maximise(log_values, basis[:, :0])
+    return coefficients if with_field - even > _MIN_GAIN else np.zeros(basis.shape[1])
+
+
+def _maximise(log_values: Floats, basis: Floats) -> tuple[Floats, float]:
+    """Return the coefficients, (C,), and the mean log-likelihood of a voxel up to a constant."""
     coefficients = np.zeros(basis.shape[1])
     means = np.quantile(log_values, _INITIAL_QUANTILES)
     sds, fractions = np.full(3, 0.15), np.full(3, 1 / 3)
     prior = _PRIOR * len(log_values) * np.eye(basis.shape[1])
+    likelihood = -np.inf
     for _ in range(_N_ROUNDS):
         even = log_values - basis @ coefficients
         scores = -0.5 * ((even[:, None] - means) / sds) ** 2 - np.log(sds) + np.log(np.maximum(fractions, 1e-12))
-        posterior = np.exp(scores - scores.max(axis=1, keepdims=True))
-        posterior /= posterior.sum(axis=1, keepdims=True)  # (N, 3)
+        best = scores.max(axis=1, keepdims=True)
+        posterior = np.exp(scores - best)
+        total = posterior.sum(axis=1, keepdims=True)
+        likelihood = float((best + np.log(total)).mean())
+        posterior /= total  # (N, 3)
         counts = np.maximum(posterior.sum(axis=0), 1e-9)
         means = posterior.T @ even / counts
         spreads = (posterior * (even[:, None] - means) ** 2).sum(axis=0) / counts
@@ -117,4 +142,4 @@ def _fit(log_values: Floats, basis: Floats) -> Floats:
         residual = log_values - (weights * means).sum(axis=1) / total
         weighted = basis * total[:, None]
         coefficients = np.linalg.solve(weighted.T @ basis + prior, weighted.T @ residual)
-    return coefficients
+    return coefficients, likelihood
