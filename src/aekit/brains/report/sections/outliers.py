@@ -18,10 +18,10 @@ def outlier_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Sectio
     order = found.order()
     blocks: list[Block] = [
         Paragraph(
-            f"Participants are flagged if they have a volume more than {found.limits.z_limit:.2f} robust SDs from others "
-            "of their age and sex, or volumes that together lie beyond a Mahalanobis distance of "
-            f"{found.limits.squared_limit**0.5:.2f} (exceeded by one in a thousand typical participants). The smaller a "
-            "cohort, the wider the limits. Inspect them; they are not removed."
+            f"Participants are flagged if they have a volume more than {found.limits.z_limit:.2f} robust SDs from "
+            "others of their age and sex, or volumes that together lie beyond a Mahalanobis distance of "
+            f"{found.limits.squared_limit**0.5:.2f} (exceeded by one in a thousand typical participants). The smaller "
+            "a cohort, the wider the limits. Inspect them; they are not removed."
         ),
         *([] if order else [Paragraph("There are none.")]),
         picture(
