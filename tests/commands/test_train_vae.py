@@ -99,6 +99,7 @@ def test_no_absolute_path_gets_into_a_checkpoint(aekit, tmp_path):
     assert read_header(output).data["name"] == "mine.npy"
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_digits(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     options = ["--data", "digits", "--epochs", 15, "--batch-size", 50]

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
@@ -68,14 +69,21 @@ def complete_fonts(figure: Figure) -> None:
 
 
 def _foreign_texts(figure: Figure) -> Iterator[Text]:
-    for axes in figure.findobj(Axes):
-        for axis in (axes.xaxis, axes.yaxis) if isinstance(axes, Axes) else ():
-            formatter = axis.get_major_formatter()
-            if isinstance(formatter, FixedFormatter) and not all(str(one).isascii() for one in formatter.seq):
-                axis.get_ticklabels()  # which writes the labels
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and not text.get_text().isascii():
-            yield text
+    """Yield the texts that are not ASCII, but make no ticks, which takes as long as the layout."""
+    found: list[Artist] = [figure]
+    while found:
+        artist = found.pop()
+        if isinstance(artist, Axis):
+            formatter = artist.get_major_formatter()
+            is_fixed = isinstance(formatter, FixedFormatter) and not all(str(one).isascii() for one in formatter.seq)
+            if is_fixed:
+                found += artist.get_ticklabels()  # which writes them
+            # Only ticks that exist: one with a name does.
+            found += [artist.label, *vars(artist).get("majorTicks", ())]
+        elif not isinstance(artist, Text):
+            found += artist.get_children()
+        elif not artist.get_text().isascii():
+            yield artist
 
 
 @lru_cache(maxsize=4096)

@@ -262,6 +262,7 @@ def test_files_that_the_table_has_elsewhere_are_named(tmp_path):
     assert matched.elsewhere == (tmp_path / "other" / "b.nii",)
 
 
+@pytest.mark.slow
 def test_ten_thousand_participants_and_files_are_matched_in_seconds(tmp_path):
     n = 10_000
     for number in range(n):

@@ -266,6 +266,7 @@ def test_what_was_read_can_be_written_and_read_again(read, tmp_path):
     assert again.repairs == ()
 
 
+@pytest.mark.slow
 def test_ten_thousand_columns_are_read(read):
     header = ["participant_id", *(f"c{number}" for number in range(9_999))]
     cohort = read(text([[str(row), *["1.5"] * 9_999] for row in range(3)], header=header))

@@ -195,6 +195,7 @@ def test_a_file_larger_than_the_blocks_is_read_with_bounded_memory(tmp_path):
     assert found == pytest.approx(gram_matrix(np.array(mapped)), rel=1e-3, abs=1)
 
 
+@pytest.mark.slow
 def test_ridge_on_voxels_is_scikit_learns_at_the_penalty_with_the_smallest_left_out_error():
     images, targets = _images()
     train, others = np.arange(22), np.arange(22, 30)

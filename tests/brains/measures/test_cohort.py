@@ -174,6 +174,7 @@ def test_a_difference_in_age_is_not_a_difference_given_age():
     assert found.d_given_age.low < 0 < found.d_given_age.high
 
 
+@pytest.mark.slow
 def test_the_interval_given_age_covers_the_truth():
     held = []
     for seed in range(120):

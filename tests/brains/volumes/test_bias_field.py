@@ -120,6 +120,7 @@ def test_the_grid_takes_the_drift_out_when_asked(brain):
     assert mask.sum() > MIN_VOXELS
 
 
+@pytest.mark.slow
 def test_no_field_is_invented_where_the_scanner_has_none(monkeypatch):
     # The tissues lie in the brain as a smooth field does: an SD of 0.05 to 0.11 of log intensity was removed here.
     monkeypatch.setattr(phantom_volumes, "_BIAS", 0.0)

@@ -99,6 +99,7 @@ def test_rows_of_several_models_are_named_below_a_heading():
     _assert_texts_fit(figure)
 
 
+@pytest.mark.slow
 def test_many_blocks_lie_side_by_side_and_each_image_is_in_its_place():
     rows = [f"latent {k}" for k in range(12)]
     blocks = [PathBlock(f"pair {n}", [_row(row, 7, (3, 8, 8)) for row in rows]) for n in range(3)]

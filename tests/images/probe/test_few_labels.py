@@ -69,6 +69,7 @@ def test_no_method_knows_the_test_labels(task, encoder):
         assert accuracies.mean() == pytest.approx(0.1, abs=0.04), method
 
 
+@pytest.mark.slow
 def test_no_method_knows_labels_outside_its_draw(task, encoder):
     hidden = np.setdiff1d(np.arange(len(task.train)), task.labelled)
     wrong = task.train_labels.copy()

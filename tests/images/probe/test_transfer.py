@@ -127,6 +127,7 @@ def test_fine_tuning_learns_and_leaves_the_encoder_and_its_batch_statistics_alon
     assert frozen > 0.8
 
 
+@pytest.mark.slow
 def test_training_from_random_weights_learns_and_repeats(bars):
     rows = _few(bars, 10)
     found = []

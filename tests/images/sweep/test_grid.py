@@ -89,6 +89,7 @@ def test_images_that_cannot_be_read_are_one_error(tmp_path):
         run_grid(cells, MACHINE)
 
 
+@pytest.mark.slow
 def test_cells_are_trained_from_python_and_left_as_they_are_the_next_time(tmp_path):
     data = DataConfig(name="digits", limit=40)
     configs = [

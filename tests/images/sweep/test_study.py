@@ -97,13 +97,15 @@ def test_a_grid_of_failures_leaves_its_table_and_no_figures(make_done, tmp_path)
     assert [path.name for path in plan.folder.iterdir()] == [study.TABLE]
 
 
-def test_a_signal_while_the_figures_are_drawn_ends_the_sweep_with_its_code(make_done, tmp_path):
-    class Impatient(Silent):
-        def should_stop(self):
-            return 2
+def test_a_signal_while_the_figures_are_drawn_ends_the_sweep_with_its_code(make_done, tmp_path, monkeypatch):
+    class Interrupted(Silent):
+        is_drawn = False
 
-    plan = _plan(tmp_path / "grid")
+        def should_stop(self):
+            return 2 if self.is_drawn else None
+
+    progress = Interrupted()
+    monkeypatch.setattr(study, "write_summary", lambda *_: setattr(progress, "is_drawn", True))
     with pytest.raises(Stopped, match="stopped after all cells were trained") as stopped:
-        list(run_sweep(plan, MACHINE, _train(make_done), progress=Impatient()))
+        list(run_sweep(_plan(tmp_path / "grid"), MACHINE, _train(make_done), progress=progress))
     assert stopped.value.signal_number == 2
-    assert (plan.folder / "results.png").exists()

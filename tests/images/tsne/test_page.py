@@ -98,6 +98,7 @@ def test_the_same_maps_give_the_same_bytes():
     assert _page(_panels(2), labels=labels) == _page(_panels(2), labels=labels)
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_have_no_legend_but_keep_their_names():
     page = _page(images=_images(300), labels=np.arange(300) % 100)
     assert '"Legend"' not in page.partition('id="plots">')[2]

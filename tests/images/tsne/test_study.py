@@ -94,6 +94,7 @@ def test_principal_components_are_those_of_the_codes(ae_checkpoint, tmp_path):
     assert np.linalg.norm(table["y"]) == pytest.approx(singular[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_of_too_many_images_some_are_optimised_and_the_others_placed_among_them(ae_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(requests, "MAX_OPTIMISED", 200)
     monkeypatch.setattr(requests, "MAX_JUDGED", 150)
