@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+# Byte code is kept, whatever the environment says: otherwise each start compiles aekit, and each worker the tests, anew.
+export PYTHONDONTWRITEBYTECODE :=
 STUDIES := mnist-vae brain-age faces autoencoders pca
 
 .PHONY: help install demo examples test test-slow test-real faults check bench clean

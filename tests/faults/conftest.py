@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from fault_lab import Zygote
 
+LONG = ("slow", "faults", "real_data")
 FIGURES = Path(__file__).resolve().parents[2] / "runs" / "faults"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the short forms of these tests to ``make test-slow``: they start programs, kill them and fill disks."""
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent and not any(map(item.get_closest_marker, LONG)):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_at_the_edge(name):
     figure = FIGURES[name]()
@@ -115,11 +116,13 @@ def test_labels_of_a_figure_do_not_overlap(name):
                 assert not box.overlaps(other), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bars-2", "history-vae", "traversal-2", "reconstructions-digits", "manifold-digits"])
 def test_the_same_call_makes_the_same_bytes(name):
     assert _png(FIGURES[name]()) == _png(FIGURES[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bars-2", "history-vae", "traversal-2", "manifold-digits"])
 def test_the_settings_of_the_user_change_nothing(name):
     expected = _png(FIGURES[name]())

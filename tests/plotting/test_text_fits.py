@@ -184,9 +184,8 @@ FIGURES = {
     "traversal-100": lambda: _traversal(100, MNIST, np.linspace(-3, 3, 11)),
 }
 
-# One to three seconds each.
-SLOW = ("sweep-wide", "decorrelation-12-models", "cells-7", "pca-30", "planes-6", "sweep-many-lines")
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FIGURES]
+pytestmark = pytest.mark.slow  # a survey of all figures; the tests of each figure ask the same of it
+NAMES = list(FIGURES)
 
 
 @pytest.fixture(scope="module")
