@@ -50,3 +50,11 @@ def test_validation_images_are_set_aside_or_brought_along(tmp_path):
     assert has_validation(DataConfig(str(tmp_path)))
     assert not has_validation(DataConfig("digits"))
     assert not has_validation(DataConfig(str(tmp_path / "missing")))
+
+
+def test_a_folder_with_the_name_of_a_known_set_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "val"):
+        (tmp_path / "mnist" / name).mkdir(parents=True)
+    assert official_splits("mnist") == set()
+    assert official_splits("./mnist") == {"train", "val"}

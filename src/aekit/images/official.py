@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
+from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 
 # Names of folders, in any case, and of arrays in a file.
@@ -43,7 +44,9 @@ def has_validation(config: DataConfig) -> bool:
 
 
 def official_splits(name: str) -> set[Split]:
-    """Return the splits that a folder or file of images brings along; none if it cannot be read."""
+    """Return the splits that a folder or file of images brings along; none if it cannot be read, or is a known set."""
+    if name in CATALOG:  # also where a folder of that name lies here
+        return set()
     path = Path(name).expanduser()
     try:
         if path.is_dir():
