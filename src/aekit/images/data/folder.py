@@ -348,7 +348,7 @@ class _PassedOver:
         if words := self.in_words():
             progress.notice(f"{shown(self._root)}: not all of it is read{words}")
         if any(kind in _TABLES for kind, _ in self._counts):
-            progress.notice(f"{shown(self._root)}: a table in it is not read; labels are taken from --labels FILE.csv")
+            progress.notice(f"{shown(self._root)}: a table in it is not read; labels are the names of folders")
 
 
 def _plural(kind: str) -> str:
