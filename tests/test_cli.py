@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 QUICK = ["--data", "digits", "--epochs", 1, "--limit", 20]
+# Values that are wrong only for these data, this model or this machine.
+WRONG_HERE = (
+    ["--batch-size", 21], ["--keep", "best"], ["--arch", "strided"], ["--arch", "dense", "--layers", 99],
+    ["--device", "cuda:99"], ["--data", "digist"], ["--data", "/nowhere/faces.npz"],
+)  # fmt: skip
 
 
 def _refused(result, code: int, *words: str) -> None:
@@ -51,7 +56,8 @@ def _refused(result, code: int, *words: str) -> None:
 )
 def test_values_that_cannot_be_are_refused_in_one_line(aekit, tmp_path, options, words):
     output = tmp_path / "x.safetensors"
-    _refused(aekit("train-vae", *QUICK, *options, "-o", output), 1, *words)
+    code = 1 if options in WRONG_HERE else 2
+    _refused(aekit("train-vae", *QUICK, *options, "-o", output), code, *words)
     assert list(tmp_path.iterdir()) == []
 
 

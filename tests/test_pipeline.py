@@ -30,7 +30,7 @@ def test_what_one_command_prints_the_next_one_reads(tmp_path):
     done = _shell(f"aekit train-vae {QUICK} --latent 2 | aekit encode - -o codes.csv | xargs cat", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "index,label,z0,z1"
+    assert lines[0] == "index,file,row,label,z0,z1"
     assert len(lines) == 61
 
 

@@ -26,7 +26,7 @@ class AekitError(Exception):
 
 
 class UsageError(AekitError):
-    """A command line that cannot be understood: exit code 2."""
+    """A command line that cannot be understood, or a value outside its range: exit code 2."""
 
 
 class GlyphWarning(UserWarning):

@@ -56,7 +56,7 @@ def test_without_an_output_the_folder_is_named_after_the_options(aekit, tmp_path
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [
-        (("--size", 12), 1, "--size: 12 voxels are outside 16 to 320"),
+        (("--size", 12), 2, "--size: 12 voxels are outside 16 to 320"),
         (("--size", 48, "--spacing", 2), 1, "--spacing: 48 voxels of 2 mm are 96 mm"),
         (("--size", 48, "--spacing", 0), 1, "--spacing: "),
         (("--size", 48, "--spacing", "nan"), 1, "--spacing: "),

@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(aekit, ae_ch
 )
 def test_what_cannot_be_measured_is_one_line(aekit, ae_checkpoint, options, message):
     result = aekit("probe", ae_checkpoint, *options)
-    assert result.exit_code == 1
+    assert result.exit_code == (1 if isinstance(options[1], int) else 2)  # a number may be wrong for these images
     assert result.stdout == ""
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from aekit.core.settings import Precision, check_at_least, check_choice, check_seed, is_whole_number
-from aekit.errors import AekitError, UsageError, nearest
+from aekit.errors import UsageError, nearest
 
 BrainArch = Literal["strided", "base", "deep"]
 Target = Literal["absolute", "proportion"]
@@ -53,7 +53,7 @@ class CohortConfig:
             check_at_least("cv", self.cv, 2)
         for option, fraction in (("val", self.val), ("test-split", self.test)):
             if not isinstance(fraction, str) and not 0 <= fraction < 1:
-                raise AekitError(f"--{option}: {fraction} is outside [0, 1); give a fraction, such as 0.2")
+                raise UsageError(f"--{option}: {fraction} is outside [0, 1); give a fraction, such as 0.2")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class BrainTrainConfig:
         check_at_least("seeds", self.seeds, 1)
         check_seed("seed", self.seed)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
+            raise UsageError(f"--lr: {self.lr} is not a positive number; the default trains well")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
     """
     sides = text.lower().split("x")
     if len(sides) not in (1, 3) or not all(map(is_whole_number, sides)):
-        raise AekitError(f"--size: {text!r} is not a size; give one number or XxYxZ, such as 48 or 40x48x40")
+        raise UsageError(f"--size: {text!r} is not a size; give one number or XxYxZ, such as 48 or 40x48x40")
     return int(sides[0]), int(sides[len(sides) // 2]), int(sides[-1])
 
 
@@ -198,5 +198,5 @@ def parse_augment(text: str) -> tuple[Augmentation, ...]:
     for name in names:
         if name not in known:
             hint = nearest(name, known) or "; choose from these"
-            raise AekitError(f"--augment: {name!r} is not one of {', '.join(known)}, none{hint}")
+            raise UsageError(f"--augment: {name!r} is not one of {', '.join(known)}, none{hint}")
     return tuple(name for name in known if name in names)

@@ -13,7 +13,7 @@ import torch
 import torch.utils.deterministic
 
 from aekit.core.settings import Precision
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, UsageError, nearest
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
@@ -32,7 +32,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
         choices = ("auto", "cpu", "cuda", "cuda:0", "mps")
         hint = nearest(name, choices, f"give one of {', '.join(choices)}")
-        raise AekitError(f"--device: unknown device {name!r}{hint}")
+        raise UsageError(f"--device: unknown device {name!r}{hint}")
     if kind == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if n_devices == 0:
@@ -98,7 +98,7 @@ def set_threads(threads: int | None) -> int:
     if threads is not None:
         n_cores = os.cpu_count() or 1
         if not 1 <= threads <= n_cores:
-            raise AekitError(
+            raise UsageError(
                 f"--threads: {threads} is not between 1 and the {n_cores} cores of this machine; omit it to use all"
             )
         torch.set_num_threads(threads)

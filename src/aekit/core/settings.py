@@ -13,7 +13,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 
 Schedule = Literal["one-cycle", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -29,23 +29,23 @@ SELF_NAMED = ("kind", "model", "arch", "data", "name")
 
 
 def check_choice(option: str, value: object, literal: Any) -> None:
-    """Raise an AekitError if a value is not one of the choices of a Literal."""
+    """Raise a UsageError if a value is not one of the choices of a Literal."""
     if value not in get_args(literal):
-        raise AekitError(f"--{option}: {value!r} is not one of {', '.join(get_args(literal))}; choose one of them")
+        raise UsageError(f"--{option}: {value!r} is not one of {', '.join(get_args(literal))}; choose one of them")
 
 
 def check_at_least(option: str, value: float | None, minimum: float) -> None:
-    """Raise an AekitError if a number is below its minimum or not finite; None passes."""
+    """Raise a UsageError if a number is below its minimum or not finite; None passes."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise AekitError(f"--{option}: {value} is not a finite number; give {minimum:g} or more")
+        raise UsageError(f"--{option}: {value} is not a finite number; give {minimum:g} or more")
     if value is not None and value < minimum:
-        raise AekitError(f"--{option}: {value} is below {minimum:g}; give {minimum:g} or more")
+        raise UsageError(f"--{option}: {value} is below {minimum:g}; give {minimum:g} or more")
 
 
 def check_seed(option: str, value: int) -> None:
     """Raise an AekitError if a seed is outside 0 to ``MAX_SEED``."""
     if not 0 <= value <= MAX_SEED:
-        raise AekitError(f"--{option}: {value} is not between 0 and {MAX_SEED}; choose another")
+        raise UsageError(f"--{option}: {value} is not between 0 and {MAX_SEED}; choose another")
 
 
 def is_whole_number(text: str) -> bool:

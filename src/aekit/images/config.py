@@ -22,7 +22,7 @@ from aekit.core.settings import (
     flag,
     is_whole_number,
 )
-from aekit.errors import AekitError
+from aekit.errors import UsageError
 
 Kind = Literal["ae", "vae"]
 Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
@@ -61,14 +61,14 @@ class DataConfig:
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))
             if len(self.image_size) != 2:
-                raise AekitError("--image-size: needs one number or HEIGHTxWIDTH; for example 64 or 218x178")
+                raise UsageError("--image-size: needs one number or HEIGHTxWIDTH; for example 64 or 218x178")
             if min(self.image_size) < 8 or max(self.image_size) > 4096:
                 size = "x".join(map(str, self.image_size))
-                raise AekitError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
+                raise UsageError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
         check_at_least("limit", self.limit, 1)
         check_seed("split-seed", self.split_seed)
         if not 0 <= self.val < 1:
-            raise AekitError(
+            raise UsageError(
                 f"--val: {self.val} is outside [0, 1); give the fraction of training images to set aside, such as 0.2"
             )
 
@@ -101,7 +101,7 @@ class ModelConfig:
         check_at_least("layers", self.layers, 1)
         check_at_least("width", self.width, 1)
         if self.kind == "vae" and self.loss == "mse":
-            raise AekitError("--loss: mse is not a log-likelihood, so beta would have no scale; use gaussian for a VAE")
+            raise UsageError("--loss: mse is not a log-likelihood, so beta would have no scale; use gaussian for a VAE")
 
     @property
     def has_prior(self) -> bool:
@@ -154,13 +154,13 @@ class TrainConfig:
         check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
         check_at_least("weight-decay", self.weight_decay, 0)
         if self.beta_warmup > self.epochs:
-            raise AekitError(
+            raise UsageError(
                 f"--beta-warmup: {self.beta_warmup:g} epochs are more than the {self.epochs} of the run, which would "
                 "never reach beta; make it shorter"
             )
         check_seed("seed", self.seed)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise AekitError(f"--lr: {self.lr} is not a positive number; the default trains well")
+            raise UsageError(f"--lr: {self.lr} is not a positive number; the default trains well")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def build_config(values: Mapping[str, Any]) -> RunConfig:
     """Return the run with these settings, by the names of :data:`SETTINGS`; others have their default.
 
     Raises:
-        AekitError: A value is refused.
+        UsageError: A value is refused.
     """
     parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     for name, value in values.items():
@@ -225,7 +225,7 @@ def parse_value_range(text: str) -> tuple[float, float] | None:
     """Return (low, high) of ``0,4095``, or None for ``auto``, ``dtype`` and ``data``.
 
     Raises:
-        AekitError: Anything else.
+        UsageError: Anything else.
     """
     if text in ("auto", "dtype", "data"):
         return None
@@ -234,7 +234,7 @@ def parse_value_range(text: str) -> tuple[float, float] | None:
     except ValueError:
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise AekitError(
+        raise UsageError(
             f"--value-range: {text!r} is not a range; give auto, dtype, data, or two numbers such as 0,4095 or -1,1"
         )
     return low, high
@@ -244,13 +244,13 @@ def parse_image_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of ``64`` or ``218x178``, or None for None.
 
     Raises:
-        AekitError: Anything else.
+        UsageError: Anything else.
     """
     if text is None:
         return None
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(map(is_whole_number, sides)):
-        raise AekitError(
+        raise UsageError(
             f"--image-size: {text!r} is not a size; give one number or HEIGHTxWIDTH, such as 64 or 218x178"
         )
     return int(sides[0]), int(sides[-1])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from aekit.brains.cohort.phantom_people import NOISE, Scan, draw_scan
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 
 Bytes = npt.NDArray[np.uint8]
 Singles = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ def check_size(size: int, spacing_mm: float) -> None:
         spacing_mm: Voxel size.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
-        raise AekitError(f"--size: {size} voxels are outside {MIN_SIZE} to {MAX_SIZE}; choose a size in between")
+        raise UsageError(f"--size: {size} voxels are outside {MIN_SIZE} to {MAX_SIZE}; choose a size in between")
     edge, least = size * spacing_mm, FIELD_MM / size
     if edge < FIELD_MM - 1e-6 or math.isnan(spacing_mm):
         raise AekitError(

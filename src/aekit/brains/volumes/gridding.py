@@ -12,7 +12,7 @@ from scipy import ndimage
 from aekit.brains.volumes.bias_field import fit_bias_field
 from aekit.brains.volumes.mask import Mask, brain_intensities, brain_mask, brain_warnings
 from aekit.brains.volumes.nifti import BadVolume, Spacing, Triple, Volume, Voxels
-from aekit.errors import AekitError
+from aekit.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,9 +46,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if min(self.size) < 4 or max(self.size) > 512:
-            raise AekitError(f"--size: {self.text} voxels are outside 4 to 512; choose a size in between")
+            raise UsageError(f"--size: {self.text} voxels are outside 4 to 512; choose a size in between")
         if not 0.1 <= self.spacing_mm <= 40:
-            raise AekitError(f"--spacing: {self.spacing_mm:g} mm is outside 0.1 to 40; choose a spacing in between")
+            raise UsageError(f"--spacing: {self.spacing_mm:g} mm is outside 0.1 to 40; choose a spacing in between")
 
     @property
     def text(self) -> str:

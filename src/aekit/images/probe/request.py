@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aekit.core.settings import check_at_least, check_choice, is_whole_number
-from aekit.errors import AekitError, nearest
+from aekit.errors import UsageError, nearest
 
 Layer = Literal["code", "hidden"]
 METHODS = ("frozen", "finetune", "scratch", "logistic", "spread", "pixels", "pca")
@@ -45,15 +45,15 @@ def parse_methods(text: str) -> tuple[str, ...]:
     """Return the methods in a list such as ``pca,frozen``, each once, in the order of :data:`METHODS`.
 
     Raises:
-        AekitError: A method is unknown, or there is none.
+        UsageError: A method is unknown, or there is none.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     advice = f"give some of {', '.join(METHODS)}"
     for name in names:
         if name not in METHODS:
-            raise AekitError(f"--methods: there is no method {name!r}{nearest(name, METHODS, advice)}")
+            raise UsageError(f"--methods: there is no method {name!r}{nearest(name, METHODS, advice)}")
     if not names:
-        raise AekitError(f"--methods: names no method; {advice}")
+        raise UsageError(f"--methods: names no method; {advice}")
     return tuple(name for name in METHODS if name in names)
 
 
@@ -61,12 +61,12 @@ def parse_labels(text: str | None) -> tuple[int, ...]:
     """Return the numbers in a list such as ``100,20``, each once, ascending; none for None.
 
     Raises:
-        AekitError: One is not a number above 0, or there is none.
+        UsageError: One is not a number above 0, or there is none.
     """
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     for word in words:
         if not (word.isascii() and is_whole_number(word) and int(word) > 0):
-            raise AekitError(f"--labels: {word!r} is not a number of labels; give whole numbers above 0, as in 20,100")
+            raise UsageError(f"--labels: {word!r} is not a number of labels; give whole numbers above 0, as in 20,100")
     if text is not None and not words:
-        raise AekitError("--labels: names no number of labels; give some, as in 20,100")
+        raise UsageError("--labels: names no number of labels; give some, as in 20,100")
     return tuple(sorted({int(word) for word in words}))
