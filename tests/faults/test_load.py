@@ -17,6 +17,14 @@ from PIL import Image
 
 MOST_MIB = 1500  # of one process, whatever the number of inputs; torch alone takes 600
 
+# The peak of a process begins with that of the one that started it, so a small one must: this one may have gigabytes.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open(sys.argv[1], "w"))
+sys.exit(code)
+"""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -35,21 +43,19 @@ def run(tmp_path):
 
     def start(*arguments: object, stdin: str = "", cache: Path | None = None) -> Finished:
         environment = os.environ | {"AEKIT_CACHE": str(cache or tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-        names = [tmp_path / f"{time.monotonic_ns()}.{suffix}" for suffix in ("in", "out", "err")]
+        names = [tmp_path / f"{time.monotonic_ns()}.{suffix}" for suffix in ("in", "out", "err", "peak")]
         names[0].write_text(stdin)
         started = time.monotonic()
         with names[0].open() as stdin_file, names[1].open("w") as stdout, names[2].open("w") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "aekit", *map(str, arguments)],
-                stdin=stdin_file, stdout=stdout, stderr=stderr, env=environment, cwd=tmp_path,
+            finished = subprocess.run(
+                [sys.executable, "-S", "-c", _MEASURE, names[3], sys.executable, "-m", "aekit", *map(str, arguments)],
+                stdin=stdin_file, stdout=stdout, stderr=stderr, env=environment, cwd=tmp_path, check=False,
             )  # fmt: skip
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
         return Finished(
-            process.returncode,
+            finished.returncode,
             names[1].read_text(),
             names[2].read_text(),
-            usage.ru_maxrss // 1024,
+            int(names[3].read_text()) // 1024,
             round(time.monotonic() - started, 1),
         )
 
