@@ -15,7 +15,7 @@ from aekit.terminal.options import resolve_data_root, with_choices
         ("Which one.", "Which one. One of auto, fp32."),
         ("auto takes what is there.", "auto takes what is there. One of auto, fp32."),
         ("auto: bf16, otherwise fp32.", "auto: bf16, otherwise fp32."),
-        ("automatic or fp32.", "automatic or fp32. One of auto, fp32."),  # auto alone is no word of it
+        ("automatic or fp32.", "automatic or fp32. One of auto, fp32."),  # auto alone is not a word of it
     ],
 )
 def test_choices_are_listed_unless_the_help_names_them_all(text, shown):

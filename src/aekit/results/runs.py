@@ -186,7 +186,7 @@ def _option_columns(options: Sequence[Mapping[str, Any]]) -> list[str]:
     A single run shows all that every reader looks for.
     """
     first = _first_values(options)
-    # An option that a run does not have is no difference.
+    # An option that a run does not have is not a difference.
     different = differing_keys([{**first, **own} for own in options], [""] * len(options))[""]
     usual = [key for key in _USUAL if key in first and (key in different or len(options) == 1)]
     ahead = usual + [key for key in ("beta",) if key in different]

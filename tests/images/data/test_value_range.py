@@ -81,7 +81,7 @@ def test_the_range_of_the_training_images_is_told_and_values_outside_a_given_one
 
 
 @pytest.mark.parametrize("text", ["1", "2,1", "1,1", "a,b", "nan,1", "0,1,2", "", "Data"])
-def test_what_is_no_range_is_refused(text):
+def test_what_is_not_a_range_is_refused(text):
     with pytest.raises(AekitError, match=r"--value-range: .* is not a range; give auto, dtype, data"):
         DataConfig(value_range=text)
 

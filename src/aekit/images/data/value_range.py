@@ -44,7 +44,7 @@ def check_span(source: str, low: float, high: float) -> None:
     """
     if not low < high:
         what = f"all values are {low:g}" if low == high else "there is no finite value"
-        raise AekitError(f"{source}: {what}, which is no range; give --value-range LOW,HIGH")
+        raise AekitError(f"{source}: {what}, which is not a range; give --value-range LOW,HIGH")
 
 
 def clipped_in_words(source: str, n_images: int, found: tuple[float, float], wanted: tuple[float, float]) -> str:

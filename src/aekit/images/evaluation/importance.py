@@ -1,4 +1,4 @@
-"""The importance-weighted bound: of log p(x), or of what training maximises where that is no log density."""
+"""The importance-weighted bound: of log p(x), or of what training maximises where that is not a log density."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def importance_bound(
 def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
     """Return whether p(x | z) is a probability or a density, so that the bound is one on log p(x).
 
-    A Bernoulli's p^x (1 - p)^(1 - x) is a probability if each pixel is 0 or 1; of grey pixels it is no density, as its
-    integral over x in [0, 1] is less than one (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845).
+    A Bernoulli's p^x (1 - p)^(1 - x) is a probability if each pixel is 0 or 1; of grey pixels it is not a density, as
+    its integral over x in [0, 1] is less than one (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845).
 
     Args:
         loss: The likelihood of the pixels.
