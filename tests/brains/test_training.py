@@ -28,6 +28,7 @@ from aekit.brains.training import (
     train_stage,
 )
 from aekit.core.progress import Silent
+from aekit.core.schedule import learning_rate
 from aekit.errors import AekitError, Stopped
 
 CPU = torch.device("cpu")
@@ -276,7 +277,8 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain
     assert all(np.diff(volumes[2:]) < 0)
     assert volumes[-1] < 0.01 * 0.02
     assert len(chain) == 10  # half as many epochs, a third of the rate
-    assert max(chain) == pytest.approx(0.02 / 3)
+    # Too few steps for a warm-up, so each takes the rate at its middle, and the highest is not quite at the peak.
+    assert max(chain) == pytest.approx(learning_rate(0.02 / 3, "one-cycle", 0.15))
 
 
 def test_the_age_network_never_reads_an_image(toy, brain_config):

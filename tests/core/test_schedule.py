@@ -31,3 +31,20 @@ def test_one_cycle_rises_for_a_tenth_of_the_run_and_ends_at_zero():
     assert np.all(np.diff(rates[:101]) > 0)
     assert np.all(np.diff(rates[100:]) < 0)
     assert learning_rate(2.0, "constant", 0.7) == 2.0
+
+
+@pytest.mark.parametrize("n_steps", range(1, 11))
+def test_a_run_without_time_for_a_warm_up_takes_the_rate_at_the_middle_of_each_step(n_steps):
+    rates = [learning_rate(2.0, "one-cycle", step / n_steps, n_steps) for step in range(n_steps)]
+    middles = [learning_rate(2.0, "one-cycle", (step + 0.5) / n_steps) for step in range(n_steps)]
+    assert rates == pytest.approx(middles)
+    assert max(rates) >= 1.0
+    assert learning_rate(2.0, "constant", 0.0, n_steps) == 2.0
+
+
+@pytest.mark.parametrize("n_steps", [11, 12, 100, 6000])
+def test_a_longer_run_warms_up_from_a_hundredth_of_the_peak(n_steps):
+    for step in range(n_steps):
+        assert learning_rate(2.0, "one-cycle", step / n_steps, n_steps) == learning_rate(
+            2.0, "one-cycle", step / n_steps
+        )

@@ -227,7 +227,8 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
             if has_images:
                 batch = batch._replace(images=augmenter(batch.images, generator))
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(lr, "one-cycle", (epoch + step / n_batches) / n_epochs)
+                done = (epoch + step / n_batches) / n_epochs
+                group["lr"] = learning_rate(lr, "one-cycle", done, n_epochs * n_batches)
             loss = _loss(network, batch, setup)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

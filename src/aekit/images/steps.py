@@ -14,7 +14,7 @@ from aekit.core.distributed import Group
 from aekit.core.progress import SILENT, Progress
 from aekit.core.schedule import learning_rate
 from aekit.images.config import TrainConfig
-from aekit.images.data.batches import ImageLoader, mirror
+from aekit.images.data.batches import ImageLoader, mirror, n_batches
 from aekit.images.models.base import Autoencoder, Output
 from aekit.images.objectives import Objective, weighted_sum
 
@@ -40,6 +40,16 @@ class Run:
     team: ThreadTeam
     objective: Objective
     group: Group = field(default_factory=Group)
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Return the number of images of an epoch."""
+        return self.train_config.samples_per_epoch or len(self.images)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of steps of an epoch."""
+        return n_batches(self.samples_per_epoch, self.train_config.batch_size or self.samples_per_epoch)
 
 
 def train_step(
@@ -68,7 +78,9 @@ def train_step(
 
 
 def _set_learning_rate(run: Run, epochs_done: float) -> None:
-    rate = learning_rate(run.train_config.lr or 0.0, run.train_config.schedule, epochs_done / run.train_config.epochs)
+    train_config = run.train_config
+    n_steps = train_config.epochs * run.steps_per_epoch
+    rate = learning_rate(train_config.lr or 0.0, train_config.schedule, epochs_done / train_config.epochs, n_steps)
     for group in run.optimizer.param_groups:
         if isinstance(group["lr"], Tensor):  # on a GPU, where a recorded step reads it
             group["lr"].fill_(rate)

@@ -117,9 +117,8 @@ def fit(
     if train_config.compile:
         progress.notice("compiling the network during the first step, which takes a while")
     forward = torch.compile(run.model) if train_config.compile else run.model
-    n_samples = train_config.samples_per_epoch or len(run.images)
-    n_steps = math.ceil(n_samples / (train_config.batch_size or n_samples))
-    n_left = (train_config.epochs - state.epoch) * n_steps - state.step
+    n_samples = run.samples_per_epoch
+    n_left = (train_config.epochs - state.epoch) * run.steps_per_epoch - state.step
     take_step = Stepper(run, forward, n_left, progress)
     watch = _Watch(run, progress, save)
     while state.epoch < train_config.epochs:

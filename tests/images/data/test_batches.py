@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from aekit.images.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, split_batches
+from aekit.images.data.batches import ImageLoader, epoch_mirrored, epoch_order, mirror, n_batches, split_batches
 from aekit.images.data.image_set import ImageSet
 
 CPU = torch.device("cpu")
@@ -86,6 +86,12 @@ def test_batches_cover_the_order_and_none_has_a_single_image():
     assert [len(batch) for batch in split_batches(torch.arange(22), 10)] == [10, 10, 2]
     assert [len(batch) for batch in split_batches(torch.arange(1), 10)] == [1]
     assert torch.cat(split_batches(torch.arange(21), 10)).tolist() == list(range(21))
+
+
+def test_the_number_of_batches_is_known_without_splitting():
+    for n_images in range(1, 30):
+        for batch_size in range(1, 32):
+            assert n_batches(n_images, batch_size) == len(split_batches(torch.arange(n_images), batch_size))
 
 
 def test_half_of_an_epoch_is_flipped_and_another_half_in_the_next():

@@ -206,3 +206,10 @@ def split_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
         tail = batches.pop()
         batches[-1] = torch.cat([batches[-1], tail])
     return tuple(batches)
+
+
+def n_batches(n_images: int, batch_size: int) -> int:
+    """Return the number of batches that :func:`split_batches` makes of ``n_images``."""
+    n_full, n_left = divmod(n_images, batch_size)
+    n_merged = int(batch_size == 1)  # its last batch always is one image
+    return max(n_full + (n_left > 1) - n_merged, 1)
