@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from aekit.core.checkpoint import read_header, resume_path
+from aekit.core.progress import Silent
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig, build_config
 from aekit.images.models import build_model
-from aekit.images.runs import Machine, build_optimizer, run_training
+from aekit.images.runs import Machine, build_optimizer, default_batch_size, run_training
 
 OPTIONS = [
     "train-vae",
@@ -50,6 +51,40 @@ def test_weights_decay_and_the_pixel_noise_does_not(loss):
     # A state of an unfinished run numbers the parameters in their order.
     ordered = [id(each) for group in optimizer.param_groups for each in group["params"]]
     assert ordered == [id(each) for each in model.parameters()]
+
+
+def test_a_step_takes_a_hundred_images_or_fewer_of_a_small_set():
+    sizes = {n: default_batch_size(n) for n in (1, 11, 30, 95, 96, 400, 450, 2000, 4999, 5000, 60_000)}
+    wanted = {1: 1, 11: 2, 30: 2, 95: 7, 96: 8, 400: 8, 450: 9, 2000: 40, 4999: 99, 5000: 100, 60_000: 100}
+    assert sizes == wanted
+
+
+class _Recorder(Silent):
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def _train_digits(output: Path, **options) -> list[str]:
+    config = build_config({"model": "vae", "data": "digits", "limit": 450, "epochs": 1, "arch": "dense", **options})
+    recorder = _Recorder()
+    run_training(config, output, Machine(Path(), device="cpu", threads=1), progress=recorder)
+    return [text for text in recorder.notices if "--batch-size" in text]
+
+
+def test_what_is_chosen_for_a_small_set_is_printed_and_is_what_the_options_do(tmp_path):
+    by_default, by_options = tmp_path / "default.safetensors", tmp_path / "options.safetensors"
+    (notice,) = _train_digits(by_default)
+    assert notice == (
+        "9 images per step (--batch-size) and a peak learning rate of 0.002 (--lr), as there are only 450 training "
+        "images"
+    )
+    assert _train_digits(by_options, batch_size=9, lr=0.002) == []
+    assert by_options.read_bytes() == by_default.read_bytes()
+    (notice,) = _train_digits(tmp_path / "rate.safetensors", lr=0.001)
+    assert notice == "9 images per step (--batch-size), as there are only 450 training images"
 
 
 def _start(output: Path, *options: str) -> subprocess.Popen[str]:

@@ -24,14 +24,14 @@ from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
-from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, run_name
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
 from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
 from aekit.images.figures.curves import plot_history
-from aekit.images.models import build_model, default_lr
+from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.images.objectives import Objective, build_objective
 from aekit.images.official import has_validation
@@ -40,7 +40,10 @@ from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
 from aekit.images.training import OnEpoch, Row, State, evaluation_row, fit
 
-DEFAULT_BATCH_SIZE = 100
+# A few large batches hardly train a network, so that a small set has smaller ones: 50 per epoch while a batch has eight
+# images or more, and 12 per epoch below that.
+STEPS_PER_EPOCH, LEAST_STEPS_PER_EPOCH = 50, 12
+SMALL_BATCH = 8
 WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batches, and so at most as many threads
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
@@ -150,7 +153,10 @@ def train_run(
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
         sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, progress))
+        given = config.train
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
+        if text := _small_set_notice(given, config.train, len(sets["train"])):
+            progress.notice(text)
         group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
@@ -252,6 +258,7 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
     """
     train = config.train
     n_samples = train.samples_per_epoch or n_images
+    batch_size = train.batch_size or min(default_batch_size(n_images), n_samples)
     if train.batch_size is not None and train.batch_size > min(n_images, n_samples):
         raise AekitError(
             f"--batch-size: {train.batch_size} is more than the {min(n_images, n_samples)} images of an epoch; "
@@ -261,10 +268,30 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
         config,
         train=replace(
             train,
-            batch_size=train.batch_size or min(DEFAULT_BATCH_SIZE, n_images, n_samples),
-            lr=train.lr or default_lr(config.model.arch, image_shape),
+            batch_size=batch_size,
+            lr=train.lr or default_lr(config.model.arch, image_shape, batch_size),
         ),
     )
+
+
+def default_batch_size(n_images: int) -> int:
+    """Return how many images a step takes by default, for ``n_images`` of train: 100, or fewer below 5,000 images.
+
+    An epoch then has 50 steps; if a step would have fewer than 8 images, 8; and below 96 images, an epoch has 12 steps.
+    """
+    at_most_small = min(n_images // LEAST_STEPS_PER_EPOCH, SMALL_BATCH)
+    smallest = min(n_images, 2)  # batch norm cannot take a single image
+    return max(min(n_images // STEPS_PER_EPOCH, USUAL_BATCH_SIZE), at_most_small, smallest)
+
+
+def _small_set_notice(given: TrainConfig, used: TrainConfig, n_images: int) -> str | None:
+    """Return what was chosen for a small training set, and how to choose otherwise; None if nothing was."""
+    if given.batch_size is not None or default_batch_size(n_images) == USUAL_BATCH_SIZE:
+        return None
+    text = f"{used.batch_size} images per step (--batch-size)"
+    if given.lr is None:
+        text += f" and a peak learning rate of {used.lr:g} (--lr)"
+    return f"{text}, as there are only {n_images:,} training images"
 
 
 def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: int) -> Header:

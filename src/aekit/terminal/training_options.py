@@ -91,8 +91,10 @@ OPTIONS = (
     TrainingOption("beta", TRAINING, "Weight of the KL divergence."),
     TrainingOption("beta_warmup", TRAINING, "Epochs over which the weight of the KL rises from 0 to beta.", "EPOCHS"),
     TrainingOption("epochs", TRAINING, "Passes over the training images."),
-    TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or all if fewer"),
-    TrainingOption("lr", TRAINING, "Learning rate (its peak with one-cycle).", shows="by --arch and image size"),
+    TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or fewer for small sets"),
+    TrainingOption(
+        "lr", TRAINING, "Learning rate (its peak with one-cycle).", shows="by --arch, image size and --batch-size"
+    ),
     TrainingOption("weight_decay", TRAINING, "Decoupled weight decay, as in AdamW."),
     TrainingOption("schedule", TRAINING, "one-cycle: linear warm-up, then cosine decay to zero."),
     TrainingOption(

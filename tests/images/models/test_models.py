@@ -30,6 +30,14 @@ def test_the_default_learning_rate_is_the_models_own_and_lower_for_large_images(
     assert default_lr(arch, (3, 48, 48)) == LARGE_IMAGE_LR
 
 
+def test_the_default_learning_rate_falls_with_the_square_root_of_a_small_batch_and_is_short():
+    assert default_lr("conv", (1, 28, 28), 25) == 2.5e-3
+    assert default_lr("conv", (1, 28, 28), 20) == 2.2e-3
+    assert default_lr("conv", (1, 28, 28), 8) == default_lr("dense", (1, 28, 28), 8) == 2e-3
+    assert default_lr("conv", (1, 28, 28), 400) == default_lr("conv", (1, 28, 28), 100) == 5e-3
+    assert default_lr("conv", (3, 64, 64), 8) == LARGE_IMAGE_LR
+
+
 def test_default_learning_rates_are_those_of_earlier_versions():
     rates = {arch: architecture.default_lr for arch, architecture in MODELS.items()}
     assert rates == {"conv": 5e-3, "dense": 2e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
