@@ -15,12 +15,12 @@ from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.sessions import describe_sessions, joint_groups
 from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.cohort.text import named
 from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
 from aekit.core.progress import SILENT, Progress
+from aekit.core.text_table import named
 from aekit.errors import AekitError, nearest
 
 Rows = npt.NDArray[np.int64]

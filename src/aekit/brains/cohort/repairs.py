@@ -59,7 +59,7 @@ _ROUNDED = 0.025  # of a sum of three proportions with two decimals
 
 @dataclass(frozen=True)
 class ColumnRepair:
-    """What was corrected in a column: as :class:`aekit.brains.cohort.text.Repair`, but with rows."""
+    """What was corrected in a column: as :class:`aekit.core.text_table.Repair`, but with rows."""
 
     what: str
     rows: Sequence[int]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.cohort.text import named
 from aekit.brains.volumes.nifti import list_volumes
+from aekit.core.text_table import named
 from aekit.errors import AekitError, shown
 
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|npy)\Z", re.IGNORECASE)

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.cohort.text import named
+from aekit.core.text_table import named
 from aekit.errors import AekitError, shown
 
 _SESSION = re.compile(r"_ses(?:-|(?=\d))", re.IGNORECASE)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aekit.brains.cohort.sessions import check_together, joint_groups
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.cohort.text import named
+from aekit.core.text_table import named
 from aekit.errors import AekitError, nearest, shown
 
 SPLITS = ("train", "val", "test")

@@ -26,7 +26,6 @@ from aekit.brains.cohort.repairs import (
     read_volumes_ml,
 )
 from aekit.brains.cohort.sidecar import Sidecar, read_sidecar
-from aekit.brains.cohort.text import N_EXAMPLES, Repair, TextTable, named, read_text_table
 from aekit.brains.cohort.units import (
     KNOWN,
     NATIVE,
@@ -37,6 +36,7 @@ from aekit.brains.cohort.units import (
     split_header,
     squeeze,
 )
+from aekit.core.text_table import N_EXAMPLES, Repair, TextTable, named, read_text_table
 from aekit.errors import AekitError, nearest, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]

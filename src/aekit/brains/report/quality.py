@@ -13,9 +13,9 @@ import pandas as pd
 
 from aekit.brains.cohort.sessions import person_of
 from aekit.brains.cohort.table import Cohort, read_cohort
-from aekit.brains.cohort.text import Repair, named
 from aekit.brains.measures.cohort import correlate, describe
 from aekit.brains.report.words import count_participants
+from aekit.core.text_table import Repair, named
 from aekit.errors import AekitError
 
 _VERDICTS = dict.fromkeys(("1", "1.0", "pass", "true", "yes", "ok"), True)

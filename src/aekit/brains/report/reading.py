@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from aekit.brains.cohort.table import Cohort, read_cohort
-from aekit.brains.cohort.text import Repair, named
 from aekit.brains.report.quality import QualityMeasure, apply_quality_table
+from aekit.core.text_table import Repair, named
 from aekit.errors import AekitError, nearest
 
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from aekit.brains.cohort.splits import SPLITS
-from aekit.brains.cohort.text import Repair
 from aekit.brains.measures.cohort import PERCENTILES, Distribution, absolute_error, correlate, describe
 from aekit.brains.report.analysis import LABELS, Analysis
+from aekit.core.text_table import Repair
 
 Flags = npt.NDArray[np.bool_]
 

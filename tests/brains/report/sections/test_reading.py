@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.brains.cohort.text import Repair
 from aekit.brains.report.quality import QualityMeasure
 from aekit.brains.report.sections.reading import reading_section
+from aekit.core.text_table import Repair
 from aekit.plotting.html import Bullets
 
 

@@ -39,7 +39,7 @@ class Repair:
     Attributes:
         what: What was done, as in ``"89+ read as 89"``.
         n: Number of values, rows or columns.
-        examples: Some of the participants, lines or names concerned.
+        examples: Some of the rows, lines or names concerned.
     """
 
     what: str
@@ -75,42 +75,47 @@ def named(items: Iterable[str]) -> str:
     return ", ".join(shown(item) for item in every[:N_NAMED]) + more
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(
+    path: Path, *, table: str = "a participants table", row: str = "participant", keep_repeats: bool = False
+) -> TextTable:
     """Return the header and the rows of a delimited text file.
 
     Blank rows, comment rows (``#``), repeats of the header and repeats of a whole row are dropped, and reported.
 
     Args:
         path: The file; its separator is found from its first lines, whatever its suffix.
+        table: What it should be, for errors.
+        row: What a row is of, for errors.
+        keep_repeats: Keep rows that repeat another.
 
     Raises:
         AekitError: It does not exist, is empty, is not text, has no rows, or has quotes that do not close.
     """
-    text, repairs = _decoded(_read_bytes(path), path)
+    text, repairs = _decoded(_read_bytes(path, table, row), path)
     separator = _separator(text, path.suffix.lower())
     if separator != _NATURAL.get(path.suffix.lower(), separator):
         repairs.append(Repair(f"fields separated by {SEPARATORS[separator]} in a {path.suffix} file", 1, ()))
     rows, lines, dropped = _rows(text, separator, path)
     if not rows:
-        raise AekitError(f"{shown(path)}: has only blank or comment lines; give a participants table")
+        raise AekitError(f"{shown(path)}: has only blank or comment lines; give {table}")
     header, width = rows[0], len(rows[0])
     while width > 1 and not header[width - 1] and not any("".join(row[width - 1 :]) for row in rows):
         width -= 1
     if width < len(header):
         dropped.append(Repair("empty last columns dropped", len(header) - width, ()))
-    kept, kept_lines, ragged, more = _fitted(rows[1:], lines[1:], header[:width])
+    kept, kept_lines, ragged, more = _fitted(rows[1:], lines[1:], header[:width], keep_repeats=keep_repeats)
     columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in range(width)]
     return TextTable(tuple(header[:width]), columns, kept_lines, ragged, separator, (*repairs, *dropped, *more))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, table: str, row: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         reason = "is a folder" if path.is_dir() else f"cannot be read ({error.strerror})"
-        raise AekitError(f"{shown(path)}: {reason}; give the path of a participants table (TSV or CSV)") from error
+        raise AekitError(f"{shown(path)}: {reason}; give the path of {table} (TSV or CSV)") from error
     if not data.strip():
-        raise AekitError(f"{shown(path)}: is empty; give a table with a header and one row per participant")
+        raise AekitError(f"{shown(path)}: is empty; give a table with a header and one row per {row}")
     for magic, what in _OTHER_FORMATS.items():
         if data.startswith(magic):
             raise AekitError(f"{shown(path)}: is {what}")
@@ -192,7 +197,7 @@ def _rows(text: str, separator: str, path: Path) -> tuple[list[list[str]], list[
 
 
 def _fitted(
-    rows: list[list[str]], lines: Sequence[int], header: list[str]
+    rows: list[list[str]], lines: Sequence[int], header: list[str], *, keep_repeats: bool
 ) -> tuple[list[list[str]], list[int], list[tuple[int, list[str]]], list[Repair]]:
     """Return the rows as long as the header with their lines, the other rows, and what was dropped or cut."""
     width = len(header)
@@ -206,7 +211,7 @@ def _fitted(
         key = tuple(row)
         if row == header:
             headers.append(f"line {line}")
-        elif key in seen:
+        elif key in seen and not keep_repeats:
             repeats.append(f"line {line}")
         elif len(row) != width:
             ragged.append((line, row))
