@@ -29,6 +29,7 @@ def data(
     grayscale: options.Grayscale = False,
     skip_bad: options.SkipBad = False,
     value_range: options.ValueRange = "auto",
+    labels: options.LabelTable = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -51,6 +52,7 @@ def data(
             grayscale=grayscale,
             skip_bad=skip_bad,
             value_range=value_range,
+            labels=labels,
             progress=console,
         )
         console.result(results)

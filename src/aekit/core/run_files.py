@@ -114,6 +114,8 @@ def check_same_run(
         for key, value in wanted[part].items():
             there = settings.get(key, defaults[part].get(key))
             if (list(value) if isinstance(value, tuple) else value) != there:
+                if key == "labels_fingerprint":
+                    raise AekitError(f"{path}: was trained with other labels; use another --output or --overwrite")
                 if key == "splits":
                     what = "in another order of the images" if _same_images(value, there) else "on other images"
                     raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")

@@ -45,6 +45,8 @@ class DataConfig:
         skip_bad: Leave out images that cannot be decoded, or have values that are not finite, instead of stopping.
         value_range: Which values become black and white: ``dtype`` is the range of the type, ``data`` that of the
             training images, ``LOW,HIGH`` is given; ``auto`` is that of the type where something can be seen then.
+        labels: A table of labels for a path: columns ``file`` and ``label``, others are attributes; None takes what
+            the images bring along.
     """
 
     name: str = "mnist"
@@ -55,6 +57,7 @@ class DataConfig:
     split_seed: int = 0
     skip_bad: bool = False
     value_range: str = "auto"
+    labels: str | None = None
 
     def __post_init__(self) -> None:
         parse_value_range(self.value_range)
@@ -206,7 +209,8 @@ def run_name(config: RunConfig) -> str:
     fresh = RunConfig(model=ModelConfig(kind=model.kind, arch=model.arch, latent=model.latent))
     parts = [model.kind, Path(data.name).stem or "data", model.arch, f"z{model.latent}"]
     parts += changes_in_name(model, fresh.model)
-    parts += changes_in_name(data, fresh.data, but=("name",))
+    parts += changes_in_name(data, fresh.data, but=("name", "labels"))
+    parts += [f"labels{Path(data.labels).stem}"] if data.labels is not None else []
     parts += changes_in_name(train, fresh.train)
     return "-".join(parts)
 

@@ -27,6 +27,7 @@ class RunRecord:
         image_shape: (channels, height, width); empty if the header has none.
         fingerprints: Of the images of each split.
         value_range: Values that became 0 and 255, if they were taken from the training images.
+        labels_fingerprint: SHA-256 of the table of labels; empty if there was none.
     """
 
     model: ModelConfig
@@ -35,6 +36,7 @@ class RunRecord:
     image_shape: tuple[int, ...]
     fingerprints: dict[str, str | None]
     value_range: tuple[float, float] | None = None
+    labels_fingerprint: str = ""
 
     @property
     def title(self) -> str:
@@ -110,6 +112,7 @@ def read_record(header: Header, source: str) -> RunRecord:
         image_shape=tuple(header.data.get("shape", ())),
         fingerprints={split: found.get("fingerprint") for split, found in splits.items()},
         value_range=_read_range(header, source),
+        labels_fingerprint=str(header.data.get("labels_fingerprint", "")),
     )
 
 

@@ -230,7 +230,11 @@ def _refuse_other_images(first: Header, own: Header) -> None:
 
 
 def refuse_own_images(config: RunConfig, output: Path) -> None:
-    """Raise an AekitError if the checkpoint would replace the images that it is trained on."""
+    """Raise an AekitError if the checkpoint would replace the images that it is trained on, or its history a table."""
+    history = output.with_suffix(".csv")
+    labels = Path(config.data.labels or "").expanduser()
+    if history.is_file() and labels.is_file() and history.samefile(labels):
+        raise AekitError(f"--output {output}: its history would replace the table of labels; choose another name")
     if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
         raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
 
@@ -306,6 +310,10 @@ def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: i
         },
         result={"parameters": n_parameters(run.model)},
     )
+    if config.data.labels is None:  # as in files that are older than this setting
+        del header.data["labels"]
+    else:
+        header.data["labels_fingerprint"] = sets["train"].labels_fingerprint
     if sets["train"].value_range:  # new images are read with that of the training
         header.data["range"] = list(sets["train"].value_range)
     header.data.update(
@@ -337,8 +345,13 @@ def _read_own(config: RunConfig, path: Path) -> Header:
 
 def _recorded(config: RunConfig) -> RunConfig:
     """Return the configuration as it is written into files: without absolute paths, which differ by machine."""
-    name = Path(config.data.name)
-    return replace(config, data=replace(config.data, name=name.name)) if name.is_absolute() else config
+    data = config.data
+    labels = None if data.labels is None else _relative(data.labels)
+    return replace(config, data=replace(data, name=_relative(data.name), labels=labels))
+
+
+def _relative(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def check_can_choose(config: RunConfig) -> None:

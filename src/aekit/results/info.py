@@ -13,7 +13,15 @@ from aekit.core.settings import as_text
 
 _BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
 _BRAIN_MODELS = ("volumes", "chain", "direct")
-_NOT_IN_DATA = ("shape", "splits", "name", "size", "n_bins", "fingerprint")  # named otherwise, or for machines
+_NOT_IN_DATA = (
+    "shape",
+    "splits",
+    "name",
+    "size",
+    "n_bins",
+    "fingerprint",
+    "labels_fingerprint",
+)  # named otherwise, or for machines
 _CALLED = {"people": "participants"}
 
 

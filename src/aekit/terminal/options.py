@@ -52,6 +52,17 @@ ValueRange = Annotated[
         help="Values that become black and white: auto, dtype, data, or LOW,HIGH; auto refuses nearly black images.",
     ),
 ]
+LabelTable = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        autocompletion=completion.people,
+        rich_help_panel=DATA,
+        metavar="FILE.csv",
+        help="Table of labels of the images: columns file and label, others are attributes of 0 and 1.",
+        show_default="of the data",
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

@@ -211,7 +211,7 @@ def test_what_is_passed_over_is_counted_by_kind_and_folder(tmp_path):
     (line,) = [line for line in said.notices if "not all of it is read" in line]
     for part in ("3 .heic in cat", "1 link to nothing in dog", "1 .csv", "1 folder without images in owl"):
         assert part in line
-    assert any("a table in it is not read; labels are the names of folders" in line for line in said.notices)
+    assert any("a table in it (.csv) is not read" in line and "--labels" in line for line in said.notices)
 
 
 def test_a_folder_of_other_files_says_which_ones_it_holds(tmp_path):

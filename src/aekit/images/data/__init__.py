@@ -72,6 +72,8 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
         ValueError: ``split`` is ``val`` and there are no validation images.
     """
     check_split(split, config)
+    if config.labels is not None and config.name in DATASETS and config.name != "celeba":
+        raise AekitError(f"--labels: is for your own images, and for celeba; {config.name} has labels, leave it out")
     if config.name in DATASETS:
         known = DATASETS[config.name]
         if split == "all" and known.has_parts:

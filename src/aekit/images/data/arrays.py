@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,15 +18,14 @@ from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy, readable
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
 from aekit.images.config import DataConfig, Split, parse_value_range
+from aekit.images.data.array_labels import Array, ArrayLabels, Load, damaged, read_array_labels, times
 from aekit.images.data.image_set import ImageSet, Indices, join
-from aekit.images.data.origins import rows_of
+from aekit.images.data.labels import read_labels
+from aekit.images.data.origins import Origins, rows_of
 from aekit.images.data.pixels import MIN_SIDE, Pixels, fit_array
 from aekit.images.data.splits import check_not_empty, official_rows, train_val_test
 from aekit.images.data.value_range import check_span, clipped_in_words
 from aekit.images.official import NAMES, array_names
-
-Array = npt.NDArray[Any]
-Load = Callable[[], Array]
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 _IMAGES = ("images", "x", "data")
@@ -77,10 +77,22 @@ def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT
     if config.value_range == "data":
         first = parts.get("train") or parts["all"]
         value_range = _range_of(path, _channels_first(path, _checked(path, first.images)))
-    labels = _read_labels(path, parts, progress)
+    table = read_labels(config, lambda: _all_origins(path, parts), path.parent, progress)
+    labels = read_array_labels(path, {name: part.labels for name, part in parts.items()}, progress)
     wanted = [part for part in parts if split in ("all", part)] or ["train" if "train" in parts else "all"]
     sets = [_read_part(config, split, path, parts, part, labels, value_range, progress) for part in wanted]
-    return sets[0] if len(sets) == 1 else join(sets)
+    images = sets[0] if len(sets) == 1 else join(sets)
+    return images if table is None else table.of(images, progress)
+
+
+def _all_origins(path: Path, parts: Mapping[str, _Part]) -> Origins:
+    """Return where the images of all parts of a file are."""
+    numbers = {name: np.arange(len(_channels_first(path, _checked(path, part.images)))) for name, part in parts.items()}
+    return functools.reduce(Origins.__add__, [_origins(path, parts, name, rows) for name, rows in numbers.items()])
+
+
+def _origins(path: Path, parts: Mapping[str, _Part], name: str, rows: Indices) -> Origins:
+    return rows_of(shown(path.name) + (f":{parts[name].name}" if len(parts) > 1 else ""), rows)
 
 
 def _read_part(
@@ -89,7 +101,7 @@ def _read_part(
     path: Path,
     parts: Mapping[str, _Part],
     name: str,
-    labels: _Labels,
+    labels: ArrayLabels,
     value_range: tuple[float, float] | None,
     progress: Progress,
 ) -> ImageSet:
@@ -119,7 +131,7 @@ def _read_part(
         attribute_names=labels.attribute_names,
         rows=store_rows,
         n_skipped=int((~is_finite).sum()),
-        origins=rows_of(shown(path.name) + (f":{parts[name].name}" if len(parts) > 1 else ""), rows),
+        origins=_origins(path, parts, name, rows),
         value_range=value_range if config.value_range == "data" else None,
         span=span,
     )
@@ -169,7 +181,7 @@ def _open_npz(path: Path) -> Mapping[str, Load]:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): loader(name) for name in archive.namelist() if name.endswith(".npy")}
     except NPY_DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
@@ -209,7 +221,7 @@ def _open_safetensors(path: Path) -> Mapping[str, Load]:
             names = file.keys()
         return {name: loader(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _read_tensor(path: Path, name: str) -> Array:
@@ -232,7 +244,7 @@ def _checked(path: Path, load: Load) -> Array:
     try:
         array = load()
     except NPY_DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if array.dtype.kind not in "buif":
         raise AekitError(f"{shown(path)}: holds {array.dtype} instead of numbers; store uint8, or floats in [0, 1]")
     return array
@@ -252,7 +264,7 @@ def _channels_first(path: Path, array: Array, progress: Progress = SILENT) -> Ar
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
         also = {2: "; one image is (1, H, W)", 4: "; leave out an alpha channel"}.get(array.ndim, "")
         raise AekitError(
-            f"{shown(path)}: images of shape {_times(array.shape)}; "
+            f"{shown(path)}: images of shape {times(array.shape)}; "
             f"store (N, H, W), (N, C, H, W) or (N, H, W, C) with one or three channels{also}"
         )
     return array
@@ -264,22 +276,18 @@ def _check_stack(path: Path, shape: tuple[int, ...], progress: Progress) -> None
         return
     if shape[2] in (1, 3, 4) and min(shape[:2]) >= MIN_SIDE:
         raise AekitError(
-            f"{shown(path)}: an array of {_times(shape)} is one image with {shape[2]} channels; store several as "
+            f"{shown(path)}: an array of {times(shape)} is one image with {shape[2]} channels; store several as "
             "(N, H, W, C), or this one as (1, H, W, C)"
         )
     as_given, turned = (max(pair) / min(pair) for pair in (shape[1:], shape[:2]))
     if as_given > turned and shape[2] not in shape[:2] and as_given >= 1.5:
         raise AekitError(
-            f"{shown(path)}: an array of {_times(shape)} can be {shape[0]:,} images of {_times(shape[1:])} or "
-            f"{shape[2]:,} of {_times(shape[:2])} pixels; store (N, 1, H, W), the latter as "
+            f"{shown(path)}: an array of {times(shape)} can be {shape[0]:,} images of {times(shape[1:])} or "
+            f"{shape[2]:,} of {times(shape[:2])} pixels; store (N, 1, H, W), the latter as "
             "np.moveaxis(x, -1, 0)[:, None]"
         )
     if shape[0] == 3:
         progress.notice(f"{shown(path)}: three gray images; store one colour image as (1, 3, H, W)")
-
-
-def _times(shape: Iterable[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _finite(array: Array, rows: Indices) -> npt.NDArray[np.bool_]:
@@ -378,83 +386,3 @@ def _check_range(path: Path, dtype: np.dtype[Any], low: float, high: float, want
             f"{shown(path)}: {kind} from {low:g} to {high:g}, outside {wanted[0]:g} to {wanted[1]:g}; give "
             f"--value-range {low:g},{high:g}, or data for the range of the training images"
         )
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """The labels of all parts of a file, so that classes have the same numbers in each.
-
-    Attributes:
-        by_part: Class of each image, or its attributes, by the name of the part; none if there are no labels.
-        class_names: One name per class.
-        attribute_names: One name per attribute, if these are attributes.
-    """
-
-    by_part: Mapping[str, Array]
-    class_names: tuple[str, ...] = ()
-    attribute_names: tuple[str, ...] = ()
-
-    def check(self, path: Path, part: str, n_images: int) -> None:
-        """Check that there is one for each image of a part."""
-        if self.by_part and len(self.by_part[part]) != n_images:
-            n = len(self.by_part[part])
-            raise AekitError(f"{shown(path)}: {n:,} labels for {n_images:,} images; store one per image")
-
-    def of_images(self, part: str, rows: Indices) -> Indices | None:
-        """Return the class of some images of a part, (K,)."""
-        return self.by_part[part][rows] if self.class_names else None
-
-    def attributes_of_images(self, part: str, rows: Indices) -> npt.NDArray[np.bool_] | None:
-        """Return the attributes of some images of a part, (K, A)."""
-        return self.by_part[part][rows] if self.attribute_names else None
-
-
-def _read_labels(path: Path, parts: Mapping[str, _Part], progress: Progress) -> _Labels:
-    """Return the labels of all parts."""
-    found = {name: _label_values(path, part.labels) for name, part in parts.items() if part.labels is not None}
-    if not found:
-        return _Labels({})
-    kinds = {(values.ndim, values.dtype.kind in "US") for values in found.values()}
-    widths = {values.shape[1] for values in found.values() if values.ndim == 2}
-    if len(kinds) > 1 or len(widths) > 1:
-        raise AekitError(f"{shown(path)}: labels of several kinds in its parts; store the same kind for all")
-    if not widths:
-        classes = np.unique(np.concatenate(list(found.values())))
-        numbers = {part: np.searchsorted(classes, values).astype(np.int64) for part, values in found.items()}
-        return _Labels(numbers, tuple(shown(name) for name in classes))
-    names = tuple(map(str, range(widths.pop())))
-    if all((values.sum(axis=1) == 1).all() for values in found.values()):
-        return _Labels({part: values.argmax(axis=1) for part, values in found.items()}, names)
-    progress.notice(f"{shown(path)}: labels with several ones per image are read as {len(names)} attributes")
-    return _Labels({part: values.astype(bool) for part, values in found.items()}, (), names)
-
-
-def _label_values(path: Path, load: Load) -> Array:
-    """Return labels as whole numbers or text, (N,), or zeros and ones, (N, K) with K > 1."""
-    try:
-        labels = load()
-    except NPY_DAMAGE as error:
-        if "Object arrays" in str(error):
-            fix = "store them as text, as with np.array(labels, dtype=str), or as whole numbers"
-            raise AekitError(f"{shown(path)}: its labels are Python objects, which are not read; {fix}") from error
-        raise _damaged(path, error) from error
-    if labels.ndim == 2 and labels.shape[1] == 1:  # as in Keras' CIFAR-10
-        labels = labels[:, 0]
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
-    is_whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()))
-    if labels.ndim == 1 and labels.dtype.kind == "U":
-        return labels
-    if labels.ndim == 1 and is_whole:
-        return labels.astype(np.int64)
-    if labels.ndim == 2 and is_whole and bool(((labels == 0) | (labels == 1)).all()):
-        return labels.astype(np.int64)
-    raise AekitError(
-        f"{shown(path)}: labels are {labels.dtype} of shape {_times(labels.shape)}; store whole numbers or text, one "
-        "per image, or a column of zeros and ones per class"
-    )
-
-
-def _damaged(path: Path, error: BaseException) -> AekitError:
-    reason = shown(" ".join(str(error).split()))
-    return AekitError(f"{shown(path)}: is damaged or not a {path.suffix.lower()} file ({reason}); write it again")

@@ -27,6 +27,7 @@ def run_data(
     grayscale: bool = False,
     skip_bad: bool = False,
     value_range: str = "auto",
+    labels: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Result]:
     """Yield the folder or file of each data set, after reading all of its images.
@@ -39,6 +40,7 @@ def run_data(
         grayscale: Convert to one channel of luma.
         skip_bad: Leave out images that cannot be decoded or are not finite.
         value_range: Which values become black and white; see :class:`aekit.images.config.DataConfig`.
+        labels: A table of labels; see there too.
         progress: Receives progress, a summary of each set, and the table.
 
     Raises:
@@ -49,7 +51,12 @@ def run_data(
         yield from _list_known(root, progress)
     for name in names:
         config = DataConfig(
-            name=name, image_size=image_size, grayscale=grayscale, skip_bad=skip_bad, value_range=value_range
+            name=name,
+            image_size=image_size,
+            grayscale=grayscale,
+            skip_bad=skip_bad,
+            value_range=value_range,
+            labels=labels,
         )
         yield _check(config, root, progress)
 

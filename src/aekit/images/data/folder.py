@@ -20,6 +20,7 @@ from aekit.images.config import DataConfig, Split, parse_value_range
 from aekit.images.data.decode import SUFFIXES, pages_of
 from aekit.images.data.files import Values
 from aekit.images.data.image_set import ImageSet, Indices
+from aekit.images.data.labels import read_labels
 from aekit.images.data.origins import Origins
 from aekit.images.data.prepared import Prepared, prepare
 from aekit.images.data.splits import check_not_empty, train_val_test
@@ -28,7 +29,7 @@ from aekit.images.official import NAMES, split_folders
 
 _WIDEST = (-1e30, 1e30)
 _MAX_KINDS = 8  # to name in a message
-_TABLES = (".csv", ".tsv", ".xlsx", ".xls")
+_TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read_folder(config: DataConfig, split: Split, *, progress: Progress = SILENT
         AekitError: There are no images, folders are nested too deep, sizes differ, or a file cannot be decoded.
     """
     folder = Path(config.name).expanduser()
-    return read_files(_find_files(folder, progress), config, split, progress=progress)
+    return read_files(_find_files(folder, config.labels, progress), config, split, progress=progress)
 
 
 def read_file(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
@@ -105,6 +106,7 @@ def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress:
     Raises:
         AekitError: The split is empty, sizes differ, or a file cannot be read or decoded.
     """
+    table = read_labels(config, lambda: files.origins(np.arange(len(files.paths))), files.root, progress)
     splits = train_val_test(len(files.paths), config, is_test=files.is_test, is_val=files.is_val)
     check_not_empty(len(splits[split]), split, config)
     # Those of a limit are drawn in each split, and "all" may have others.
@@ -119,7 +121,7 @@ def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress:
     for companion in (labels, attributes):
         if companion is not None:
             digest.update(np.ascontiguousarray(companion).tobytes())
-    return ImageSet(
+    images = ImageSet(
         prepared.store,
         files.name,
         labels=labels,
@@ -133,6 +135,7 @@ def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress:
         value_range=value_range,
         span=_span(prepared.values) if config.value_range in ("auto", "dtype") else None,
     )
+    return images if table is None else table.of(images, progress)
 
 
 def _span(values: Values) -> tuple[float, float, int] | None:
@@ -179,10 +182,10 @@ def _relative(path: Path, root: Path) -> str:
     return shown((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
-def _find_files(folder: Path, progress: Progress) -> ImageFiles:
+def _find_files(folder: Path, table: str | None, progress: Progress) -> ImageFiles:
     """Return the images of a folder with their classes and splits, and say what is passed over."""
     name = shown(folder.resolve().name) or "images"
-    over = _PassedOver(folder)
+    over = _PassedOver(folder, Path(table).expanduser() if table is not None else None)
     splits = _list_splits(folder, over)
     parts = splits or {"all": _list_images(folder, over)}
     over.report(progress)
@@ -325,14 +328,17 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
 class _PassedOver:
     """What a folder holds that is not read, counted by kind and folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, labels: Path | None) -> None:
         self._root = root
+        self._labels = labels
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, folder: Path, kinds: Iterable[str]) -> None:
         """Count entries of a folder."""
         place = "" if folder == self._root else folder.relative_to(self._root).as_posix()
         self._counts.update((kind, place) for kind in kinds)
+        if self._labels is not None and self._labels.resolve().parent == folder.resolve():
+            self._counts -= Counter({(self._labels.suffix.lower(), place): 1})
 
     def in_words(self) -> str:
         """Return a clause that counts everything; empty if there is nothing."""
@@ -347,8 +353,11 @@ class _PassedOver:
         """Say what was passed over."""
         if words := self.in_words():
             progress.notice(f"{shown(self._root)}: not all of it is read{words}")
-        if any(kind in _TABLES for kind, _ in self._counts):
-            progress.notice(f"{shown(self._root)}: a table in it is not read; labels are the names of folders")
+        if self._labels is None and (tables := sorted({kind for kind, _ in self._counts if kind in _TABLES})):
+            progress.notice(
+                f"{shown(self._root)}: a table in it ({', '.join(tables)}) is not read; if it has labels, in columns "
+                "file and label, give it with --labels"
+            )
 
 
 def _plural(kind: str) -> str:

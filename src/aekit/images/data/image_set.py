@@ -29,12 +29,13 @@ class ImageSet:
         attributes: Binary attributes, bool (N, A), such as CelebA's; None if there are none.
         attribute_names: One name per attribute.
         rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
-        fingerprint: SHA-256 over shape, pixels, labels and attributes; computed if left empty.
+        fingerprint: SHA-256 over shape, pixels, and the data's own labels and attributes; computed if left empty.
         n_skipped: Number of images that were left out on request, as they could not be decoded or were not finite.
         origins: Where each image came from, N of them; None if that is not known.
         value_range: Values that became 0 and 255, if they were taken from the images themselves.
         span: Smallest and largest value of the images before they became bytes, and the largest of their type; None if
             their range was given, or there are several types.
+        labels_fingerprint: SHA-256 of the table that labels and attributes are from; empty if they are of the data.
     """
 
     store: npt.NDArray[np.uint8]
@@ -49,6 +50,7 @@ class ImageSet:
     origins: Origins | None = None
     value_range: tuple[float, float] | None = None
     span: tuple[float, float, int] | None = None
+    labels_fingerprint: str = ""
 
     def __post_init__(self) -> None:
         if self.store.dtype != np.uint8 or self.store.ndim != 4:

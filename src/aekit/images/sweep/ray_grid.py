@@ -109,7 +109,10 @@ def _store_images(
                 f"{room / 1e9:.2f}; use --limit or a smaller --image-size, or ray start --object-store-memory BYTES"
             )
         # Plain values: a node with another aekit must be able to read them, to say so.
-        plain = {split: (np.asarray(images.images), images.name, images.fingerprint) for split, images in sets.items()}
+        plain = {
+            split: (np.asarray(each.images), each.name, each.fingerprint, each.labels_fingerprint)
+            for split, each in sets.items()
+        }
         references[config] = ray.put(plain)
     return references
 
