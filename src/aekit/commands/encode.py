@@ -10,7 +10,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, OtherData, Output, WhichSplit
+from aekit.terminal.study_options import Checkpoints, LabelTable, OtherData, Output, WhichSplit
 
 
 def encode(
@@ -26,6 +26,7 @@ def encode(
     ] = None,
     split: WhichSplit = "test",
     data: OtherData = None,
+    labels: LabelTable = None,
     data_root: options.DataRoot = None,
     output: Output = None,
     device: options.Device = "auto",
@@ -47,5 +48,7 @@ def encode(
         from aekit.images.evaluation.encode import run_encode
         from aekit.images.session import open_session
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
+        )
         console.result(run_encode(session, output, split=split, file_format=file_format))

@@ -11,7 +11,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, LabelTable, NoiseSeed, OtherData, WhichSplit
 
 
 def interpolate(
@@ -99,6 +99,7 @@ def interpolate(
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
     data: OtherData = None,
+    labels: LabelTable = None,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -124,5 +125,7 @@ def interpolate(
         from aekit.images.interpolation.study import run_interpolate
         from aekit.images.session import open_session
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
+        )
         console.result(run_interpolate(session, output, request))

@@ -6,13 +6,14 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, LabelTable, OtherData, WhichSplit
 
 
 def pca_compare(
     checkpoints: Checkpoints,
     split: WhichSplit = "test",
     data: OtherData = None,
+    labels: LabelTable = None,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -36,5 +37,7 @@ def pca_compare(
         from aekit.images.pca.study import run_pca_compare
         from aekit.images.session import open_session
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
+        )
         console.result(run_pca_compare(session, output, split=split))

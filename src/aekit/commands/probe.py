@@ -22,7 +22,8 @@ def probe(
             "--labels",
             rich_help_panel=options.ANALYSIS,
             metavar="N,...",
-            help="Total numbers of labelled images, each a multiple of the number of classes.",
+            help="Total numbers of labelled images, each a multiple of the number of classes. For a table "
+            "of labels see --label-table.",
             show_default="1,2,4,8,10,16,50,100 per class",
         ),
     ] = None,
@@ -71,6 +72,17 @@ def probe(
     ] = 20_000,
     seed: NoiseSeed = 0,
     data: OtherData = None,
+    label_table: Annotated[
+        str | None,
+        typer.Option(
+            "--label-table",
+            autocompletion=completion.people,
+            rich_help_panel=options.DATA,
+            metavar="FILE.csv",
+            help="Table of labels of the images, which other commands call --labels.",
+            show_default="the checkpoint's",
+        ),
+    ] = None,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -97,5 +109,7 @@ def probe(
         from aekit.images.probe.study import run_probe
         from aekit.images.session import open_session
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=label_table, data_root=data_root, device=device, threads=threads, progress=console
+        )
         console.result(run_probe(session, output, request))

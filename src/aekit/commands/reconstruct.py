@@ -10,7 +10,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, OtherData, Output, WhichSplit
+from aekit.terminal.study_options import Checkpoints, LabelTable, OtherData, Output, WhichSplit
 
 
 def reconstruct(
@@ -25,6 +25,7 @@ def reconstruct(
     ] = False,
     split: WhichSplit = "test",
     data: OtherData = None,
+    labels: LabelTable = None,
     data_root: options.DataRoot = None,
     output: Output = None,
     device: options.Device = "auto",
@@ -45,5 +46,7 @@ def reconstruct(
         from aekit.images.evaluation.reconstruct import run_reconstruct
         from aekit.images.session import open_session
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
+        )
         console.result(run_reconstruct(session, output, split=split, n=n, worst=worst))

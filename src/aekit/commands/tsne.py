@@ -11,7 +11,7 @@ from aekit.images.tsne.request import Method
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, LabelTable, NoiseSeed, OtherData, WhichSplit
 
 
 def tsne(
@@ -52,6 +52,7 @@ def tsne(
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
     data: OtherData = None,
+    labels: LabelTable = None,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -79,7 +80,9 @@ def tsne(
         from aekit.images.session import open_session
         from aekit.images.tsne.study import run_tsne
 
-        session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
+        session = open_session(
+            found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
+        )
         result = run_tsne(
             session, output, method=method, perplexity=perplexity, k=neighbours, seed=seed, split=split, limit=limit
         )

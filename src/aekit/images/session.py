@@ -26,6 +26,7 @@ from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.labels import UnlabelledError
 from aekit.images.inference import Codes, encode_images
 from aekit.images.models.base import Autoencoder
 from aekit.images.official import has_validation, official_splits
@@ -71,6 +72,8 @@ class LoadedCheckpoint:
         }
         if image_set is not None:
             parameters["images"] = {"name": image_set.name, "n": len(image_set), "fingerprint": image_set.fingerprint}
+            if image_set.labels_fingerprint:
+                parameters["labels"] = image_set.labels_fingerprint
         return parameters
 
     def encode(self, image_set: ImageSet) -> Codes:
@@ -94,6 +97,7 @@ class Session:
         data_root: Folder of the known data sets.
         device: Where the networks are.
         progress: Receives updates and notices of reading and computing.
+        table: A table of labels; None takes that of the training, for images that are in it.
     """
 
     paths: list[Path]
@@ -103,6 +107,7 @@ class Session:
     data_root: Path
     device: torch.device
     progress: Progress = SILENT
+    table: str | None = None
     _verified: dict[Path, os.stat_result] = field(default_factory=dict)
     _images: dict[tuple[DataConfig, Split], ImageSet] = field(default_factory=dict)
 
@@ -140,15 +145,23 @@ class Session:
     def target(self, output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
         """Return the one file to write for all checkpoints, which can be written; see ``choose_target``."""
         target = choose_target(self.paths, output, name=name, suffix=suffix)
-        check_writable(target)
+        self._check_target(target)
         return target
 
     def targets(self, output: Path | str | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
         """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``."""
         targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
         for target in targets:
-            check_writable(target)
+            self._check_target(target)
         return targets
+
+    def _check_target(self, target: Path) -> None:
+        """Raise an AekitError if a result cannot be written, or would replace the table of labels."""
+        check_writable(target)
+        if self.table is not None and (table := Path(self.table).expanduser()).exists():
+            companions = [target, *(target.with_name(f"{target.stem}{end}.csv") for end in ("", "-differences"))]
+            if any(path.exists() and path.samefile(table) for path in companions):
+                raise AekitError(f"--output {target}: would replace the table of labels, {table}; choose another name")
 
     def checkpoints(self) -> Iterator[LoadedCheckpoint]:
         """Yield the checkpoints with their networks, one after another.
@@ -234,8 +247,9 @@ class Session:
         return images
 
     def _config(self, checkpoint: LoadedCheckpoint) -> DataConfig:
-        """Return which images to read for a checkpoint, with the range of values of its training."""
-        config, record = checkpoint.record.data, checkpoint.record
+        """Return which images to read for a checkpoint, with its table and the range of values of its training."""
+        record = checkpoint.record
+        config = replace(record.data, labels=self.table or self._own_table(checkpoint))
         if self.data is None:
             return config
         if "val" in official_splits(self.data):
@@ -244,6 +258,14 @@ class Session:
             low, high = record.value_range
             config = replace(config, value_range=f"{low!r},{high!r}")
         return replace(config, name=self.data)
+
+    def _own_table(self, checkpoint: LoadedCheckpoint) -> str | None:
+        """Return the table of labels of the training; None if there was none, or it is not here."""
+        table = checkpoint.record.data.labels
+        if table is not None and (_is_outside(table) or not Path(table).exists()):
+            self.progress.notice(f"{checkpoint.path}: its table of labels, {table}, is not here; give it with --labels")
+            return None
+        return table
 
     def _kept(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
         """Return images that were read before, or read them."""
@@ -266,14 +288,22 @@ class Session:
 
     def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
         try:
-            return read_images(config, split, data_root=self.data_root, progress=self.progress)
+            images = read_images(config, split, data_root=self.data_root, progress=self.progress)
+        except UnlabelledError:
+            if self.table is not None or self.data is None:
+                raise
+            self.progress.notice(f"--data {self.data}: is not in {config.labels}, the table of the training; no labels")
+            return self._read(checkpoint, replace(config, labels=None), split)
         except AekitError as error:
-            if self.data is not None:
+            if self.data is not None or str(error).startswith("--labels"):
                 raise
             raise AekitError(
                 f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "
                 f"({str(error).partition(';')[0]}); give their place with --data"
             ) from error
+        if self.table is None and images.labels_fingerprint not in ("", checkpoint.record.labels_fingerprint):
+            self.progress.notice(f"{checkpoint.path}: its table of labels, {config.labels}, was changed after training")
+        return images
 
     def _compare(self, checkpoint: LoadedCheckpoint, split: Split, images: ImageSet) -> None:
         path = checkpoint.path
@@ -298,6 +328,7 @@ def open_session(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress = SILENT,
+    table: str | None = None,
 ) -> Session:
     """Return a session over checkpoints, after reading each header once, unless that is done already.
 
@@ -308,13 +339,14 @@ def open_session(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; None uses all cores.
         progress: Receives updates and notices of reading and computing.
+        table: A table of labels; None takes that of the training, for images that are in it.
 
     Raises:
         AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
     """
     found = checkpoints if isinstance(checkpoints, Checkpoints) else read_checkpoints(checkpoints, progress)
     set_threads(threads)
-    return Session(*found, data, data_root or default_data_root(), choose_device(device), progress)
+    return Session(*found, data, data_root or default_data_root(), choose_device(device), progress, table)
 
 
 def _used(split: Split) -> str:
@@ -335,5 +367,9 @@ def _differing_data(found: DataConfig, first: DataConfig) -> str:
 
 def _refuse_outside(name: str, source: str) -> None:
     """Refuse image paths outside the working folder: a checkpoint may come from an untrusted source."""
-    if Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts:
+    if _is_outside(name):
         raise AekitError(f"{source}: names images outside this folder, {name}; if they are yours, use --data")
+
+
+def _is_outside(name: str) -> bool:
+    return Path(name).is_absolute() or ".." in Path(os.path.normpath(name)).parts

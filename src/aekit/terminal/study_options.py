@@ -30,6 +30,17 @@ OtherData = Annotated[
         show_default="the checkpoint's",
     ),
 ]
+LabelTable = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        autocompletion=completion.people,
+        rich_help_panel=options.DATA,
+        metavar="FILE.csv",
+        help="Table of labels of the images: columns file and label, others are attributes of 0 and 1.",
+        show_default="the checkpoint's",
+    ),
+]
 WhichSplit = Annotated[
     Split,
     typer.Option(

@@ -66,7 +66,10 @@ def parse_labels(text: str | None) -> tuple[int, ...]:
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     for word in words:
         if not (word.isascii() and is_whole_number(word) and int(word) > 0):
-            raise UsageError(f"--labels: {word!r} is not a number of labels; give whole numbers above 0, as in 20,100")
+            raise UsageError(
+                f"--labels: {word!r} is not a number of labels; give whole numbers above 0, as in 20,100, and "
+                "a table of labels with --label-table"
+            )
     if text is not None and not words:
         raise UsageError("--labels: names no number of labels; give some, as in 20,100")
     return tuple(sorted({int(word) for word in words}))
