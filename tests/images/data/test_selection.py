@@ -78,8 +78,23 @@ def test_missing_images_and_classes_are_named(text, message):
 
 def test_an_ambiguous_text_is_refused():
     selector = _selector(class_names=("a", "b-a", "a-b"))
-    with pytest.raises(AekitError, match="is ambiguous, 2 pairs match"):
+    with pytest.raises(AekitError, match=r"2 pairs match: 'a' and 'b-a' or 'a-b' and 'a'; .* such as 'a:b-a'"):
         selector.pairs("a-b-a")
+    assert [choice.name for choice in selector.pairs("a:b-a")[0]] == ["a", "b-a"]
+
+
+def test_names_with_commas_and_colons_are_found_where_they_are_the_only_reading():
+    selector = _selector(class_names=("Kim, Jong", "a:b", "x"))
+    assert [choice.name for choice in selector.choices("x,Kim, Jong,a:b")] == ["x", "Kim, Jong", "a:b"]
+    pairs = selector.pairs("x-Kim, Jong,Kim, Jong-x,a:b:x,x-a:b")
+    assert [[choice.name for choice in pair] for pair in pairs] == [
+        ["x", "Kim, Jong"],
+        ["Kim, Jong", "x"],
+        ["a:b", "x"],
+        ["x", "a:b"],
+    ]
+    with pytest.raises(AekitError, match="has no class 'Lee'"):
+        selector.choices("x,Lee,Kim, Jong")
 
 
 def test_images_without_labels_are_chosen_by_index():

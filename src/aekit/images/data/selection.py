@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from aekit.images.data.image_set import ImageSet, Indices
 
 ANYTHING = "any"
 _MAX_NAMES = 12  # to list in an error
+_MAX_COMMAS = 4  # in a name
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,17 @@ class Selector:
         Raises:
             AekitError: There is no such image or class.
         """
-        return [self.choice(item) for item in _items(text, self.option)]
+        return [self.choice(item) for item in _items(text, self.option, self._is_known)]
 
     def pairs(self, text: str) -> list[tuple[Choice, Choice]]:
-        """Return the pairs that a text names, ``first-second`` separated by commas; names may contain dashes.
+        """Return the pairs that a text names, ``first-second`` or ``first:second``, separated by commas.
+
+        Names may contain dashes and commas, where only one reading names two that are there.
 
         Raises:
             AekitError: There is no such image or class, something is not a pair, or a text is ambiguous.
         """
-        return [self._pair(item) for item in _items(text, self.option)]
+        return [self._pair(item) for item in _items(text, self.option, lambda item: bool(self._readings(item)))]
 
     def choice(self, text: str) -> Choice:
         """Return the choice that one text names.
@@ -122,22 +126,29 @@ class Selector:
         raise AekitError(f"{self.option} {name}: the images of {self.image_set.name} have no such attribute{advice}")
 
     def _pair(self, text: str) -> tuple[Choice, Choice]:
-        places = [place for place, letter in enumerate(text) if letter == "-" and text[:place] and text[place + 1 :]]
-        sides = [(text[:place].strip(), text[place + 1 :].strip()) for place in places]
+        sides = _sides(text)
         if not sides:
             raise AekitError(
                 f"{self.option} {text}: is not a pair; give two classes or images separated by a dash, such as 4-7 or "
                 "'#12-#55'"
             )
-        known = [pair for pair in sides if all(self._is_known(side) for side in pair)]
+        known = self._readings(text)
         if len(known) > 1:
-            raise AekitError(f"{self.option} {text}: is ambiguous, {len(known)} pairs match; give the class numbers")
+            ways = " or ".join(f"'{first}' and '{second}'" for first, second in known)
+            raise AekitError(
+                f"{self.option} {text}: is ambiguous, {len(known)} pairs match: {ways}; put a colon between the two, "
+                f"such as '{known[0][0]}:{known[0][1]}', or give the class numbers"
+            )
         # If there is no valid reading, the closest one shows the error.
         first, second = known[0] if known else max(sides, key=lambda pair: sum(map(self._is_known, pair)))
         pair = self.choice(first), self.choice(second)
         if pair[0].is_one and np.array_equal(pair[0].indices, pair[1].indices):
             raise AekitError(f"{self.option} {text}: both ends are the same image; give two different ones")
         return pair
+
+    def _readings(self, text: str) -> list[tuple[str, str]]:
+        """Return the ways to read a text as two classes or images that are there."""
+        return [pair for pair in _sides(text) if all(map(self._is_known, pair))]
 
     def _is_known(self, text: str) -> bool:
         return _is_index(text) or self._label(text) is not None
@@ -202,10 +213,25 @@ def draw_pairs(first: Choice, second: Choice, n_draws: int, generator: np.random
     return np.array(pairs, dtype=np.int64)
 
 
-def _items(text: str, option: str) -> list[str]:
-    items = [item.strip() for item in text.split(",")]
-    if not all(items):
+def _sides(text: str) -> list[tuple[str, str]]:
+    """Return all ways to cut a text in two at a dash or colon."""
+    cuts = [place for place, letter in enumerate(text) if letter in "-:" and text[:place] and text[place + 1 :]]
+    return [(text[:place].strip(), text[place + 1 :].strip()) for place in cuts]
+
+
+def _items(text: str, option: str, is_known: Callable[[str], bool]) -> list[str]:
+    """Return the items of a list with commas; words that are no item alone, but with the next, have a comma inside."""
+    words = [item.strip() for item in text.split(",")]
+    if not all(words):
         raise AekitError(f"{option} {text!r}: has an empty item; remove the extra comma, or give a name")
+    items, start = [], 0
+    while start < len(words):
+        stops = range(start + 1, min(len(words), start + _MAX_COMMAS) + 1)
+        joined = (", ".join(words[start:stop]) for stop in stops), (",".join(words[start:stop]) for stop in stops)
+        fits = [(stop, text) for texts in joined for stop, text in zip(stops, texts, strict=True) if is_known(text)]
+        stop, item = min(fits, default=(start + 1, words[start]))
+        items.append(item)
+        start = stop
     return items
 
 
