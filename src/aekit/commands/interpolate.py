@@ -22,8 +22,8 @@ def interpolate(
             "--pairs",
             rich_help_panel=options.ANALYSIS,
             metavar="PAIRS",
-            help="Pairs to interpolate between: classes, such as 4-7,8-9, by name or number; images by index, such "
-            "as '#12-#55'; or both.",
+            help="Pairs to interpolate between: classes, such as 4-7,8-9, by name or number (a:b where a dash is in "
+            "names); images by index, such as '#12-#55'; or both.",
             show_default="random pairs",
         ),
     ] = None,
@@ -49,13 +49,24 @@ def interpolate(
         ),
     ] = None,
     starts: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--from",
             rich_help_panel=options.ANALYSIS,
-            metavar="IMAGES",
-            help="Where walks along --attribute start: '#12,#55', or classes.",
+            metavar="IMAGE",
+            help="An image file where a path to that of --to starts; repeatable. With --attribute: where walks start, "
+            "'#12,#55', or classes.",
             show_default="random images",
+        ),
+    ] = None,
+    stops: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            rich_help_panel=options.ANALYSIS,
+            metavar="IMAGE",
+            help="The image file where the path from that of --from ends; one for each.",
+            show_default="none",
         ),
     ] = None,
     steps: Annotated[
@@ -119,7 +130,7 @@ def interpolate(
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5 --steps 9
     """
-    request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split)
+    request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split, stops)
     with Console(quiet=quiet, json=json) as console:
         found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
         from aekit.images.interpolation.study import run_interpolate

@@ -246,18 +246,21 @@ class Session:
         self._compare(checkpoint, "all", images)
         return images
 
+    def reading(self, checkpoint: LoadedCheckpoint) -> DataConfig:
+        """Return how other images than those of the training are read for a checkpoint: with its range of values."""
+        record = checkpoint.record
+        if record.data.value_range != "data" or record.value_range is None:
+            return record.data
+        low, high = record.value_range
+        return replace(record.data, value_range=f"{low!r},{high!r}")
+
     def _config(self, checkpoint: LoadedCheckpoint) -> DataConfig:
         """Return which images to read for a checkpoint, with its table and the range of values of its training."""
-        record = checkpoint.record
-        config = replace(record.data, labels=self.table or self._own_table(checkpoint))
+        table = self.table or self._own_table(checkpoint)
         if self.data is None:
-            return config
-        if "val" in official_splits(self.data):
-            config = replace(config, val=0.0)
-        if config.value_range == "data" and record.value_range is not None:
-            low, high = record.value_range
-            config = replace(config, value_range=f"{low!r},{high!r}")
-        return replace(config, name=self.data)
+            return replace(checkpoint.record.data, labels=table)
+        config = replace(self.reading(checkpoint), name=self.data, labels=table)
+        return replace(config, val=0.0) if "val" in official_splits(self.data) else config
 
     def _own_table(self, checkpoint: LoadedCheckpoint) -> str | None:
         """Return the table of labels of the training; None if there was none, or it is not here."""
@@ -292,7 +295,8 @@ class Session:
         except UnlabelledError:
             if self.table is not None or self.data is None:
                 raise
-            self.progress.notice(f"--data {self.data}: is not in {config.labels}, the table of the training; no labels")
+            what = f"not all of it is in {config.labels}, the table of the training"
+            self.progress.notice(f"--data {self.data}: {what}; no labels are used")
             return self._read(checkpoint, replace(config, labels=None), split)
         except AekitError as error:
             if self.data is not None or str(error).startswith("--labels"):

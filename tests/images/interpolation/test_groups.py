@@ -43,3 +43,11 @@ def test_samples_of_the_prior_have_no_images():
     assert group.indices is None
     assert group.ends == [("sample 0", "sample 1"), ("sample 2", "sample 3"), ("sample 4", "sample 5")]
     assert group.n_shown == 3
+
+
+def test_files_go_by_their_names_or_by_their_paths_where_names_are_the_same():
+    first, second = choose_groups(PathRequest(starts=["x/a.png", "y/b.png"], stops=["x/c.png", "x/a.png"]), IMAGES)
+    assert (first.name, first.ends, first.indices.tolist()) == ("a.png-c.png", [("a.png", "c.png")], [[0, 1]])
+    assert (second.name, second.indices.tolist(), second.is_of_files) == ("b.png-a.png", [[2, 3]], True)
+    (group,) = choose_groups(PathRequest(starts=["x/a.png"], stops=["y/a.png"]), IMAGES)
+    assert group.ends == [("x/a.png", "y/a.png")]

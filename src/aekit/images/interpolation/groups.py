@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +27,18 @@ class Group:
         ends: The names of each path's ends, D times two, or one where a walk starts.
         indices: Images at the ends, (D, 2) or (D, 1); None for samples of the prior.
         n_shown: Number of paths, the first ones, that are in the figure.
+        is_of_files: Whether the indices are of image files that were given, two per pair, not of the split.
     """
 
     name: str
     ends: list[tuple[str, ...]]
     indices: Indices | None
     n_shown: int
+    is_of_files: bool = False
 
 
 def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
-    """Return the paths to take: between images of classes, given images, samples of the prior, or from images.
+    """Return the paths to take: between images of classes, given images, files, samples, or from images.
 
     Raises:
         AekitError: An image, class or attribute is not there, or there are too few images.
@@ -44,13 +47,22 @@ def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
         n_pairs = max(request.n_prior, request.n_draws)
         ends = [(f"sample {2 * number}", f"sample {2 * number + 1}") for number in range(n_pairs)]
         return [Group("prior", [*ends], None, request.n_prior)]
+    if request.files:
+        given = [path for pair in request.files for path in pair]
+        names = [Path(path).name for path in given]
+        names = names if len(set(names)) == len(set(given)) else given
+        return [
+            Group(f"{names[place]}-{names[place + 1]}", [(names[place], names[place + 1])], rows, 1, is_of_files=True)
+            for place in range(0, len(names), 2)
+            for rows in [np.array([[place, place + 1]])]
+        ]
     if request.attribute is not None:
         of = Selector(image_set, "--attribute", request.split)
         has, name = of.members(request.attribute), request.attribute
         words = ("without", "with") if of.is_attribute(name) else (f"not class {name}", f"class {name}")
         states = [words[bool(member)] for member in has]
         selector = Selector(image_set, "--from", request.split)
-        starts = [selector.anything()] if request.starts is None else selector.choices(request.starts)
+        starts = [selector.anything()] if request.places is None else selector.choices(request.places)
         return [_draw_starts(start, number, request, image_set, states) for number, start in enumerate(starts)]
     selector = Selector(image_set, "--pairs", request.split)
     anything = (selector.anything(), selector.anything())
@@ -77,7 +89,7 @@ def name_direction(request: PathRequest, image_set: ImageSet) -> str:
 
 
 def _draw_starts(start: Choice, number: int, request: PathRequest, image_set: ImageSet, states: Sequence[str]) -> Group:
-    is_any = request.starts is None
+    is_any = request.places is None
     n_draws = 1 if start.is_one else max(request.n_draws, N_SHOWN) if is_any else request.n_draws
     generator = np.random.default_rng([request.seed, number])
     indices = generator.choice(start.indices, (n_draws, 1))

@@ -151,6 +151,8 @@ class PathBuilder:
         request: Which paths to take.
         direction: Direction of the walks; None for paths between two ends.
         samples: Samples of the prior, (2 D, L), for the group without images.
+        files: Image files that were given, for groups of them; None if there are none.
+        file_codes: Their codes, (F, L).
     """
 
     checkpoint: LoadedCheckpoint
@@ -159,19 +161,26 @@ class PathBuilder:
     request: PathRequest
     direction: Direction | None
     samples: Floats
+    files: ImageSet | None = None
+    file_codes: Floats | None = None
+
+    def images_of(self, group: Group) -> ImageSet:
+        """Return the images that the indices of a group are of: those of the split, or files."""
+        return self.files if group.is_of_files and self.files is not None else self.image_set
 
     def end_codes(self, group: Group, number: int) -> Floats:
         """Return the codes at the ends of path ``number``, (E, L)."""
         if group.indices is None:
             return self.samples[2 * number : 2 * number + 2]
-        codes: Floats = self.cloud.codes[group.indices[number]]
+        of = self.file_codes if group.is_of_files and self.file_codes is not None else self.cloud.codes
+        codes: Floats = of[group.indices[number]]
         return codes
 
     def end_images(self, group: Group, number: int) -> Floats:
         """Return the images at the ends of path ``number``, (E, C, H, W) in [0, 1]; samples are decoded."""
         if group.indices is None:
             return decode_codes(self.checkpoint.model, self.end_codes(group, number))
-        return self.image_set.take(group.indices[number]).astype(np.float32) / np.float32(255)
+        return self.images_of(group).take(group.indices[number]).astype(np.float32) / np.float32(255)
 
     def pixel_path(self, group: Group, number: int) -> LatentPath:
         """Return the blend of the images at the ends, or a walk along the difference of means, clipped to [0, 1]."""
@@ -195,7 +204,18 @@ class PathBuilder:
         if group.indices is None:
             return LatentPath(self.request.path, images, z, None, (np.nan, np.nan))
         errors = np.square(x_hat - self.end_images(group, number)).mean(axis=(1, 2, 3), dtype=np.float64)
-        return LatentPath(self.request.path, images, z, group.indices[number], tuple(map(float, errors)))
+        left_out = self._same_images(ends, group.indices[number]) if group.is_of_files else group.indices[number]
+        return LatentPath(self.request.path, images, z, left_out, tuple(map(float, errors)))
+
+    def _same_images(self, ends: Floats, numbers: Indices) -> Indices | None:
+        """Return the images of the split that are those in files, (E,): their codes do not count as neighbours."""
+        assert self.files is not None
+        found: list[int] = []
+        for z, pixels in zip(ends, self.files.take(numbers), strict=True):
+            # Codes of one image differ by rounding from batch to batch.
+            near = np.flatnonzero(np.isclose(self.cloud.codes, z, rtol=1e-3, atol=1e-3).all(axis=1))
+            found += near[(self.image_set.take(near) == pixels).all(axis=(1, 2, 3))].tolist()
+        return np.array(found, np.int64) if found else None
 
     def _points(self, ends: Floats, names: tuple[str, ...]) -> Floats:
         alphas, centre = path_alphas(self.request), self.cloud.centre

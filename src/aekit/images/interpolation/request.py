@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,13 +17,13 @@ Space = Literal["latent", "pixels", "both"]
 
 @dataclass(frozen=True)
 class PathRequest:
-    """Which paths to take; of ``pairs``, ``n_prior`` and ``attribute`` at most one.
+    """Which paths to take; of ``pairs``, ``n_prior``, ``attribute`` and ``stops`` at most one.
 
     Attributes:
         pairs: Pairs of classes or images to join, such as ``4-7,#12-#55``; None joins any images.
         n_prior: Number of pairs of samples of the prior to join.
         attribute: Attribute or class along whose direction to walk.
-        starts: Images or classes where these walks start; None is any images.
+        starts: Images or classes where these walks start, None is any images; or with ``stops`` image files.
         limits: First and last alpha; None is 0 to 1, or -2 to 2 along an attribute.
         steps: Images along each path.
         path: Kind of the paths between codes.
@@ -30,6 +31,7 @@ class PathRequest:
         n_draws: Number of paths to measure for each pair, where images are drawn.
         seed: Seed of the draws.
         split: Split of the images.
+        stops: The image file where the path from each of the ``starts`` ends; None if paths are not between files.
 
     Raises:
         AekitError: Options do not go together, or a value is refused.
@@ -38,7 +40,7 @@ class PathRequest:
     pairs: str | None = None
     n_prior: int | None = None
     attribute: str | None = None
-    starts: str | None = None
+    starts: str | Sequence[str] | None = None
     limits: tuple[float, float] | None = None
     steps: int = 11
     path: PathKind = "linear"
@@ -46,6 +48,7 @@ class PathRequest:
     n_draws: int = 10
     seed: int = 0
     split: Split = "test"
+    stops: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_choice("path", self.path, PathKind)
@@ -53,12 +56,11 @@ class PathRequest:
         check_choice("split", self.split, Split)
         for option, value, least in (("prior", self.n_prior, 1), ("steps", self.steps, 2), ("draws", self.n_draws, 1)):
             check_at_least(option, value, least)
-        values = {"--pairs": self.pairs, "--prior": self.n_prior, "--attribute": self.attribute}
+        values = {"--pairs": self.pairs, "--prior": self.n_prior, "--attribute": self.attribute, "--to": self.stops}
         given = [name for name, value in values.items() if value is not None]
         if len(given) > 1:
             raise UsageError(f"{given[0]}: cannot be combined with {given[1]}; give one of them")
-        if self.starts is not None and self.attribute is None:
-            raise UsageError("--from: needs --attribute; add it")
+        self._check_starts()
         if self.path == "slerp" and self.attribute is not None:
             raise UsageError("--path slerp: a walk along --attribute is straight; leave it out")
         if self.path == "slerp" and self.space == "pixels":
@@ -66,6 +68,33 @@ class PathRequest:
         low, high = self.ends
         if not (low < high and math.isfinite(high - low)):
             raise UsageError("--range: the first number must be below the second, both finite; give them as -0.5 1.5")
+
+    def _check_starts(self) -> None:
+        starts = (self.starts,) if isinstance(self.starts, str) else tuple(self.starts or ())
+        if self.stops is None:
+            if starts and self.attribute is None:
+                raise UsageError("--from: needs --attribute, or --to with the image file at the other end; add one")
+            object.__setattr__(self, "starts", ",".join(starts) if starts else None)
+            return
+        stops = (self.stops,) if isinstance(self.stops, str) else tuple(self.stops)
+        if not starts:
+            raise UsageError("--to: needs --from with the image file where the path starts; add it")
+        if len(starts) != len(stops):
+            raise UsageError(
+                f"--from, --to: {len(starts)} and {len(stops)} images; give one --to for each --from, in their order"
+            )
+        object.__setattr__(self, "starts", starts)
+        object.__setattr__(self, "stops", stops)
+
+    @property
+    def places(self) -> str | None:
+        """Return where walks along an attribute start; None for anywhere."""
+        return self.starts if isinstance(self.starts, str) else None
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """Return the pairs of image files to join; none unless they were given."""
+        return [] if self.stops is None else list(zip(self.starts or (), self.stops, strict=True))
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -80,5 +109,6 @@ class PathRequest:
     def parameters(self, alphas: list[float]) -> dict[str, Any]:
         """Return the options by their names on the command line, with the alphas in place of their range."""
         values = asdict(self) | {"alphas": alphas}
-        renamed = {"n_prior": "prior", "starts": "from", "n_draws": "draws"}
-        return {renamed.get(key, key): value for key, value in values.items() if key not in ("limits", "steps")}
+        renamed = {"n_prior": "prior", "starts": "from", "n_draws": "draws", "stops": "to"}
+        left_out = ("limits", "steps", *(["stops"] if self.stops is None else []))
+        return {renamed.get(key, key): value for key, value in values.items() if key not in left_out}

@@ -18,6 +18,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
+from aekit.images.image_files import read_image_files
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
 from aekit.images.interpolation.groups import Group, choose_groups, name_direction
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
@@ -75,7 +76,7 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
 
 def _name(request: PathRequest) -> str:
     attribute = re.sub(r"[^\w-]+", "_", request.attribute) if request.attribute is not None else None
-    kind = "prior" if request.n_prior is not None else attribute
+    kind = "prior" if request.n_prior is not None else "files" if request.files else attribute
     return "-".join(["interpolate", *([kind] if kind else []), *([request.split] if request.split != "test" else [])])
 
 
@@ -100,7 +101,12 @@ def _add_paths(
     samples: Floats = np.empty((0, checkpoint.record.model.latent))
     if request.n_prior is not None:
         samples = sample_codes(session, checkpoint, 2 * len(groups[0].ends), seed=request.seed)
-    builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples)
+    files = None
+    if request.files:
+        paths = [path for pair in request.files for path in pair]
+        files = read_image_files(session, checkpoint, paths, "--from, --to")
+    codes = None if files is None else checkpoint.encode(files).mean
+    builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples, files, codes)
     label = checkpoint.label if len(session.paths) > 1 else ""
     is_first = len(report.parameters) == 1
     for number, group in enumerate(groups):
@@ -122,7 +128,9 @@ def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str
         table = path_table(path, builder.cloud, alphas)
         measures.append(path_measures(path, table))
         columns = _settings(owner) | {"space": space, "path": path.kind, "pair": group.name}
-        columns |= _ends(group, number, builder.image_set) | {"draw": number, "shown": is_shown} | _auc(builder, space)
+        columns |= (
+            _ends(group, number, builder.images_of(group)) | {"draw": number, "shown": is_shown} | _auc(builder, space)
+        )
         for place, (key, value) in enumerate(columns.items()):
             table.insert(place, key, value)
         report.tables.append(table)
@@ -153,7 +161,7 @@ def _ends(group: Group, number: int, image_set: ImageSet) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for place, (end, name) in enumerate(zip(("start", "end"), group.ends[number], strict=False)):
         index = None if group.indices is None else int(group.indices[number, place])
-        columns |= {end: name, f"{end}_index": index}
+        columns |= {end: name, f"{end}_index": None if group.is_of_files else index}
         if image_set.origins is not None:
             columns[f"{end}_file"] = None if index is None else image_set.origin_text(index)
     return columns
@@ -195,7 +203,7 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
         origins = [origin_of_samples(has_prior) for has_prior in sorted(with_prior, reverse=True)]
         what = f"{kind} between samples of {' or '.join(origins)}"
     else:
-        what = f"{kind} between {of_images}"
+        what = f"{kind} between {'image files' if request.files else of_images}"
     is_of_images = request.space == "pixels" and request.n_prior is None  # then no model takes part in it
     return what[0].upper() + what[1:] if is_of_images else f"{who}: {what}"
 

@@ -1,0 +1,87 @@
+"""Image files of anywhere are read as the images of the training, and joined by paths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from recorded import Recorded
+
+from aekit.errors import AekitError
+from aekit.images.config import build_config
+from aekit.images.image_files import read_image_files
+from aekit.images.interpolation.request import PathRequest
+from aekit.images.interpolation.study import run_interpolate
+from aekit.images.runs import Machine, run_training
+from aekit.images.session import open_session
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a folder with 12 images of 16 bits and a checkpoint whose range of values is that of its images."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "train").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(100, 900, (12, 8, 8), dtype=np.uint16)):
+        Image.fromarray(pixels).save(folder / "train" / f"{number:02}.png")
+    options = {"model": "ae", "arch": "dense", "latent": 2, "width": 8, "epochs": 1, "value_range": "data"}
+    config = build_config({**options, "data": str(folder / "train")})
+    run_training(config, folder / "m.safetensors", Machine(folder, "cpu", 1))
+    return folder
+
+
+def session(folder, **options):
+    return open_session(folder / "m.safetensors", data=str(folder / "train"), device="cpu", threads=1, **options)
+
+
+def test_a_file_is_read_as_the_image_of_the_training_is(trained):
+    opened = session(trained)
+    (checkpoint,) = opened.checkpoints()
+    images = opened.images(checkpoint, "all")
+    found = read_image_files(opened, checkpoint, [str(trained / "train" / "03.png")], "--from")
+    assert (found.images[0] == images.images[3]).all()
+
+
+def test_a_photo_of_another_size_and_colour_is_fitted_and_said(trained):
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(trained / "wide.jpg")
+    said = Recorded()
+    opened = session(trained, progress=said)
+    (checkpoint,) = opened.checkpoints()
+    found = read_image_files(opened, checkpoint, [str(trained / "wide.jpg")], "--from")
+    assert found.images.shape == (1, 1, 8, 8)
+    assert any("30x40 pixels, resized and cropped to 8x8" in line for line in said.notices)
+
+
+def test_the_path_between_files_is_that_between_the_same_images(trained, tmp_path):
+    paths = [str(trained / "train" / f"{number:02}.png") for number in (2, 7)]
+    by_file = run_interpolate(
+        session(trained), tmp_path / "f.png", PathRequest(starts=paths[:1], stops=paths[1:], split="all", space="both")
+    )
+    by_index = run_interpolate(
+        session(trained), tmp_path / "i.png", PathRequest(pairs="#2-#7", split="all", space="both")
+    )
+    first, second = (pd.read_csv(result.path.with_suffix(".csv")) for result in (by_file, by_index))
+    for column in ("space", "step", "alpha", "step_length", "nearest_code", "start_error", "end_error"):
+        if first[column].dtype.kind == "f":
+            np.testing.assert_allclose(first[column], second[column], rtol=1e-3, atol=1e-5)
+        else:
+            assert (first[column] == second[column]).all()
+    assert (first["start_file"] == paths[0]).all()
+    assert (first["end_file"] == paths[1]).all()
+    assert first["start_index"].isna().all()
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.png", "no such file"), ("train", "is a folder")])
+def test_what_is_not_one_image_is_refused(trained, name, message):
+    opened = session(trained)
+    (checkpoint,) = opened.checkpoints()
+    with pytest.raises(AekitError, match=f"--from .*{name}: {message}"):
+        read_image_files(opened, checkpoint, [str(trained / name)], "--from")
+
+
+def test_a_file_of_several_images_is_refused(trained):
+    np.save(trained / "two.npy", np.zeros((2, 8, 8), np.uint8))
+    opened = session(trained)
+    (checkpoint,) = opened.checkpoints()
+    with pytest.raises(AekitError, match="holds 2 images; give a file with one"):
+        read_image_files(opened, checkpoint, [str(trained / "two.npy")], "--from")
