@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzzing import (
     CELLS,
@@ -30,6 +31,10 @@ from aekit.brains.cohort.table import read_cohort
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
 from aekit.errors import AekitError
+from aekit.images.config import DataConfig
+from aekit.images.data.image_set import ImageSet
+from aekit.images.data.labels import read_labels
+from aekit.images.data.origins import Origins
 from aekit.images.session import open_session
 from aekit.images.sweep.outcomes import training_seconds
 from aekit.plotting.html import build_report
@@ -57,6 +62,12 @@ DICTIONARY = {
 }
 TABLE = "beta,latent,seed,test_total,test_mse\n0.1,2,0,101.5,0.02\n0.1,2,1,102.5,0.03\n1,2,0,110.25,0.05\n"
 STUDY = "beta,latent,test_total\n0.1,2,100\n1,2,111\n"
+LABELS = """file;label;Smiling;age
+img1.png;Köln;1;20
+./photos/IMG2.PNG;cat-dog;0;21
+img10;cat-dog;1;n/a
+"""
+ARRAY_LABELS = "row,label,male\n0,a,-1\n2,b,1\n1,a,1\n"
 HISTORY = "epoch,split,total,seconds\n1,train,3.5,0.25\n1,test,3.25,0.125\n"
 PREDICTIONS = (
     "participant_id,split,model,target,truth,prediction\n"
@@ -130,6 +141,20 @@ def _report(path: Path) -> None:
 
 def _history(path: Path) -> None:
     training_seconds(path)
+
+
+def _labels(names: list[str], numbers: list[int], rows: list[int] | None):
+    origins = Origins(names, np.array(numbers), None if rows is None else np.array(rows))
+    pixels = np.zeros((len(numbers), 1, 8, 8), np.uint8)
+
+    def read(path: Path) -> None:
+        config = DataConfig(str(path.parent), labels=str(path))
+        table = read_labels(config, lambda: origins, path.parent)
+        images = table.of(ImageSet(pixels, "x", origins=origins))
+        for index in range(len(images)):
+            assert images.label_text(index).isprintable()
+
+    return read
 
 
 def _about(path: Path) -> None:
@@ -210,6 +235,18 @@ TARGETS = {
         ",",
         lambda path: _read_ages(path.with_name("x.safetensors")),
         2000,
+    ),
+    "labels": lambda: _text_target(
+        "labels",
+        "labels.csv",
+        LABELS,
+        ";",
+        _labels(["img1.png", "img2.png", "img10.png"], [0, 1, 2], None),
+        4000,
+        _other_encodings(LABELS),
+    ),
+    "array-labels": lambda: _text_target(
+        "array-labels", "labels.csv", ARRAY_LABELS, ",", _labels(["x.npz"], [0, 0, 0], [0, 1, 2]), 4000
     ),
     "phantom": lambda: _json_target("phantom", ABOUT, PHANTOM, _about, 3000),
     "stdin": lambda: Target(

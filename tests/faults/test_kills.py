@@ -29,6 +29,8 @@ def pictures(tmp_path_factory) -> Path:
         path = folder / f"{number:03d}.bmp"
         Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(path)
         os.utime(path, (time.time() - 100,) * 2)
+    lines = "".join(f"{number:03d}.bmp,{number % 3}\n" for number in range(200))
+    (folder.parent / "kinds.csv").write_text(f"file,label\n{lines}")
     time.sleep(2.1)  # files that have just changed have no shortcut in the cache
     return folder
 
@@ -47,7 +49,9 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
         for path in old_result.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
 
-    of_pictures = ["train-ae", "--data", pictures, "--image-size", 8, *SMALL[4:], "--epochs", 1, "--arch", "dense"]
+    kinds = pictures.parent / "kinds.csv"
+    images = ["--data", pictures, "--labels", kinds, "--image-size", 8]
+    of_pictures = ["train-ae", *images, *SMALL[4:], "--epochs", 1, "--arch", "dense"]
     return {
         "train-vae": Experiment(_into(*VAE), [_into(*VAE, "--resume")]),
         # Over an old result of other settings, which --resume refuses as long as there is no state of the new one.

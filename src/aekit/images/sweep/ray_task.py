@@ -58,7 +58,7 @@ def train_cell(order: Order, images: dict[str, Any], board: Any) -> tuple[str, A
 
     Args:
         order: What to train.
-        images: Pixels uint8 (N, C, H, W), name, fingerprint and that of the table of labels, by split.
+        images: Pixels uint8 (N, C, H, W), name, fingerprint and that of a table of labels, by split.
         board: The actor that receives messages.
 
     Returns:
@@ -67,8 +67,8 @@ def train_cell(order: Order, images: dict[str, Any], board: Any) -> tuple[str, A
     line = _Line(board, order.number)
     line.send(("started", _here()))
     sets: Any = {
-        split: ImageSet(pixels, name, fingerprint=own, labels_fingerprint=table)
-        for split, (pixels, name, own, table) in images.items()
+        split: ImageSet(pixels, name, fingerprint=own, labels_fingerprint="".join(table))
+        for split, (pixels, name, own, *table) in images.items()
     }
     path = Path(order.path)
     with tempfile.TemporaryDirectory(prefix="aekit-") as folder:
