@@ -30,6 +30,7 @@ def test_the_folder_is_named_by_the_options_and_long_lists_are_cut():
     assert _plan(latent="2,4").folder == Path("runs/sweep-vae-digits-latent2,4")
     assert _plan(latent="2-30").folder == Path("runs/sweep-vae-digits-latent2..30x29")
     assert _plan(data="images/faces.npy", arch="dense").folder == Path("runs/sweep-vae-faces-dense")
+    assert _plan(data="x", labels="tables/kinds.csv").folder == Path("runs/sweep-vae-x-labelskinds")
     assert _plan(Path("grid")).cells[0].path == Path("grid/vae-digits-conv-z10.safetensors")
 
 

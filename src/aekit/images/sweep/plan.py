@@ -139,8 +139,10 @@ def _folder_name(rows: Sequence[Mapping[str, Any]]) -> str:
         texts = list(dict.fromkeys(as_text(row[name]) for row in rows))
         if name == "model" or texts == [as_text(default)]:
             continue
-        is_short = len(",".join(texts)) <= _MAX_CHARACTERS
-        values = ",".join(Path(text).stem if name == "data" else text for text in texts)
+        if name in ("data", "labels"):  # which may be paths
+            texts = [Path(text).stem for text in texts]
+        values = ",".join(texts)
+        is_short = len(values) <= _MAX_CHARACTERS
         key = "" if name in SELF_NAMED else name.replace("_", "")
         parts.append(f"{key}{values if is_short else f'{texts[0]}..{texts[-1]}x{len(texts)}'}")
     return "-".join(parts)
