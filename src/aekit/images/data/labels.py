@@ -21,6 +21,7 @@ from aekit.images.data.origins import Origins
 
 _N_NAMED = 3
 _ARRAYS = frozenset({".npy", ".npz", ".safetensors"})
+_SUFFIXES = SUFFIXES | _ARRAYS
 
 
 class UnlabelledError(AekitError):
@@ -332,8 +333,9 @@ def _slashes(path: str) -> str:
 def _end(parts: Sequence[str], n_parts: int, level: int) -> str:
     """Return the last names of a path at a level: 0 as they are, 1 without suffix, 2 and 3 the same in any case."""
     end = "/".join(parts[-n_parts:])
-    if level % 2 and (suffix := PurePosixPath(end).suffix).lower() in SUFFIXES | _ARRAYS:
-        end = end[: -len(suffix)]
+    if level % 2:
+        stem, dot, suffix = end.rpartition(".")
+        end = stem if stem and f"{dot}{suffix.lower()}" in _SUFFIXES else end
     return end.casefold() if level > 1 else end
 
 
