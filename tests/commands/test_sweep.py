@@ -206,3 +206,21 @@ def test_the_settings_of_a_run_have_the_names_of_the_options(aekit):
     (config,), _ = expand(DEFAULTS)
     text = " ".join(aekit("sweep", "--help").stdout.split())
     assert all(f"--{name.replace('_', '-')}" in text for name in flat(config))
+
+
+# --- names ---
+
+
+def test_the_order_of_options_on_the_command_line_is_that_of_names_and_tables(aekit, tmp_path):
+    first = aekit("sweep", *QUICK, "--seed", "1,0", "--latent", "3,2", "-o", tmp_path, "--dry-run").stdout
+    second = aekit("sweep", *QUICK, "--latent", "3,2", "--seed", "1,0", "-o", tmp_path, "--dry-run").stdout
+    names = [[Path(shlex.split(line)[-1]).stem for line in text.splitlines()] for text in (first, second)]
+    assert names[0][:2] == ["vae-digits-conv-seed0-z2-limit60-epochs1", "vae-digits-conv-seed0-z3-limit60-epochs1"]
+    assert names[1][:2] == ["vae-digits-conv-z2-seed0-limit60-epochs1", "vae-digits-conv-z2-seed1-limit60-epochs1"]
+
+
+def test_a_sweep_in_another_order_finds_the_cells_that_are_there(aekit, grid):
+    folder, _, first = grid
+    options = ["--seed", "1,0", "--latent", "3,2", "--beta", "1,0.1", "--val", 0.3, "-o", folder]
+    commands = aekit("sweep", *QUICK, *options, "--dry-run").stdout.splitlines()
+    assert {Path(shlex.split(line)[-1]) for line in commands} == set(first.paths)

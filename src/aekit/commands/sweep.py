@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from aekit.errors import UsageError
 from aekit.images.sweep.plan import MANY_CELLS, Metric, plan_sweep, training_commands
 from aekit.terminal import options
 from aekit.terminal.console import Console
@@ -29,9 +28,6 @@ Folder = Annotated[
 @grid_options
 def sweep(
     *,
-    model: Annotated[
-        str, typer.Option("--model", rich_help_panel=options.MODEL, metavar="ae|vae,...", help="What to train.")
-    ] = "vae",
     given: dict[str, str | bool | None],
     data_root: options.DataRoot = None,
     best: Annotated[
@@ -112,19 +108,21 @@ def sweep(
 ) -> None:
     """Train every combination of training options, several runs at a time, and compare them.
 
-    Training options take several values: 0.1,0.5 or, for whole numbers, ranges such as 2-20 or 2-30:4. Cells that are
-    done are left as they are, so the same command continues where it stopped; a cell that fails is recorded, and the
-    rest are trained. Reads images (--data). Writes the checkpoints, results.csv (a row per cell), results.png (heat
+    Training options take several values: 0.1,0.5 or, for whole numbers, ranges such as 2-20 or 2-30:4. Names, tables
+    and figures have them in the order in which the options are given, numbers from the least to the largest. Cells that
+    are done are left as they are, so the same command continues where it stopped; a cell that fails is recorded, and
+    the rest are trained. Reads images (--data). Writes the checkpoints, results.csv (a row per cell), results.png (heat
     maps over two options, curves over one option, or three and more, with bands over seeds) and curves.png (learning
     curves of up to 120 cells). Prints the paths of the checkpoints.
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
-    if gpus_per_cell is not None and ray is None:
-        raise UsageError("--gpus-per-cell: needs --ray, as Ray assigns the GPUs; add --ray auto")
-    plan = plan_sweep({"model": model, **given}, output, best=best, retrain=retrain, may_be_large=yes or dry_run)
+    options.check_gpus_per_cell(gpus_per_cell, ray)
+    plan = plan_sweep(given, output, best=best, retrain=retrain, may_be_large=yes or dry_run)
     if dry_run:
-        typer.echo("\n".join(training_commands(plan, data_root, device, threads or (1 if ray else None))))
+        from aekit.images.sweep.names import keep_names
+
+        typer.echo("\n".join(training_commands(keep_names(plan), data_root, device, threads or (1 if ray else None))))
         return
     from aekit.images.runs import Machine
     from aekit.images.sweep.study import run_sweep

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -108,6 +109,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return "x".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def in_name(name: str, value: Any) -> str:
+    """Return a setting as a part of a file name: ``beta0.5``, ``batchsize200``, ``z10`` for latent dimensions."""
+    text = as_text(value)
+    is_path = "/" in text or text.endswith(".safetensors")
+    return f"{'z' if name == 'latent' else name.replace('_', '')}{Path(text).stem if is_path else text}"
 
 
 def in_words(name: str, value: Any) -> str:

@@ -6,12 +6,13 @@ Standard library only, so that the command line and ``aekit info`` need not load
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from aekit.core.settings import (
+    SELF_NAMED,
     Precision,
     Schedule,
     as_text,
@@ -20,6 +21,7 @@ from aekit.core.settings import (
     check_choice,
     check_seed,
     flag,
+    in_name,
     is_whole_number,
 )
 from aekit.errors import UsageError
@@ -200,18 +202,28 @@ def build_config(values: Mapping[str, Any]) -> RunConfig:
     return RunConfig(**{part: PARTS[part](**settings) for part, settings in parts.items()})
 
 
-def run_name(config: RunConfig) -> str:
+def run_name(config: RunConfig, swept: Sequence[str] = ()) -> str:
     """Return a file name made of what matters, the same for the same options: ``vae-mnist-conv-z10``.
 
     Options that differ from their default are appended, so that other options give another name.
+
+    Args:
+        config: The run.
+        swept: Settings that are named whatever their value, in this order and ahead of the others:
+            ``vae-mnist-conv-beta1-z10-epochs8``. Those of the KL divergence are left out where there is none.
     """
     model, data, train = config.model, config.data, config.train
     fresh = RunConfig(model=ModelConfig(kind=model.kind, arch=model.arch, latent=model.latent))
-    parts = [model.kind, Path(data.name).stem or "data", model.arch, f"z{model.latent}"]
-    parts += changes_in_name(model, fresh.model)
-    parts += changes_in_name(data, fresh.data, but=("name", "labels"))
-    parts += [f"labels{Path(data.labels).stem}"] if data.labels is not None else []
-    parts += changes_in_name(train, fresh.train)
+    left_out = SELF_NAMED if model.has_prior else (*SELF_NAMED, *VAE_ONLY)  # the first three parts name themselves
+    own = [name for name in swept if name not in left_out]
+    if data.labels is not None:  # without its folder, as the data
+        data = replace(data, labels=Path(data.labels).stem)
+    values = flat(replace(config, data=data))
+    parts = [model.kind, Path(data.name).stem or "data", model.arch]
+    parts += [in_name(name, values[name]) for name in (own if "latent" in own else ["latent", *own])]
+    parts += changes_in_name(model, fresh.model, but=own)
+    parts += changes_in_name(data, fresh.data, but=("name", *own))
+    parts += changes_in_name(train, fresh.train, but=own)
     return "-".join(parts)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from aekit.core.environment import default_data_root
 from aekit.core.settings import Precision
+from aekit.errors import UsageError
 from aekit.terminal import completion
 
 DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output and machine"
@@ -156,6 +157,12 @@ def with_choices(text: str, choices: Sequence[str]) -> str:
     """Return the help of an option with its choices at the end, unless it names them all."""
     words = set(re.findall(r"[\w-]+", text))
     return text if words >= set(choices) else f"{text} One of {', '.join(choices)}."
+
+
+def check_gpus_per_cell(gpus_per_cell: float | None, ray: str | None) -> None:
+    """Raise a UsageError if GPUs are shared out among cells without Ray, which does that."""
+    if gpus_per_cell is not None and ray is None:
+        raise UsageError("--gpus-per-cell: needs --ray, as Ray assigns the GPUs; add --ray auto")
 
 
 def resolve_data_root(data_root: Path | None) -> Path:

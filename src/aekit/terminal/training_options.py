@@ -138,9 +138,18 @@ def training_options(kind: Literal["ae", "vae"]) -> Callable[[Command], Command]
 def grid_options(command: Command) -> Command:
     """Return a command that takes ``given`` with the training options, each of which takes several values, instead.
 
-    ``given`` has what each option says, as text, by name; None leaves it at its default.
+    ``given`` has what each option says, ``model`` too, as text, by name; None leaves it at its default. The order is
+    that of the command line, and what it leaves out comes last.
     """
-    return _deriving("given", [_several(option) for option in OPTIONS], lambda values: values)(command)
+    help_text = "What to train."
+    model = typer.Option("--model", rich_help_panel=MODEL, metavar="ae|vae,...", help=help_text)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    derived = [context, _parameter("model", str, model, "vae"), *(_several(option) for option in OPTIONS)]
+
+    def build(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: values[name] for name in values["context"].params if name in values}
+
+    return _deriving("given", derived, build)(command)
 
 
 def _deriving(

@@ -34,6 +34,33 @@ def test_the_folder_is_named_by_the_options_and_long_lists_are_cut():
     assert _plan(Path("grid")).cells[0].path == Path("grid/vae-digits-conv-z10.safetensors")
 
 
+def test_a_name_has_every_swept_option_in_the_order_given_and_numbers_ascend():
+    plan = plan_sweep({"model": "vae", "seed": "0,1", "beta": "5,0.1,1", "latent": "10,2", "epochs": "3"}, Path("g"))
+    names = [cell.path.stem for cell in plan.cells]
+    assert plan.swept == ("seed", "beta", "latent")
+    assert names[:4] == [
+        "vae-mnist-conv-seed0-beta0.1-z2-epochs3", "vae-mnist-conv-seed0-beta0.1-z10-epochs3",
+        "vae-mnist-conv-seed0-beta1-z2-epochs3", "vae-mnist-conv-seed0-beta1-z10-epochs3",
+    ]  # fmt: skip
+    assert len(set(names)) == 12
+    sizes = plan_sweep({"model": "ae,vae", "image_size": "16,8", "beta": "1,0.5"}, Path("g"))
+    assert [cell.path.stem for cell in sizes.cells] == [
+        "ae-mnist-conv-z10-imagesize8x8", "ae-mnist-conv-z10-imagesize16x16",
+        "vae-mnist-conv-z10-imagesize8x8-beta0.5", "vae-mnist-conv-z10-imagesize8x8-beta1",
+        "vae-mnist-conv-z10-imagesize16x16-beta0.5", "vae-mnist-conv-z10-imagesize16x16-beta1",
+    ]  # fmt: skip
+
+
+def test_the_folder_does_not_depend_on_the_order_and_one_of_an_earlier_version_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new, old = Path("runs/sweep-vae-latent2,4-beta0.1,1"), Path("runs/sweep-vae-latent4,2-beta0.1,1")
+    unsorted = {"model": "vae", "beta": "0.1,1", "latent": "4,2"}
+    assert plan_sweep(unsorted).folder == plan_sweep({**unsorted, "latent": "2,4"}).folder == new
+    old.mkdir(parents=True)
+    assert plan_sweep(unsorted).folder == old
+    assert plan_sweep({"model": "ae,vae", "beta": "0.1,1"}).folder == Path("runs/sweep-ae-vae-beta0.1,1")
+
+
 def test_a_plain_autoencoder_has_no_settings_of_the_kl_divergence():
     settings = cell_settings(RunConfig(ModelConfig(kind="ae")))
     assert settings["beta"] is settings["beta_warmup"] is None

@@ -78,7 +78,7 @@ def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
 def test_the_best_is_trained_again_on_all_images_if_asked_for(make_done, tmp_path):
     plan = _plan(tmp_path / "grid", best="elbo", retrain=True)
     (result,) = run_sweep(plan, MACHINE, _train(make_done))
-    assert result.path == tmp_path / "grid" / "vae-digits-conv-z2.safetensors"  # no --val in its name
+    assert result.path == tmp_path / "grid" / "vae-digits-conv-z2-seed0.safetensors"  # no --val in its name
 
 
 def test_cells_that_failed_end_the_sweep_after_the_others_were_yielded(make_done, tmp_path):

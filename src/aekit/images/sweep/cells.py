@@ -13,22 +13,22 @@ from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_conf
 _MAX_VALUES = 100_000  # of a range; a grid of as many cells would train for years
 
 
-def expand(given: dict[str, str | bool | None]) -> tuple[list[RunConfig], list[str]]:
-    """Return the runs of a grid, each once, and the settings in which they differ.
+def expand(given: dict[str, str | bool | None], *, is_sorted: bool = True) -> tuple[list[RunConfig], list[str]]:
+    """Return the runs of a grid, each once, and the settings in which they differ, in the order of ``given``.
 
     Args:
         given: What each option says, by its name with underscores; None leaves it at its default. The last one
-            changes fastest, and latent faster than beta.
+            changes fastest.
+        is_sorted: Take numbers and sizes from the least to the largest, and names as they are given; otherwise all
+            as they are given.
 
     Raises:
         UsageError: A value cannot be read.
         AekitError: A configuration is refused.
     """
-    order = list(given)
-    if {"latent", "beta"} <= given.keys():
-        order.remove("latent")
-        order.insert(order.index("beta") + 1, "latent")
-    values = {field: _values(field, text) for field in order if (text := given[field]) is not None}
+    values = {field: _values(field, text) for field, text in given.items() if text is not None}
+    if is_sorted:
+        values = {field: own if isinstance(own[0], str) else sorted(own) for field, own in values.items()}
     if "model" not in values:
         raise UsageError("--model: is missing; give ae, vae or ae,vae")
     if "vae" not in values["model"]:
@@ -39,7 +39,7 @@ def expand(given: dict[str, str | bool | None]) -> tuple[list[RunConfig], list[s
     for combination in itertools.product(*values.values()):
         configs[_config(dict(zip(values, combination, strict=True)))] = None
     rows = [flat(config) for config in configs]
-    return list(configs), [field for field in order if len({str(row[field]) for row in rows}) > 1]
+    return list(configs), [field for field in given if len({str(row[field]) for row in rows}) > 1]
 
 
 def _config(values: dict[str, Any]) -> RunConfig:

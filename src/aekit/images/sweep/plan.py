@@ -6,7 +6,7 @@ Standard library only, so that a mistake is reported before torch is loaded.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +43,8 @@ class Plan:
     """A sweep that can be run.
 
     Attributes:
-        cells: The runs, the option that is named last changing fastest.
-        swept: The settings in which they differ, by the names of the options.
+        cells: The runs, the option that is named last changing fastest; numbers from the least to the largest.
+        swept: The settings in which they differ, by the names of the options, in the order given.
         folder: Where everything goes.
         best: The metric by which to choose one cell, the least on validation images; None keeps all.
         retrain: Train the chosen cell on all of the training images.
@@ -68,7 +68,8 @@ def plan_sweep(
     """Return the sweep over all combinations of the values that are given.
 
     Args:
-        given: The values of each option as text, by its name with underscores; see :func:`expand`.
+        given: The values of each option as text, by its name with underscores, in the order in which names and
+            figures have them; see :func:`expand`.
         output: The folder; None is one in ``runs`` whose name is made of the options.
         best: Choose the cell with the least of this metric.
         retrain: Train the chosen cell on all of the training images.
@@ -85,11 +86,16 @@ def plan_sweep(
         raise UsageError("--retrain: needs a choice of the best cell; add --best elbo")
     if best is not None:
         _check_metric(best, configs, swept)
-    folder = _folder(output, configs)
-    cells = tuple(Cell(config, folder / f"{run_name(config)}.safetensors", _label(config, swept)) for config in configs)
+    folder = _folder(output, configs, lambda: expand(given, is_sorted=False)[0])
+    cells = tuple(Cell(config, cell_path(folder, config, swept), _label(config, swept)) for config in configs)
     if len({cell.path for cell in cells}) < len(cells):
         raise AekitError("--data: two image sets of the same name would share files; sweep over them separately")
     return Plan(cells, tuple(swept), folder, best, retrain)
+
+
+def cell_path(folder: Path, config: RunConfig, swept: Sequence[str]) -> Path:
+    """Return where a cell goes: under a name with every swept option, also at its default, in the order given."""
+    return folder / f"{run_name(config, swept)}.safetensors"
 
 
 def training_commands(plan: Plan, data_root: Path | None, device: str, threads: int | None) -> list[str]:
@@ -122,9 +128,15 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
         raise AekitError(f"--best {best}: a plain autoencoder has no KL divergence; use reconstruction or mse")
 
 
-def _folder(output: Path | None, configs: Sequence[RunConfig]) -> Path:
+def _folder(output: Path | None, configs: Sequence[RunConfig], as_given: Callable[[], Sequence[RunConfig]]) -> Path:
     if output is None:
-        return Path("runs") / _folder_name([flat(config) for config in configs])
+        own = [
+            {name: value for name, value in cell_settings(config).items() if value is not None} for config in configs
+        ]
+        folder = Path("runs") / _folder_name(own)
+        # Earlier versions named it by the values in the order given, 4,2 and not 2,4: what is there is continued.
+        earlier = folder if folder.exists() else Path("runs") / _folder_name([flat(config) for config in as_given()])
+        return earlier if earlier.exists() else folder
     if output.suffix in _SUFFIXES and not output.is_dir():
         raise AekitError(f"--output {output}: a grid fills a folder; leave out the {output.suffix}")
     if output.exists() and not output.is_dir():
@@ -133,11 +145,14 @@ def _folder(output: Path | None, configs: Sequence[RunConfig]) -> Path:
 
 
 def _folder_name(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a name made of the values of the options that are not all at their default."""
+    """Return a name made of the values of the options that are not all at their default.
+
+    The same for the same grid, in whatever order its options are given.
+    """
     parts = ["sweep", "-".join(dict.fromkeys(row["model"] for row in rows))]
     for name, default in flat(RunConfig()).items():
-        texts = list(dict.fromkeys(as_text(row[name]) for row in rows))
-        if name == "model" or texts == [as_text(default)]:
+        texts = list(dict.fromkeys(as_text(row[name]) for row in rows if name in row))
+        if name == "model" or texts in ([], [as_text(default)]):
             continue
         if name in ("data", "labels"):  # which may be paths
             texts = [Path(text).stem for text in texts]

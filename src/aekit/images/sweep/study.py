@@ -12,12 +12,12 @@ from aekit.core.durable import one_writer
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, Stopped
-from aekit.images.config import run_name
 from aekit.images.runs import Machine
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
+from aekit.images.sweep.names import keep_names
 from aekit.images.sweep.outcomes import Done, Failed, Outcome, ResultsTable
-from aekit.images.sweep.plan import Cell, Plan
+from aekit.images.sweep.plan import Cell, Plan, cell_path
 from aekit.images.sweep.summary import write_summary
 
 TABLE = "results.csv"
@@ -51,8 +51,8 @@ def run_sweep(
     """Yield the checkpoints of a sweep with their test results: all of them, or the best one if the plan asks for it.
 
     Cells are trained in new processes, so a script that calls this needs ``if __name__ == "__main__":``. Cells that are
-    done are left as they are. ``results.csv`` has a row for every cell that has ended, at any time;
-    ``results.png`` and ``curves.png`` follow at the end.
+    done are left as they are, under any name in the folder. ``results.csv`` has a row for every cell that has ended,
+    at any time; ``results.png`` and ``curves.png`` follow at the end.
 
     Args:
         plan: What to train, as :func:`aekit.images.sweep.plan.plan_sweep` returned it.
@@ -66,6 +66,7 @@ def run_sweep(
         AekitError: The images cannot be read, a file of another run is in the way, or, at the end, cells failed.
         Stopped: A signal asked for it; running cells saved their state.
     """
+    plan = keep_names(plan, progress)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=progress)
     with one_writer(plan.folder / TABLE):
         outcomes = _train(plan, run, jobs, progress)
@@ -73,7 +74,7 @@ def run_sweep(
         if plan.best is not None and chosen:
             best = choose_best(chosen, plan.swept, plan.best)
             progress.notice(_choice(plan, best))
-            chosen = [_retrain(best.cell, run) if plan.retrain else best]
+            chosen = [_retrain(plan, best.cell, run) if plan.retrain else best]
     for done in chosen:
         result = done.header.result
         yield Result(done.cell.path, {**result["test"], "parameters": result["parameters"]})
@@ -115,15 +116,14 @@ def _choice(plan: Plan, best: Done) -> str:
     return f"lowest {metric} on validation images{of_seeds}: {best.cell.label}"
 
 
-def _retrain(cell: Cell, run: functools.partial[list[Outcome]]) -> Done:
+def _retrain(plan: Plan, cell: Cell, run: functools.partial[list[Outcome]]) -> Done:
     """Train the settings of a cell on all of the training images, next to it."""
     config = replace(
         cell.config, data=replace(cell.config.data, val=0.0), train=replace(cell.config.train, keep="last")
     )
-    path = cell.path.with_name(f"{run_name(config)}.safetensors")
-    (outcome,) = run(
-        [Cell(config, path, f"{cell.label}, on all training images")], jobs=1, on_outcome=lambda outcome: None
-    )
+    again = Cell(config, cell_path(plan.folder, config, plan.swept), f"{cell.label}, on all training images")
+    cells = keep_names(replace(plan, cells=(again,)), run.keywords["progress"]).cells
+    (outcome,) = run(cells, jobs=1, on_outcome=lambda outcome: None)
     if isinstance(outcome, Failed):
         raise AekitError(f"--retrain: {outcome.error}")
     return outcome
