@@ -17,11 +17,15 @@ from aekit.images.sweep.plan import Cell
 def make_done(tmp_path):
     """Return a function that makes a trained cell with these settings and this total on validation images."""
 
-    def make(total: float, *, kind: str = "vae", latent: int = 2, seed: int = 0, is_old: bool = False) -> Done:
+    def make(
+        total: float, *, kind: str = "vae", latent: int = 2, seed: int = 0, split_seed: int = 0, is_old: bool = False
+    ) -> Done:
         config = RunConfig(
-            ModelConfig(kind=kind, latent=latent), DataConfig(name="digits", val=0.2), TrainConfig(seed=seed)
+            ModelConfig(kind=kind, latent=latent),
+            DataConfig(name="digits", val=0.2, split_seed=split_seed),
+            TrainConfig(seed=seed),
         )
-        path = tmp_path / f"{kind}-{latent}-{seed}.safetensors"
+        path = tmp_path / f"{kind}-{latent}-{seed}{split_seed or ''}.safetensors"
         kl = 2.0 if kind == "vae" else None
         terms = {"total": total, "reconstruction": total - (kl or 0.0), "kl": kl, "mse": total / 100}
         history = [{"epoch": 1, "split": split, **terms, "active_units": 1} for split in ("train", "val", "test")]

@@ -16,14 +16,14 @@ def _results(**swept):
     table = pd.DataFrame(itertools.product(*swept.values()), columns=list(swept))
     for measure in ("total", "reconstruction", "kl", "mse"):
         table[f"val_{measure}"] = generator.uniform(1, 100, len(table))
-    return table
+    return table.assign(val_elbo=table["val_reconstruction"] + table["val_kl"])
 
 
 def test_over_two_options_the_heat_maps_show_mean_and_spread_of_the_seeds():
     results = _results(beta=[0.1, 1.0, 4.0], latent=[2, 10], seed=[0, 1, 2])
     figure = plot_sweep(results, ["beta", "latent"], split="val")
-    assert len(figure.axes) == 4
-    axes = figure.axes[1]
+    assert len(figure.axes) == 6
+    axes = figure.axes[2]
     assert axes.get_title(loc="left").startswith("Reconstruction")
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     cell = results.query("beta == 4 and latent == 10")["val_reconstruction"]
@@ -33,13 +33,13 @@ def test_over_two_options_the_heat_maps_show_mean_and_spread_of_the_seeds():
 
 def test_a_cell_that_failed_stays_empty():
     results = _results(beta=[0.1, 1.0], latent=[2, 10]).drop(index=3)
-    axes = plot_sweep(results, ["beta", "latent"], split="val").axes[0]
+    axes = plot_sweep(results, ["beta", "latent"], split="val").axes[1]
     assert {text.get_position(): text.get_text() for text in axes.texts}[(1, 1)] == "-"
 
 
 def test_over_one_option_a_curve_of_means_lies_in_its_band():
     results = _results(latent=[2, 5, 10, 100], seed=[0, 1, 2])
-    axes = plot_sweep(results, ["latent"], split="val").axes[0]
+    axes = plot_sweep(results, ["latent"], split="val").axes[1]
     means = results.groupby("latent")["val_total"].mean()
     np.testing.assert_allclose(axes.lines[0].get_xydata(), np.column_stack([means.index, means]))
     assert axes.get_xscale() == "log"
@@ -53,7 +53,7 @@ def test_over_one_option_a_curve_of_means_lies_in_its_band():
 def test_one_cell_texts_and_three_options_are_drawn_too(swept):
     over = [name for name in swept if name != "seed"]
     figure = plot_sweep(_results(**swept), over, split="val")
-    assert len([axes for axes in figure.axes if axes.lines]) == 4
+    assert len([axes for axes in figure.axes if axes.lines]) == 5
 
 
 def test_an_autoencoder_has_no_panels_of_total_and_kl():
@@ -67,7 +67,7 @@ def test_an_autoencoder_has_no_panels_of_total_and_kl():
 def test_all_cells_of_a_map_have_the_decimals_that_the_largest_needs_for_four_digits():
     results = _results(beta=[0.1, 1.0], latent=[2, 10])
     results["val_kl"], results["val_mse"] = [0.0, 0.04069, 14.34, 16.654], [0.0651, 0.03, 0.08, 0.0123]
-    kl, mse = plot_sweep(results, ["beta", "latent"], split="val").axes[2:]
+    kl, mse = plot_sweep(results, ["beta", "latent"], split="val").axes[3:5]
     assert [text.get_text() for text in kl.texts] == ["0.00", "0.04", "14.34", "16.65"]
     assert [text.get_text() for text in mse.texts] == ["0.06510", "0.03000", "0.08000", "0.01230"]
 
@@ -86,6 +86,63 @@ def test_losses_that_differ_have_no_common_unit():
         for axes in plot_sweep(_results(latent=[2, 3]), ["latent"], split="val", loss=None).axes
     ]
     assert "Reconstruction (unit of each loss)" in titles
+
+
+def test_the_first_panel_has_a_point_per_cell_of_its_rate_and_distortion():
+    results = _results(beta=[0.1, 1.0, 5.0], latent=[2, 10], seed=[0, 1])
+    figure = plot_sweep(results, ["beta", "latent"], split="val", chosen=(4, "--best elbo"))
+    axes, legend = figure.axes[0], figure.axes[-1]
+    *points, ring, line = axes.lines
+    drawn = [tuple(float(values[0]) for values in point.get_data()) for point in points]
+    assert drawn == list(zip(results["val_kl"], results["val_reconstruction"], strict=True))
+    assert ring.get_data() == (results["val_kl"][4], results["val_reconstruction"][4])
+    lowest = (results["val_kl"] + results["val_reconstruction"]).min()
+    assert {round(x + y, 9) for x, y in line.get_xydata()} == {round(lowest, 9)}
+    colours = [point.get_color().tobytes() for point in points]
+    by_beta = pd.Series(colours).groupby(results["beta"]).agg(set)
+    assert all(len(colours) == 1 for colours in by_beta)
+    assert len(set.union(*by_beta)) == 3
+    assert [text.get_text() for text in legend.get_legend().get_texts()] == [
+        "beta 0.1", "beta 1", "beta 5", "latent 2", "latent 10", "chosen: --best elbo",
+        f"reconstruction + KL = {lowest:.5g}, the lowest",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("betas", "title"), [([0.5, 2.0], "Negative ELBO"), ([2.0], "Total loss")])
+def test_totals_are_shown_where_they_compare_and_the_bound_across_beta(betas, title):
+    axes = plot_sweep(_results(beta=betas, latent=[2, 3, 4]), ["latent"], split="val").axes[1]
+    assert axes.get_title(loc="left").startswith(title)
+
+
+def test_what_the_points_of_many_cells_do_not_show_is_said():
+    results = _results(arch=["a", "b"], beta=[0.1, 1.0], latent=list(range(2, 12)))
+    plain = results[results["beta"] == 1.0].assign(beta=np.nan, val_kl=np.nan, val_elbo=np.nan, arch="c")
+    both = pd.concat([results, plain], ignore_index=True)
+    texts = [
+        text.get_text()
+        for text in plot_sweep(both, ["arch", "beta", "latent"], split="val").axes[-1].get_legend().get_texts()
+    ]
+    assert "latent: not told apart" in texts
+    assert "20 autoencoders have no rate" in texts
+
+
+def test_an_autoencoder_is_a_level_line_over_beta_and_a_row_of_its_own():
+    results = _results(model=["ae", "vae"], beta=[0.1, 1.0], latent=[2, 4]).drop(index=[2, 3])
+    results.loc[results["model"] == "ae", ["beta", "val_kl", "val_elbo"]] = np.nan
+    axes = plot_sweep(results, ["model", "beta", "latent"], split="val").axes[2]
+    level = {float(line.get_ydata()[0]) for line in axes.lines if line.get_linestyle() == "--"}
+    assert level == set(results.loc[results["model"] == "ae", "val_reconstruction"])
+    results = results[results["latent"] == 2]
+    axes = plot_sweep(results, ["model", "beta"], split="val").axes[2]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "1", "none"]
+
+
+def test_sizes_ascend_as_the_cells_do_and_not_as_texts():
+    results = _results(image_size=["8x8", "16x16", "100x100"], latent=[2, 10])
+    axes = plot_sweep(results, ["image_size", "latent"], split="val").axes[2]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["8x8", "16x16", "100x100"]
+    axes = plot_sweep(results, ["image_size"], split="val").axes[2]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["8x8", "16x16", "100x100"]
 
 
 @pytest.mark.parametrize("n_cells", [1, 3, pytest.param(20, marks=pytest.mark.slow)])

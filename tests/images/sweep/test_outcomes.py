@@ -21,7 +21,17 @@ def test_a_row_has_settings_status_and_results(outcomes):
     assert list(done) == list(failed)
     assert (done["status"], done["error"], done["latent"], done["beta"]) == ("done", None, 2, 1.0)
     assert (done["val_total"], done["val_kl"], done["test_mse"]) == (104.123456789123, 2.0, 1.04123456789123)
+    assert (done["val_elbo"], done["test_elbo"], failed["val_elbo"]) == (104.123456789123, 104.123456789123, None)
     assert (failed["status"], failed["beta"], failed["val_total"], failed["path"]) == ("failed", None, None, None)
+
+
+def test_the_negative_bound_does_not_depend_on_beta_and_an_autoencoder_has_none(make_done):
+    done, plain = make_done(12.0), make_done(12.0, kind="ae")
+    for row in done.header.result["history"]:
+        row["total"] = row["reconstruction"] + 5 * row["kl"]
+    row = result_row(done)
+    assert (row["val_total"], row["val_elbo"], row["test_elbo"]) == (20.0, 12.0, 12.0)
+    assert (result_row(plain)["val_total"], result_row(plain)["val_elbo"]) == (12.0, None)
 
 
 def test_a_run_without_validation_images_has_no_results_on_them(make_done):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import ModelConfig, RunConfig
-from aekit.images.sweep.plan import cell_settings, plan_sweep, training_commands
+from aekit.images.config import SETTINGS, DataConfig, ModelConfig, RunConfig
+from aekit.images.sweep.plan import _check_metric, cell_settings, plan_sweep, training_commands
 
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
 
@@ -86,6 +86,29 @@ def test_the_best_cell_is_chosen_by_what_can_be_compared():
     with pytest.raises(AekitError, match="a plain autoencoder has no KL divergence"):
         _plan(best="kl", val="0.2", model="ae,vae")
     assert _plan(best="mse", val="0.2", loss="bernoulli,gaussian", model="ae,vae").best == "mse"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("image_size", "8,16"), ("data", "digits,mnist"), ("limit", "50,60"), ("val", "0.1,0.2"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("metric", ["elbo", "mse", "total"])
+def test_cells_with_different_validation_images_do_not_compare_by_any_metric(name, values, metric):
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(AekitError, match=f"^--best {metric}: cells with different {option} .* for each {option} sep"):
+        _plan(best=metric, **{"val": "0.2", name: values})
+    assert len(_plan(**{"val": "0.2", name: values}).cells) == 2
+
+
+def test_every_setting_of_the_data_is_refused_but_the_seed_of_splits():
+    swept = [name for name, (part, _) in SETTINGS.items() if part == "data" and name != "split_seed"]
+    assert {"image_size", "grayscale", "limit", "value_range", "skip_bad"} <= set(swept)
+    for name in swept:
+        with pytest.raises(AekitError, match="do not compare"):
+            _check_metric("elbo", [RunConfig(data=DataConfig(val=0.2))], [name])
+    assert _plan(best="elbo", val="0.2", split_seed="0-2", seed="0,1").best == "elbo"
 
 
 def test_retraining_needs_a_choice_and_many_cells_need_a_word():

@@ -30,13 +30,13 @@ def write(tmp_path, monkeypatch):
     monkeypatch.setattr(summary, "plot_sweep", draw("results"))
     monkeypatch.setattr(summary, "plot_cells", draw("curves"))
 
-    def run(outcomes, swept):
+    def run(outcomes, swept, best=None):
         cells = [outcome.cell for outcome in outcomes]
         table = ResultsTable(tmp_path / "results.csv", cells)
         for outcome in outcomes:
             table.add(outcome)
         progress = Recorded()
-        summary.write_summary(Plan(tuple(cells), tuple(swept), tmp_path), outcomes, table.to_frame(), progress)
+        summary.write_summary(Plan(tuple(cells), tuple(swept), tmp_path, best), outcomes, table.to_frame(), progress)
         return progress, drawn
 
     return run
@@ -62,6 +62,14 @@ def test_without_validation_images_the_results_are_those_on_test_images(write, m
     progress, drawn = write(outcomes, ["seed"])
     assert progress.tables[0][0] == "2 cells, test images"
     assert drawn["results"][1]["split"] == "test"
+
+
+def test_the_cell_that_was_chosen_is_the_one_that_is_marked(write, make_done):
+    outcomes = [Failed(make_done(0.0, latent=6).cell, "x"), make_done(90.0), make_done(80.0, latent=4)]
+    (results, _), options = write(outcomes, ["latent"], "elbo")[1]["results"]
+    place, why = options["chosen"]
+    assert (results["latent"][place], why) == (4, "--best elbo")
+    assert write(outcomes, ["latent"])[1]["results"][1]["chosen"] is None
 
 
 def test_an_autoencoder_shows_no_total_and_no_divergence(write, make_done):

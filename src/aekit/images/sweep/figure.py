@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from aekit.core.settings import in_words
 from aekit.images.config import Loss
 from aekit.images.figures.curves import MEASURES, draw_history_panel, heading, history_panels, unit, write_legend
+from aekit.images.sweep.tradeoff import draw_tradeoff
 from aekit.plotting.style import (
     BLACK,
     FONT_SIZE,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LINES = 12  # more of them could not be distinguished
-_MEASURES = ("total", "reconstruction", "kl", "mse")
+_MEASURES = ("reconstruction", "kl", "mse")
 _PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without labels
 _MAX_PANEL = 14.0  # inches, of the widest heat map
 _LEGEND = 2.6  # inches
@@ -42,26 +43,41 @@ _MAX_BLOCKS = 16  # cells in one column of the figure of all cells
 
 
 def plot_sweep(
-    results: pd.DataFrame, swept: Sequence[str], *, split: str, loss: Loss | None = "bernoulli", title: str = ""
+    results: pd.DataFrame,
+    swept: Sequence[str],
+    *,
+    split: str,
+    loss: Loss | None = "bernoulli",
+    title: str = "",
+    chosen: tuple[Hashable, str] | None = None,
 ) -> Figure:
     """Return a figure of the cells of a grid with a panel per measure.
+
+    Where there is a KL divergence, the first panel is rate against distortion (:func:`draw_tradeoff`), which compares
+    cells of different beta; the last one has its legend. A total is shown if it compares: of several beta, it is the
+    negative evidence lower bound instead.
 
     Over two swept options they are heat maps with the mean over seeds written into each cell, and its standard
     deviation if there are several; over one, curves of the mean with a band of one standard deviation; over more,
     curves over the one with the most values, one line per combination of the others.
 
     Args:
-        results: A row per trained cell: the swept options, and ``<split>_total``, ``_reconstruction``, ``_kl``
-            (may be missing throughout) and ``_mse``; columns are numbers or texts.
+        results: A row per trained cell: the swept options, and ``<split>_total``, ``_elbo``, ``_reconstruction``,
+            ``_kl`` (may be missing throughout) and ``_mse``; columns are numbers or texts.
         swept: The swept options, without the seed.
         split: The split whose results are shown.
         loss: The training loss, for the units; None if it differs from cell to cell.
         title: Written above all panels.
+        chosen: The row that was chosen, by its index, and by what.
     """
-    measures = _shown_measures(results, split, loss)
+    measures = shown_measures(results, split)
+    if loss == "mse" and "reconstruction" in measures and "kl" not in measures:
+        measures.remove("reconstruction")  # it is the squared error
+    has_rate = "kl" in measures
     over = list(swept) or ["seed"]
     with figure_style():
-        rows, columns = ceil(len(measures) / 2), min(2, len(measures))
+        n_panels = len(measures) + 2 * has_rate
+        rows, columns = ceil(n_panels / 2), min(2, n_panels)
         maps = {name: _HeatMap.of(results, over, f"{split}_{name}") for name in measures} if len(over) == 2 else {}
         width = max((each.width for each in maps.values()), default=_PANEL)
         height = max((each.height for each in maps.values()), default=_HEIGHT)
@@ -69,30 +85,42 @@ def plot_sweep(
         total_width = (width + 0.7) * columns + legend
         figure = build_figure(total_width, (height + 0.6) * rows + 0.3)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, measure in zip(panels, measures, strict=False):
+        shown = panels[1:-1] if has_rate else panels
+        if has_rate:
+            draw_tradeoff(
+                panels[0], panels[-1], results, list(swept), split=split, loss=loss, chosen=chosen, width=width
+            )
+        for axes, measure in zip(shown, measures, strict=False):
             if measure in maps:
                 maps[measure].draw(axes, _name(over[1]), _name(over[0]))
             else:
                 _draw_curves(axes, results, over, f"{split}_{measure}", width)
-            axes.set_title(heading(measure, loss).replace("Total loss", "Total loss, reconstruction + beta x KL"))
-        for axes in panels[len(measures) :]:
+            axes.set_title(_heading(measure, loss))
+        for axes in shown[len(measures) :]:
             axes.set_visible(False)
         if legend:
-            handles, labels = panels[0].get_legend_handles_labels()
+            handles, labels = shown[0].get_legend_handles_labels()
             texts = [wrap_text(label, legend - 0.5) for label in labels]
             figure.legend(handles, texts, loc="outside right upper")
         write_title(figure, title, total_width, room=legend)
         return lay_out(figure)
 
 
-def _shown_measures(results: pd.DataFrame, split: str, loss: Loss | None) -> list[str]:
-    """Return the measures that the cells have, without those that are another one by a different name."""
-    measures = [name for name in _MEASURES if results[f"{split}_{name}"].notna().any()]
-    if "kl" not in measures:
-        measures.remove("total")  # without a KL divergence it is the reconstruction
-        if loss == "mse":
-            measures.remove("reconstruction")  # and that the squared error
-    return measures
+def shown_measures(results: pd.DataFrame, split: str) -> list[str]:
+    """Return the measures that the cells have and that compare them, without those that are another one by its name.
+
+    Totals of different beta do not compare, the negative evidence lower bound does; for a single beta the total is
+    what was minimised. Without a KL divergence it is the reconstruction.
+    """
+    has_rate = results[f"{split}_kl"].notna().any()
+    is_across_beta = "beta" in results and results["beta"].nunique() > 1
+    return ["elbo" if is_across_beta else "total", *_MEASURES] if has_rate else ["reconstruction", "mse"]
+
+
+def _heading(measure: str, loss: Loss | None) -> str:
+    if measure == "elbo":
+        return f"Negative ELBO, reconstruction + KL ({unit(measure, loss)})"
+    return heading(measure, loss).replace("Total loss", "Total loss, reconstruction + beta x KL")
 
 
 @dataclass(frozen=True)
@@ -121,7 +149,8 @@ class _HeatMap:
     def of(cls, results: pd.DataFrame, over: Sequence[str], column: str) -> _HeatMap:
         """Return the map of a column of the results over two options, large enough for its texts."""
         grouped = results.groupby(list(over), sort=True, dropna=False)[column]
-        mean, spread, count = (getattr(grouped, name)().unstack() for name in ("mean", "std", "count"))
+        order: dict[str, Any] = dict(zip(("index", "columns"), (_values(results[name]) for name in over), strict=True))
+        mean, spread, count = (getattr(grouped, name)().unstack().reindex(**order) for name in ("mean", "std", "count"))
         values = mean.to_numpy(dtype=float)
         decimals = _decimals(values)
         texts = np.full(values.shape, "-", object)
@@ -174,14 +203,18 @@ def _draw_curves(axes: Axes, results: pd.DataFrame, over: Sequence[str], column:
     x_name = max(numeric, key=lambda name: results[name].nunique())
     others = [name for name in over if name != x_name]
     is_numeric = results[x_name].dtype.kind in "if"
-    values = sorted(results[x_name].unique())
-    lines = list(results.groupby(others, sort=True)) if others else [((), results)]
+    values = _values(results[x_name].dropna())
+    lines = list(results.groupby(others, sort=False, dropna=False)) if others else [((), results)]
     for number, (key, rows) in enumerate(lines[:MAX_LINES]):
         colour, marker = line_style(number)
         grouped = rows.groupby(x_name)[column]
         mean, spread = grouped.mean(), grouped.std().fillna(0.0)
         x = mean.index.to_numpy() if is_numeric else [values.index(value) for value in mean.index]
-        label = ", ".join(in_words(name, _plain(value)) for name, value in zip(others, key, strict=True))
+        own = [(name, _plain(value)) for name, value in zip(others, key, strict=True) if not _is_missing(value)]
+        label = ", ".join(in_words(name, value) for name, value in own)
+        if not len(mean):  # an autoencoder has no beta: its line is level
+            axes.axhline(rows[column].mean(), color=colour, linestyle="--", label=label)
+            continue
         axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=label, linestyle="-" if is_numeric else "")
         if grouped.count().max() > 1:
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
@@ -256,7 +289,19 @@ def _name(option: str) -> str:
     return {"latent": "latent dimensions"}.get(option, option.replace("_", " "))
 
 
+def _values(column: pd.Series) -> list[Any]:
+    """Return the values of an option: numbers from the least to the largest, texts in the order of the cells."""
+    values = list(column.unique())
+    return sorted(values, key=lambda value: (_is_missing(value), value)) if column.dtype.kind in "if" else values
+
+
+def _is_missing(value: Any) -> bool:
+    return bool(value != value)  # NaN
+
+
 def _shown(value: Any) -> str:
+    if _is_missing(value):
+        return "none"
     return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 

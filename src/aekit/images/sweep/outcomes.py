@@ -15,7 +15,7 @@ from aekit.core.artifacts import write_atomically
 from aekit.core.checkpoint import Header
 from aekit.images.sweep.plan import Cell, cell_settings
 
-MEASURES = ("total", "reconstruction", "kl", "mse")
+MEASURES = ("total", "elbo", "reconstruction", "kl", "mse")  # elbo is reconstruction + KL, the negative bound
 _MEASURED = tuple(f"{split}_{name}" for split in ("train", "val", "test") for name in MEASURES)
 _RESULTS = ("parameters", "epoch", *_MEASURED, "active_units", "seconds", "path")
 
@@ -99,8 +99,8 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
     """Return the row of a cell: its settings, how it ended, its results, and its path.
 
     Results of a split are those with the weights that were kept: ``train_total``, ``val_mse`` and so on; those of a
-    split that was not measured are missing. ``active_units`` are those of held-out images, ``seconds`` those of all
-    epochs.
+    split that was not measured are missing, as is ``elbo`` without a KL divergence. ``active_units`` are those of
+    held-out images, ``seconds`` those of all epochs.
     """
     settings = {
         key: "x".join(map(str, value)) if isinstance(value, tuple) else value
@@ -109,7 +109,7 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Failed):
         return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys(_RESULTS)
     result = outcome.header.result
-    kept = {row["split"]: row for row in result["history"] if row["epoch"] == result["epoch"]}
+    kept = {row["split"]: _with_elbo(row) for row in result["history"] if row["epoch"] == result["epoch"]}
     return {
         **settings,
         "status": "done",
@@ -121,6 +121,11 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
         "seconds": training_seconds(outcome.cell.path.with_suffix(".csv")),
         "path": str(outcome.cell.path),
     }
+
+
+def _with_elbo(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a history with the negative evidence lower bound, which does not depend on beta."""
+    return {**row, "elbo": None if row["kl"] is None else row["reconstruction"] + row["kl"]}
 
 
 def training_seconds(history: Path) -> float | None:

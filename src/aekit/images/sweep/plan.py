@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aekit.core.settings import SELF_NAMED, as_text, in_words
+from aekit.core.settings import SELF_NAMED, as_text, flag, in_words
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import VAE_ONLY, RunConfig, command_words, flat, run_name
+from aekit.images.config import SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
 from aekit.images.official import has_validation
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
 MANY_CELLS = 1000
+REPETITIONS = ("seed", "split_seed")  # cells that differ in these alone are averaged
 _MAX_CHARACTERS = 24  # of the values of an option in the name of a folder
 _SUFFIXES = (".csv", ".png", ".safetensors")  # of files in the folder, which are not the folder
 
@@ -114,8 +115,19 @@ def cell_settings(config: RunConfig) -> dict[str, Any]:
     return flat(config) | ({} if config.model.has_prior else dict.fromkeys(VAE_ONLY))
 
 
+def repeated(swept: Sequence[str]) -> str:
+    """Return over what results are averaged, in words: ``seeds``, ``seeds and split seeds``, or nothing."""
+    return " and ".join(f"{name.replace('_', ' ')}s" for name in REPETITIONS if name in swept)
+
+
 def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[str]) -> None:
-    """Raise an AekitError if the cells cannot be compared by a metric."""
+    """Raise an AekitError if the cells cannot be compared by a metric, which needs the same images and unit."""
+    for name in swept:
+        if SETTINGS[name][0] == "data" and name not in REPETITIONS:
+            raise AekitError(
+                f"--best {best}: cells with different {flag(name)} have different validation images, whose results do "
+                f"not compare; leave out --best, or sweep for each {flag(name)} separately"
+            )
     if not all(has_validation(config.data) for config in configs):
         raise AekitError("--best: needs validation images to choose by, never the test set; add --val 0.2")
     if best == "total" and {"beta", "loss"} & set(swept):

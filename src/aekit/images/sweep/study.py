@@ -17,7 +17,7 @@ from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
 from aekit.images.sweep.names import keep_names
 from aekit.images.sweep.outcomes import Done, Failed, Outcome, ResultsTable
-from aekit.images.sweep.plan import Cell, Plan, cell_path
+from aekit.images.sweep.plan import Cell, Plan, cell_path, repeated
 from aekit.images.sweep.summary import write_summary
 
 TABLE = "results.csv"
@@ -112,7 +112,9 @@ def _counts(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 def _choice(plan: Plan, best: Done) -> str:
     metric = "reconstruction + KL" if plan.best == "elbo" else plan.best
-    of_seeds = ", by the mean over seeds, and of these the best seed" if "seed" in plan.swept else ""
+    over = repeated(plan.swept)
+    one = "best seed" if "seed" in plan.swept else "first split seed"
+    of_seeds = f", by the mean over {over}, and of these the {one}" if over else ""
     return f"lowest {metric} on validation images{of_seeds}: {best.cell.label}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,12 +12,12 @@ from aekit.core.artifacts import write_png
 from aekit.core.progress import Progress
 from aekit.core.settings import as_text
 from aekit.images.config import Loss
-from aekit.images.sweep.figure import plot_cells, plot_sweep
-from aekit.images.sweep.outcomes import MEASURES, Done, Outcome
-from aekit.images.sweep.plan import Plan
+from aekit.images.sweep.best import choose_best
+from aekit.images.sweep.figure import plot_cells, plot_sweep, shown_measures
+from aekit.images.sweep.outcomes import Done, Outcome
+from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
 
 MAX_CURVES = 120  # cells whose learning curves one figure can show
-SEEDS = ("seed", "split_seed")  # cells that differ in these alone are repetitions
 
 
 def write_summary(plan: Plan, outcomes: Sequence[Outcome], table: pd.DataFrame, progress: Progress) -> None:
@@ -44,15 +44,23 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], table: pd.DataFrame, 
 def _write_results(
     plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame, split: str, parameters: dict[str, Any]
 ) -> None:
-    over = [name for name in plan.swept if name not in SEEDS]
+    over = [name for name in plan.swept if name not in REPETITIONS]
     title = f"{_what(rows)}: {_in_full(split)} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
     title += f" ({len(outcomes) - len(rows)} more failed)" if len(rows) < len(outcomes) else ""
-    title += ", mean ± standard deviation over seeds" if "seed" in plan.swept and over else ""
+    title += f", mean ± standard deviation over {repeated(plan.swept)}" if over and repeated(plan.swept) else ""
     results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
     losses = {outcome.cell.config.model.loss for outcome in outcomes}
     loss: Loss | None = losses.pop() if len(losses) == 1 else None
-    figure = plot_sweep(results, over, split=split, loss=loss, title=title)
+    figure = plot_sweep(results, over, split=split, loss=loss, title=title, chosen=_chosen(plan, outcomes, rows))
     write_png(plan.folder / "results.png", figure, parameters)
+
+
+def _chosen(plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> tuple[Hashable, str] | None:
+    """Return the row of the cell that was chosen, and by what; None if there was no choice."""
+    if plan.best is None:
+        return None
+    best = choose_best([outcome for outcome in outcomes if isinstance(outcome, Done)], plan.swept, plan.best)
+    return rows.index[rows["path"] == str(best.cell.path)][0], f"--best {plan.best}"
 
 
 def _write_curves(
@@ -83,9 +91,8 @@ def _as_axis_value(value: Any) -> Any:
 
 
 def _show(rows: pd.DataFrame, swept: Sequence[str], split: str, progress: Progress) -> None:
-    measures = [name for name in (f"{split}_{measure}" for measure in MEASURES) if rows[name].notna().any()]
-    if rows[f"{split}_kl"].isna().all():
-        measures.remove(f"{split}_total")  # it is the reconstruction
+    shown = shown_measures(rows, split)
+    measures = [f"{split}_{measure}" for measure in shown]
     columns = [*(swept or ["latent"]), *measures]
     cells = [
         [as_text(value) if isinstance(value, (str, int)) else value for value in row]
