@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
 
 def _evaluate(aekit, checkpoint, tmp_path, *options):
@@ -38,3 +40,42 @@ def test_an_autoencoder_has_errors_but_no_divergence_and_no_bound(aekit, ae_chec
 
 def test_quiet_leaves_stderr_empty(aekit, vae_checkpoint, tmp_path):
     assert _evaluate(aekit, vae_checkpoint, tmp_path, "--quiet")[1].stderr == ""
+
+
+def test_several_checkpoints_are_one_table_and_one_csv_with_a_row_per_model(
+    aekit, vae_checkpoint, ae_checkpoint, tmp_path
+):
+    for path in (vae_checkpoint, ae_checkpoint):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    paths = [tmp_path / path.name for path in (vae_checkpoint, ae_checkpoint)]
+    result = aekit("evaluate", *paths, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["path"] for line in lines] == [str(path.with_suffix(".evaluate.json")) for path in paths]
+    table = pd.read_csv(tmp_path / "evaluate.csv")
+    assert table["checkpoint"].tolist() == [path.name for path in paths]
+    assert table["kind"].tolist() == ["vae", "ae"]
+    assert table["split"].tolist() == ["test"] * 2
+    for row, line in zip(table.to_dict("records"), lines, strict=True):
+        alone = json.loads(Path(line["path"]).read_text())
+        for name in (
+            "n",
+            "total",
+            "total_error",
+            "reconstruction",
+            "mse",
+            "psnr",
+            "ssim_error",
+            "latent",
+            "active_units",
+        ):
+            assert row[name] == pytest.approx(alone[name], rel=1e-8)
+            assert line[name] == alone[name]
+    assert table["kl"].isna().tolist() == table["beta"].isna().tolist() == [False, True]
+    assert result.stderr.count("2 models, 300 test images, losses in nats") == 1
+    assert "per image" not in result.stderr
+    assert f"{tmp_path / 'evaluate.csv'}: has these means" in result.stderr
+
+
+def test_one_checkpoint_leaves_no_table_of_several(aekit, vae_checkpoint, tmp_path):
+    assert "per image" in _evaluate(aekit, vae_checkpoint, tmp_path)[1].stderr
+    assert not (tmp_path / "evaluate.csv").exists()

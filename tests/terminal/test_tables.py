@@ -6,6 +6,8 @@ import io
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from aekit.terminal.tables import build_tables
@@ -70,6 +72,44 @@ def test_a_name_that_is_longer_than_the_line_is_folded_not_cut():
     assert "0.03912" in text
     assert "14.07" in text
     assert "".join(line.split()[0] for line in text.splitlines() if "-" in line and "─" not in line) == name
+
+
+WORDS = [
+    "checkpoint",
+    "model",
+    "latent",
+    "standard",
+    "error",
+    "reconstruction",
+    "test_reconstruction",
+    "ssim",
+    "PSNR",
+    "difference",
+    "validation_images",
+    "participation",
+    "active_units",
+    "weighted",
+    "bound",
+    "(unnormalised)",
+    "ours",
+    "of",
+]
+
+
+@given(
+    width=st.integers(40, 120),
+    columns=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join), min_size=1, max_size=12),
+    name=st.sampled_from([3, 20, 45, 90]).map(lambda n: "ab-" * n),
+    cell=st.sampled_from([0.123456, 12, None, "94.52 ± 0.27", "a cell of words"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_no_heading_is_broken_but_between_words_and_after_underscores(width, columns, name, cell):
+    rows = [[f"{name}{number}", *[cell] * (len(columns) - 1)] for number in range(2)]
+    printed = set(_print(columns, rows, width).split())
+    for word in (word for heading in columns for word in heading.split()):
+        parts = re.findall(r"[^_]*_|[^_]+", word)
+        assert word in printed or all(any(part in each for each in printed) for part in parts)
+        assert len(parts) > 1 or word in printed
 
 
 def test_square_brackets_are_no_markup_and_control_characters_are_escaped():

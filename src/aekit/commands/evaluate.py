@@ -55,7 +55,8 @@ def evaluate(
     Also writes a table (.csv) of the KL divergence and variance of each latent dimension, and a bar chart (.png) of the
     KL divergence, or of the variance for a plain autoencoder. With --importance the bound is one on log p(x), except
     for the cross-entropy of grey pixels, which is not a log density: there it is the importance-weighted bound of the
-    (unnormalised) objective. Prints the path of the .json file.
+    (unnormalised) objective. Of several checkpoints, evaluate.csv in the folder that they share, or in --output, has
+    all means, a row per model, and one table shows them. Prints the path of each .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """

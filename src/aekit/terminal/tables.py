@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def build_tables(columns: Sequence[str], rows: Sequence[Sequence[object]], width
     if _total(narrow) <= width:
         yield _build(headings, cells, range(len(headings)), _widen(narrow, full, width))
         return
-    for block, widths in _blocks(narrow, _n_keys(cells, narrow, width), width):
+    least = [max(map(_length, [*_parts(heading), ""])) for heading in headings]
+    for block, widths in _blocks(narrow, least, _n_keys(cells, narrow, width), width):
         yield _build(headings, cells, block, widths)
 
 
@@ -77,11 +79,13 @@ def _n_keys(cells: Sequence[Sequence[str]], widths: Sequence[int], width: int) -
     return 1
 
 
-def _blocks(widths: list[int], n_keys: int, width: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the columns of each block, and their widths."""
+def _blocks(widths: list[int], least: Sequence[int], n_keys: int, width: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the columns of each block, and their widths, which are at least those of the words of their headings."""
     keys = list(range(n_keys))
     if _total(widths[:n_keys]) > width // 2:  # one long name: it is folded
         widths[0] = max(1, width // 2 - 4)
+    missing = max(least[n_keys:], default=0) - (width - _total(widths[:n_keys]) - 3)
+    widths[0] = max(least[0], widths[0] - max(0, missing))
     block = keys
     for number in range(n_keys, len(widths)):
         widths[number] = min(widths[number], max(1, width - _total(widths[:n_keys]) - 3))
@@ -102,10 +106,30 @@ def _build(
     table = Table(box=box.SIMPLE_HEAD)
     for number, wide in zip(block, widths, strict=True):
         justify = "right" if number else "left"
-        table.add_column(escape(headings[number]), justify=justify, width=wide, overflow="fold")  # type: ignore[arg-type]
+        heading = _broken(headings[number], wide)
+        table.add_column(escape(heading), justify=justify, width=wide, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
         table.add_row(*(escape(row[number]) for number in block))
     return table
+
+
+def _parts(heading: str) -> list[str]:
+    """Return what stays on one line of a heading: its words, and those with underscores in parts."""
+    return re.findall(r"[^\s_]*_+|[^\s_]+", heading)
+
+
+def _broken(heading: str, width: int) -> str:
+    """Return a heading with a line break after underscores in words that are wider than the column."""
+    lines: list[str] = []
+    for word in heading.split(" "):
+        line = ""
+        for part in _parts(word) if _length(word) > width else [word]:
+            if line and _length(line + part) > width:
+                lines.append(line + "\n")
+                line = ""
+            line += part
+        lines.append(line + " ")
+    return "".join(lines).rstrip(" ")
 
 
 def _cell(value: object) -> str:

@@ -18,6 +18,7 @@ from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.importance import importance_bound, is_normalised
 from aekit.images.evaluation.metrics import METRICS
+from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
 from aekit.images.evaluation.per_image import Evaluation, evaluate_images
 from aekit.images.inference import mean_and_error
 from aekit.images.session import LoadedCheckpoint, Session
@@ -34,7 +35,8 @@ def run_evaluate(
 ) -> Iterator[Result]:
     """Yield a file of means with standard errors (.json) per checkpoint; a table and bars of its dimensions join it.
 
-    All checks are done before the first checkpoint is evaluated.
+    Of several checkpoints, ``evaluate.csv`` in the folder that they share, or in ``output``, has a row for each. All
+    checks are done before the first checkpoint is evaluated.
 
     Args:
         session: The checkpoints.
@@ -52,21 +54,40 @@ def run_evaluate(
     for path, record in zip(session.paths, session.records, strict=True):
         if importance is not None and not record.model.has_prior:
             raise AekitError(f"--importance: {path} is a plain autoencoder, which has no p(x); leave it out")
-    return (
-        _evaluate(session, checkpoint, target, split, importance, seed)
-        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
-    )
+    table = session.target(output, name=name, suffix=".csv") if len(session.paths) > 1 else None
+    return _evaluate_all(session, targets, table, split, importance, seed)
+
+
+def _evaluate_all(
+    session: Session,
+    targets: list[Path],
+    table: Path | None,
+    split: Split,
+    importance: int | None,
+    seed: int | None,
+) -> Iterator[Result]:
+    models = []
+    for checkpoint, target in zip(session.checkpoints(), targets, strict=True):
+        image_set = session.studied(checkpoint, split)
+        totals = _evaluate(session, checkpoint, image_set, target, split, importance, seed)
+        models.append(EvaluatedModel.of(checkpoint, image_set, split, totals))
+        if table is None:
+            _show(session, checkpoint, totals, split)
+        yield Result(target, {"checkpoint": str(checkpoint.path), "split": split, **totals})
+    if table is not None:
+        show_models(write_models(table, models), models, split, session.progress)
 
 
 def _evaluate(
     session: Session,
     checkpoint: LoadedCheckpoint,
+    image_set: ImageSet,
     target: Path,
     split: Split,
     importance: int | None,
     seed: int | None,
-) -> Result:
-    image_set = session.studied(checkpoint, split)
+) -> dict[str, Any]:
+    """Write the files of one checkpoint, and return its means."""
     seed = checkpoint.record.train.seed if seed is None else seed
     evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
     totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)
@@ -74,8 +95,7 @@ def _evaluate(
     write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
     write_csv(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
     write_json(target, {**totals, "parameters": parameters})
-    _show(session, checkpoint, totals, split)
-    return Result(target, {"checkpoint": str(checkpoint.path), "split": split, **totals})
+    return totals
 
 
 def _totals(

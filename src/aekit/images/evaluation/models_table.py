@@ -1,0 +1,99 @@
+"""Several models that were evaluated, in one table: a row for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aekit.core.artifacts import write_csv
+from aekit.core.progress import Progress
+from aekit.images.config import Split
+from aekit.images.data.image_set import ImageSet
+from aekit.images.evaluation.metrics import METRICS
+from aekit.images.session import LoadedCheckpoint
+
+_HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """What was measured of a model.
+
+    Attributes:
+        checkpoint: Name of its file, with the folder where several have the same.
+        label: A few words that tell it from the others.
+        settings: What it is, by the names of the options.
+        images: Name and fingerprint of the images.
+        totals: Means and standard errors, as in the file of the model.
+    """
+
+    checkpoint: str
+    label: str
+    settings: dict[str, Any]
+    images: tuple[str, str]
+    totals: dict[str, Any]
+
+    @classmethod
+    def of(cls, checkpoint: LoadedCheckpoint, images: ImageSet, split: Split, totals: dict[str, Any]) -> EvaluatedModel:
+        """Return what was measured of a checkpoint on one split."""
+        model, train = checkpoint.record.model, checkpoint.record.train
+        settings = {
+            "kind": model.kind,
+            "arch": model.arch,
+            "latent": model.latent,
+            "layers": model.layers,
+            "width": model.width,
+            "loss": model.loss,
+            "beta": train.beta if model.has_prior else None,
+            "epochs": train.epochs,
+            "seed": train.seed,
+            "data": images.name,
+            "split": split,
+        }
+        return cls(checkpoint.name, checkpoint.label, settings, (images.name, images.fingerprint), totals)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return its row of the table."""
+        return {"checkpoint": self.checkpoint} | self.settings | {"n": self.totals["n"]} | self.totals
+
+
+def write_models(path: Path, models: Sequence[EvaluatedModel]) -> Path:
+    """Write the table of several models, and return its path: settings, means and standard errors."""
+    rows: list[dict[str, Any]] = [model.to_row() for model in models]
+    # What only some have, as a KL divergence, is where those have it.
+    columns = list(rows[max(range(len(rows)), key=lambda number: len(rows[number]))])
+    return write_csv(path, pd.DataFrame(rows, columns=columns))
+
+
+def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, progress: Progress) -> None:
+    """Show the means of several models, and say where their errors are and whether they compare."""
+    losses = {model.settings["loss"] for model in models}
+    known = ["total", "reconstruction", "kl", *METRICS, "log_p", "active_units"]
+    shown = [name for name in known if any(name in model.totals for model in models)]
+    headings = [_HEADINGS.get(name, name.upper() if name in METRICS else name) for name in shown]
+    cells = [_texts([model.totals.get(name) for model in models]) for name in shown]
+    if len(losses) > 1:
+        headings, cells = ["loss", *headings], [[model.settings["loss"] for model in models], *cells]
+    rows = zip([model.label for model in models], *cells, strict=True)
+    unit = "" if len(losses) > 1 else "losses as MSE" if losses == {"mse"} else "losses in nats"
+    counts = sorted({model.totals["n"] for model in models})
+    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    title = ", ".join(text for text in (f"{len(models)} models, {n} {split} images", unit) if text)
+    progress.table(title, ["model", *headings], rows)
+    progress.notice(f"{path}: has these means with their standard errors, a row per model")
+    if len({model.images for model in models}) > 1:
+        progress.notice(f"{path}: the models were measured on different images; their rows do not compare")
+
+
+def _texts(values: Sequence[float | int | None]) -> list[str]:
+    """Return the values of a column, with as many decimals as give the largest five digits."""
+    largest = max((abs(value) for value in values if isinstance(value, float) and math.isfinite(value)), default=0.0)
+    decimals = min(max(4 - math.floor(math.log10(largest)), 0), 8) if largest else 0
+    return [
+        "" if value is None else f"{value:.{decimals}f}" if isinstance(value, float) else str(value) for value in values
+    ]

@@ -1,0 +1,44 @@
+"""The table of several models says where their rows do not compare."""
+
+from __future__ import annotations
+
+import pandas as pd
+from recorded import Recorded
+
+from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
+
+
+def _model(label, *, loss="bernoulli", fingerprint="a", **totals):
+    settings = {"kind": "vae", "loss": loss, "split": "test"}
+    return EvaluatedModel(f"{label}.safetensors", label, settings, ("digits", fingerprint), {"n": 300, **totals})
+
+
+def _show(models, tmp_path):
+    progress = Recorded()
+    show_models(tmp_path / "evaluate.csv", models, "test", progress)
+    return progress
+
+
+def test_numbers_of_a_column_have_equal_decimals_and_what_is_missing_is_empty(tmp_path):
+    models = [_model("a", total=123.456789, kl=17.0875419, mse=0.0745849), _model("b", total=9.5, mse=0.0000123)]
+    ((title, columns, rows),) = _show(models, tmp_path).tables
+    assert title == "2 models, 300 test images, losses in nats"
+    assert list(columns) == ["model", "total", "KL", "MSE"]
+    assert [list(row) for row in rows] == [["a", "123.46", "17.088", "0.074585"], ["b", "9.50", "", "0.000012"]]
+
+
+def test_different_losses_and_different_images_are_said(tmp_path):
+    models = [_model("a", total=1.0), _model("b", loss="gaussian", fingerprint="b", total=2.0)]
+    progress = _show(models, tmp_path)
+    ((title, columns, rows),) = progress.tables
+    assert (title, list(columns)) == ("2 models, 300 test images", ["model", "loss", "total"])
+    assert [list(row)[1] for row in rows] == ["bernoulli", "gaussian"]
+    assert "measured on different images" in progress.notices[-1]
+    assert len(_show([models[0], models[0]], tmp_path).notices) == 1
+
+
+def test_the_columns_are_those_of_the_model_that_has_most(tmp_path):
+    models = [_model("a", total=1.0, mse=2.0), _model("b", total=1.0, kl=0.5, mse=2.0)]
+    table = pd.read_csv(write_models(tmp_path / "evaluate.csv", models))
+    assert list(table)[-4:] == ["n", "total", "kl", "mse"]
+    assert table["kl"].isna().tolist() == [True, False]
