@@ -160,3 +160,32 @@ def test_the_history_of_a_checkpoint_is_compared_and_never_replaced(aekit, vae_c
     other.write_text(history.read_text())
     result = aekit("compare", other, *command[2:], "-o", history)
     assert "is the history of a checkpoint" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["-o", "x.tex"], ["-o", "x.tex", "--format", "tex"]])
+def test_the_table_is_written_for_latex_too_and_its_path_is_printed(aekit, tables, monkeypatch, options):
+    monkeypatch.chdir(tables)
+    result = _compare(aekit, tables, *options, "--label", "p_1 & co")
+    assert result.stdout == "x.tex\n"
+    assert {"x.csv", "x.md", "x.tex"} <= {path.name for path in tables.iterdir()}
+    text = (tables / "x.tex").read_text()
+    assert r"\multicolumn{1}{r}{p\_1 \& co}" in text
+    first = text.split("\\midrule\n")[1].splitlines()[0]
+    assert first.startswith(r"0.10 & 10 & 91.00 & ${}\pm 1.06$ & 92.5\phantom{0} & $-$1.50 & 20.5 & ${}\pm 0.7$ & 20.0")
+    assert r"% ours: results.csv" in text
+
+
+def test_formats_that_contradict_each_other_are_refused(aekit, tables):
+    result = _compare(aekit, tables, "-o", tables / "x.csv", "--format", "tex")
+    assert result.exit_code == 2
+    assert "--format tex: --output" in result.stderr
+    assert not (tables / "x.csv").exists()
+    paper = (tables / "paper.csv").read_bytes()
+    for suffix in ("csv", "md", "tex"):
+        result = _compare(aekit, tables, "-o", tables / f"paper.{suffix}")
+        assert "is one of the tables that are compared" in result.stderr
+    assert (tables / "paper.csv").read_bytes() == paper
+
+
+def test_a_format_in_a_folder_names_the_file(aekit, tables):
+    assert _compare(aekit, tables, "-o", tables / "out", "--format", "md").paths == [tables / "out" / "comparison.md"]

@@ -224,3 +224,19 @@ def test_a_sweep_in_another_order_finds_the_cells_that_are_there(aekit, grid):
     options = ["--seed", "1,0", "--latent", "3,2", "--beta", "1,0.1", "--val", 0.3, "-o", folder]
     commands = aekit("sweep", *QUICK, *options, "--dry-run").stdout.splitlines()
     assert {Path(shlex.split(line)[-1]) for line in commands} == set(first.paths)
+
+
+def test_a_table_for_latex_is_written_for_cells_that_are_done(aekit, grid):
+    folder, options, _ = grid
+    result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "elbo", "--format", "tex")
+    assert result.exit_code == 0, result.stderr
+    assert "0 of 8 cells trained" in result.stderr
+    assert f"{folder / 'results.tex'}: a row per combination" in result.stderr
+    text = (folder / "results.tex").read_text()
+    table = pd.read_csv(folder / "results.csv")
+    mean = table.groupby(["latent", "beta"])["test_elbo"].mean()
+    body = [line.split(" & ") for line in text.split("\\midrule")[1].splitlines() if line.endswith("\\\\")]
+    assert len(body) == 4
+    found = [float(row[4].replace("\\textbf{", "").partition("\\phantom")[0].strip("} ")) for row in body]
+    assert found == pytest.approx(mean.tolist(), abs=0.051)
+    assert not (folder / "results.md").exists()

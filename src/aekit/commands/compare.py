@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aekit.core.text_tables import TableFormat
 from aekit.terminal import completion, options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
@@ -61,8 +62,19 @@ Output = Annotated[
         "-o",
         rich_help_panel=options.OUTPUT,
         metavar="PATH",
-        help="The table, .csv, with .md next to it; in a folder it is comparison.csv.",
+        help="The table, .csv with .md next to it, .md or .tex; in a folder it is comparison.csv.",
         show_default="runs/<name of the study>-comparison.csv",
+    ),
+]
+
+
+Format = Annotated[
+    TableFormat | None,
+    typer.Option(
+        "--format",
+        rich_help_panel=options.OUTPUT,
+        help="Which table to print the path of: csv, md, or tex, a LaTeX tabular (booktabs), which is written then.",
+        show_default="that of --output, or csv",
     ),
 ]
 
@@ -74,6 +86,7 @@ def compare(
     where: Where = None,
     label: Label = "study",
     output: Output = None,
+    form: Format = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -84,8 +97,8 @@ def compare(
     different seeds) are averaged.
 
     Writes a table (.csv) with a row per key and measure: ours (mean), sd, n, study, difference (ours - study) and ratio
-    (ours / study); and next to it a readable version (.md), one row per key, rounded as in the reference.
-    Prints the path of the .csv file.
+    (ours / study); and next to it a readable version (.md, with --format tex also .tex), one row per key, rounded as
+    in the reference. Prints the path of the table.
 
     Example: aekit compare runs/grid/results.csv --with paper.csv --by beta,latent
     """
@@ -94,6 +107,14 @@ def compare(
 
     with Console(quiet=quiet, json=json) as console:
         result = run_compare(
-            tables, study, by, output, where=where or (), label=label, width=console.width, progress=console
+            tables,
+            study,
+            by,
+            output,
+            where=where or (),
+            label=label,
+            form=form,
+            width=console.width,
+            progress=console,
         )
         console.result(result)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aekit.core.text_tables import TableFormat
 from aekit.images.sweep.plan import MANY_CELLS, Metric, plan_sweep, training_commands
 from aekit.terminal import options
 from aekit.terminal.console import Console
@@ -92,6 +93,14 @@ def sweep(
         bool, typer.Option("--yes", rich_help_panel=options.GRID, help=f"Allow more than {MANY_CELLS:,} cells.")
     ] = False,
     output: Folder = None,
+    form: Annotated[
+        TableFormat,
+        typer.Option(
+            "--format",
+            rich_help_panel=options.OUTPUT,
+            help="Also write the results for reading: results.md, or results.tex, a LaTeX tabular (booktabs).",
+        ),
+    ] = "csv",
     device: options.Device = "auto",
     threads: Annotated[
         int | None,
@@ -118,7 +127,7 @@ def sweep(
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
     options.check_gpus_per_cell(gpus_per_cell, ray)
-    plan = plan_sweep(given, output, best=best, retrain=retrain, may_be_large=yes or dry_run)
+    plan = plan_sweep(given, output, best=best, retrain=retrain, form=form, may_be_large=yes or dry_run)
     if dry_run:
         from aekit.images.sweep.names import keep_names
 

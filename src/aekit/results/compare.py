@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from aekit import __version__
 from aekit.core.artifacts import check_writable, write_atomically, write_csv
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.core.text_tables import TableFormat, TextTable
+from aekit.errors import AekitError, UsageError
 from aekit.results.comparison import Comparison, compare_tables, wide_rows
 from aekit.results.matching import Pair, check_overlap, choose_keys, few, find_measures, read_pair, warnings
 
@@ -26,6 +27,7 @@ def run_compare(
     *,
     where: Sequence[str] = (),
     label: str = "study",
+    form: TableFormat | None = None,
     width: int = WIDTH,
     progress: Progress = SILENT,
 ) -> Result:
@@ -35,9 +37,11 @@ def run_compare(
         ours: Our tables, taken together.
         study: The table of the reference.
         by: Key columns, separated by commas; rows of ours with equal keys are averaged.
-        output: The table, ``.csv``, with ``.md`` next to it, or a folder; None is ``runs/<study>-comparison.csv``.
+        output: The table, ``.csv``, ``.md`` or ``.tex``, or a folder; None is ``runs/<study>-comparison.csv``. The
+            first two are written in any case.
         where: Conditions on our rows, each ``column=value``.
         label: What the table calls the reference.
+        form: Which of the three is the result; None is that of ``output``, or ``csv``.
         width: Characters per line of the table that is shown; a wider one is shown by measure.
         progress: Told of the table, and of what it hides.
 
@@ -45,7 +49,7 @@ def run_compare(
         AekitError: A table cannot be read, or the two have no keys or no numbers in common.
     """
     paths = list(dict.fromkeys(map(Path, ours)))
-    target = _target(output, study, paths)
+    target = _target(output, study, paths, form)
     pair = read_pair(paths, study)
     keys = choose_keys(pair, by)
     pair = pair.where(where)
@@ -54,19 +58,23 @@ def run_compare(
     check_overlap(pair, comparison, keys)
     for text in warnings(pair, comparison, keys, lacking):
         progress.notice(text)
-    _write(target, comparison, keys, label, _footer(pair, comparison, keys, where, label))
+    _write(target, _readable(comparison, keys, label, _footer(pair, comparison, keys, where, label)))
+    write_csv(target.with_suffix(".csv"), comparison.table)
     _show(comparison, keys, label, width, progress)
     records = comparison.table.to_dict("records")
     return Result(target, {"rows": [{key: _plain(value) for key, value in record.items()} for record in records]})
 
 
-def _target(output: Path | None, study: Path, paths: list[Path]) -> Path:
-    target = output or Path("runs") / f"{study.stem}-comparison.csv"
+def _target(output: Path | None, study: Path, paths: list[Path], form: TableFormat | None) -> Path:
+    target = output or Path("runs") / f"{study.stem}-comparison.{form or 'csv'}"
     if target.is_dir() or not target.suffix:
-        target = target / "comparison.csv"
-    if target.suffix != ".csv":
-        raise AekitError(f"--output {target}: cannot be written as {target.suffix}; end it in .csv")
-    if target.resolve() in {path.resolve() for path in (study, *paths)}:
+        target = target / f"comparison.{form or 'csv'}"
+    if target.suffix not in [f".{each}" for each in get_args(TableFormat)]:
+        raise AekitError(f"--output {target}: cannot be written as {target.suffix}; end it in .csv, .md or .tex")
+    if form is not None and target.suffix != f".{form}":
+        raise UsageError(f"--format {form}: --output {target} is another format; give one of the two")
+    own = {target.with_suffix(suffix).resolve() for suffix in (".csv", ".md", target.suffix)}
+    if own & {path.resolve() for path in (study, *paths)}:
         raise AekitError(f"--output {target}: is one of the tables that are compared; choose another name")
     if target.with_suffix(".safetensors").exists():
         raise AekitError(f"--output {target}: is the history of a checkpoint; choose another name")
@@ -74,13 +82,19 @@ def _target(output: Path | None, study: Path, paths: list[Path]) -> Path:
     return target
 
 
-def _write(target: Path, comparison: Comparison, keys: list[str], label: str, footer: str) -> None:
+def _readable(comparison: Comparison, keys: list[str], label: str, footer: str) -> TextTable:
+    """Return the table for reading: a row per key, and three columns per measure."""
     wide = wide_rows(comparison, keys, names=("ours", label))
-    lines = [list(wide.columns), ["---"] * len(keys) + ["---:"] * (len(wide.columns) - len(keys))]
-    lines += [list(row) for row in wide.itertuples(index=False, name=None)]
-    text = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-    write_atomically(target.with_suffix(".md"), lambda file: file.write(f"{text}\n{footer}\n".encode()))
-    write_csv(target, comparison.table)
+    columns = [("", key) for key in keys]
+    columns += [(name, what) for name in comparison.measures for what in ("ours", label, "difference")]
+    return TextTable(columns, list(wide.itertuples(index=False, name=None)), len(keys), [footer])
+
+
+def _write(target: Path, table: TextTable) -> None:
+    """Write the table in Markdown, and in LaTeX if that is asked for."""
+    write_atomically(target.with_suffix(".md"), lambda file: file.write(table.to_markdown().encode()))
+    if target.suffix == ".tex":
+        write_atomically(target, lambda file: file.write(table.to_latex().encode()))
 
 
 def _footer(pair: Pair, comparison: Comparison, keys: list[str], where: Sequence[str], label: str) -> str:

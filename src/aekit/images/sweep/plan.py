@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aekit.core.settings import SELF_NAMED, as_text, flag, in_words
+from aekit.core.text_tables import TableFormat
 from aekit.errors import AekitError, UsageError
 from aekit.images.config import SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
 from aekit.images.official import has_validation
@@ -49,6 +50,7 @@ class Plan:
         folder: Where everything goes.
         best: The metric by which to choose one cell, the least on validation images; None keeps all.
         retrain: Train the chosen cell on all of the training images.
+        form: ``md`` or ``tex`` for a table for reading next to ``results.csv``.
     """
 
     cells: tuple[Cell, ...]
@@ -56,6 +58,7 @@ class Plan:
     folder: Path
     best: Metric | None = None
     retrain: bool = False
+    form: TableFormat = "csv"
 
 
 def plan_sweep(
@@ -64,6 +67,7 @@ def plan_sweep(
     *,
     best: Metric | None = None,
     retrain: bool = False,
+    form: TableFormat = "csv",
     may_be_large: bool = False,
 ) -> Plan:
     """Return the sweep over all combinations of the values that are given.
@@ -74,6 +78,7 @@ def plan_sweep(
         output: The folder; None is one in ``runs`` whose name is made of the options.
         best: Choose the cell with the least of this metric.
         retrain: Train the chosen cell on all of the training images.
+        form: ``md`` or ``tex`` for a table for reading next to ``results.csv``.
         may_be_large: Allow more than ``MANY_CELLS`` cells.
 
     Raises:
@@ -91,7 +96,7 @@ def plan_sweep(
     cells = tuple(Cell(config, cell_path(folder, config, swept), _label(config, swept)) for config in configs)
     if len({cell.path for cell in cells}) < len(cells):
         raise AekitError("--data: two image sets of the same name would share files; sweep over them separately")
-    return Plan(cells, tuple(swept), folder, best, retrain)
+    return Plan(cells, tuple(swept), folder, best, retrain, form)
 
 
 def cell_path(folder: Path, config: RunConfig, swept: Sequence[str]) -> Path:

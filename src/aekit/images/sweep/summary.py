@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from aekit import __version__
-from aekit.core.artifacts import write_png
+from aekit.core.artifacts import write_atomically, write_png
 from aekit.core.progress import Progress
 from aekit.core.settings import as_text
 from aekit.images.config import Loss
@@ -16,6 +16,7 @@ from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.figure import plot_cells, plot_sweep, shown_measures
 from aekit.images.sweep.outcomes import Done, Outcome
 from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
+from aekit.images.sweep.readable import readable_table
 
 MAX_CURVES = 120  # cells whose learning curves one figure can show
 
@@ -36,13 +37,21 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], table: pd.DataFrame, 
     split = "val" if rows["val_total"].notna().all() else "test"
     parameters: dict[str, Any] = {"aekit": __version__, "command": "sweep", "swept": list(plan.swept)}
     parameters["cells"] = [outcome.cell.path.name for outcome in done]
-    _write_results(plan, outcomes, rows, split, parameters)
+    chosen = _chosen(plan, outcomes, rows)
+    _write_results(plan, outcomes, rows, split, chosen, parameters)
+    if plan.form != "csv":
+        _write_table(plan, rows, chosen, progress)
     _write_curves(plan, done, rows, parameters, progress)
     _show(rows, plan.swept, split, progress)
 
 
 def _write_results(
-    plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame, split: str, parameters: dict[str, Any]
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    rows: pd.DataFrame,
+    split: str,
+    chosen: tuple[Hashable, str] | None,
+    parameters: dict[str, Any],
 ) -> None:
     over = [name for name in plan.swept if name not in REPETITIONS]
     title = f"{_what(rows)}: {_in_full(split)} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
@@ -51,7 +60,7 @@ def _write_results(
     results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
     losses = {outcome.cell.config.model.loss for outcome in outcomes}
     loss: Loss | None = losses.pop() if len(losses) == 1 else None
-    figure = plot_sweep(results, over, split=split, loss=loss, title=title, chosen=_chosen(plan, outcomes, rows))
+    figure = plot_sweep(results, over, split=split, loss=loss, title=title, chosen=chosen)
     write_png(plan.folder / "results.png", figure, parameters)
 
 
@@ -61,6 +70,14 @@ def _chosen(plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> tupl
         return None
     best = choose_best([outcome for outcome in outcomes if isinstance(outcome, Done)], plan.swept, plan.best)
     return rows.index[rows["path"] == str(best.cell.path)][0], f"--best {plan.best}"
+
+
+def _write_table(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] | None, progress: Progress) -> None:
+    """Write the table for reading, and say where it is."""
+    table, path = readable_table(plan, rows, chosen), plan.folder / f"results.{plan.form}"
+    text = table.to_latex() if plan.form == "tex" else table.to_markdown()
+    write_atomically(path, lambda file: file.write(text.encode()))
+    progress.notice(f"{path}: a row per combination of settings, on test images")
 
 
 def _write_curves(
