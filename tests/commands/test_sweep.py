@@ -226,6 +226,7 @@ def test_a_sweep_in_another_order_finds_the_cells_that_are_there(aekit, grid):
     assert {Path(shlex.split(line)[-1]) for line in commands} == set(first.paths)
 
 
+@pytest.mark.slow
 def test_a_table_for_latex_is_written_for_cells_that_are_done(aekit, grid):
     folder, options, _ = grid
     result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "elbo", "--format", "tex")

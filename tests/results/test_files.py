@@ -52,4 +52,6 @@ def test_files_of_a_stem_belong_together_and_checkpoints_lead_their_own():
 
 
 def test_numbers_in_names_are_ordered_as_numbers():
+    betas = ["g/beta0.1", "g/beta0.25", "g/beta0.5", "g/beta1", "g/beta1-z2", "g/beta1-z10", "g/beta5", "g/beta10"]
+    assert sorted(reversed(betas), key=name_key) == betas
     assert sorted(["b/z10", "b/z2", "a/z3"], key=name_key) == ["a/z3", "b/z2", "b/z10"]

@@ -21,6 +21,7 @@ from aekit.plotting.png import read_parameters
 MAX_COLUMNS = 60  # of a table; codes of an image have hundreds
 MAX_JSON_BYTES = 5_000_000
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)", re.ASCII)  # in a name: z10, beta0.25
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=e))(e[-+]?\d+)?|[-+]?inf", re.IGNORECASE)
 
 
@@ -150,10 +151,10 @@ def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
         yield from (Path(inner) / name for name in sorted(files) if not name.startswith("."))
 
 
-def name_key(name: str) -> tuple[list[tuple[bool, int, str]], ...]:
-    """Return a key that sorts paths folder by folder, and ``z2`` before ``z10``."""
+def name_key(name: str) -> tuple[list[tuple[bool, float, str]], ...]:
+    """Return a key that sorts paths folder by folder, and numbers in them: ``z2`` before ``z10``, 0.25 before 0.5."""
     return tuple(
-        [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", folder)]
+        [(place % 2 == 1, float(part) if place % 2 else 0.0, part) for place, part in enumerate(_NUMBER.split(folder))]
         for folder in name.split("/")
     )
 
