@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["AekitError", "__version__", "load"]
 
-# libgomp's idle threads spin, and two processes on the same cores then wait for each other: 5,200 images/s for one
-# fell to 290 for two. With a short spin one loses 7 %, and two keep 84 % of one. libgomp reads its settings when torch
-# is loaded, so they are made here, unless the user made them.
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "300"
-
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
     """Return the model of a checkpoint, ready: ``model.encode(x)`` and ``model.decode(z)`` take and give tensors.
@@ -33,7 +27,9 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
     from pathlib import Path
 
     from aekit.core.device import choose_device
+    from aekit.core.torch_settings import torch_settings
     from aekit.images.state import read_model
 
     # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
-    return read_model(Path(path), choose_device(device))[0].requires_grad_(False)
+    with torch_settings():  # building it draws random numbers
+        return read_model(Path(path), choose_device(device))[0].requires_grad_(False)

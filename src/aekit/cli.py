@@ -36,7 +36,7 @@ from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
-from aekit.core.environment import n_processes
+from aekit.core.environment import n_processes, spin_briefly
 from aekit.errors import AekitError, Stopped, UsageError, nearest
 from aekit.terminal.help_page import Command, as_flag, explain
 from aekit.terminal.signals import terminate
@@ -195,6 +195,7 @@ def main() -> None:
     """Run the command line."""
     # Batch schedulers send SIGTERM: the stack must unwind, so that no temporary file stays behind.
     signal.signal(signal.SIGTERM, terminate)
+    spin_briefly()  # for this process and those that it starts
     open_streams()
     for stream in (sys.stdin, sys.stdout):  # paths are bytes, of which not all are text
         if isinstance(stream, io.TextIOWrapper):

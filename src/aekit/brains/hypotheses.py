@@ -22,6 +22,7 @@ from aekit.brains.runs import choose_checkpoint, train_brains
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Labelled, Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 
 # Each one keeps the changes of those before it.
@@ -41,6 +42,7 @@ _MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
 _BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")
 
 
+@keeps_torch_settings
 def run_hypotheses(
     config: BrainConfig,
     source: Source,

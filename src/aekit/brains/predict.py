@@ -25,12 +25,14 @@ from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.output import Result, choose_target
 from aekit.core.progress import SILENT, Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 
 N_SHOWN = 20
 _DIRECT_AGE = f"direct_{AGE}"
 
 
+@keeps_torch_settings
 def run_predict(
     checkpoint: Path,
     volumes: Sequence[Path],

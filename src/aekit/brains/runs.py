@@ -37,6 +37,7 @@ from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import changes_in_name, to_dict
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped
 
 COMPANIONS = (
@@ -130,6 +131,7 @@ def fill_brain_defaults(config: BrainConfig, cohort: Cohort) -> BrainConfig:
     )
 
 
+@keeps_torch_settings
 def train_brains(
     config: BrainConfig,
     output: Path,

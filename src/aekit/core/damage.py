@@ -32,12 +32,9 @@ NPY_DAMAGE = (
 def ignore_harmless() -> None:
     """Keep numpy from warning about arrays that Python 2 wrote, which are fine.
 
-    For the whole process: filters that are restored afterwards get lost when several threads read.
+    For the whole run, not around each file: filters that are restored get lost when several threads read.
     """
     warnings.filterwarnings("ignore", "Reading `.npy` or `.npz` file required additional header parsing", UserWarning)
-
-
-ignore_harmless()
 
 
 def is_bomb(n_unpacked: int, n_packed: int) -> bool:

@@ -25,7 +25,6 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         AekitError: There is no such device, or not on this machine.
     """
-    _disable_tf32()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     kind, _, number = name.partition(":")
@@ -42,14 +41,6 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind == "mps" and not _has_mps():
         raise AekitError("--device mps: PyTorch sees no Apple GPU here; use --device cpu or auto")
     return torch.device(name)
-
-
-def _disable_tf32() -> None:
-    # By default fp32 convolutions round their factors to ten bits on a GPU, which would falsify losses and metrics.
-    if hasattr(torch.backends, "fp32_precision"):  # torch >= 2.9
-        torch.backends.fp32_precision = "ieee"
-    else:
-        torch.backends.cudnn.allow_tf32 = False
 
 
 def _has_mps() -> bool:
@@ -89,18 +80,24 @@ def free_memory() -> float:
     return float("inf")  # not Linux
 
 
-def set_threads(threads: int | None) -> int:
-    """Return the number of CPU threads that torch uses, after setting it if ``threads`` is given.
-
-    Raises:
-        AekitError: It is below one or above the number of cores.
-    """
+def check_threads(threads: int | None) -> None:
+    """Raise an AekitError if a number of CPU threads is below one or above the number of cores."""
     if threads is not None:
         n_cores = os.cpu_count() or 1
         if not 1 <= threads <= n_cores:
             raise UsageError(
                 f"--threads: {threads} is not between 1 and the {n_cores} cores of this machine; omit it to use all"
             )
+
+
+def set_threads(threads: int | None) -> int:
+    """Return the number of CPU threads that torch uses, after setting it if ``threads`` is given.
+
+    Raises:
+        AekitError: As :func:`check_threads`.
+    """
+    check_threads(threads)
+    if threads is not None:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
 
@@ -150,7 +147,8 @@ class ThreadTeam:
 def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     """Return a generator on ``device`` for sampling noise, after seeding torch, which draws the initial weights.
 
-    Also selects kernels that add in a fixed order, so that a run can be repeated to the last bit.
+    Also selects kernels that add in a fixed order, so that a run can be repeated to the last bit. All of it is set for
+    the process; :func:`aekit.core.torch_settings.torch_settings` gives it back.
     """
     # cuBLAS reads this when it creates its first handle; without it some products differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aekit.core.torch_settings import exact_products
 from aekit.errors import AekitError
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
@@ -89,12 +90,12 @@ def mean_and_error(values: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 @contextmanager
 def evaluation_mode(model: Autoencoder) -> Iterator[torch.device]:
-    """Yield the model's device, with the model in evaluation mode, no gradients and no autocast."""
+    """Yield the model's device, with the model in evaluation mode, no gradients, no autocast and exact products."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        with exact_products(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield device
     finally:
         model.train(was_training)

@@ -22,6 +22,7 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
@@ -114,6 +115,7 @@ def run_training(
     return Result(done.path, {**result["test"], "parameters": result["parameters"]})
 
 
+@keeps_torch_settings
 def train_run(
     config: RunConfig,
     output: Path,

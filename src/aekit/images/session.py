@@ -15,7 +15,7 @@ import torch
 from aekit import __version__
 from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header
-from aekit.core.device import choose_device, set_threads
+from aekit.core.device import check_threads, choose_device, set_threads
 from aekit.core.environment import default_data_root
 from aekit.core.output import choose_target, choose_targets
 from aekit.core.progress import SILENT, Progress
@@ -96,6 +96,7 @@ class Session:
         data: Other images than those of the training, a name or path; None takes these.
         data_root: Folder of the known data sets.
         device: Where the networks are.
+        threads: CPU threads; None uses all cores.
         progress: Receives updates and notices of reading and computing.
         table: A table of labels; None takes that of the training, for images that are in it.
     """
@@ -106,6 +107,7 @@ class Session:
     data: str | None
     data_root: Path
     device: torch.device
+    threads: int | None = None
     progress: Progress = SILENT
     table: str | None = None
     _verified: dict[Path, os.stat_result] = field(default_factory=dict)
@@ -172,6 +174,7 @@ class Session:
         n_of_name = Counter(path.name for path in self.paths)
         labels = self.labels()
         for path, label, header, record in zip(self.paths, labels, self.headers, self.records, strict=True):
+            set_threads(self.threads)  # in each step of a study, as the caller's number is back between them
             model, _ = read_model(path, self.device, header=header, is_verified=self._is_verified(path))
             yield LoadedCheckpoint(
                 path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record
@@ -349,8 +352,8 @@ def open_session(
         AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
     """
     found = checkpoints if isinstance(checkpoints, Checkpoints) else read_checkpoints(checkpoints, progress)
-    set_threads(threads)
-    return Session(*found, data, data_root or default_data_root(), choose_device(device), progress, table)
+    check_threads(threads)
+    return Session(*found, data, data_root or default_data_root(), choose_device(device), threads, progress, table)
 
 
 def _used(split: Split) -> str:

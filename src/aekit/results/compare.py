@@ -10,6 +10,7 @@ from typing import Any, get_args
 from aekit import __version__
 from aekit.core.artifacts import check_writable, write_atomically, write_csv
 from aekit.core.output import Result
+from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_tables import TableFormat, TextTable
 from aekit.errors import AekitError, UsageError
@@ -19,6 +20,7 @@ from aekit.results.matching import Pair, check_overlap, choose_keys, few, find_m
 WIDTH = 120  # characters of a table that is shown
 
 
+@keeps_settings
 def run_compare(
     ours: Sequence[str | Path],
     study: Path,

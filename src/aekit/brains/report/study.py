@@ -20,6 +20,7 @@ from aekit.brains.report.tables import build_tables, repairs_table
 from aekit.brains.report.words import count_participants
 from aekit.core.artifacts import check_writable, write_atomically, write_csv, write_html, write_png
 from aekit.core.output import Result
+from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, shown
 from aekit.plotting.html import build_report
@@ -27,6 +28,7 @@ from aekit.plotting.html import build_report
 DEFAULT_SPLIT = SplitPlan()
 
 
+@keeps_settings
 def run_eda(
     table: Path,
     output: Path | None = None,

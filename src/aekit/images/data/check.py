@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aekit.core.environment import default_data_root
 from aekit.core.output import Result
+from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
@@ -18,6 +19,7 @@ from aekit.images.official import has_validation
 _MAX_NAMES = 10  # of classes or attributes in a message
 
 
+@keeps_settings
 def run_data(
     names: Sequence[str],
     *,

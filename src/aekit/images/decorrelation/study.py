@@ -14,6 +14,7 @@ from aekit import __version__
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
@@ -25,6 +26,7 @@ from aekit.images.decorrelation.tables import Measured, add_pca, build_table, gr
 from aekit.images.session import Session
 
 
+@keeps_torch_settings
 def run_decorrelation(
     session: Session,
     output: Path | None = None,

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from aekit.core.artifacts import write_atomically, write_csv
 from aekit.core.output import Result
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
@@ -22,6 +23,7 @@ from aekit.images.session import LoadedCheckpoint, Session
 Format = Literal["safetensors", "csv"]
 
 
+@keeps_torch_settings
 def run_encode(
     session: Session, output: Path | None = None, *, split: Split = "test", file_format: Format | None = None
 ) -> Iterator[Result]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from aekit.core.artifacts import write_csv, write_json, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
@@ -25,6 +26,7 @@ from aekit.images.session import LoadedCheckpoint, Session
 from aekit.plotting.bars import plot_kl_per_dimension
 
 
+@keeps_torch_settings
 def run_evaluate(
     session: Session,
     output: Path | None = None,

@@ -11,6 +11,7 @@ import pandas as pd
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
@@ -20,6 +21,7 @@ from aekit.images.inference import reconstruct_images
 from aekit.images.session import LoadedCheckpoint, Session
 
 
+@keeps_torch_settings
 def run_reconstruct(
     session: Session, output: Path | None = None, *, split: Split = "test", n: int = 32, worst: bool = False
 ) -> Iterator[Result]:

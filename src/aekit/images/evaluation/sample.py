@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from aekit.core.artifacts import write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import decode_codes
@@ -50,6 +51,7 @@ class _Request:
     seed: int
 
 
+@keeps_torch_settings
 def run_sample(
     session: Session,
     output: Path | None = None,

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import read_image_files
@@ -46,6 +47,7 @@ class _Report:
     direction: str = ""
 
 
+@keeps_torch_settings
 def run_interpolate(session: Session, output: Path | None = None, request: PathRequest | None = None) -> Result:
     """Return the figure of paths (.png) with their measures; a table of all steps (.csv) is next to it.
 

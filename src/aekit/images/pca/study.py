@@ -18,6 +18,7 @@ from aekit.core.intervals import mean_interval
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.settings import differing_keys, in_words
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
@@ -61,6 +62,7 @@ class Comparison:
         return f"{len(self.image_set):,} {self.parameters['options']['split']} images of {self.image_set.name}"
 
 
+@keeps_torch_settings
 def run_pca_compare(session: Session, output: Path | None = None, *, split: Split = "test") -> Result:
     """Return the figure of curves (.png) with the worst and best ratio and the elbows.
 

@@ -11,6 +11,7 @@ from aekit import __version__
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
 from aekit.images.probe.baselines import Baselines
@@ -25,6 +26,7 @@ from aekit.images.session import Session
 ALL_METHODS = ProbeRequest()
 
 
+@keeps_torch_settings
 def run_probe(session: Session, output: Path | None = None, request: ProbeRequest = ALL_METHODS) -> Result:
     """Return the figure of learning curves (.png), with the mean accuracies.
 

@@ -16,7 +16,7 @@ import torch
 
 from aekit.core.artifacts import check_writable
 from aekit.core.device import choose_device, free_memory
-from aekit.core.environment import count_cores
+from aekit.core.environment import count_cores, spin_briefly
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import Stopped
 from aekit.images.config import Split
@@ -212,6 +212,7 @@ def _train(cells: list[Cell], machines: list[Machine], overwrite: bool, report: 
 
 def _context(machines: list[Machine]) -> BaseContext:
     """Return how workers are started, with what each of them needs loaded before: 5/6 of the time of a tiny cell."""
+    spin_briefly()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -11,6 +11,7 @@ from typing import Protocol
 from aekit.core.durable import one_writer
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped
 from aekit.images.runs import Machine
 from aekit.images.sweep.best import choose_best
@@ -39,6 +40,7 @@ class Train(Protocol):
         """Return how each cell ended, in their order."""
 
 
+@keeps_torch_settings
 def run_sweep(
     plan: Plan,
     machine: Machine,

@@ -14,6 +14,7 @@ import pandas as pd
 from aekit.core.artifacts import write_csv, write_html, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
+from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
@@ -76,6 +77,7 @@ class Mapped:
         return parameters | self.counts
 
 
+@keeps_torch_settings
 def run_tsne(
     session: Session,
     output: Path | None = None,
