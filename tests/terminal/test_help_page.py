@@ -117,3 +117,21 @@ def test_a_long_example_is_broken_where_a_shell_goes_on():
     assert head == "One.\n\nTwo three.\n\n"
     assert max(map(len, shown.splitlines())) <= 78
     assert shlex.split(shown.replace("\\\n", "")) == shlex.split(example)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+@by_command
+def test_nothing_is_clipped_and_no_help_is_squeezed(name, columns, page):
+    lines = page(name, columns=columns)
+    text = "\n".join(lines)
+    assert "…" not in text
+    for option in _options(name):
+        line = next(line for line in lines if re.search(rf" {option.opts[0]}[ ,]", line))
+        words = re.split(r"  +", line.strip("│ "))[-1]
+        assert len(line) - line.index(words) > columns // 4, line
+
+
+def test_an_option_that_can_be_turned_off_says_how(page, aekit):
+    text = " ".join(" ".join(line.strip("│ ") for line in page("decorrelation")).split())
+    assert "--no-pca turns it off. [default: (on)]" in text
+    assert "No such option" not in aekit("decorrelation", "--no-pca", "missing.safetensors").stderr

@@ -54,12 +54,12 @@ def exact_products() -> Iterator[None]:
         finally:
             torch.backends.cudnn.allow_tf32 = before
         return
-    before = {name: _backend(name).fp32_precision for name in _PRECISIONS}
+    precisions = {name: _backend(name).fp32_precision for name in _PRECISIONS}
     _set_precisions(dict.fromkeys(_PRECISIONS, "ieee"))
     try:
         yield
     finally:
-        _set_precisions(before)
+        _set_precisions(precisions)
 
 
 def _set_precisions(precisions: dict[str, str]) -> None:

@@ -13,7 +13,8 @@ from typer.core import TyperCommand
 from aekit.terminal import completion, options
 
 WIDTH = 76  # columns for an example on a terminal of 80
-LONGEST_CHOICES = 18  # characters of a|b|c next to an option; longer lists go into the help text
+LONGEST_RANGE = 8  # characters of a range such as [x>=1] next to it
+LONGEST_CHOICES = 12  # characters of a|b|c next to an option; longer lists go into the help text
 METAVARS = {bool: "flag", int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
@@ -27,6 +28,19 @@ class Command(TyperCommand):
             if param.param_type_name == "argument":
                 # Beside CHECKPOINT... Typer would write <list[str]>.
                 setattr(param, "display_type_rich", lambda ctx: None)  # noqa: B010
+            else:
+                _make_narrow(param)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page; the help of an option that can be turned off names how, not a column of its own."""
+        secondary = [(param, param.secondary_opts) for param in self.params]
+        try:
+            for param in self.params:
+                param.secondary_opts = []
+            super().format_help(ctx, formatter)
+        finally:
+            for param, names in secondary:
+                param.secondary_opts = names
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help."""
@@ -41,6 +55,17 @@ def as_flag(option: Any) -> Any:
     if getattr(option, "is_flag", False):
         option.metavar = METAVARS[bool]
     return option
+
+
+def _make_narrow(option: Any) -> None:
+    """Put into the help of an option what would widen the columns next to it, for all options of the panel."""
+    if option.secondary_opts:
+        option.help = f"{option.help} {'/'.join(option.secondary_opts)} turns it off."
+        option.show_default = "on" if option.default else "off"
+    range_text = getattr(option, "_get_number_range_help_str", lambda: None)()  # Typer's; absent from older versions
+    if range_text and len(f"[{range_text}]") > LONGEST_RANGE:
+        option.help = f"{option.help} Range: {range_text.replace('<=x<=', ' to ').replace('x>=', 'at least ')}."
+        setattr(option, "_get_number_range_help_str", lambda: None)  # noqa: B010
 
 
 def explain(command: Callable[..., Any]) -> str:
