@@ -118,7 +118,7 @@ def test_the_result_has_the_metrics_of_the_judged_split_and_a_table_shows_them(r
     titles = [title for title, _, _ in progress.tables]
     assert titles[0] == "x.safetensors: age_years, test, 8 participants"
     assert progress.tables[0][1] == ["model", "MAE years [95 %]", "R2", "skill"]
-    assert progress.notices[0] == "40 participants, train 26, val 6, test 8"
+    assert progress.notices[0] == f"{tmp_path / 'x'}: 40 participants, train 26, val 6, test 8"
 
 
 def test_a_second_process_may_not_write_the_same_output(run, tmp_path, monkeypatch):

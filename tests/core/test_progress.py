@@ -23,3 +23,11 @@ def test_nobody_stops_what_nobody_watches():
     SILENT.notice("x")
     SILENT.table("t", ["a"], [[1]])
     assert SILENT.should_stop() is None
+
+
+def test_lanes_of_a_labelled_computation_keep_their_own_names():
+    progress = Recorded()
+    run = Labelled(progress, "runs/grid")
+    run.update("reading", 1, 2)
+    run.update("latent 2", 1, 2, lane="latent 2")
+    assert [what for what, *_ in progress.updates] == ["runs/grid: reading", "latent 2"]

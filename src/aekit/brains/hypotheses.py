@@ -68,7 +68,7 @@ def run_hypotheses(
             threads=threads,
             overwrite=overwrite,
             resume=resume,
-            progress=Labelled(progress, path.stem),
+            progress=Labelled(progress, str(path.with_suffix(""))),
         )
 
     for finished in compare_hypotheses(config, choose_checkpoint(config, output), train):

@@ -34,7 +34,7 @@ from aekit.core.artifacts import write_csv
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
 from aekit.core.output import Result, checkpoint_path
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import changes_in_name, to_dict
 from aekit.core.torch_settings import keeps_torch_settings
@@ -81,15 +81,16 @@ def run_training(
         AekitError: As :func:`train_brains`, or the output cannot be a checkpoint.
         Stopped: As :func:`train_brains`.
     """
+    path = choose_checkpoint(config, output)
     finished = train_brains(
         config,
-        choose_checkpoint(config, output),
+        path,
         source=source,
         device=device,
         threads=threads,
         overwrite=overwrite,
         resume=resume,
-        progress=progress,
+        progress=Labelled(progress, str(path.with_suffix(""))),  # others may be training on the same terminal
     )
     finished.show(progress)
     return finished.to_result()

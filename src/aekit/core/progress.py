@@ -60,11 +60,11 @@ SILENT = Silent()
 
 
 class Labelled:
-    """Progress of one of several computations, whose notices start with its name.
+    """Progress of one of several computations, in one program or several, whose lines start with its name.
 
     Args:
         progress: Progress of all of them.
-        label: Name of this one.
+        label: Name of this one, such as its checkpoint without the suffix.
     """
 
     def __init__(self, progress: Progress, label: str) -> None:
@@ -74,8 +74,8 @@ class Labelled:
     def update(
         self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
     ) -> None:
-        """Show how far it has come."""
-        self._progress.update(f"{self._label}: {what}", done, total, lane=lane, detail=detail)
+        """Show how far it has come; a lane has a name of its own."""
+        self._progress.update(what if lane else f"{self._label}: {what}", done, total, lane=lane, detail=detail)
 
     def notice(self, text: str) -> None:
         """Say one line that must not be missed, even if another computation said the same."""

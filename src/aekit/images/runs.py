@@ -18,7 +18,7 @@ from aekit.core.checkpoint import Header, read_header, read_state_header
 from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
 from aekit.core.distributed import Group, own_device, process_group, share_batch_norm
 from aekit.core.output import Result, checkpoint_path
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
@@ -102,6 +102,7 @@ def run_training(
         Stopped: As :func:`train_run`.
     """
     path = checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
+    progress = Labelled(progress, str(path.with_suffix("")))  # others may be training on the same terminal
     done = train_run(
         config,
         path,

@@ -41,8 +41,13 @@ class Bars:
         if lane in self._tasks:
             self._bars.update(self._tasks[lane][1], completed=done, total=total or None, detail=text)
         else:
-            task = self._bars.add_task(shown(what), total=total or None, completed=done, detail=text)
+            task = self._bars.add_task(self._fitting(shown(what)), total=total or None, completed=done, detail=text)
             self._tasks[lane] = what, task
+
+    def _fitting(self, text: str) -> str:
+        """Return the end of a text that is too long for a third of the terminal: its last words say what is done."""
+        room = max(20, self._bars.console.width // 3)
+        return text if len(text) <= room else f"...{text[3 - room :]}"
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""

@@ -91,8 +91,9 @@ def test_an_interrupted_cohort_continues_with_the_existing_volumes(tmp_path):
     (tmp_path / "p" / "volumes" / "sub-0003_T1w.nii.gz").unlink()
     progress = Recorded()
     make(tmp_path / "p", progress=progress)
-    assert progress.notices == ["4 synthetic brains of 20x20x20 voxels of 9.6 mm, 3 of which existed"]
-    assert progress.updates == [("generating brains", done, 4) for done in (1, 2, 3, 4)]
+    name = tmp_path / "p"
+    assert progress.notices == [f"{name}: 4 synthetic brains of 20x20x20 voxels of 9.6 mm, 3 of which existed"]
+    assert progress.updates == [(f"{name}: generating brains", done, 4) for done in (1, 2, 3, 4)]
     assert contents(tmp_path / "p") == whole
 
 

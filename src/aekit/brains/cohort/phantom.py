@@ -69,7 +69,9 @@ def run_phantom(
     if not _is_finished(request, overwrite=overwrite, resume=resume):
         n_kept = _write_cohort(request, jobs, progress)
         kept = f", {n_kept:,} of which existed" if n_kept else ""
-        progress.notice(f"{n:,} synthetic brains of {size}x{size}x{size} voxels of {spacing:.4g} mm{kept}")
+        progress.notice(
+            f"{request.folder}: {n:,} synthetic brains of {size}x{size}x{size} voxels of {spacing:.4g} mm{kept}"
+        )
     folder = request.folder
     values = {"table": str(folder / TABLE), "volumes": str(folder / VOLUMES), **request.about, "n": n}
     return Result(folder, values)
@@ -154,7 +156,7 @@ def _write_cohort(request: Request, jobs: int | None, progress: Progress) -> int
     kept = 0
     for done, existed in enumerate(in_threads(partial(_write_volume, request), range(request.n), jobs=jobs), start=1):
         kept += existed
-        progress.update("generating brains", done, request.n)
+        progress.update(f"{request.folder}: generating brains", done, request.n)
     for name, table in ((QC, _qc_table(request)), (TABLE, _participants_table(request))):
         content = table.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n").encode()
         write_atomically(request.folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]

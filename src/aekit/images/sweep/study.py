@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aekit.core.durable import one_writer
 from aekit.core.output import Result
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped
 from aekit.images.runs import Machine
@@ -68,14 +68,15 @@ def run_sweep(
         AekitError: The images cannot be read, a file of another run is in the way, or, at the end, cells failed.
         Stopped: A signal asked for it; running cells saved their state.
     """
-    plan = keep_names(plan, progress)
-    run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=progress)
+    named = Labelled(progress, str(plan.folder))
+    plan = keep_names(plan, named)
+    run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
     with one_writer(plan.folder / TABLE):
-        outcomes = _train(plan, run, jobs, progress)
+        outcomes = _train(plan, run, jobs, named)
         chosen = [outcome for outcome in outcomes if isinstance(outcome, Done)]
         if plan.best is not None and chosen:
             best = choose_best(chosen, plan.swept, plan.best)
-            progress.notice(_choice(plan, best))
+            named.notice(_choice(plan, best))
             chosen = [_retrain(plan, best.cell, run) if plan.retrain else best]
     for done in chosen:
         result = done.header.result
