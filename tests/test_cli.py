@@ -44,7 +44,7 @@ def _refused(result, code: int, *words: str) -> None:
         (["--image-size", "big"], ["--image-size", "218x178"]),
         (["--image-size", 4], ["--image-size", "8"]),
         (["--keep", "best"], ["--keep best", "--val"]),
-        (["--arch", "strided"], ["--arch strided", "28x28", "8x8"]),
+        (["--arch", "strided"], ["--arch strided", "height 28", "height 8"]),
         (["--device", "cuda:99"], ["--device cuda:99"]),
         (["--device", "gpu"], ["--device", "'gpu'"]),
         (["--threads", 0], ["--threads"]),

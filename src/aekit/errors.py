@@ -58,6 +58,11 @@ def nearest(word: str, choices: Iterable[str], advice: str = "") -> str:
     return f"; did you mean '{spelled[matches[0]]}'?" + (f" {advice[0].upper()}{advice[1:]}" if advice else "")
 
 
+def count(n: int, singular: str, plural: str = "") -> str:
+    """Return a number of things in words: ``1 image``, ``2,000 images``; ``plural`` is by default with an s."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
 def shown(text: object) -> str:
     """Return a name or path in printable form: control characters and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

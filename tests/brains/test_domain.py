@@ -78,7 +78,7 @@ def test_most_scans_of_the_same_scanner_have_no_warning(seen):
         ({"spacing_mm": (0.9999, 1.0, 1.2001)}, []),
         (
             {"shape": (256, 256, 256)},
-            [r"shape of 256x256x256 voxels differs from that of the training scans \(180x210x150\)"],
+            [r"shape of 256x256x256 voxels \(x, y, z\) differs from that of the training scans \(180x210x150\)"],
         ),
         ({"brain_ml": (900, 901)}, [r"brain volume 90\d mL is outside the training range \(12\d\d-1[56]\d\d mL\)"]),
         ({"brain_ml": (2400, 2401)}, [r"brain volume 240\d mL is outside the training range"]),
@@ -130,5 +130,5 @@ def test_phantoms_of_another_size_have_warnings(phantom_people, aekit, tmp_path)
     found = domain_warnings(seen, finer, 0, [])
     assert found[:2] == [
         "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)",
-        "shape of 24x24x24 voxels differs from that of the training scans (16x16x16)",
+        "shape of 24x24x24 voxels (x, y, z) differs from that of the training scans (16x16x16)",
     ]

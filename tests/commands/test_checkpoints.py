@@ -83,8 +83,8 @@ def test_images_of_another_shape_are_an_error(aekit, vae_checkpoint, tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((40, 8, 10), np.uint8))
     result = aekit("reconstruct", vae_checkpoint, "--data", tmp_path / "wide.npy", "-o", tmp_path / "x.png")
     assert result.exit_code == 1
-    assert "images are 1x8x10" in result.stderr
-    assert "takes 1x8x8" in result.stderr
+    assert "images have height 8, width 10" in result.stderr
+    assert "takes height 8, width 8, 1 channel" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "sample"])

@@ -11,7 +11,16 @@ def test_it_describes_model_data_training_and_result_on_stderr_and_passes_the_pa
     result = aekit("info", vae_checkpoint)
     assert result.exit_code == 0
     assert result.paths == [vae_checkpoint]
-    for text in ("kind vae", "latent 2", "digits, 1x8x8", "epochs 3", "beta 1,", "kl ", "parameters", "train 300"):
+    for text in (
+        "kind vae",
+        "latent 2",
+        "digits, height 8, width 8, 1 channel",
+        "epochs 3",
+        "beta 1,",
+        "kl ",
+        "parameters",
+        "train 300",
+    ):
         assert text in result.stderr
 
 

@@ -67,7 +67,7 @@ def test_scans_of_the_training_have_no_warnings_and_others_do(aekit, brains, sca
     warnings = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)["warnings"].tolist()
     assert warnings[:2] == ["", ""]
     assert "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)" in warnings[2]
-    assert "shape of 24x24x24 voxels differs from that of the training scans (16x16x16)" in warnings[2]
+    assert "shape of 24x24x24 voxels (x, y, z) differs from that of the training scans (16x16x16)" in warnings[2]
     assert str(new) in result.stderr
     assert str(scans[0]) not in result.stderr
 

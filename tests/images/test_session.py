@@ -126,7 +126,8 @@ def test_checkpoints_of_other_images_are_not_compared(aekit, vae_checkpoint, ae_
     options = ["--data", "digits", "--image-size", 12, "--limit", 30, "--epochs", 1, "-q"]
     assert aekit("train-ae", *options, "-o", large).exit_code == 0
     with pytest.raises(
-        AekitError, match=r"takes images of 1x12x12, .*vae.safetensors of 1x8x8; compare them separately"
+        AekitError,
+        match=r"of height 12, width 12, 1 channel; .*vae.safetensors of height 8, .*; compare them separately",
     ):
         open_session([vae_checkpoint, large], data="elsewhere").check_comparable([])
 

@@ -28,7 +28,7 @@ def test_a_brain_is_described_in_words_and_plain_numbers(vae_checkpoint):
         },
     )
     lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in describe(vae_checkpoint, header)[1:]}
-    assert lines["data"] == "x.tsv, 32x32x32, spacing_mm 6, participants 80, val 0.15"
+    assert lines["data"] == "x.tsv, 32x32x32 voxels (x, y, z), spacing_mm 6, participants 80, val 0.15"
     assert lines["training"] == "augment flip, shift, gain, lr 0.003"
     assert lines["result"] == "test MAE: chain 11.0 [8.26, 123] years"
     assert lines["seen"] == "age_years 6.5 to 79.54, brain_ml 1,104 to 1,776, spacing_mm 6"

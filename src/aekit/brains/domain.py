@@ -52,7 +52,9 @@ def domain_warnings(seen: dict[str, Any], volumes: PreparedVolumes, row: int, ag
     shape = list(volumes.shapes[row])
     if seen["shapes"] and shape not in seen["shapes"]:
         known = ", ".join("x".join(map(str, one)) for one in seen["shapes"])
-        found.append(f"shape of {'x'.join(map(str, shape))} voxels differs from that of the training scans ({known})")
+        found.append(
+            f"shape of {'x'.join(map(str, shape))} voxels (x, y, z) differs from that of the training scans ({known})"
+        )
     low, high = seen["brain_ml"]
     brain = float(volumes.brain_ml[row])
     if not low * (1 - _BRAIN_TOLERANCE) <= brain <= high * (1 + _BRAIN_TOLERANCE):

@@ -35,7 +35,8 @@ def data(
 ) -> None:
     """Fetch and check image data, or list the known data sets.
 
-    Reads every image of each data set, downloading a known one first if it is missing. Writes images that had to be
+    Reads every image of each data set, downloading a known one first if it is missing, and names every one that cannot
+    be used. Writes images that had to be
     decoded or resized to the cache folder, ready for training with the same options. Prints the path of each
     complete data set.
 
@@ -53,6 +54,7 @@ def data(
             skip_bad=skip_bad,
             value_range=value_range,
             labels=labels,
+            lists_all=json,
             progress=console,
         )
         console.result(results)

@@ -22,6 +22,7 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_choice, differing_keys, flag, in_words
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
+from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
@@ -128,9 +129,9 @@ class Session:
         first = self.records[0]
         for path, record in zip(self.paths[1:], self.records[1:], strict=True):
             if first.image_shape != record.image_shape:
-                there, wanted = ("x".join(map(str, shape)) for shape in (record.image_shape, first.image_shape))
+                there, wanted = map(sizes.in_words, (record.image_shape, first.image_shape))
                 raise AekitError(
-                    f"{path}: takes images of {there}, {self.paths[0]} of {wanted}; compare them separately"
+                    f"{path}: takes images of {there}; {self.paths[0]} of {wanted}; compare them separately"
                 )
             for split in splits if self.data is None else ():
                 if _fingerprints(first, split) != _fingerprints(record, split):
@@ -315,8 +316,8 @@ class Session:
     def _compare(self, checkpoint: LoadedCheckpoint, split: Split, images: ImageSet) -> None:
         path = checkpoint.path
         if images.image_shape != checkpoint.model.image_shape:
-            there, wanted = ("x".join(map(str, s)) for s in (images.image_shape, checkpoint.model.image_shape))
-            raise AekitError(f"--data {images.name}: images are {there}, {path} takes {wanted}; use others")
+            there, wanted = map(sizes.in_words, (images.image_shape, checkpoint.model.image_shape))
+            raise AekitError(f"--data {images.name}: images have {there}, {path} takes {wanted}; use others")
         if split == "all" or checkpoint.record.fingerprints.get(split) == images.fingerprint:
             return
         if self.data is None:

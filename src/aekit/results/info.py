@@ -10,6 +10,7 @@ from aekit.core.checkpoint import Header, read_header
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import as_text
+from aekit.images.sizes import in_words
 
 _BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
 _BRAIN_MODELS = ("volumes", "chain", "direct")
@@ -122,7 +123,9 @@ def _text(value: Any) -> str:
 
 
 def _data(data: Mapping[str, Any]) -> str:
-    shape = "x".join(map(str, data.get("shape", [])))
+    sizes = data.get("shape", [])
+    is_image = len(sizes) == 3 and not isinstance(sizes, str) and "people" not in data
+    shape = in_words(sizes) if is_image else "x".join(map(str, sizes)) + (" voxels (x, y, z)" if sizes else "")
     counts = [f"{split} {part.get('n', 0):,}" for split, part in data.get("splits", {}).items()]
     others = {_CALLED.get(key, key): value for key, value in data.items() if key not in _NOT_IN_DATA}
     return ", ".join(filter(None, [str(data.get("name")), shape, *counts, _settings(others)]))

@@ -122,7 +122,7 @@ FLOATS = BYTES / 255
         (BYTES[:, :, 0], "images of shape 20x10"),
         (np.repeat(COLOUR, 2, axis=1), "images of shape 20x6x10x12"),
         (BYTES[:0], "images of shape 0x1x10x12"),
-        (BYTES[:, :7], "images of 7x12 pixels are too small"),
+        (BYTES[:, :7], r"images are too small \(height 7, width 12 pixels\)"),
     ],
 )
 def test_unsuitable_images_are_refused_with_the_values_found(tmp_path, images, what):

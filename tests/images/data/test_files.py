@@ -69,7 +69,9 @@ def test_images_of_one_size_have_this_size_and_three_channels_unless_all_are_gra
 
 def test_two_files_of_different_sizes_are_named(tmp_path, paths):
     job = _job([*paths, _write(tmp_path / "other.png", size=(9, 12))])
-    with pytest.raises(AekitError, match=r"10x12 \(00\.png\) and 9x12 \(other\.png\); give --image-size"):
+    with pytest.raises(
+        AekitError, match=r"height 10, width 12 \(00\.png\) and height 9, width 12 \(other\.png\); give --image-size"
+    ):
         common_shape(job, survey_files(job))
 
 

@@ -103,5 +103,5 @@ def test_images_of_another_shape_are_refused(tmp_path, shape):
     write_set(folder)
     write_idx(folder / "train-images-idx3-ubyte", np.zeros(shape, np.uint8))
     write_idx(folder / "train-labels-idx1-ubyte", np.zeros(shape[0], np.uint8))
-    with pytest.raises(AekitError, match="instead of 28x28"):
+    with pytest.raises(AekitError, match="instead of height 28, width 28"):
         read_images(DataConfig(), "train", data_root=tmp_path)

@@ -65,5 +65,5 @@ def test_luma_is_that_of_pil():
 
 def test_tiny_images_are_refused():
     check_size(8, 8, "x")
-    with pytest.raises(AekitError, match="images of 7x30 pixels are too small"):
+    with pytest.raises(AekitError, match=r"images are too small \(height 7, width 30 pixels\)"):
         check_size(7, 30, "x")

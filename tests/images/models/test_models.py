@@ -11,7 +11,9 @@ from aekit.images.models import LARGE_IMAGE_LR, MODELS, build_model, default_lr
 
 @pytest.mark.parametrize("arch", ["resize-conv", "strided"])
 def test_networks_for_28_by_28_refuse_other_sizes_by_name(arch):
-    with pytest.raises(AekitError, match=f"--arch {arch}: is made for 28x28 images, not 8x9"):
+    with pytest.raises(
+        AekitError, match=f"--arch {arch}: is made for images of height 28, width 28, not height 8, width 9"
+    ):
         build_model(ModelConfig(arch=arch), (1, 8, 9))
 
 

@@ -62,7 +62,11 @@ def test_every_checkpoint_is_yielded_in_order_with_its_test_results(make_done, t
     assert pd.read_csv(plan.folder / "results.csv")["latent"].tolist() == [2, 2, 4, 4]
     assert shown.notices[0].startswith(f"{tmp_path / 'grid'}: 4 of 4 cells trained in ")
     ((title, columns, rows),) = shown.titles
-    assert (title, columns[:3], len(rows)) == ("4 cells, validation images", ["latent", "seed", "val total"], 4)
+    assert (title, columns[:3], len(rows)) == (
+        f"{tmp_path / 'grid'}: 4 cells, validation images",
+        ["latent", "seed", "val total"],
+        4,
+    )
 
 
 def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
@@ -70,7 +74,8 @@ def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
     (result,) = run_sweep(plan, MACHINE, _train(make_done), progress=shown)
     assert result.path == plan.cells[0].path
     assert shown.notices[-1] == (
-        f"{tmp_path / 'grid'}: lowest reconstruction + KL on validation images, by the mean over seeds, and of these the best seed: "
+        f"{tmp_path / 'grid'}: "
+        "lowest reconstruction + KL on validation images, by the mean over seeds, and of these the best seed: "
         "latent 2, seed 0"
     )
 

@@ -19,7 +19,7 @@ from aekit.images.data.digits import digits_file, read_digits
 from aekit.images.data.folder import read_file, read_folder
 from aekit.images.data.image_set import ImageSet, join
 from aekit.images.data.mnist import idx_folder, read_idx_set
-from aekit.images.data.pixels import check_size
+from aekit.images.data.pixels import NoImages, check_size
 from aekit.images.data.splits import check_not_empty, check_split
 
 
@@ -84,7 +84,10 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
             images = known.read(config, split, data_root=data_root, progress=progress)
     else:
         images = _read_path(config, split, progress)
-    check_not_empty(len(images), split, config)
+    try:
+        check_not_empty(len(images), split, config)
+    except AekitError as error:
+        raise NoImages(str(error), images.bad) from error
     check_size(*images.image_shape[1:], source=f"--data {shown(config.name)}")
     return images
 

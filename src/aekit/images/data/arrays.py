@@ -22,7 +22,7 @@ from aekit.images.data.array_labels import Array, ArrayLabels, Load, damaged, re
 from aekit.images.data.image_set import ImageSet, Indices, join
 from aekit.images.data.labels import read_labels
 from aekit.images.data.origins import Origins, rows_of
-from aekit.images.data.pixels import MIN_SIDE, Pixels, fit_array
+from aekit.images.data.pixels import LEFT_OUT, MIN_SIDE, NoImages, Pixels, fit_array
 from aekit.images.data.splits import check_not_empty, official_rows, train_val_test
 from aekit.images.data.value_range import check_span, clipped_in_words
 from aekit.images.official import NAMES, array_names
@@ -116,8 +116,9 @@ def _read_part(
         rows = train_val_test(n_images, config)[split]
     check_not_empty(len(rows), split, config)
     labels.check(path, name, n_images)
-    is_finite = _check_finite(path, array, rows, split, config, progress)
-    rows = rows[is_finite]
+    of_file = path.name + (f":{parts[name].name}" if len(parts) > 1 else "")
+    is_finite = _check_finite(path, of_file, array, rows, split, config, progress)
+    bad, rows = _bad(path, of_file, rows[~is_finite]), rows[is_finite]
     store, store_rows, span = _pixels(path, array, rows, value_range, config, progress)
     if config.image_size is not None or config.grayscale:
         chosen = store if store_rows is None else store[store_rows]
@@ -130,7 +131,8 @@ def _read_part(
         attributes=labels.attributes_of_images(name, rows),
         attribute_names=labels.attribute_names,
         rows=store_rows,
-        n_skipped=int((~is_finite).sum()),
+        n_skipped=len(bad),
+        bad=bad,
         origins=_origins(path, parts, name, rows),
         value_range=value_range if config.value_range == "data" else None,
         span=span,
@@ -299,8 +301,12 @@ def _finite(array: Array, rows: Indices) -> npt.NDArray[np.bool_]:
     return np.concatenate([np.isfinite(array[block]).all(axis=(1, 2, 3)) for block in blocks])
 
 
+def _bad(path: Path, name: str, rows: Indices) -> dict[str, str]:
+    return {f"{shown(path.with_name(name))} row {row}": "it holds values that are not finite" for row in rows}
+
+
 def _check_finite(
-    path: Path, array: Array, rows: Indices, split: Split, config: DataConfig, progress: Progress
+    path: Path, name: str, array: Array, rows: Indices, split: Split, config: DataConfig, progress: Progress
 ) -> npt.NDArray[np.bool_]:
     """Return which rows of a split have finite values, (len(rows),), with a notice of those that do not.
 
@@ -316,8 +322,8 @@ def _check_finite(
             fix = "replace them by numbers in [0, 1], or leave out such images with --skip-bad"
             raise AekitError(f"{shown(path)}: holds {what}; {fix}")
         if len(bad) == len(rows):
-            raise AekitError(f"{shown(path)}: holds {what}; nothing is left to train on")
-        progress.notice(f"left out of {shown(path)}: {what}")
+            raise NoImages(f"{shown(path)}: holds {what}; nothing is left to train on", _bad(path, name, bad))
+        progress.notice(f"{LEFT_OUT} of {shown(path)}: {what}")
     return is_finite
 
 

@@ -63,6 +63,11 @@ def celeba_folder(data_root: Path) -> Path | None:
     return folder if _images(folder) else None
 
 
+def count_images(folder: Path) -> int:
+    """Return how many of CelebA's images a folder holds."""
+    return len(_images(folder))
+
+
 def _images(folder: Path) -> list[Path]:
     images = folder / _IMAGES
     if not images.is_dir():

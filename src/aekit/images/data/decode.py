@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from aekit.core.damage import is_bomb
 from aekit.images.data.pixels import Pixels, fit
+from aekit.images.sizes import in_pixels
 
 # What PIL reads by itself; it would pass others, such as EPS, to external programs. The suffix says only that a file is
 # meant to be an image: which of these formats it has, its content says.
@@ -234,9 +235,9 @@ def _claimed_by_webp(data: bytes) -> tuple[int, int] | None:
 def _check_area(width: int, height: int, n_bands: int, data: bytes) -> None:
     # PIL only warns up to twice its limit; no data set needs such images.
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise BadImage(f"{width}x{height} pixels are more than is safe to decode")
+        raise BadImage(f"{in_pixels(height, width)}: more pixels than are safe to decode")
     if is_bomb(width * height * n_bands, len(data)):
-        raise BadImage(f"{width}x{height} pixels are more than a file of {len(data):,} bytes holds")
+        raise BadImage(f"{in_pixels(height, width)}: more pixels than a file of {len(data):,} bytes holds")
 
 
 def _is_gray(image: Image.Image) -> bool:

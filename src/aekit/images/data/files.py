@@ -17,7 +17,8 @@ from aekit.core.progress import Progress
 from aekit.core.threads import in_threads
 from aekit.errors import AekitError, shown
 from aekit.images.data.decode import BadImage, Header, decode_image, read_header
-from aekit.images.data.pixels import Pixels
+from aekit.images.data.pixels import LEFT_OUT, NoImages, Pixels
+from aekit.images.sizes import in_pixels
 
 T = TypeVar("T")
 Shape = tuple[int, int, int, int]
@@ -53,6 +54,10 @@ class Job:
         """Return the last two parts of a file's path, and its page if it has several."""
         page = f" page {self.pages[row] + 1}" if self.pages is not None and self.pages[row] else ""
         return shown(Path(*self.files[row].parts[-2:])) + page
+
+    def path(self, row: int) -> str:
+        """Return the path of a file, and its page if that is not the first."""
+        return shown(self.files[row]) + (f" page {self.page(row) + 1}" if self.page(row) else "")
 
     def page(self, row: int) -> int:
         """Return the page of a row, from 0."""
@@ -164,8 +169,8 @@ def common_shape(job: Job, survey: Survey) -> Shape:
     if job.size is None and len(first) > 1:
         (size, row), (other_size, other_row) = list(first.items())[:2]
         raise AekitError(
-            f"{job.source}: images differ in size, {size[0]}x{size[1]} ({shown(job.files[row].name)}) and "
-            f"{other_size[0]}x{other_size[1]} ({shown(job.files[other_row].name)}); give --image-size to resize them"
+            f"{job.source}: images differ in size, {in_pixels(*size)} ({shown(job.files[row].name)}) and "
+            f"{in_pixels(*other_size)} ({shown(job.files[other_row].name)}); give --image-size to resize them"
         )
     return (len(job.files), 1 if job.grayscale or is_gray else 3, *(job.size or next(iter(first))))
 
@@ -260,20 +265,18 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
     """
     if bad and not job.skip_bad:
         row = min(bad)
-        page = f" page {job.page(row) + 1}" if job.page(row) else ""
-        raise AekitError(
-            f"{shown(job.files[row])}{page}: {bad[row]}; fix or remove it, or leave it out with --skip-bad"
-        )
+        raise AekitError(f"{job.path(row)}: {bad[row]}; fix or remove it, or leave it out with --skip-bad")
     if len(bad) == len(job.files):
-        raise AekitError(f"{job.source}: none of its {len(bad):,} images can be decoded; the first one: {bad[0]}")
+        text = f"{job.source}: none of its {len(bad):,} images can be decoded; the first one: {bad[0]}"
+        raise NoImages(text, {job.path(row): reason for row, reason in sorted(bad.items())})
 
 
 def report_bad(job: Job, bad: dict[int, str]) -> None:
     """Give notice of the files that were left out: the first three, and the total."""
     for row in sorted(bad)[:3]:
-        job.progress.notice(f"left out {job.name(row)}: {bad[row]}")
+        job.progress.notice(f"{LEFT_OUT} {job.name(row)}: {bad[row]}")
     if len(bad) > 3:
-        job.progress.notice(f"left out {len(bad):,} images in total")
+        job.progress.notice(f"{LEFT_OUT} {len(bad):,} images in total")
 
 
 def report_animated(job: Job, animated: dict[int, int]) -> None:

@@ -131,11 +131,17 @@ def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress:
         rows=rows,
         fingerprint=digest.hexdigest(),
         n_skipped=int((~is_good).sum()),
+        bad={_paged_name(files, int(chosen[row])): reason for row, reason in sorted(prepared.bad.items())},
         origins=files.origins(indices),
         value_range=value_range,
         span=_span(prepared.values) if config.value_range in ("auto", "dtype") else None,
     )
     return images if table is None else table.of(images, progress)
+
+
+def _paged_name(files: ImageFiles, index: int) -> str:
+    page = 0 if files.pages is None else int(files.pages[index])
+    return shown(files.paths[index]) + (f" page {page + 1}" if page else "")
 
 
 def _span(values: Values) -> tuple[float, float, int] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ class ImageSet:
         rows: Rows of the store that belong to the set, (N,); None means all of them, N = M.
         fingerprint: SHA-256 over shape, pixels, and the data's own labels and attributes; computed if left empty.
         n_skipped: Number of images that were left out on request, as they could not be decoded or were not finite.
+        bad: What is wrong with each image that could not be used, in this split or another of the same files, by name.
         origins: Where each image came from, N of them; None if that is not known.
         value_range: Values that became 0 and 255, if they were taken from the images themselves.
         span: Smallest and largest value of the images before they became bytes, and the largest of their type; None if
@@ -47,6 +48,7 @@ class ImageSet:
     rows: Indices | None = None
     fingerprint: str = ""
     n_skipped: int = 0
+    bad: Mapping[str, str] = field(default_factory=dict)
     origins: Origins | None = None
     value_range: tuple[float, float] | None = None
     span: tuple[float, float, int] | None = None
@@ -122,6 +124,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
         attributes=None if first.attributes is None else np.concatenate([x for x in attributes if x is not None]),
         attribute_names=first.attribute_names,
         n_skipped=sum(each.n_skipped for each in sets),
+        bad={name: reason for each in sets for name, reason in each.bad.items()},
         origins=functools.reduce(Origins.__add__, origins) if origins else None,
         value_range=first.value_range,
     )

@@ -16,6 +16,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.data.origins import rows_of
 from aekit.images.data.pixels import Pixels, fit_array
 from aekit.images.data.splits import official_rows
+from aekit.images.sizes import in_pixels
 
 
 def read_idx_set(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
@@ -89,9 +90,9 @@ def _read_pair(images_path: Path, labels_path: Path, *, n_classes: int) -> tuple
             "download both again"
         )
     if images.size == 0 or images.shape[1:] != (28, 28):
-        size = "x".join(map(str, images.shape[1:]))
+        size = in_pixels(*images.shape[1:])
         raise AekitError(
-            f"{shown(images_path)}: {len(images):,} images of {size} pixels instead of 28x28; download it again"
+            f"{shown(images_path)}: {len(images):,} images of {size} instead of {in_pixels(28, 28)}; download it again"
         )
     if labels.max() >= n_classes:
         raise AekitError(

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from aekit.errors import AekitError
+from aekit.images.sizes import in_pixels
 
 Pixels = npt.NDArray[np.uint8]
 
+LEFT_OUT = "left out"  # begins the notices about images that cannot be used
 MIN_SIDE = 8  # pixels; below that, convolutional models have nothing to halve
 # Its support grows with the reduction, so nothing aliases. Not BOX: at reductions below two, such as 89 to 64 pixels,
 # it uses one source pixel in some places and two in others, and edges jump by half a pixel.
 _FILTER = Image.Resampling.LANCZOS
 _BLOCK_VALUES = 1 << 18  # to convert at a time; more than the cache of a core holds is slower
+
+
+class NoImages(AekitError):
+    """None of the images can be used.
+
+    Attributes:
+        bad: What is wrong with each of them, by name.
+    """
+
+    def __init__(self, message: str, bad: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.bad = bad
 
 
 def fit(image: Image.Image, size: tuple[int, int], extent: tuple[float, float] | None = None) -> Image.Image:
@@ -89,7 +103,7 @@ def check_size(height: int, width: int, source: str) -> None:
     """
     if min(height, width) < MIN_SIDE:
         raise AekitError(
-            f"{source}: images of {height}x{width} pixels are too small; give --image-size {MIN_SIDE} or more"
+            f"{source}: images are too small ({in_pixels(height, width)} pixels); give --image-size {MIN_SIDE} or more"
         )
 
 

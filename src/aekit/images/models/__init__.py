@@ -12,6 +12,7 @@ from aekit.images.models.conv import CONV
 from aekit.images.models.dense import DENSE
 from aekit.images.models.resize_conv import RESIZE_CONV
 from aekit.images.models.strided import STRIDED
+from aekit.images.sizes import in_pixels
 
 MODELS: dict[Arch, Architecture] = {
     "conv": CONV,
@@ -33,7 +34,9 @@ def build_model(config: ModelConfig, image_shape: ImageShape) -> Autoencoder:
     """
     _, height, width = image_shape
     if min(height, width) < 8:
-        raise AekitError(f"--image-size: {height}x{width} is below 8x8 pixels; enlarge the images with --image-size 8")
+        raise AekitError(
+            f"--image-size: {in_pixels(height, width)} is below 8 pixels; enlarge the images with --image-size 8"
+        )
     return Autoencoder(config, image_shape, MODELS[config.arch].build(config, image_shape))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aekit.errors import AekitError
+from aekit.images.sizes import in_pixels
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -136,7 +137,7 @@ def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
     useful = (max(size) - 1).bit_length()
     if times > useful + 1:
         raise AekitError(
-            f"--layers: {times} is too deep for {size[0]}x{size[1]} pixels, which are a single one after {useful}; "
+            f"--layers: {times} is too deep for images of {in_pixels(*size)}, which are a single one after {useful}; "
             "use fewer"
         )
     sizes = [size]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.models.base import Architecture, ImageShape, Parts
+from aekit.images.sizes import in_pixels
 
 
 def build_resize_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
@@ -60,7 +61,7 @@ class ResizeConv(nn.Conv2d):
 def check_sizes(config: ModelConfig, image_shape: ImageShape) -> None:
     """Raise an AekitError unless the images are 28 x 28, the only size that some of the studies' networks take."""
     if image_shape[1:] != (28, 28):
-        size = "x".join(map(str, image_shape[1:]))
         raise AekitError(
-            f"--arch {config.arch}: is made for 28x28 images, not {size}; add --image-size 28 or use --arch conv"
+            f"--arch {config.arch}: is made for images of {in_pixels(28, 28)}, not {in_pixels(*image_shape[1:])}; "
+            "add --image-size 28 or use --arch conv"
         )
