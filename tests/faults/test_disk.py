@@ -79,7 +79,7 @@ def test_a_training_on_a_disk_that_fills_up_goes_on_when_there_is_room(zygote, d
     # Room for the state of one epoch but not for the next beside it.
     _fill(folder, but=4 * biggest)
     _is_one_line(zygote.run([*VAE, "-o", output]), "x.resume.safetensors", "No space left", "make room", "--resume")
-    assert set(contents(folder)) == {"x.resume.safetensors", "fill"}
+    assert set(contents(folder)) == {"x.csv", "x.resume.safetensors", "fill"}
     (folder / "fill").unlink()
     done = zygote.run([*VAE, "-o", output, "--resume"])
     assert (done.code, done.out) == (0, f"{output}\n"), done.err
@@ -122,7 +122,7 @@ def test_a_training_that_meets_its_quota_goes_on_when_it_is_raised(zygote, limit
     output = folder / "x.safetensors"
     limit(4 * biggest)  # a state is three times the weights, and the next is written before the last one goes
     _is_one_line(zygote.run([*VAE, "-o", output]), "Disk quota exceeded", "make room", "--resume")
-    assert set(contents(folder)) == {"x.resume.safetensors"}
+    assert set(contents(folder)) == {"x.csv", "x.resume.safetensors"}
     limit(40 * biggest)
     done = zygote.run([*VAE, "-o", output, "--resume"])
     assert (done.code, done.out) == (0, f"{output}\n"), done.err

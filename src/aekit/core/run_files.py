@@ -53,7 +53,10 @@ class RunFiles:
             AekitError: A result would be replaced without ``overwrite``, or the output cannot be written.
         """
         if not (self.overwrite or self.resume):
-            for path in (self.path, *(self.path.with_suffix(suffix) for suffix in self.companions)):
+            # An unfinished run has a history, too, which is not what stands in the way.
+            is_unfinished = self.state.exists() and not self.path.exists()
+            companions = () if is_unfinished else [self.path.with_suffix(suffix) for suffix in self.companions]
+            for path in (self.path, *companions):
                 if path.exists():
                     raise AekitError(
                         f"{path}: already exists; replace it with --overwrite, or leave a finished run untouched with "

@@ -217,14 +217,26 @@ def _train(
             check_same_run(files.state, header.configuration, read_state_header(path), to_dict(RunConfig()))
             state = read_state(path, run)
         progress.notice(f"continuing after epoch {state.epoch} of {run.train_config.epochs}")
+        if group.is_first and state.history:  # which may be older than the state
+            _write_history(files, state.history)
     group.copy_from_first(list(run.model.state_dict().values()))
 
     def save(state: State) -> None:
-        if group.is_first:
-            write_state(files.state, run, state, header)
+        if not group.is_first:
+            return
+        write_state(files.state, run, state, header)
+        if state.step == 0 and state.history:
+            _write_history(files, state.history)
 
     state = fit(run, state, progress=progress, on_epoch=on_epoch, save=save)
     return _finish(run, state, test, files, header)
+
+
+def _write_history(files: RunFiles, history: list[Row]) -> pd.DataFrame:
+    """Write a history next to the checkpoint, also while its run goes on, and return it."""
+    table = pd.DataFrame([row.to_dict() for row in history]).astype({"active_units": "Int64"})
+    write_csv(files.path.with_suffix(".csv"), table)
+    return table
 
 
 def _refuse_other_images(first: Header, own: Header) -> None:
@@ -451,8 +463,7 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     header = replace(header, result={**header.result, "epoch": epoch, "test": rows[-1], "history": rows})
     if not run.group.is_first:
         return FinishedRun(output, header)
-    table = pd.DataFrame([row.to_dict() for row in history]).astype({"active_units": "Int64"})
-    write_csv(output.with_suffix(".csv"), table)
+    table = _write_history(files, history)
     title = f"{read_record(header, str(output)).title}: {header.data['name']}"
     write_png(
         output.with_suffix(".png"), plot_history(table, loss=run.model.config.loss, title=title), header.to_dict()
