@@ -28,9 +28,17 @@ COMMANDS: dict[str, tuple[object, ...]] = {
         "train-vae", "--data", "digits", "--limit", 300, "--latent", 3, "--val", 0.2, "--keep", "best",
         "--epochs", 3, "-o", "vae.safetensors",
     ),
+    "train-vae --init": (
+        "train-vae", "--data", "digits", "--limit", 300, "--init", "vae.safetensors", "--val", 0.2, "--epochs", 30,
+        "--patience", 1, "--schedule", "constant", "--lr", 0.02, "-o", "tuned.safetensors",
+    ),
     "sweep": (
         "sweep", "--data", "digits", "--limit", 120, "--model", "ae", "--latent", "2-4", "--epochs", 1, "--seed", "0,1",
         "--jobs", "JOBS", "--threads", 1, "-o", "grid",
+    ),
+    "sweep --init": (
+        "sweep", "--data", "digits", "--limit", 120, "--model", "ae,vae", "--init", "vae.safetensors,tuned.safetensors",
+        "--epochs", 1, "--jobs", "JOBS", "--threads", 1, "-o", "tuned-grid",
     ),
     "reconstruct": ("reconstruct", "ae.safetensors", "vae.safetensors", "-o", "reconstruct"),
     "sample": ("sample", "ae.safetensors", "vae.safetensors", "-o", "sample"),
@@ -48,7 +56,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "mri-train": ("mri-train", *BRAIN, "--epochs", 2, "-o", "brain.safetensors"),
     "mri-predict": ("mri-predict", "brain.safetensors", "cohort/volumes", "-o", "predict/x.csv"),
     "report": ("report", "pca", "-o", "report.html"),  # one of all would show the seconds that trainings took
-    "info": ("info", "vae.safetensors", "--json"),
+    "info": ("info", "tuned.safetensors", "--json"),
 }  # fmt: skip
 RUN_ALL = """
 import pathlib, sys

@@ -15,6 +15,9 @@ from PIL import Image
 SMALL = ["--data", "digits", "--limit", 60, "--threads", 1, "--device", "cpu", "--latent", 2]
 VAE = ["train-vae", *SMALL, "--epochs", 2, "--val", 0.2, "--keep", "best"]
 AE = ["train-ae", *SMALL, "--epochs", 1, "--arch", "dense"]
+# So high a rate that validation gets worse and patience runs out long before the last epoch.
+TUNED = ["train-vae", *SMALL[:6], "--val", 0.2, "--epochs", 30, "--patience", 1, "--schedule", "constant", "--lr", 0.1]
+NAMES = ["train-vae", "train-ae", "tuned", "cache"]
 
 
 def _into(*words):
@@ -43,6 +46,10 @@ def old_result(zygote, tmp_path_factory) -> Path:
     return folder
 
 
+def _tuned(parent: Path, *more: object):
+    return _into(*TUNED, "--init", parent / "x.safetensors", *more)
+
+
 @pytest.fixture(scope="module")
 def experiments(pictures, old_result) -> dict[str, Experiment]:
     def with_old(folder: Path) -> None:
@@ -58,6 +65,7 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
         "train-ae": Experiment(
             _into(*AE, "--overwrite"), [_into(*AE, "--resume"), _into(*AE, "--overwrite")], prepare=with_old
         ),
+        "tuned": Experiment(_tuned(old_result), [_tuned(old_result, "--resume")]),
         "cache": Experiment(
             _into(*of_pictures),
             [_into(*of_pictures, "--resume")],
@@ -67,7 +75,7 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train-vae", "train-ae", "cache"])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_killed_and_gone_on_with_ends_with_the_same_bytes(experiments, zygote, tmp_path, name):
     lab = kill_everywhere(experiments[name], zygote, tmp_path, points=2, moments=1)
     # What a loss of power leaves is what fsync was asked for.
@@ -75,7 +83,7 @@ def test_what_was_killed_and_gone_on_with_ends_with_the_same_bytes(experiments, 
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("name", ["train-vae", "train-ae", "cache"])
+@pytest.mark.parametrize("name", NAMES)
 def test_it_does_so_killed_at_every_point_and_at_random_moments(experiments, zygote, tmp_path, record, name):
     lab = kill_everywhere(experiments[name], zygote, tmp_path, points=1.0, moments=15)
     record(f"kills-{name}", **asdict(lab.tally))

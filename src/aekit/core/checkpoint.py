@@ -5,6 +5,7 @@ The header's metadata has one entry, ``aekit``, a JSON object:
 - ``format``: 1; ``aekit``: the version that wrote it;
 - ``model``, ``data``, ``train``: the run's configuration, every default filled in, and for the data also the shape and
   fingerprint of each split;
+- ``lineage``: only in a run with ``--init``: the checkpoint whose weights it began with, and its ancestors;
 - ``ran_on``: device type, threads, precision and number of processes, if there were several, on which the
   last digits of results may depend;
 - ``result``: the test results and the history, without timings, so that equal runs give equal bytes;
@@ -38,6 +39,7 @@ class Header:
         data: What it was trained on: the configuration, and the shape and the fingerprint of each split.
         train: How it was trained: the configuration.
         ran_on: Device, threads, precision and number of processes.
+        lineage: The checkpoint whose weights a run began with, then its ancestors: name, sha256 and epoch of each.
         result: Test results and history; empty while a run is in progress.
         state: How far an unfinished run has come; None in a finished checkpoint.
         members: Which network of an ensemble is which; None for a single one.
@@ -51,6 +53,7 @@ class Header:
     data: dict[str, Any]
     train: dict[str, Any]
     ran_on: dict[str, Any] = field(default_factory=dict)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] | None = None
     members: list[list[Any]] | None = None
@@ -69,11 +72,23 @@ class Header:
         """Return the three parts that describe the run: model, data and train."""
         return {"model": self.model, "data": self.data, "train": self.train}
 
+    @property
+    def ancestors(self) -> str:
+        """Return the checkpoints that a run began with in words, the youngest first; empty if there are none."""
+        return ", after ".join(
+            f"{each['name']} (epoch {each['epoch']}{_of_data(each)}, sha256 {each['sha256'][:12]})"
+            for each in self.lineage
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the parts that are not empty, in the order in which they are written."""
-        parts: dict[str, Any] = {"ran_on": self.ran_on, "result": self.result}
+        parts: dict[str, Any] = {"lineage": self.lineage, "ran_on": self.ran_on, "result": self.result}
         parts |= {"state": self.state, "members": self.members}
         return {**self.configuration, **{name: part for name, part in parts.items() if part}}
+
+
+def _of_data(ancestor: dict[str, Any]) -> str:
+    return f" on {ancestor['data']}" if "data" in ancestor else ""
 
 
 # The structure of a header: {name: what}, "*" for all other names, [what] for lists, [a, b] for lists of two, and a
@@ -94,6 +109,7 @@ _PARTS: dict[str, Any] = {
         "*": object,
     },
     "train": {"*": object},
+    "lineage": [({"name": str, "sha256": str, "epoch": int}, {"*": object})],
     "ran_on": {"*": (str, int)},
     "result": {
         "parameters": _COUNT,

@@ -114,7 +114,7 @@ def check_same_run(
         defaults: The default of each setting by part: what a file was made with that is older than the setting.
     """
     for part, settings in found.configuration.items():
-        for key, value in wanted[part].items():
+        for key, value in {**defaults[part], **wanted[part]}.items():
             there = settings.get(key, defaults[part].get(key))
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "labels_fingerprint":

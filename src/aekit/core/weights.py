@@ -70,6 +70,15 @@ def read_tensors(path: Path, header: Header, *, is_verified: bool = False) -> di
     return tensors
 
 
+def checksum(path: Path, header: Header) -> str:
+    """Return the checksum of a checkpoint: that in its header, or of its content if it is older than checksums.
+
+    Raises:
+        AekitError: Its weights cannot be read.
+    """
+    return header.sha256 or _sha256(header.entries, read_tensors(path, header))
+
+
 def _sha256(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     """Return the checksum of a header, but for its own entry, and of tensors: their names, types, shapes and bytes."""
     sha256 = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != "sha256"}).encode())

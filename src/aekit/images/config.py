@@ -5,6 +5,7 @@ Standard library only, so that the command line and ``aekit info`` need not load
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -132,6 +133,8 @@ class TrainConfig:
         compile: Run the network through ``torch.compile``.
         keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
         seed: Seed of initial weights, order of images and sampling noise.
+        init: Checkpoint whose weights the run begins with; None draws them.
+        patience: Stop when the validation total has not improved for so many epochs; None trains all epochs.
     """
 
     epochs: int = 10
@@ -147,6 +150,8 @@ class TrainConfig:
     compile: bool = False
     keep: Keep = "last"
     seed: int = 0
+    init: str | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("schedule", self.schedule, Schedule)
@@ -157,6 +162,7 @@ class TrainConfig:
         check_at_least("beta", self.beta, 0)
         check_at_least("beta-warmup", self.beta_warmup, 0)
         check_at_least("samples-per-epoch", self.samples_per_epoch, 1)
+        check_at_least("patience", self.patience, 1)
         check_at_least("weight-decay", self.weight_decay, 0)
         if self.beta_warmup > self.epochs:
             raise UsageError(
@@ -179,6 +185,7 @@ class RunConfig:
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 VAE_ONLY = ("beta", "beta_warmup")  # a plain autoencoder has no KL divergence to weigh
+_MAX_STEM = 48  # characters of the name of a checkpoint in that of another
 _CALLED = {"name": "data", "kind": "model"}  # fields that have another name on the command line, and so in tables
 # Every setting by the name of its option with underscores: in which part it is, and under which name.
 SETTINGS = {_CALLED.get(f.name, f.name): (part, f.name) for part, cls in PARTS.items() for f in fields(cls)}
@@ -218,13 +225,23 @@ def run_name(config: RunConfig, swept: Sequence[str] = ()) -> str:
     own = [name for name in swept if name not in left_out]
     if data.labels is not None:  # without its folder, as the data
         data = replace(data, labels=Path(data.labels).stem)
-    values = flat(replace(config, data=data))
+    if train.init is not None:
+        train = replace(train, init=_short(Path(train.init).stem))
+    values = flat(replace(config, data=data, train=train))
     parts = [model.kind, Path(data.name).stem or "data", model.arch]
     parts += [in_name(name, values[name]) for name in (own if "latent" in own else ["latent", *own])]
     parts += changes_in_name(model, fresh.model, but=own)
     parts += changes_in_name(data, fresh.data, but=("name", *own))
     parts += changes_in_name(train, fresh.train, but=own)
     return "-".join(parts)
+
+
+def _short(stem: str) -> str:
+    """Return the name of a checkpoint for that of another: a chain of runs must not become a name without end."""
+    if len(stem) <= _MAX_STEM:
+        return stem
+    digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()
+    return f"{stem[: _MAX_STEM - 9]}-{digest[:8]}"
 
 
 def command_words(config: RunConfig) -> list[str]:

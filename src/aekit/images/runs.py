@@ -19,7 +19,7 @@ from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_
 from aekit.core.distributed import Group, own_device, process_group, share_batch_norm
 from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Labelled, Progress
-from aekit.core.run_files import RunFiles, check_same_run
+from aekit.core.run_files import RunFiles
 from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.torch_settings import keeps_torch_settings
@@ -32,6 +32,8 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
 from aekit.images.figures.curves import plot_history
+from aekit.images.identity import check_same, in_header, name_other_lengths, recorded
+from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.images.objectives import Objective, build_objective
@@ -47,6 +49,10 @@ STEPS_PER_EPOCH, LEAST_STEPS_PER_EPOCH = 50, 12
 SMALL_BATCH = 8
 WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batches, and so at most as many threads
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
+RATE_IS_HIGH = (
+    "--patience: with --schedule one-cycle the learning rate is still high when a run stops early, and the loss falls "
+    "furthest at its end; --schedule constant suits it, or fewer --epochs"
+)
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 
 
@@ -103,6 +109,10 @@ def run_training(
     """
     path = checkpoint_path(output or Path("runs"), f"{run_name(config)}.safetensors")
     progress = Labelled(progress, str(path.with_suffix("")))  # others may be training on the same terminal
+    if resume and (output is None or output.is_dir()):
+        name_other_lengths(path, progress)
+    if config.train.patience is not None and config.train.schedule == "one-cycle":
+        progress.notice(RATE_IS_HIGH)
     done = train_run(
         config,
         path,
@@ -153,6 +163,7 @@ def train_run(
         group.in_first(lambda: held.enter_context(files.writing()))
         if header := group.in_first(lambda: _claim(files, config, progress)):
             return FinishedRun(output, header)
+        lineage = group.in_first(lambda: find_lineage(files, config.train.init))
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
         sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, progress))
@@ -165,7 +176,7 @@ def train_run(
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
         with build_team(model, build_objective(model), config, device, threads) as team:
             run = _build_run(model, config, sets, device, noise, team, group)
-            header = _header(config, sets, run, threads)
+            header = _header(config, sets, run, threads, lineage)
             return _train(run, files, header, sets["test"], progress=progress, on_epoch=on_epoch)
 
 
@@ -214,11 +225,13 @@ def _train(
     group.in_all(lambda: _refuse_other_images(headers, header))
     if group.in_first(files.is_unfinished):
         with group.file_of_first(files.state) as path:
-            check_same_run(files.state, header.configuration, read_state_header(path), to_dict(RunConfig()))
+            check_same(files.state, header.configuration, read_state_header(path), run.train_config.init)
             state = read_state(path, run)
         progress.notice(f"continuing after epoch {state.epoch} of {run.train_config.epochs}")
         if group.is_first and state.history:  # which may be older than the state
             _write_history(files, state.history)
+    elif (init := run.train_config.init) is not None:
+        progress.notice(group.in_first(lambda: take_weights(run.model, Path(init))))
     group.copy_from_first(list(run.model.state_dict().values()))
 
     def save(state: State) -> None:
@@ -245,13 +258,16 @@ def _refuse_other_images(first: Header, own: Header) -> None:
 
 
 def refuse_own_images(config: RunConfig, output: Path) -> None:
-    """Raise an AekitError if the checkpoint would replace the images that it is trained on, or its history a table."""
+    """Raise an AekitError if the checkpoint would replace what it is made of, or its history the table of labels."""
     history = output.with_suffix(".csv")
     labels = Path(config.data.labels or "").expanduser()
     if history.is_file() and labels.is_file() and history.samefile(labels):
         raise AekitError(f"--output {output}: its history would replace the table of labels; choose another name")
     if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
         raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
+    init = config.train.init
+    if init is not None and output.exists() and Path(init).exists() and output.samefile(init):
+        raise AekitError(f"--output {output}: is the checkpoint of --init, which it would replace; choose another name")
 
 
 def build_team(
@@ -313,10 +329,13 @@ def _small_set_notice(given: TrainConfig, used: TrainConfig, n_images: int) -> s
     return f"{text}, as there are only {n_images:,} training images"
 
 
-def _header(config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: int) -> Header:
+def _header(
+    config: RunConfig, sets: dict[Split, ImageSet], run: Run, threads: int, lineage: list[dict[str, Any]]
+) -> Header:
     """Return what a checkpoint says of its run before there are results."""
     header = Header(
-        **to_dict(_recorded(config)),
+        **in_header(config),
+        lineage=lineage,
         ran_on={
             "device": run.images.device.type,
             "threads": threads,
@@ -354,25 +373,18 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     if n_images < 1 or len(shape) != 3 or is_damaged:
         raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
-    check_same_run(path, to_dict(_recorded(wanted)), header, to_dict(RunConfig()))
+    check_same(path, to_dict(recorded(wanted)), header, config.train.init)
     return header
 
 
-def _recorded(config: RunConfig) -> RunConfig:
-    """Return the configuration as it is written into files: without absolute paths, which differ by machine."""
-    data = config.data
-    labels = None if data.labels is None else _relative(data.labels)
-    return replace(config, data=replace(data, name=_relative(data.name), labels=labels))
-
-
-def _relative(path: str) -> str:
-    return Path(path).name if Path(path).is_absolute() else path
-
-
 def check_can_choose(config: RunConfig) -> None:
-    """Raise an AekitError if the best epoch is wanted and there are no validation images to choose it by."""
-    if config.train.keep == "best" and not has_validation(config.data):
+    """Raise an AekitError if epochs are to be judged and there are no validation images to judge them by."""
+    if has_validation(config.data):
+        return
+    if config.train.keep == "best":
         raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
+    if config.train.patience is not None:
+        raise AekitError("--patience: needs validation images to judge by, never the test set; add --val 0.1")
 
 
 def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:
@@ -460,7 +472,8 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     if run.held_out_split == "val":
         history.append(evaluation_row(run, "test", ImageLoader(test, run.images.device), epoch))
     rows = [{key: value for key, value in row.to_dict().items() if key not in TIMINGS} for row in history]
-    header = replace(header, result={**header.result, "epoch": epoch, "test": rows[-1], "history": rows})
+    stopped = {} if run.train_config.patience is None else {"trained_epochs": state.epoch}
+    header = replace(header, result={**header.result, "epoch": epoch, **stopped, "test": rows[-1], "history": rows})
     if not run.group.is_first:
         return FinishedRun(output, header)
     table = _write_history(files, history)

@@ -100,7 +100,7 @@ def fit(
     on_epoch: OnEpoch = lambda rows: None,
     save: Save = lambda state: None,
 ) -> State:
-    """Train from ``state`` on to the last epoch and return the final state.
+    """Train from ``state`` on to the last epoch, or until patience runs out, and return the final state.
 
     Args:
         run: What is trained.
@@ -121,7 +121,7 @@ def fit(
     n_left = (train_config.epochs - state.epoch) * run.steps_per_epoch - state.step
     take_step = Stepper(run, forward, n_left, progress)
     watch = _Watch(run, progress, save)
-    while state.epoch < train_config.epochs:
+    while state.epoch < train_config.epochs and not has_run_out(state.history, train_config.patience):
         epoch = _draw_epoch(run, state.epoch, n_samples)
         if state.step == 0:
             state.terms = torch.zeros(len(epoch.batches), len(run.objective.names), device=run.images.device)
@@ -140,7 +140,27 @@ def fit(
         _refuse_infinite(state, run)
         on_epoch(_end_epoch(run, state, save, sizes=torch.tensor([len(batch) for batch in epoch.batches])))
         watch.saved = time.monotonic()
+    if state.epoch < train_config.epochs:
+        n_idle = epochs_since_best(state.history)
+        progress.notice(
+            f"stopped early after epoch {state.epoch} of {train_config.epochs}: no lower validation loss than that of "
+            f"epoch {state.epoch - n_idle}"
+        )
     return state
+
+
+def epochs_since_best(history: Sequence[Row]) -> int:
+    """Return how many epochs ago the validation total was lowest, at the first of equals; 0 without validation."""
+    totals = [row.total for row in history if row.split == "val"]
+    return len(totals) - 1 - totals.index(min(totals)) if totals else 0
+
+
+def has_run_out(history: Sequence[Row], patience: int | None) -> bool:
+    """Return whether the validation total has not improved for ``patience`` epochs; never if that is None.
+
+    It depends on the history alone, which is in the state, so a run that was interrupted stops at the same epoch.
+    """
+    return patience is not None and epochs_since_best(history) >= patience
 
 
 class _Epoch(NamedTuple):

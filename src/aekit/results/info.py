@@ -60,6 +60,7 @@ def describe(path: Path, header: Header) -> list[str]:
         "model": _settings(header.model) + _counted(result.get("parameters"), "parameters"),
         "data": _data(header.data),
         "training": _settings(header.train),
+        "began as": header.ancestors,
         "ran on": _settings(header.ran_on),
         "result": _result(result),
     }
@@ -138,4 +139,5 @@ def _counted(number: int | None, what: str) -> str:
 def _result(result: Mapping[str, Any]) -> str:
     test = {key: value for key, value in result.get("test", {}).items() if isinstance(value, float)}
     measures = ", ".join(f"{key} {value:.5g}" for key, value in test.items())
-    return f"test after epoch {result.get('epoch', '?')}: {measures}" if measures else ""
+    trained = f" of {result['trained_epochs']} trained" if "trained_epochs" in result else ""
+    return f"test after epoch {result.get('epoch', '?')}{trained}: {measures}" if measures else ""

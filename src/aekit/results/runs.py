@@ -98,13 +98,14 @@ def overview(runs: Mapping[str, Header], anchors: Mapping[str, str], *, caption:
 def details(name: str, header: Header) -> Details:
     """Return every option of a run, and the command that retrains it where there is one."""
     result = header.result
-    reached = {"parameters": result.get("parameters"), "epoch": result.get("epoch")}
+    reached = {key: result.get(key) for key in ("parameters", "epoch", "trained_epochs")}
     left_out = () if _has_prior(header) else VAE_ONLY
     own = {
         part: {key: value for key, value in settings.items() if key not in left_out}
         for part, settings in header.configuration.items()
     }
     sections = own | {
+        "began as": {"checkpoint": header.ancestors} if header.lineage else {},
         "ran on": header.ran_on,
         "result": {key: value for key, value in reached.items() if value is not None},
         "file": {"format": header.format, "aekit": header.aekit},

@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -18,11 +19,15 @@ from aekit.core.settings import as_text, flag
 from aekit.errors import AekitError
 from aekit.images.catalog import CATALOG
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, build_config, parse_image_size
+from aekit.images.parent import INHERITED, inherit_model
 from aekit.terminal import completion
 from aekit.terminal.options import DATA, MODEL, TRAINING, with_choices
 
 VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
 Command = Callable[..., None]
+Build = Callable[
+    [dict[str, Any], Path | None, typer.Context | None], Any
+]  # of the options, --output, and who gave what
 INTEGERS, NUMBERS, NAMES = "N,N-N,...", "X,X,...", "NAME,..."  # values that take several
 
 
@@ -122,6 +127,20 @@ OPTIONS = (
     TrainingOption("compile", TRAINING, "Compile the network first; pays off for long runs on a GPU."),
     TrainingOption("keep", TRAINING, "Write the weights of the last epoch, or of the best on --val."),
     TrainingOption("seed", TRAINING, "Seed of initial weights, order of images and noise."),
+    TrainingOption(
+        "init",
+        TRAINING,
+        "Begin with the weights of a finished run, of these or other images; the network is taken from it.",
+        "CHECKPOINT",
+        "random weights",
+        completes=completion.checkpoints,
+    ),
+    TrainingOption(
+        "patience",
+        TRAINING,
+        "Stop when the validation loss has not improved for N epochs (--val); for --schedule constant.",
+        shows="all epochs",
+    ),
 )
 
 
@@ -129,8 +148,10 @@ def training_options(kind: Literal["ae", "vae"]) -> Callable[[Command], Command]
     """Return a decorator for a command that takes a ``config``: its command line has the training options instead."""
     own = [option for option in OPTIONS if kind == "vae" or option.name not in VAE_ONLY]
 
-    def build(values: dict[str, Any]) -> Any:
-        return build_config({"model": kind, **values, "image_size": parse_image_size(values["image_size"])})
+    def build(values: dict[str, Any], output: Path | None, context: typer.Context | None) -> Any:
+        checkpoint = output if output is not None and output.suffix else None
+        values = inherit_model({"model": kind, **values}, _given(values, context), checkpoint)
+        return build_config({**values, "image_size": parse_image_size(values["image_size"])})
 
     return _deriving("config", [_single(option, kind) for option in own], build)
 
@@ -143,18 +164,26 @@ def grid_options(command: Command) -> Command:
     """
     help_text = "What to train."
     model = typer.Option("--model", rich_help_panel=MODEL, metavar="ae|vae,...", help=help_text)
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    derived = [context, _parameter("model", str, model, "vae"), *(_several(option) for option in OPTIONS)]
+    derived = [_parameter("model", str, model, "vae"), *(_several(option) for option in OPTIONS)]
 
-    def build(values: dict[str, Any]) -> dict[str, Any]:
-        return {name: values[name] for name in values["context"].params if name in values}
+    def build(values: dict[str, Any], output: Path | None, context: typer.Context | None) -> Any:
+        # With --init, what was not given is the network's there and not the default.
+        left_open = set() if values["init"] is None else {*INHERITED} - _given(values, context)
+        order = values if context is None else context.params
+        return {name: None if name in left_open else values[name] for name in order if name in values}
 
     return _deriving("given", derived, build)(command)
 
 
-def _deriving(
-    name: str, derived: list[inspect.Parameter], build: Callable[[dict[str, Any]], Any]
-) -> Callable[[Command], Command]:
+def _given(values: dict[str, Any], context: typer.Context | None) -> set[str]:
+    """Return the options that the command line names; without one, all."""
+    if context is None:
+        return set(values)
+    sources = {name: context.get_parameter_source(name) for name in values}
+    return {name for name, source in sources.items() if source is None or source.name != "DEFAULT"}
+
+
+def _deriving(name: str, derived: list[inspect.Parameter], build: Build) -> Callable[[Command], Command]:
     """Return a decorator that replaces the parameter ``name`` by others, from whose values it is built."""
 
     def decorate(command: Command) -> Command:
@@ -163,12 +192,16 @@ def _deriving(
         for parameter in inspect.signature(command).parameters.values():
             own = parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
             parameters += derived if parameter.name == name else [own]
+        parameters.append(
+            inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context, default=None)
+        )
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
             if values.get("overwrite") and values.get("resume"):
                 raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
-            built = build({parameter.name: values.pop(parameter.name) for parameter in derived})
+            own = {parameter.name: values.pop(parameter.name) for parameter in derived}
+            built = build(own, values.get("output"), values.pop("context", None))
             command(**{name: built}, **values)
 
         del run.__wrapped__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from aekit.core.checkpoint import read_header
 from aekit.core.settings import to_dict
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from aekit.images.data import read_images
+from aekit.images.runs import Machine, train_run
 from aekit.images.sweep import ray_task
 from aekit.images.sweep.ray_task import Order, train_cell
 
@@ -68,6 +70,18 @@ def test_a_run_that_was_stopped_returns_its_state_and_continues_from_it(board, i
     kind, files = train_cell(_order(epochs=3, state=left["state"]), images, board)
     assert kind == "done"
     assert files[".safetensors"] == train_cell(_order(epochs=3), images, board)[1][".safetensors"]
+
+
+def test_the_weights_to_begin_with_come_with_the_order_as_a_node_has_no_such_file(board, images, tmp_path):
+    (tmp_path / "first.safetensors").write_bytes(train_cell(_order(), images, board)[1][".safetensors"])
+    order = _order()
+    order.config["train"]["init"] = "/home/user/first.safetensors"
+    content = (tmp_path / "first.safetensors").read_bytes()
+    kind, files = train_cell(replace(order, parent=content), images, board)
+    assert kind == "done"
+    config = replace(order.read_config(), train=TrainConfig(epochs=1, init=str(tmp_path / "first.safetensors")))
+    train_run(config, tmp_path / "x.safetensors", Machine(tmp_path, "cpu", 1), overwrite=False, resume=False)
+    assert files[".safetensors"] == (tmp_path / "x.safetensors").read_bytes()
 
 
 def test_a_run_that_fails_names_the_path_that_the_user_knows(board, images):

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from aekit.core.settings import flag, is_whole_number
 from aekit.errors import UsageError, nearest
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
+from aekit.images.parent import inherit_model
 
 _MAX_VALUES = 100_000  # of a range; a grid of as many cells would train for years
 
@@ -44,6 +45,7 @@ def expand(given: dict[str, str | bool | None], *, is_sorted: bool = True) -> tu
 
 def _config(values: dict[str, Any]) -> RunConfig:
     is_plain = values["model"] == "ae"
+    values = inherit_model(values, values)
     return build_config({name: value for name, value in values.items() if not (is_plain and name in VAE_ONLY)})
 
 

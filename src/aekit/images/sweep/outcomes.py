@@ -17,7 +17,7 @@ from aekit.images.sweep.plan import Cell, cell_settings
 
 MEASURES = ("total", "elbo", "reconstruction", "kl", "mse")  # elbo is reconstruction + KL, the negative bound
 _MEASURED = tuple(f"{split}_{name}" for split in ("train", "val", "test") for name in MEASURES)
-_RESULTS = ("parameters", "epoch", *_MEASURED, "active_units", "seconds", "path")
+_RESULTS = ("parameters", "epoch", "trained_epochs", *_MEASURED, "active_units", "seconds", "path")
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
         "error": None,
         "parameters": result["parameters"],
         "epoch": result["epoch"],
+        "trained_epochs": max(row["epoch"] for row in result["history"]),
         **{f"{split}_{name}": kept.get(split, {}).get(name) for split in ("train", "val", "test") for name in MEASURES},
         "active_units": kept.get("val", kept.get("test", {})).get("active_units"),
         "seconds": training_seconds(outcome.cell.path.with_suffix(".csv")),

@@ -95,7 +95,8 @@ def plan_sweep(
     folder = _folder(output, configs, lambda: expand(given, is_sorted=False)[0])
     cells = tuple(Cell(config, cell_path(folder, config, swept), _label(config, swept)) for config in configs)
     if len({cell.path for cell in cells}) < len(cells):
-        raise AekitError("--data: two image sets of the same name would share files; sweep over them separately")
+        what, things = ("--init", "checkpoints") if "init" in swept else ("--data", "image sets")
+        raise AekitError(f"{what}: two {things} of the same name would share files; sweep over them separately")
     return Plan(cells, tuple(swept), folder, best, retrain, form)
 
 
@@ -171,7 +172,7 @@ def _folder_name(rows: Sequence[Mapping[str, Any]]) -> str:
         texts = list(dict.fromkeys(as_text(row[name]) for row in rows if name in row))
         if name == "model" or texts in ([], [as_text(default)]):
             continue
-        if name in ("data", "labels"):  # which may be paths
+        if name in ("data", "labels", "init"):  # which may be paths
             texts = [Path(text).stem for text in texts]
         values = ",".join(texts)
         is_short = len(values) <= _MAX_CHARACTERS

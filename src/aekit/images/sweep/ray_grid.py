@@ -197,6 +197,7 @@ class _Driver:
             threads=self.needs.threads,
             state=state.read_bytes() if state.exists() and not self.overwrite else b"",
             path=str(cell.path),
+            parent=b"" if (init := cell.config.train.init) is None else Path(init).read_bytes(),
         )
         reference = work.remote(__version__, vars(order), self.images[cell.config.data], board)
         self.running[reference] = _Task(cell, self.n_submitted)

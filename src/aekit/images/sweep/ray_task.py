@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Order:
         threads: CPU threads.
         state: The state of an unfinished run, as bytes; empty if there is none.
         path: Where the driver keeps the checkpoint.
+        parent: The checkpoint of ``init``, as bytes; empty if there is none.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Order:
     threads: int
     state: bytes
     path: str
+    parent: bytes = b""
 
     def read_config(self) -> RunConfig:
         """Return the configuration of the run."""
@@ -76,11 +78,15 @@ def train_cell(order: Order, images: dict[str, Any], board: Any) -> tuple[str, A
         state = resume_path(output)
         if order.state:
             state.write_bytes(order.state)
+        config = order.read_config()
+        if order.parent and config.train.init is not None:
+            parent = Path(folder) / "init" / Path(config.train.init).name
+            parent.parent.mkdir()
+            parent.write_bytes(order.parent)
+            config = replace(config, train=replace(config.train, init=str(parent)))
         machine = Machine(Path(folder), device=order.device, threads=order.threads)
         try:
-            train_run(
-                order.read_config(), output, machine, overwrite=False, resume=True, progress=line.progress, sets=sets
-            )
+            train_run(config, output, machine, overwrite=False, resume=True, progress=line.progress, sets=sets)
         except AekitError as error:
             return "failed", str(error).replace(folder, str(path.parent))  # the user knows no folder of the node
         except Stopped:

@@ -13,7 +13,7 @@ from aekit.core.output import Result
 from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped
-from aekit.images.runs import Machine
+from aekit.images.runs import RATE_IS_HIGH, Machine
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
 from aekit.images.sweep.names import keep_names
@@ -71,6 +71,8 @@ def run_sweep(
     named = Labelled(progress, str(plan.folder))
     plan = keep_names(plan, named)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
+    if any(cell.config.train.patience and cell.config.train.schedule == "one-cycle" for cell in plan.cells):
+        named.notice(RATE_IS_HIGH)
     with one_writer(plan.folder / TABLE):
         outcomes = _train(plan, run, jobs, named)
         chosen = [outcome for outcome in outcomes if isinstance(outcome, Done)]

@@ -1,0 +1,69 @@
+"""Which run a checkpoint or state is of: how its configuration is recorded, and whether it is the wanted one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aekit.core.checkpoint import RESUME_SUFFIX, Header, resume_path
+from aekit.core.progress import Progress
+from aekit.core.run_files import check_same_run
+from aekit.core.settings import to_dict
+from aekit.errors import AekitError
+from aekit.images.config import RunConfig
+from aekit.images.lineage import check_same_parent
+
+_YOUNGER = ("init", "patience")  # left out of headers where they are not used, so that files are as before them
+
+
+def recorded(config: RunConfig) -> RunConfig:
+    """Return the configuration as it is written into files: without absolute paths, which differ by machine."""
+    if config.train.init is not None:  # its content is in the lineage
+        config = replace(config, train=replace(config.train, init=Path(config.train.init).name))
+    data = config.data
+    labels = None if data.labels is None else _relative(data.labels)
+    return replace(config, data=replace(data, name=_relative(data.name), labels=labels))
+
+
+def _relative(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
+
+
+def in_header(config: RunConfig) -> dict[str, Any]:
+    """Return the parts of a configuration as the header of a checkpoint has them."""
+    parts = to_dict(recorded(config))
+    train = {name: value for name, value in parts["train"].items() if name not in _YOUNGER or value is not None}
+    return {**parts, "train": train}
+
+
+def check_same(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header, init: str | None) -> None:
+    """Raise an AekitError if a checkpoint or state is of another run, and say what to do if it is only the epochs."""
+    there, epochs = found.train.get("epochs"), wanted["train"]["epochs"]
+    check_same_run(path, {**wanted, "train": {**wanted["train"], "epochs": there}}, found, to_dict(RunConfig()))
+    if there != epochs and found.state is None:
+        raise AekitError(
+            f"{path}: is finished with {there} epochs, not {epochs}; begin a new run with its weights: "
+            f"--init {path} -o OTHER"
+        )
+    if there != epochs:
+        raise AekitError(
+            f"{path}: is an unfinished run of {there} epochs, not {epochs}; finish it with --epochs {there}, or start "
+            "over with --overwrite"
+        )
+    check_same_parent(path, found, init)
+
+
+def name_other_lengths(path: Path, progress: Progress) -> None:
+    """Say of a finished run that differs only in its epochs how it is trained on, as ``--resume`` does not."""
+    if path.exists() or resume_path(path).exists():
+        return
+    for other in sorted(path.parent.glob("*.safetensors")):
+        if _but_epochs(other) == _but_epochs(path) and not other.name.endswith(RESUME_SUFFIX):
+            progress.notice(f"{other}: differs in --epochs and is finished; --init {other} trains on from its weights")
+
+
+def _but_epochs(path: Path) -> str:
+    return re.sub(r"-epochs\d+(?=-|$)", "", path.stem)

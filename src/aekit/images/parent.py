@@ -1,0 +1,77 @@
+"""The checkpoint that a run begins with (``--init``): whether it can be one, and which network it prescribes.
+
+Standard library only, so that a mistake is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from aekit.core.checkpoint import Header, read_header, resume_path
+from aekit.core.settings import flag, from_dict
+from aekit.errors import AekitError
+from aekit.images.config import ModelConfig
+
+SHAPING = ("arch", "latent", "layers", "width")  # settings on which the shapes of weights depend
+INHERITED = (*SHAPING, "loss")  # what a run takes from its parent if it is left open
+
+
+def read_parent(path: Path) -> Header:
+    """Return the header of a checkpoint whose weights a run can begin with.
+
+    Raises:
+        AekitError: It cannot be read, is unfinished, or holds no autoencoder.
+    """
+    header = read_header(path)
+    if header.kind == "brain":
+        raise AekitError(
+            f"--init {path}: contains brain-image networks, not an autoencoder; "
+            "give a checkpoint of train-ae or train-vae"
+        )
+    if header.state is not None:
+        raise AekitError(f"--init {path}: is an unfinished run; finish it with --resume and give its checkpoint")
+    return header
+
+
+def inherit_model(values: Mapping[str, Any], given: Collection[str], own: Path | None = None) -> dict[str, Any]:
+    """Return the settings of a run, with those of the network that were not given from the checkpoint of ``init``.
+
+    Args:
+        values: Settings by the names of :data:`aekit.images.config.SETTINGS`.
+        given: Those that the user gave.
+        own: The run's own checkpoint, if it is known: without the one of ``init`` an unfinished run is continued.
+
+    Raises:
+        AekitError: The checkpoint cannot be read, or is of another network than was asked for.
+    """
+    if values.get("init") is None:
+        return dict(values)
+    path = Path(values["init"])
+    left = [each for each in (resume_path(own), own) if each.is_file()] if own is not None else []
+    if path.exists() or not left:
+        model = from_dict(ModelConfig, read_parent(path).model, str(path))
+        check_fits(path, model, {name: values[name] for name in SHAPING if name in given})
+    else:
+        model = from_dict(ModelConfig, read_header(left[0]).model, str(left[0]))
+    return {**values, **{name: getattr(model, name) for name in INHERITED if name not in given}}
+
+
+def check_fits(init: Path, parent: ModelConfig, own: Mapping[str, Any]) -> None:
+    """Raise an AekitError that names each setting in which a network differs from the one whose weights it is to take.
+
+    Args:
+        init: The checkpoint.
+        parent: Its network.
+        own: Settings of the other.
+    """
+    differing = [name for name in SHAPING if name in own and getattr(parent, name) != own[name]]
+    if differing:
+        there = ", ".join(f"{name} {_text(getattr(parent, name))}, not {_text(own[name])}" for name in differing)
+        flags = ", ".join(map(flag, differing))
+        raise AekitError(f"--init {init}: has {there}; leave out {flags}, as the network is taken from it")
+
+
+def _text(value: object) -> str:
+    return "default" if value is None else str(value)
