@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import time
 from dataclasses import asdict
@@ -46,8 +48,18 @@ def old_result(zygote, tmp_path_factory) -> Path:
     return folder
 
 
+def _logs(folder: Path) -> Path:
+    return folder.with_name(f"logs-{folder.name}")
+
+
 def _tuned(parent: Path, *more: object):
-    return _into(*TUNED, "--init", parent / "x.safetensors", *more)
+    events = importlib.util.find_spec("tensorboard") is not None
+
+    def words(folder: Path) -> list[object]:
+        log = ["--tensorboard", _logs(folder)] if events else []
+        return [*TUNED, "--init", parent / "x.safetensors", *log, *more, "-o", folder / "x.safetensors"]
+
+    return words
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +77,7 @@ def experiments(pictures, old_result) -> dict[str, Experiment]:
         "train-ae": Experiment(
             _into(*AE, "--overwrite"), [_into(*AE, "--resume"), _into(*AE, "--overwrite")], prepare=with_old
         ),
+        # Events lie outside, as they have times in them; see below.
         "tuned": Experiment(_tuned(old_result), [_tuned(old_result, "--resume")]),
         "cache": Experiment(
             _into(*of_pictures),
@@ -80,6 +93,17 @@ def test_what_was_killed_and_gone_on_with_ends_with_the_same_bytes(experiments, 
     lab = kill_everywhere(experiments[name], zygote, tmp_path, points=2, moments=1)
     # What a loss of power leaves is what fsync was asked for.
     assert fsync_faults(lab.points, lambda target: True) == []
+    for log in tmp_path.glob("logs-*"):  # each of a run that was killed, and gone on with
+        _check_steps(log / "x")
+
+
+def _check_steps(log: Path) -> None:
+    """Check that every epoch has its events once, however often it was begun."""
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(log)).Reload()
+    steps = [event.step for event in events.Scalars("total/val")]
+    assert len(steps) > 1
+    assert steps == list(range(1, len(steps) + 1)), log
 
 
 @pytest.mark.faults

@@ -18,10 +18,11 @@ def train_tiny(
     progress=SILENT,
     resume=False,
     overwrite=False,
+    tensorboard: Path | None = None,
     threads=1,
     **settings,
 ) -> Header:
     """Return the header of a run with these settings, others as in ``TINY`` and three epochs."""
     config = build_config({**TINY, "epochs": 3, **settings})
-    machine = Machine(Path("/nowhere"), "cpu", threads)
+    machine = Machine(Path("/nowhere"), "cpu", threads, tensorboard)
     return train_run(config, output, machine, overwrite=overwrite, resume=resume, progress=progress).header

@@ -111,6 +111,7 @@ def sweep(
             show_default="cores / jobs; with --ray 1",
         ),
     ] = None,
+    tensorboard: options.Tensorboard = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -126,7 +127,7 @@ def sweep(
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """
-    options.check_gpus_per_cell(gpus_per_cell, ray)
+    options.check_cluster(ray, gpus_per_cell, tensorboard)
     plan = plan_sweep(given, output, best=best, retrain=retrain, form=form, may_be_large=yes or dry_run)
     if dry_run:
         from aekit.images.sweep.names import keep_names
@@ -141,6 +142,6 @@ def sweep(
         from aekit.images.sweep.ray_grid import train_on_ray
 
         train = train_on_ray(ray, gpus_per_cell)
-    machine = Machine(options.resolve_data_root(data_root), device, threads)
+    machine = Machine(options.resolve_data_root(data_root), device, threads, tensorboard)
     with Console(quiet=quiet, json=json) as console:
         console.result(run_sweep(plan, machine, train, jobs=jobs, overwrite=overwrite, progress=console))

@@ -17,6 +17,7 @@ def train_ae(
     device: options.Device = "auto",
     gpus: options.Gpus = None,
     threads: options.Threads = None,
+    tensorboard: options.Tensorboard = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     quiet: options.Quiet = False,
@@ -34,5 +35,5 @@ def train_ae(
     from aekit.images.runs import Machine, run_training
 
     with Console(quiet=quiet, json=json) as console:
-        machine = Machine(data_root=options.resolve_data_root(data_root), device=device, threads=threads)
+        machine = Machine(options.resolve_data_root(data_root), device, threads, tensorboard)
         console.result(run_training(config, output, machine, overwrite=overwrite, resume=resume, progress=console))

@@ -31,6 +31,7 @@ from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
+from aekit.images.events import Events, claim_events
 from aekit.images.figures.curves import plot_history
 from aekit.images.identity import check_same, in_header, name_other_lengths, recorded
 from aekit.images.lineage import find_lineage, take_weights
@@ -64,11 +65,13 @@ class Machine:
         data_root: Folder of the known data sets.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; None uses all cores.
+        tensorboard: Where events for TensorBoard go, in a folder per run; None writes none.
     """
 
     data_root: Path
     device: str = "auto"
     threads: int | None = None
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def train_run(
     files = run_files(config, output, overwrite=overwrite, resume=resume)
     with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
-        if header := group.in_first(lambda: _claim(files, config, progress)):
+        if header := group.in_first(lambda: _claim(files, config, machine.tensorboard, progress)):
             return FinishedRun(output, header)
         lineage = group.in_first(lambda: find_lineage(files, config.train.init))
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
@@ -177,7 +180,7 @@ def train_run(
         with build_team(model, build_objective(model), config, device, threads) as team:
             run = _build_run(model, config, sets, device, noise, team, group)
             header = _header(config, sets, run, threads, lineage)
-            return _train(run, files, header, sets["test"], progress=progress, on_epoch=on_epoch)
+            return _train(run, files, header, sets["test"], machine.tensorboard, progress=progress, on_epoch=on_epoch)
 
 
 def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resume: bool = False) -> RunFiles:
@@ -185,9 +188,12 @@ def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resum
     return RunFiles(output, (".csv", ".png"), lambda path: _read_own(config, path), overwrite=overwrite, resume=resume)
 
 
-def _claim(files: RunFiles, config: RunConfig, progress: Progress) -> Header | None:
+def _claim(files: RunFiles, config: RunConfig, tensorboard: Path | None, progress: Progress) -> Header | None:
     refuse_own_images(config, files.path)
-    return files.claim(progress)
+    header = files.claim(progress)
+    if header is None and tensorboard is not None:
+        claim_events(tensorboard / files.path.stem, overwrite=files.overwrite, resume=files.resume)
+    return header
 
 
 def epoch_line(rows: list[Row]) -> str:
@@ -217,7 +223,14 @@ def _refuse_too_large(config: ModelConfig, image_shape: ImageShape) -> None:
 
 
 def _train(
-    run: Run, files: RunFiles, header: Header, test: ImageSet, *, progress: Progress, on_epoch: OnEpoch
+    run: Run,
+    files: RunFiles,
+    header: Header,
+    test: ImageSet,
+    tensorboard: Path | None,
+    *,
+    progress: Progress,
+    on_epoch: OnEpoch,
 ) -> FinishedRun:
     """Train from the start, or from where the run stands, and write what comes out; process 0 alone writes."""
     group, state = run.group, State()
@@ -233,15 +246,22 @@ def _train(
     elif (init := run.train_config.init) is not None:
         progress.notice(group.in_first(lambda: take_weights(run.model, Path(init))))
     group.copy_from_first(list(run.model.state_dict().values()))
+    with contextlib.ExitStack() as opened:
+        events = None
+        if tensorboard is not None and group.is_first:
+            events = opened.enter_context(contextlib.closing(Events(tensorboard / files.path.stem, state.epoch)))
 
-    def save(state: State) -> None:
-        if not group.is_first:
-            return
-        write_state(files.state, run, state, header)
-        if state.step == 0 and state.history:
-            _write_history(files, state.history)
+        def save(state: State) -> None:
+            if not group.is_first:
+                return
+            is_epoch = state.step == 0 and state.history
+            if is_epoch and events is not None:  # before the state, so that no epoch is missing after a kill
+                events.add_epoch(run, state)
+            write_state(files.state, run, state, header)
+            if is_epoch:
+                _write_history(files, state.history)
 
-    state = fit(run, state, progress=progress, on_epoch=on_epoch, save=save)
+        state = fit(run, state, progress=progress, on_epoch=on_epoch, save=save)
     return _finish(run, state, test, files, header)
 
 

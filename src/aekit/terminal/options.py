@@ -139,6 +139,16 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", rich_help_panel=OUTPUT, help="CPU threads.", show_default="all cores"),
 ]
+Tensorboard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        rich_help_panel=OUTPUT,
+        metavar="FOLDER",
+        help="Also write losses, learning rate and reconstructions for TensorBoard here, in a folder per run.",
+        show_default="none",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace a finished result.")]
 Resume = Annotated[
     bool,
@@ -159,10 +169,18 @@ def with_choices(text: str, choices: Sequence[str]) -> str:
     return text if words >= set(choices) else f"{text} One of {', '.join(choices)}."
 
 
-def check_gpus_per_cell(gpus_per_cell: float | None, ray: str | None) -> None:
-    """Raise a UsageError if GPUs are shared out among cells without Ray, which does that."""
+def check_cluster(ray: str | None, gpus_per_cell: float | None, tensorboard: Path | None) -> None:
+    """Raise a UsageError if an option needs a Ray cluster, or cannot be had on one.
+
+    Args:
+        ray: Address of the cluster; None is this machine.
+        gpus_per_cell: GPUs of each run.
+        tensorboard: Folder of events.
+    """
     if gpus_per_cell is not None and ray is None:
         raise UsageError("--gpus-per-cell: needs --ray, as Ray assigns the GPUs; add --ray auto")
+    if tensorboard is not None and ray is not None:
+        raise UsageError("--tensorboard: the nodes of a Ray cluster share no folder with this machine; leave it out")
 
 
 def resolve_data_root(data_root: Path | None) -> Path:
