@@ -83,7 +83,25 @@ def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
 def test_the_best_is_trained_again_on_all_images_if_asked_for(make_done, tmp_path):
     plan = _plan(tmp_path / "grid", best="elbo", retrain=True)
     (result,) = run_sweep(plan, MACHINE, _train(make_done))
-    assert result.path == tmp_path / "grid" / "vae-digits-conv-z2-seed0.safetensors"  # no --val in its name
+    # No --val in its name, and as many epochs as those of the weights that were best.
+    assert result.path == tmp_path / "grid" / "vae-digits-conv-z2-seed0-epochs1.safetensors"
+
+
+def test_trained_again_it_takes_the_epochs_of_the_best_and_nothing_that_needs_validation(make_done, tmp_path):
+    trained = []
+
+    def train(cells, machine, **options):
+        trained.extend(cells)
+        return _train(make_done)(cells, machine, **options)
+
+    given = {"model": "vae", "data": "digits", "val": "0.2", "epochs": "9", "keep": "best", "patience": "3"}
+    plan = plan_sweep(given | {"beta_warmup": "2", "schedule": "constant"}, tmp_path / "x", best="elbo", retrain=True)
+    list(run_sweep(plan, MACHINE, train))
+    again = trained[-1]
+    assert again.config.data.val == 0
+    train_config = again.config.train  # of make_done, whose best epoch is the first
+    assert (train_config.epochs, train_config.keep, train_config.patience) == (1, "last", None)
+    assert (train_config.beta_warmup, train_config.schedule) == (1.0, "constant")
 
 
 def test_cells_that_failed_end_the_sweep_after_the_others_were_yielded(make_done, tmp_path):

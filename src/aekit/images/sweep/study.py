@@ -79,7 +79,7 @@ def run_sweep(
         if plan.best is not None and chosen:
             best = choose_best(chosen, plan.swept, plan.best)
             named.notice(_choice(plan, best))
-            chosen = [_retrain(plan, best.cell, run) if plan.retrain else best]
+            chosen = [_retrain(plan, best, run) if plan.retrain else best]
     for done in chosen:
         result = done.header.result
         yield Result(done.cell.path, {**result["test"], "parameters": result["parameters"]})
@@ -123,11 +123,17 @@ def _choice(plan: Plan, best: Done) -> str:
     return f"lowest {metric} on validation images{of_seeds}: {best.cell.label}"
 
 
-def _retrain(plan: Plan, cell: Cell, run: functools.partial[list[Outcome]]) -> Done:
-    """Train the settings of a cell on all of the training images, next to it."""
-    config = replace(
-        cell.config, data=replace(cell.config.data, val=0.0), train=replace(cell.config.train, keep="last")
-    )
+def _retrain(plan: Plan, best: Done, run: functools.partial[list[Outcome]]) -> Done:
+    """Train the settings of a cell on all of the training images, next to it, for as many epochs as were best.
+
+    There is no validation to stop by any more. The schedule is that of a run of this length: the learning rate ends
+    where it should, which it would not in a longer schedule that is cut off.
+    """
+    cell = best.cell
+    own, n_epochs = cell.config.train, best.header.result["epoch"]
+    # A warm-up that ended after the chosen epoch ends with the run: it must reach beta.
+    train = replace(own, keep="last", patience=None, epochs=n_epochs, beta_warmup=min(own.beta_warmup, float(n_epochs)))
+    config = replace(cell.config, data=replace(cell.config.data, val=0.0), train=train)
     again = Cell(config, cell_path(plan.folder, config, plan.swept), f"{cell.label}, on all training images")
     cells = keep_names(replace(plan, cells=(again,)), run.keywords["progress"]).cells
     (outcome,) = run(cells, jobs=1, on_outcome=lambda outcome: None)
