@@ -220,7 +220,7 @@ def test_checkpoints_of_other_images_are_refused(aekit, vae_checkpoint, tmp_path
     aekit("train-ae", "--data", tmp_path / "wide.npy", "--epochs", 1, "--latent", 2, "-o", wide, "-q")
     result = aekit("interpolate", vae_checkpoint, wide)
     assert result.exit_code == 1
-    assert "takes images of 1x8x9" in result.stderr
+    assert "takes images of height 8, width 9, 1 channel" in result.stderr
     other = tmp_path / "other.safetensors"
     aekit("train-ae", "--data", "digits", "--limit", 40, "--epochs", 1, "--latent", 2, "-o", other, "-q")
     result = aekit("interpolate", vae_checkpoint, other)

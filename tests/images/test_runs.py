@@ -71,7 +71,7 @@ def _train_digits(output: Path, **options) -> list[str]:
     config = build_config({"model": "vae", "data": "digits", "limit": 450, "epochs": 1, "arch": "dense", **options})
     recorder = _Recorder()
     run_training(config, output, Machine(Path(), device="cpu", threads=1), progress=recorder)
-    return [text for text in recorder.notices if "--batch-size" in text]
+    return [text.partition(": ")[2] for text in recorder.notices if "--batch-size" in text]
 
 
 def test_what_is_chosen_for_a_small_set_is_printed_and_is_what_the_options_do(tmp_path):

@@ -172,11 +172,11 @@ def train_run(
         sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, progress))
         given = config.train
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
-        if text := _small_set_notice(given, config.train, len(sets["train"])):
-            progress.notice(text)
         group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
+        if text := _small_set_notice(given, config.train, len(sets["train"])):
+            progress.notice(text)
         with build_team(model, build_objective(model), config, device, threads) as team:
             run = _build_run(model, config, sets, device, noise, team, group)
             header = _header(config, sets, run, threads, lineage)

@@ -10,7 +10,6 @@ from pathlib import Path
 from aekit import __version__
 from aekit.core.artifacts import check_writable, write_html
 from aekit.core.output import Result
-from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
 from aekit.plotting.html import build_report
@@ -21,7 +20,6 @@ SUFFIXES = (".html", ".htm")
 MEGABYTE = 1_000_000
 
 
-@keeps_settings
 def run_report(
     folders: Sequence[Path],
     output: Path | None = None,

@@ -131,7 +131,7 @@ OPTIONS = (
         "init",
         TRAINING,
         "Begin with the weights of a finished run, of these or other images; the network is taken from it.",
-        "CHECKPOINT",
+        "FILE",
         "random weights",
         completes=completion.checkpoints,
     ),
