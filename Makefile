@@ -62,6 +62,7 @@ check: install
 
 bench: install
 	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/small_sets.py
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/latent.py
 	$(BIN)/python benchmarks/mri.py

@@ -3,8 +3,10 @@ other 10,000. No test image is read. One setting at a time differs from those in
 
     AEKIT_DATA=... python benchmarks/probe_settings.py CHECKPOINT code linear    # C, graph, head: a few minutes
     AEKIT_DATA=... python benchmarks/probe_settings.py CHECKPOINT code networks  # fine-tuning, random weights: an hour
+    AEKIT_DATA=... python benchmarks/probe_settings.py CHECKPOINT code budgets   # 100 labels, test: 20 minutes
 
-Prints a Markdown table of mean accuracies in per cent.
+Prints a Markdown table of mean accuracies in per cent. `budgets` chooses nothing: it asks on test images whether
+fine-tuning is better than random weights, each with the steps that were best for it on validation images.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 
 from aekit.core.device import ThreadTeam
@@ -58,11 +61,21 @@ NETWORKS = [
         (None, "augment", (False, True)),
     )
 ]
+# For `budgets`: those that were best on validation images, and those in use.
+BUDGETS = (
+    ("finetune", "STEPS", 800),
+    ("finetune", "STEPS", 200),
+    ("scratch", "SCRATCH_STEPS", 800),
+    ("scratch", "SCRATCH_STEPS", 1600),
+)
 
 
 def main(path: str, layer: str, which: str) -> None:
     torch.set_num_threads(1)
     model, _ = read_model(Path(path), torch.device("cpu"))
+    if which == "budgets":
+        budgets(model, layer)
+        return
     sizes, n_draws = ([10, 20, 100, 1000], 10) if which == "linear" else ([20, 100, 1000], 4)
     task = validation_task(sizes, n_draws)
     print(f"| {Path(path).stem}, {layer} | setting | " + " | ".join(map(str, sizes)) + " | s |")
@@ -75,6 +88,31 @@ def main(path: str, layer: str, which: str) -> None:
             used = getattr(module, name) if module else {"n_unlabelled": 20_000, "augment": True}[name]
             shown = f"{name} {value:g}" + (" (used)" if value == used else "")
             print(f"| {method} | {shown} | {' | '.join(cells)} | {time.perf_counter() - started:.0f} |", flush=True)
+
+
+def budgets(model, layer) -> None:
+    """Print the accuracies on test images with 100 labels, ten draws, and the paired differences from fine-tuning."""
+    images, test = (
+        read_images(DataConfig(name="mnist"), split, data_root=Path(os.environ["AEKIT_DATA"]))
+        for split in ("train", "test")
+    )
+    drawn = probe.balanced_draws(images.labels, [100], 10, seed=0)
+    task = tasks.Task(images, images.labels, test, test.labels, drawn, 0)
+    print("| method | steps | accuracy | fine-tuning (1,400 steps) minus this, 95 % interval |")
+    print("| --- | ---: | ---: | ---: |")
+    first = None
+    for method, name, steps in BUDGETS:
+        found = 100 * measure(model, layer, task, method, transfer, name, steps)[0]
+        first = found if first is None else first
+        total = steps + (transfer.HEAD_STEPS if method == "finetune" else 0)
+        difference = "" if found is first else interval(first - found)
+        print(f"| {method} | {total:,} | {found.mean():.1f} ± {found.std(ddof=1):.1f} | {difference} |", flush=True)
+
+
+def interval(differences: np.ndarray) -> str:
+    """Return the mean of paired differences and its 95 % t interval."""
+    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
+    return f"{differences.mean():+.2f} ({differences.mean() - half:+.2f} to {differences.mean() + half:+.2f})"
 
 
 def validation_task(sizes: list[int], n_draws: int) -> tasks.Task:
