@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aekit.errors import MAX_MESSAGE, AekitError, Stopped, UsageError, nearest, shown
+from aekit.errors import MAX_MESSAGE, AekitError, Stopped, UsageError, count, nearest, shown
 
 
 @given(st.text())
@@ -27,6 +27,12 @@ def test_a_message_of_megabytes_keeps_its_beginning_and_its_end():
 )
 def test_the_nearest_choice_is_named_if_one_is_near(word, found):
     assert nearest(word, ["mnist", "cifar10", "Female"]) == found
+
+
+def test_a_single_thing_is_counted_in_the_singular_and_none_or_several_in_the_plural():
+    assert [count(n, "image") for n in (0, 1, 2, 12_000)] == ["0 images", "1 image", "2 images", "12,000 images"]
+    assert [count(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert [count(n, "row has", "rows have") for n in (1, 2)] == ["1 row has", "2 rows have"]
 
 
 def test_advice_follows_the_nearest_choice_as_a_sentence_and_stands_alone_without_one():

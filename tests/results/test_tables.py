@@ -36,7 +36,7 @@ def test_several_tables_are_one_with_the_names_of_their_files(tmp_path):
         (b"a,b\n", "holds no table"),
         (bytes(range(256)), "is not a CSV file"),
         (b'{"a": 1}\n', "is not a CSV file"),
-        (b"a,b\n1\n", "line 2 has 1 fields, the header has 2; fix its commas and quotes"),
+        (b"a,b\n1\n", "line 2 has 1 field, the header has 2; fix its commas and quotes"),
         (b'a,b\n"1,2\n', "line 2 is not CSV"),
         (b"a,a\n1,2\n", "has two columns named 'a'"),
     ],

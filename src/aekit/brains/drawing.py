@@ -19,6 +19,7 @@ from aekit.brains.predictions import AGE, NETWORKS, Predictions
 from aekit.brains.scores import judged_split
 from aekit.brains.training import EpochRow
 from aekit.core.artifacts import write_png
+from aekit.errors import count
 
 _QUANTITIES = {
     "age_years": ("age", "years"),
@@ -44,7 +45,7 @@ def write_figures(
 ) -> None:
     """Write learning curves (.png), and .predictions, .bland-altman, .residuals and .decades.png."""
     name = _title(people, parameters)
-    title = f"{name}: {len(people.cohort):,} participants"
+    title = f"{name}: {count(len(people.cohort), 'participant')}"
     split = judged_split(predictions)
     panels = _panels(predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
@@ -71,7 +72,7 @@ def _title(people: People, parameters: dict[str, Any]) -> str:
 
 def _counted(name: str, n: int, split: str) -> str:
     """Return the title of a figure of ``n`` participants of a split."""
-    return f"{name}: {n:,} participant{'s' * (n != 1)}, {split}"
+    return f"{name}: {count(n, 'participant')}, {split}"
 
 
 def _panels(predictions: list[Predictions]) -> list[Predicted]:

@@ -11,7 +11,7 @@ import pandas as pd
 from aekit.core.checkpoint import Header
 from aekit.core.output import Result
 from aekit.core.progress import Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 _NUMBERS = ("mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
 _UNITS = {"years": "years", "ml": "mL"}  # by the last word of a target
@@ -48,7 +48,7 @@ class FinishedRun:
                 for row in rows.itertuples()
             ]
             mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2])]), "[95 %]"])
-            title = f"{self.path.name}: {target}, {judged}, {int(rows['n'].iloc[0]):,} participants"
+            title = f"{self.path.name}: {target}, {judged}, {count(int(rows['n'].iloc[0]), 'participant')}"
             progress.table(title, ["model", mae, "R2", "skill"], cells)
 
 

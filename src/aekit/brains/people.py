@@ -21,7 +21,7 @@ from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import named
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, count, nearest
 
 Rows = npt.NDArray[np.int64]
 MIN_TRAIN = 10  # with fewer, neither normalisation nor batch norm means anything
@@ -242,7 +242,7 @@ def _fold(
         flagged = cv[is_outlier[cv]]
     if len(train) < MIN_TRAIN:
         name, n = people.cohort.name, len(train)
-        raise AekitError(f"{name}: {n} participants are left for train, at least {MIN_TRAIN} are needed; add more")
+        raise AekitError(f"{name}: {count(n, 'participant')} left for train, at least {MIN_TRAIN} are needed; add more")
     return Fold(number, train, dropped, held_out, flagged)
 
 
@@ -269,11 +269,11 @@ def report_people(people: People, progress: Progress) -> None:
         progress.notice(people.hint)
     if people.n_elsewhere:
         progress.notice(
-            f"{people.n_elsewhere:,} scans are read from the paths in the table's column file, outside of --volumes; "
-            "--pattern goes by names instead"
+            f"{count(people.n_elsewhere, 'scan is', 'scans are')} read from the paths in the table's column file, "
+            "outside of --volumes; --pattern goes by names instead"
         )
     for text, n in _warnings(people):
-        progress.notice(f"{n:,} of {len(people.cohort):,} volumes: {text}")
+        progress.notice(f"{n:,} of {count(len(people.cohort), 'volume')}: {text}")
 
 
 def _warnings(people: People) -> list[tuple[str, int]]:

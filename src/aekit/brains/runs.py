@@ -38,7 +38,7 @@ from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import changes_in_name, to_dict
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError, Stopped
+from aekit.errors import AekitError, Stopped, count
 
 COMPANIONS = (
     ".csv",
@@ -168,7 +168,7 @@ def train_brains(
         if files.is_unfinished():
             ensemble = _read_unfinished(files.state, run)
             n_all = len(run.members) * len(stages_of(config))
-            progress.notice(f"continuing after {_n_stages(ensemble)} of {n_all} stages")
+            progress.notice(f"continuing after {_n_stages(ensemble)} of {count(n_all, 'stage')}")
         try:
             _train(run, ensemble, files.state, progress)
         except Stopped as stopped:
@@ -244,10 +244,10 @@ def _member(fold: Fold, seed: int) -> Member:
 def _describe_splits(people: People, folds: list[Fold], *, drops_outliers: bool) -> str:
     first = folds[0]
     sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
-    text = f"{len(people.cohort):,} participants, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
+    text = f"{count(len(people.cohort), 'participant')}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
     text += f", {len(folds)} folds" if len(folds) > 1 else ""
     if drops_outliers:
-        text += f", {sum(len(fold.dropped) for fold in folds)} outliers dropped from train"
+        text += f", {count(sum(len(fold.dropped) for fold in folds), 'outlier')} dropped from train"
     return text
 
 

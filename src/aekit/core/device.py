@@ -13,7 +13,7 @@ import torch
 import torch.utils.deterministic
 
 from aekit.core.settings import Precision
-from aekit.errors import AekitError, UsageError, nearest
+from aekit.errors import AekitError, UsageError, count, nearest
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
@@ -86,7 +86,8 @@ def check_threads(threads: int | None) -> None:
         n_cores = os.cpu_count() or 1
         if not 1 <= threads <= n_cores:
             raise UsageError(
-                f"--threads: {threads} is not between 1 and the {n_cores} cores of this machine; omit it to use all"
+                f"--threads: {threads} is not between 1 and the {count(n_cores, 'core')} of this machine; omit it to "
+                "use all"
             )
 
 

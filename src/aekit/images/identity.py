@@ -12,7 +12,7 @@ from aekit.core.checkpoint import RESUME_SUFFIX, Header, resume_path
 from aekit.core.progress import Progress
 from aekit.core.run_files import check_same_run
 from aekit.core.settings import to_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import RunConfig
 from aekit.images.lineage import check_same_parent
 
@@ -43,14 +43,14 @@ def check_same(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Heade
     """Raise an AekitError if a checkpoint or state is of another run, and say what to do if it is only the epochs."""
     there, epochs = found.train.get("epochs"), wanted["train"]["epochs"]
     check_same_run(path, {**wanted, "train": {**wanted["train"], "epochs": there}}, found, to_dict(RunConfig()))
+    n = count(there, "epoch") if isinstance(there, int) else f"{there} epochs"
     if there != epochs and found.state is None:
         raise AekitError(
-            f"{path}: is finished with {there} epochs, not {epochs}; begin a new run with its weights: "
-            f"--init {path} -o OTHER"
+            f"{path}: is finished with {n}, not {epochs}; begin a new run with its weights: --init {path} -o OTHER"
         )
     if there != epochs:
         raise AekitError(
-            f"{path}: is an unfinished run of {there} epochs, not {epochs}; finish it with --epochs {there}, or start "
+            f"{path}: is an unfinished run of {n}, not {epochs}; finish it with --epochs {there}, or start "
             "over with --overwrite"
         )
     check_same_parent(path, found, init)

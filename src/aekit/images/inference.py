@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aekit.core.torch_settings import exact_products
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.models.base import Autoencoder
@@ -113,8 +113,8 @@ def check_finite(model: Autoencoder, what: str, *arrays: npt.NDArray[np.floating
         if array is not None and not np.isfinite(array).all():
             n_bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
             raise AekitError(
-                f"{model.name}: its {what} are not finite for {n_bad:,} of {len(array):,} images; train it again with "
-                "a lower --lr"
+                f"{model.name}: its {what} are not finite for {n_bad:,} of {count(len(array), 'image')}; train it "
+                "again with a lower --lr"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import from_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import DataConfig, ModelConfig, TrainConfig
 
 Config = TypeVar("Config", DataConfig, TrainConfig)
@@ -85,7 +85,7 @@ def _distinct(given: list[Path], progress: Progress) -> list[Path]:
     resumes = [path for path in given if path.name.endswith(RESUME_SUFFIX)]
     if 0 < len(resumes) < len(given):
         given = [path for path in given if path not in resumes]
-        others = f", with {len(resumes) - 1} others like it" if len(resumes) > 1 else ""
+        others = f", with {count(len(resumes) - 1, 'other', 'others')} like it" if len(resumes) > 1 else ""
         progress.notice(f"{resumes[0]}: is an unfinished run; left out{others}")
     paths: dict[Path, Path] = {}
     for path in given:

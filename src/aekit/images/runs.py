@@ -24,7 +24,7 @@ from aekit.core.schedule import ADAM_BETAS
 from aekit.core.settings import to_dict
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
 from aekit.images.data import read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
@@ -316,8 +316,8 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
     batch_size = train.batch_size or min(default_batch_size(n_images), n_samples)
     if train.batch_size is not None and train.batch_size > min(n_images, n_samples):
         raise AekitError(
-            f"--batch-size: {train.batch_size} is more than the {min(n_images, n_samples)} images of an epoch; "
-            "make it smaller or leave it out"
+            f"--batch-size: {train.batch_size} is more than the {count(min(n_images, n_samples), 'image')} of an "
+            "epoch; make it smaller or leave it out"
         )
     return replace(
         config,
@@ -343,10 +343,11 @@ def _small_set_notice(given: TrainConfig, used: TrainConfig, n_images: int) -> s
     """Return what was chosen for a small training set, and how to choose otherwise; None if nothing was."""
     if given.batch_size is not None or default_batch_size(n_images) == USUAL_BATCH_SIZE:
         return None
-    text = f"{used.batch_size} images per step (--batch-size)"
+    text = f"{count(used.batch_size or n_images, 'image')} per step (--batch-size)"
     if given.lr is None:
         text += f" and a peak learning rate of {used.lr:g} (--lr)"
-    return f"{text}, as there are only {n_images:,} training images"
+    there = "is" if n_images == 1 else "are"
+    return f"{text}, as there {there} only {count(n_images, 'training image')}"
 
 
 def _header(
@@ -421,7 +422,7 @@ def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT
     if config.value_range == "auto" and sets["train"].span:
         check_visible(f"--data {config.name}", sets["train"].span, progress)
     if skipped := sum(images.n_skipped for images in sets.values()):
-        what = "1 image could not be used and was" if skipped == 1 else f"{skipped:,} images could not be used and were"
+        what = count(skipped, "image could not be used and was", "images could not be used and were")
         progress.notice(f"{what} left out")
     return sets
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, count, nearest
 from aekit.images.config import SETTINGS
 from aekit.results.comparison import (
     RESULT_COLUMNS,
@@ -152,7 +152,7 @@ def warnings(pair: Pair, comparison: Comparison, keys: Sequence[str], lacking: S
     if comparison.unmatched:
         first = _key_of(pair.study, comparison.unmatched[0], keys)
         texts.append(
-            f"{pair.study_path}: {len(comparison.unmatched)} of {len(pair.study)} reference rows "
+            f"{pair.study_path}: {len(comparison.unmatched)} of {count(len(pair.study), 'reference row')} "
             f"{'has' if len(comparison.unmatched) == 1 else 'have'} no match in our tables, the first with {first}"
         )
     if comparison.n_averaged > 1:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from aekit.core.checkpoint import Header
+from aekit.errors import count
 from aekit.plotting.html import (
     Block,
     Bullets,
@@ -99,7 +100,7 @@ def _summary(results: Results, max_mb: float) -> Section:
 
 
 def _cut(lines: list[str], what: str) -> list[str]:
-    return lines if len(lines) <= N_NAMED else [*lines[:N_NAMED], f"{len(lines) - N_NAMED:,} more files {what}"]
+    return lines if len(lines) <= N_NAMED else [*lines[:N_NAMED], f"{count(len(lines) - N_NAMED, 'more file')} {what}"]
 
 
 def _unfinished(name: str, header: Header) -> str:
@@ -187,7 +188,7 @@ def _table(name: str, table: TableFile) -> Block:
     n_shown = len(table.rows)
     if not table.rows:
         return Paragraph(f"{_file(name)}: no rows.")
-    rows = f"{table.n_rows:,} row{'s' * (table.n_rows != 1)}"
+    rows = count(table.n_rows, "row")
     if n_shown < table.n_rows:
         rows = f"the first {n_shown:,} of {rows}"
     if len(table.columns) < table.n_columns:
@@ -240,5 +241,5 @@ def _is_rows(value: Any) -> bool:
 def _objects(name: str, objects: list[dict[str, Any]], max_rows: int) -> Table:
     columns = list(dict.fromkeys(key for row in objects for key in row))
     rows = [[row.get(column) for column in columns] for row in objects[:max_rows]]
-    n = f"the first {max_rows:,} of {len(objects):,} rows" if len(objects) > max_rows else f"{len(objects):,} rows"
+    n = f"the first {max_rows:,} of {len(objects):,} rows" if len(objects) > max_rows else count(len(objects), "row")
     return Table(columns, rows, caption=f"{name}: {n}", n_left=None, sortable=True)

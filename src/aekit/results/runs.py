@@ -9,7 +9,7 @@ from typing import Any
 
 from aekit.core.checkpoint import Header
 from aekit.core.settings import as_text, differing_keys, from_dict
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import SETTINGS, VAE_ONLY, ModelConfig, RunConfig, TrainConfig, command_words
 from aekit.images.record import data_config
 from aekit.plotting.html import Code, Details, Link, Paragraph, Table
@@ -38,8 +38,9 @@ def describe(header: Header) -> str:
     """Return in a few words which model was trained on which data."""
     model, data = header.model, header.data
     if is_brain(header):
-        n = data.get("people")
-        return f"brain {model.get('arch')}: {data.get('name')}" + (f", {n:,} participants" if is_number(n) else "")
+        n: Any = data.get("people")
+        people = f", {count(n, 'participant')}" if is_number(n) else ""
+        return f"brain {model.get('arch')}: {data.get('name')}{people}"
     beta = f", beta {as_text(header.train.get('beta'))}" if _has_prior(header) and "beta" in header.train else ""
     return f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}{beta}: {data.get('name')}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 FILE = "file"  # the column that says which table a row is from
 
@@ -44,7 +44,8 @@ def read_table(path: Path) -> pd.DataFrame:
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise AekitError(
-                f"{path}: line {line} has {len(row)} fields, the header has {len(header)}; fix its commas and quotes"
+                f"{path}: line {line} has {count(len(row), 'field')}, the header has {len(header)}; fix its commas "
+                "and quotes"
             )
     table = pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
     return table.loc[:, [bool(name) for name in header]]

@@ -96,7 +96,7 @@ def test_classes_that_differ_only_in_case_are_mentioned(tmp_path):
         ("a.jpg,cat\nb.jpg,dog\n", r"has no column label.*its first line names the columns"),
         ("file,path,label\na,b,c\n", None),
         ("image,path,label\na,b,c\n", "columns 'image', 'path' could all be file"),
-        ("file,label\na,b\nc\nd,e,f,g\n", "line 3 has 1 fields, not 2"),
+        ("file,label\na,b\nc\nd,e,f,g\n", "line 3 has 1 field, not 2, and 1 other has the same problem"),
         ("file,row,label\na,first,b\n", "row 'first' in line 2 is not a number"),
         ("file,label,x,x\na,b,1,0\n", "several columns 'x'"),
         ("file,label,x\na,b,1\nc,d,\n", None),

@@ -180,7 +180,7 @@ def test_numbered_rows_may_be_in_any_order(tmp_path):
     [
         ("label", ["a"] * 11, "has 11 rows for 12 images"),
         ("file,label", ["faces.npy,a"] * 3, "has 3 rows for the 12 images of faces.npy"),
-        ("file,label", ["faces.npy,a"], "has 1 rows for the 12 images of faces.npy"),
+        ("file,label", ["faces.npy,a"], "has 1 row for the 12 images of faces.npy"),
         ("file,label", [f"{n}.jpg,a" for n in range(12)], "none of 12 images has a row .*write faces.npy in column"),
         ("row,label", [f"{n},a" for n in range(1, 13)], r"1 of 12 images has no row \(faces.npy\[0\]\)"),
     ],

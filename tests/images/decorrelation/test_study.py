@@ -63,7 +63,7 @@ def test_the_values_are_those_of_numpy_on_the_codes(ae_checkpoint, tmp_path):
     assert row["effective_rank"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), abs=1e-4)
     for name in MEASURES:
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
-    assert progress.notices == [f"--images 5000: there are {len(codes)} test images; all are used"]
+    assert progress.notices == [f"--images 5000: test has {len(codes)} images; all are used"]
 
 
 def test_codes_of_pca_are_uncorrelated(ae_checkpoint, tmp_path):
@@ -79,7 +79,9 @@ def test_codes_of_pca_are_uncorrelated(ae_checkpoint, tmp_path):
 def test_dead_dimensions_are_counted_and_left_out(ae_checkpoint, tmp_path):
     dead = _without(ae_checkpoint, tmp_path, 1)
     _, table, progress = _run(tmp_path / "x.png", ae_checkpoint, dead)
-    assert any("1 of 3 dimensions are dead" in text for text in progress.notices)
+    assert any(
+        "1 of 3 dimensions is dead, the same for all images, and is left out" in text for text in progress.notices
+    )
     assert table["n_dead"].tolist() == [0, 1]
     expected = abs(np.corrcoef(_codes(ae_checkpoint)[:, 1:], rowvar=False)[0, 1])
     assert table["mean_abs"][1] == pytest.approx(expected, abs=1e-5)

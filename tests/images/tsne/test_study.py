@@ -195,6 +195,6 @@ def test_a_dimension_that_never_changes_is_counted_and_left_out(ae_checkpoint, t
             tensors[name][0] = 0
     dead = write_checkpoint(tmp_path / "dead.safetensors", tensors, read_header(ae_checkpoint))
     result, _, progress = _run(dead, tmp_path / "x.png", method="pca")
-    assert any("1 of 3 dimensions are the same for all images" in text for text in progress.notices)
+    assert any("1 of 3 dimensions is the same for all images and left out" in text for text in progress.notices)
     # Two dimensions are left, which PCA only rotates.
     assert result.values["checkpoints"][0]["trustworthiness"] == pytest.approx(1.0)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from aekit.brains.cohort.sessions import check_together, joint_groups
 from aekit.brains.cohort.table import Cohort
 from aekit.core.text_table import named
-from aekit.errors import AekitError, nearest, shown
+from aekit.errors import AekitError, count, nearest, shown
 
 SPLITS = ("train", "val", "test")
 
@@ -107,7 +107,7 @@ def stratified_split(
     if not counts.all():
         empty = names[int(np.argmin(counts))]
         raise AekitError(
-            f"{_option(empty)} {fractions[empty]:g}: leaves none of {len(ages):,} participants for {empty}; "
+            f"{_option(empty)} {fractions[empty]:g}: leaves none of {count(len(ages), 'participant')} for {empty}; "
             "give a larger fraction or a larger table"
         )
     return np.array(names, dtype=object)[places]
@@ -192,7 +192,7 @@ def _option(split: str) -> str:
 
 def _count(n_units: int, keys: NDArray[np.int64] | None) -> str:
     what = "participant" if keys is None else "group"
-    return f"{n_units:,} {what}{'' if n_units == 1 else 's'}"
+    return count(n_units, what)
 
 
 def _assign(
@@ -246,11 +246,11 @@ def _merged(counts: NDArray[np.int64], least: int) -> NDArray[np.int64]:
     """Return the number of the merged bin of each bin: neighbours until they have ``least`` participants."""
     merged = np.zeros(len(counts), dtype=np.int64)
     number = together = 0
-    for place, count in enumerate(counts):
+    for place, n in enumerate(counts):
         if together >= least and counts[place:].sum() >= least:
             number, together = number + 1, 0
         merged[place] = number
-        together += int(count)
+        together += int(n)
     return merged
 
 

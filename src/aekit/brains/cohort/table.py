@@ -37,7 +37,7 @@ from aekit.brains.cohort.units import (
     squeeze,
 )
 from aekit.core.text_table import N_EXAMPLES, Repair, TextTable, named, read_text_table
-from aekit.errors import AekitError, nearest, shown
+from aekit.errors import AekitError, count, nearest, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
 
@@ -167,7 +167,9 @@ def read_cohort(path: Path, *, need: Sequence[str] = ("participant_id",), skip_b
     table = table.drop(index=sorted({one.row for one in bad})).reset_index(drop=True)
     if not len(table):
         why = (
-            f"all of its {len(ids) + len(text.ragged):,} rows were left out" if len(left_out) else "has no participants"
+            f"none of its {count(len(ids) + len(text.ragged), 'row')} can be used"
+            if len(left_out)
+            else "has no participants"
         )
         raise AekitError(f"{shown(path)}: {why}; give a table with one row per participant")
     return Cohort(path.name, table, repairs, left_out)
@@ -413,7 +415,7 @@ def _left_out(
     lines = [(labels[one.row], one.column, one.value, one.reason) for one in bad]
     for line, row in ragged:
         label = (row[id_place] if id_place < len(row) else "") or f"line {line}"
-        lines.append((label, "", f"line {line}", f"has {len(row)} fields, not {width}"))
+        lines.append((label, "", f"line {line}", f"has {count(len(row), 'field')}, not {width}"))
     return pd.DataFrame(lines, columns=["participant_id", "column", "value", "reason"], dtype=object)
 
 

@@ -10,7 +10,7 @@ from scipy import linalg, stats
 from sklearn.covariance import MinCovDet
 
 from aekit.brains.measures.age_trend import AgeBasis, SexArray, age_sex_design, fit_age_basis
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -125,8 +125,8 @@ def fit_outlier_limits(
     whole = np.isfinite(values).all(axis=1) & np.isfinite(age_years)
     if whole.sum() < MIN_PARTICIPANTS:
         raise AekitError(
-            f"outliers: {int(whole.sum())} participants have an age and all measures, too few to find what is usual; "
-            f"at least {MIN_PARTICIPANTS} are needed"
+            f"outliers: {count(int(whole.sum()), 'participant')} with an age and all measures, too few to find what "
+            f"is usual; at least {MIN_PARTICIPANTS} are needed"
         )
     y, age, known_sex = values[whole], age_years[whole], sex[whole]
     basis = fit_age_basis(age)

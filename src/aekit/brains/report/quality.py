@@ -84,7 +84,9 @@ def apply_quality_table(cohort: Cohort, path: Path) -> CheckedCohort:
     own = [row for row, bad in zip(rows, failed, strict=True) if not bad]
     n_unknown = sum(row is None or verdicts[row] is None for row in rows)
     n_other = len(row_of) - len({row for row in rows if row is not None})
-    notes = [f"{path.name}: {int(failed.sum()):,} of {len(cohort):,} participants failed the quality check, left out."]
+    notes = [
+        f"{path.name}: {int(failed.sum()):,} of {count_participants(len(cohort))} failed the quality check, left out."
+    ]
     if n_unknown:
         notes.append(f"{count_participants(n_unknown)} without a verdict in {path.name} kept.")
     if n_other:

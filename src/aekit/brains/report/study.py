@@ -22,7 +22,7 @@ from aekit.core.artifacts import check_writable, write_atomically, write_csv, wr
 from aekit.core.output import Result
 from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.plotting.html import build_report
 
 DEFAULT_SPLIT = SplitPlan()
@@ -133,7 +133,7 @@ def _write_page(
         name: write_png(folder / name, figure, parameters).read_bytes()
         for name, figure in draw_figures(analysis, scans).items()
     }
-    n_scans = "" if scans is None else f", {len(scans.usable):,} scans"
+    n_scans = "" if scans is None else f", {count(len(scans.usable), 'scan')}"
     page = build_report(
         build_sections(analysis, source, scans, pictures, failed=failed),
         title=f"Cohort report: {analysis.cohort.name}",

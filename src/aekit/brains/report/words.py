@@ -8,6 +8,7 @@ import pandas as pd
 
 from aekit.brains.report.analysis import LABELS
 from aekit.core.intervals import Interval
+from aekit.errors import count
 from aekit.plotting.html import Block, Paragraph, Picture
 
 N_LISTED = 20
@@ -40,12 +41,12 @@ def p_value(p: float) -> str:
 
 def count_participants(n: int) -> str:
     """Return ``1 participant`` or ``n participants``."""
-    return "1 participant" if n == 1 else f"{n:,} participants"
+    return count(n, "participant")
 
 
 def count_files(n: int) -> str:
     """Return ``1 file`` or ``n files``."""
-    return "1 file" if n == 1 else f"{n:,} files"
+    return count(n, "file")
 
 
 def in_words(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from aekit.brains.volumes.bias_field import fit_bias_field
 from aekit.brains.volumes.mask import Mask, brain_intensities, brain_mask, brain_warnings
 from aekit.brains.volumes.nifti import BadVolume, Spacing, Triple, Volume, Voxels
-from aekit.errors import UsageError
+from aekit.errors import UsageError, count
 
 Floats = npt.NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def _scale_of(inside: Voxels) -> float:
     low, high = np.percentile(inside, _SCALE_PERCENTILES)
     within = (inside >= low) & (inside <= high)
     if not within.any():
-        raise BadVolume(f"its brain has only {len(inside)} voxels", "view it")
+        raise BadVolume(f"its brain has only {count(len(inside), 'voxel')}", "view it")
     scale = _SCALE_FACTOR * float(inside.mean(where=within, dtype=np.float64))
     if scale <= 0:
         raise BadVolume("its brain is as dark as the background", "view it")

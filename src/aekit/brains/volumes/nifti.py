@@ -158,7 +158,7 @@ def check_values(data: Voxels) -> None:
     low, high = float(data.min()), float(data.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         n_nan = data.size - int(np.count_nonzero(np.isfinite(data)))
-        what = f"{n_nan:,} of {data.size:,} voxels are NaN or infinite"
+        what = f"{n_nan:,} of {data.size:,} voxels {'is' if n_nan == 1 else 'are'} NaN or infinite"
         raise BadVolume(what, "remove it, or set them to 0 if they are background")
     if low == high:
         raise BadVolume("it is empty, every voxel is 0" if low == 0 else f"it is constant, every voxel is {low:g}")
@@ -288,9 +288,12 @@ def _voxels(header: Any, body: bytes, shape: Triple, warnings: list[str]) -> npt
     dtype, start, count = _dtype(header), _first_byte(header), math.prod(shape)
     extra = len(body) - start - count * dtype.itemsize
     if extra < 0:
-        raise BadVolume(f"it is cut short, {-extra:,} of {count * dtype.itemsize:,} bytes of voxels are missing")
+        raise BadVolume(
+            f"it is cut short, {-extra:,} of {count * dtype.itemsize:,} bytes of voxels "
+            f"{'is' if extra == -1 else 'are'} missing"
+        )
     if extra:
-        warnings.append(f"{extra:,} bytes after the last voxel are ignored")
+        warnings.append(f"{extra:,} {'byte' if extra == 1 else 'bytes'} after the last voxel ignored")
     voxels = np.frombuffer(body, dtype, count=count, offset=start).reshape(shape, order="F")
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):

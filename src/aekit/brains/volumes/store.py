@@ -32,7 +32,7 @@ from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
 from aekit.core.progress import SILENT, Progress
 from aekit.core.threads import in_threads
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 
 Halves = npt.NDArray[np.float16]
 Floats = npt.NDArray[np.float64]
@@ -298,5 +298,5 @@ def _check_bad(job: _Job, bad: dict[int, str], *, skip_bad: bool) -> None:
     if len(bad) > MAX_NAMED:
         named.append(f"and {len(bad) - MAX_NAMED:,} more")
     folder = shown(job.paths[first].parent)
-    what = f"{len(bad):,} of {len(job.paths):,} volumes cannot be used"
+    what = f"{len(bad):,} of {count(len(job.paths), 'volume')} cannot be used"
     raise AekitError(f"{folder}: {what}: {', '.join(named)}; {remedy}")

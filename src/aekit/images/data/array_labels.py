@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from aekit.core.damage import NPY_DAMAGE
 from aekit.core.progress import Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.data.image_set import Indices
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ class ArrayLabels:
         """Check that there is one for each image of a part."""
         if self.by_part and len(self.by_part[part]) != n_images:
             n = len(self.by_part[part])
-            raise AekitError(f"{shown(path)}: {n:,} labels for {n_images:,} images; store one per image")
+            raise AekitError(f"{shown(path)}: {count(n, 'label')} for {count(n_images, 'image')}; store one per image")
 
     def of_images(self, part: str, rows: Indices) -> Indices | None:
         """Return the class of some images of a part, (K,)."""

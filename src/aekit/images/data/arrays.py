@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy, readable
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.config import DataConfig, Split, parse_value_range
 from aekit.images.data.array_labels import Array, ArrayLabels, Load, damaged, read_array_labels, times
 from aekit.images.data.image_set import ImageSet, Indices, join
@@ -284,7 +284,7 @@ def _check_stack(path: Path, shape: tuple[int, ...], progress: Progress) -> None
     as_given, turned = (max(pair) / min(pair) for pair in (shape[1:], shape[:2]))
     if as_given > turned and shape[2] not in shape[:2] and as_given >= 1.5:
         raise AekitError(
-            f"{shown(path)}: an array of {times(shape)} can be {shape[0]:,} images of {times(shape[1:])} or "
+            f"{shown(path)}: an array of {times(shape)} can be {count(shape[0], 'image')} of {times(shape[1:])} or "
             f"{shape[2]:,} of {times(shape[:2])} pixels; store (N, 1, H, W), the latter as "
             "np.moveaxis(x, -1, 0)[:, None]"
         )
@@ -317,7 +317,10 @@ def _check_finite(
     bad = rows[~is_finite]
     if len(bad):
         some = ", ".join(map(str, bad[:3])) + (", ..." if len(bad) > 3 else "")
-        what = f"{len(bad):,} of {len(rows):,} {split} images with values that are not finite (rows {some}, from 0)"
+        what = (
+            f"{len(bad):,} of {count(len(rows), split + ' image')} with values that are not finite (rows {some}, "
+            "from 0)"
+        )
         if not config.skip_bad:
             fix = "replace them by numbers in [0, 1], or leave out such images with --skip-bad"
             raise AekitError(f"{shown(path)}: holds {what}; {fix}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from aekit.core.damage import readable
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
 from aekit.images.data.folder import ImageFiles, read_files
@@ -87,7 +87,7 @@ def _attributes(path: Path, images: list[Path]) -> tuple[npt.NDArray[np.bool_] |
     for image, signs in zip(images, values, strict=True):
         if len(signs) != len(names) or not names:
             raise AekitError(
-                f"{shown(path)}: {len(signs)} of {len(names)} attributes for {shown(image.name)}; "
+                f"{shown(path)}: {len(signs)} of {count(len(names), 'attribute')} for {shown(image.name)}; "
                 "download the file again, or remove it to do without attributes"
             )
     table = np.array(values)

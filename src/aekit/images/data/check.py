@@ -103,8 +103,8 @@ def _check(config: DataConfig, data_root: Path, progress: Progress, *, skip_bad:
     n_good = sum(len(images) for images in sets.values())
     if bad and not skip_bad:
         raise AekitError(
-            f"{shown(config.name)}: {len(bad):,} of {n_good + len(bad):,} images cannot be used, named above, and "
-            f"{n_good:,} are good; fix or remove them, or leave them out with --skip-bad"
+            f"{shown(config.name)}: {len(bad):,} of {count(n_good + len(bad), 'image')} cannot be used, named above, "
+            f"and {count(n_good, 'is', 'are')} good; fix or remove them, or leave them out with --skip-bad"
         )
     if error is not None:
         raise error

@@ -13,7 +13,7 @@ import numpy as np
 
 from aekit.core.damage import readable
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
@@ -91,7 +91,7 @@ def _read_batch(path: Path) -> tuple[Pixels, Indices]:
         data = path.read_bytes()
     pixels, labels = _from_binary(path, data) if path.suffix == ".bin" else _from_pickle(path, data)
     if len(labels) == 0 or len(labels) != len(pixels):
-        raise _damaged(path, f"it holds {len(labels):,} labels for {len(pixels):,} images")
+        raise _damaged(path, f"it holds {count(len(labels), 'label')} for {count(len(pixels), 'image')}")
     if labels.min() < 0 or labels.max() >= _N_CLASSES:
         raise _damaged(path, f"it holds labels from {labels.min()} to {labels.max()} instead of 0 to 9")
     return pixels.reshape(-1, 3, 32, 32), labels
@@ -117,7 +117,7 @@ def _from_pickle(path: Path, data: bytes) -> tuple[Pixels, Indices]:
     if not all(type(label) is int and abs(label) < 2**31 for label in labels):
         raise _damaged(path, "it holds labels that are not numbers")
     if pixels.shape != (len(labels), _N_VALUES) or len(pixels.values) != len(labels) * _N_VALUES:
-        raise _damaged(path, f"it holds {len(pixels.values):,} bytes for {len(labels):,} images")
+        raise _damaged(path, f"it holds {count(len(pixels.values), 'byte')} for {count(len(labels), 'image')}")
     return np.frombuffer(pixels.values, np.uint8).reshape(-1, _N_VALUES), np.array(labels, np.int64)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from aekit.core.damage import readable
 from aekit.core.progress import Progress
 from aekit.core.threads import in_threads
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.data.decode import BadImage, Header, decode_image, read_header
 from aekit.images.data.pixels import LEFT_OUT, NoImages, Pixels
 from aekit.images.sizes import in_pixels
@@ -165,7 +165,9 @@ def common_shape(job: Job, survey: Survey) -> Shape:
             first.setdefault((header.height, header.width), row)
             is_gray &= header.is_gray
     if not first:
-        raise AekitError(f"{job.source}: none of its {len(job.files):,} images can be decoded; check the first one")
+        raise AekitError(
+            f"{job.source}: none of its {count(len(job.files), 'image')} can be decoded; check the first one"
+        )
     if job.size is None and len(first) > 1:
         (size, row), (other_size, other_row) = list(first.items())[:2]
         raise AekitError(
@@ -267,7 +269,7 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
         row = min(bad)
         raise AekitError(f"{job.path(row)}: {bad[row]}; fix or remove it, or leave it out with --skip-bad")
     if len(bad) == len(job.files):
-        text = f"{job.source}: none of its {len(bad):,} images can be decoded; the first one: {bad[0]}"
+        text = f"{job.source}: none of its {count(len(bad), 'image')} can be decoded; the first one: {bad[0]}"
         raise NoImages(text, {job.path(row): reason for row, reason in sorted(bad.items())})
 
 

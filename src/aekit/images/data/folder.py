@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from aekit.core.damage import readable
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.config import DataConfig, Split, parse_value_range
 from aekit.images.data.decode import SUFFIXES, pages_of
 from aekit.images.data.files import Values
@@ -349,10 +349,10 @@ class _PassedOver:
     def in_words(self) -> str:
         """Return a clause that counts everything; empty if there is nothing."""
         items = [
-            f"{count:,} {_plural(kind) if count > 1 else kind}{f' in {shown(place)}' if place else ''}"
-            for (kind, place), count in sorted(self._counts.items())
+            f"{count(n, kind, _plural(kind))}{f' in {shown(place)}' if place else ''}"
+            for (kind, place), n in sorted(self._counts.items())
         ]
-        more = f" and {len(items) - _MAX_KINDS} more kinds" if len(items) > _MAX_KINDS else ""
+        more = f" and {count(len(items) - _MAX_KINDS, 'more kind')}" if len(items) > _MAX_KINDS else ""
         return f" (passed over: {', '.join(items[:_MAX_KINDS])}{more})" if items else ""
 
     def report(self, progress: Progress) -> None:

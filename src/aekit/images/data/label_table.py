@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import TextTable, named, read_text_table
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 
 Indices = npt.NDArray[np.int64]
 
@@ -104,11 +104,12 @@ def read_label_table(path: Path, progress: Progress = SILENT) -> LabelTable:
         progress.notice(f"{source}: {repair.what} ({repair.n:,}{examples})")
     if text.ragged:
         line, fields = text.ragged[0]
+        others = count(len(text.ragged) - 1, "other has", "others have")
         raise AekitError(
-            f"{source}: line {line} has {len(fields)} fields, not {len(text.header)}, and so have "
-            f"{len(text.ragged) - 1:,} others; put quotes around values that hold the separator"
+            f"{source}: line {line} has {count(len(fields), 'field')}, not {len(text.header)}, and "
+            f"{others} the same problem; put quotes around values that hold the separator"
             if len(text.ragged) > 1
-            else f"{source}: line {line} has {len(fields)} fields, not {len(text.header)}; correct it"
+            else f"{source}: line {line} has {count(len(fields), 'field')}, not {len(text.header)}; correct it"
         )
     found = _known_columns(text, source, progress)
     names, attributes = _attributes(text, found, source, progress)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.config import DataConfig
 from aekit.images.data.decode import SUFFIXES
 from aekit.images.data.image_set import ImageSet, Indices
@@ -119,8 +119,8 @@ def _by_order(table: LabelTable, images: Origins, progress: Progress) -> Indices
         return _by_row(table, images, {next(iter(names)): list(range(len(table)))}, progress)
     if len(table) != len(images):
         raise UnlabelledError(
-            f"{table.source}: has {len(table):,} rows for {len(images):,} images; give one per image in their order, "
-            "or a column row (from 0)"
+            f"{table.source}: has {count(len(table), 'row')} for {count(len(images), 'image')}; give one per image "
+            "in their order, or a column row (from 0)"
         )
     order = np.argsort(images.rows, kind="stable")
     rows = np.empty(len(images), np.int64)
@@ -166,8 +166,8 @@ def _by_row(table: LabelTable, images: Origins, used: dict[str, list[int]], prog
             pairs = list(zip(rows, own, strict=True))
         else:
             raise UnlabelledError(
-                f"{table.source}: has {len(rows):,} rows for the {len(own):,} images of {file}; give one per image in "
-                "their order, or a column row (from 0)"
+                f"{table.source}: has {count(len(rows), 'row')} for the {count(len(own), 'image')} of {file}; give "
+                "one per image in their order, or a column row (from 0)"
             )
         for row, place in pairs:
             if place is not None:
@@ -182,7 +182,7 @@ def _is_array(file: str) -> bool:
 
 
 def _rows_have(n: int) -> str:
-    return "1 row has" if n == 1 else f"{n:,} rows have"
+    return count(n, "row has", "rows have")
 
 
 def _put(table: LabelTable, images: Origins, result: Indices, index: int, row: int) -> None:
@@ -209,9 +209,9 @@ def _check_labelled(table: LabelTable, images: Origins, rows: Indices) -> None:
     """
     if (missing := np.flatnonzero(rows < 0)).size:
         some, example = _some([images.text(int(index)) for index in missing]), ""
-        what = f"{len(missing):,} of {len(rows):,} images {'has' if len(missing) == 1 else 'have'} no row"
+        what = f"{len(missing):,} of {count(len(rows), 'image')} {'has' if len(missing) == 1 else 'have'} no row"
         if len(missing) == len(rows):
-            what = f"none of {len(rows):,} images has a row"
+            what = f"none of {count(len(rows), 'image')} has a row"
             example = "" if table.files is None else f"; its files are {_some(table.files)}"
         if images.file(0) not in (table.files or ()) and _is_array(images.file(0)) and len(missing) == len(rows):
             raise UnlabelledError(
@@ -223,7 +223,7 @@ def _check_labelled(table: LabelTable, images: Origins, rows: Indices) -> None:
             "images elsewhere"
         )
     if table.labels is not None and (empty := np.flatnonzero(table.labels[rows] == NO_LABEL)).size:
-        what = "1 image has" if len(empty) == 1 else f"{len(empty):,} images have"
+        what = count(len(empty), "image has", "images have")
         raise AekitError(
             f"{table.source}: {what} an empty label ({_some([images.text(int(index)) for index in empty])}); fill in "
             "a class, such as 'none', or move these images elsewhere"
@@ -255,7 +255,7 @@ def _find_files(
     found = {text: hit for text, hit in found.items() if hit.n_common == furthest[hit.file]}
     loose = [(text, hit.file) for text, hit in found.items() if hit.is_loose]
     if loose:
-        what = "1 file is" if len(loose) == 1 else f"{len(loose):,} files are"
+        what = count(len(loose), "file is", "files are")
         text, file = loose[0]
         progress.notice(f"{table.source}: {what} found by a part of the name, such as {file} for '{text}'")
     return {text: hit.file for text, hit in found.items()}

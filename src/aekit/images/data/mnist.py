@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.download import download
@@ -86,8 +86,8 @@ def _read_pair(images_path: Path, labels_path: Path, *, n_classes: int) -> tuple
     labels = read_idx(labels_path, n_dimensions=1)
     if len(images) != len(labels):
         raise AekitError(
-            f"{shown(labels_path)}: {len(labels):,} labels for {len(images):,} images; they belong to different sets, "
-            "download both again"
+            f"{shown(labels_path)}: {count(len(labels), 'label')} for {count(len(images), 'image')}; they belong to "
+            "different sets, download both again"
         )
     if images.size == 0 or images.shape[1:] != (28, 28):
         size = in_pixels(*images.shape[1:])

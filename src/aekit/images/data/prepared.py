@@ -30,7 +30,7 @@ from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
 from aekit.core.partial import Partial, open_partial
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images.data.files import (
     Block,
     Job,
@@ -192,7 +192,9 @@ def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Pre
             raise
         except KeyboardInterrupt as interrupt:
             if kept := _blocks(partial.entries, shape[0]):
-                interrupt.args = (f"interrupted with {kept[-1].stop:,} of {shape[0]:,} images prepared; they are kept",)
+                interrupt.args = (
+                    f"interrupted with {kept[-1].stop:,} of {count(shape[0], 'image')} prepared; they are kept",
+                )
             raise
         return _open(path.parent, path.name)
 
@@ -208,7 +210,9 @@ def _decode_into(partial: Partial, job: Job, survey: Survey, shape: Shape, n_hea
     """Return the description of a store after decoding the blocks that are still missing from it."""
     done = _blocks(partial.entries, shape[0])
     if done:
-        job.progress.notice(f"resuming after {done[-1].stop:,} images that are already prepared")
+        job.progress.notice(
+            f"resuming after {count(done[-1].stop, 'image that is', 'images that are')} already prepared"
+        )
 
     def write(row: int, block: Pixels) -> None:
         partial.write(block.data, n_head + row * math.prod(shape[1:]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aekit.errors import AekitError, nearest
+from aekit.errors import AekitError, count, nearest
 from aekit.images.data.image_set import ImageSet, Indices
 
 ANYTHING = "any"
@@ -160,7 +160,7 @@ class Selector:
         index = int(text[1:])
         if index >= n_images:
             raise AekitError(
-                f"{self.option} {text}: there are {n_images:,} {self.split} images; give #0 to #{n_images - 1}"
+                f"{self.option} {text}: {self.split} has {count(n_images, 'image')}; give #0 to #{n_images - 1}"
             )
         return Choice(f"#{index}", np.array([index]))
 

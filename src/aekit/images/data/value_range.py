@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 # The largest value must be above this part of its type's: 12 bits in 16 are 1/16, and a mask of 0 and 1 is 1/255.
 _VISIBLE = 1 / 8
@@ -49,7 +49,7 @@ def check_span(source: str, low: float, high: float) -> None:
 
 def clipped_in_words(source: str, n_images: int, found: tuple[float, float], wanted: tuple[float, float]) -> str:
     """Return a notice that values outside a range were clipped."""
-    images = "1 image holds" if n_images == 1 else f"{n_images:,} images hold"
+    images = count(n_images, "image holds", "images hold")
     return (
         f"{source}: {images} values outside {wanted[0]:g} to {wanted[1]:g} (they range from {found[0]:g} to "
         f"{found[1]:g}), which are clipped"

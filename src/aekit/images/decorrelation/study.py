@@ -15,7 +15,7 @@ from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.decorrelation.correlation import noise_floor
@@ -81,7 +81,7 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     images = _draw(session.studied(first, request.split), request)
     if len(images) < request.images:
         session.progress.notice(
-            f"--images {request.images}: there are {len(images):,} {request.split} images; all are used"
+            f"--images {request.images}: {request.split} has {count(len(images), 'image')}; all are used"
         )
     measured = []
     for checkpoint, group in zip(chain([first], checkpoints), groups, strict=True):
@@ -98,8 +98,8 @@ def _draw(image_set: ImageSet, request: DecorrelationRequest) -> ImageSet:
     """Return as many images as requested, or all, the same at each call."""
     if len(image_set) < MIN_IMAGES:
         raise AekitError(
-            f"--split {request.split}: {image_set.name} has {len(image_set)} images there, and correlations need at "
-            f"least {MIN_IMAGES}; use another split or more data"
+            f"--split {request.split}: {image_set.name} has {count(len(image_set), 'image')} there, and correlations "
+            f"need at least {MIN_IMAGES}; use another split or more data"
         )
     if len(image_set) <= request.images:
         return image_set
@@ -126,7 +126,7 @@ def _write_figure(
         floor=noise_floor(request.measure, len(images)),
         ideal_is_d=request.measure in ("participation", "effective-rank"),
         pca=check,
-        title=f"Correlations of the codes of {len(images):,} {request.split} images of {images.name}",
+        title=f"Correlations of the codes of {count(len(images), request.split + ' image')} of {images.name}",
     )
     write_png(target, figure, _parameters(measured, request, images))
 
@@ -156,5 +156,5 @@ def _show(table: pd.DataFrame, request: DecorrelationRequest, n_images: int, pro
         **({f"{key}_pca": "PCA"} if request.pca else {}),
     }
     rows = table.sort_values(["group", "latent", "seed"], kind="stable")[list(columns)].astype(object)
-    title = f"{LABELS[request.measure]}, {n_images:,} {request.split} images, 95 % interval"
+    title = f"{LABELS[request.measure]}, {count(n_images, request.split + ' image')}, 95 % interval"
     progress.table(title, list(columns.values()), rows.where(rows.notna(), None).to_numpy().tolist())

@@ -13,6 +13,7 @@ import pandas as pd
 from aekit.core.checkpoint import Header
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import differing_keys, in_words
+from aekit.errors import count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.decorrelation.correlation import (
     IMAGES_PER_DIMENSION,
@@ -72,7 +73,7 @@ def group_names(headers: Sequence[Header], records: Sequence[RunRecord]) -> list
 
 
 def _in_words(key: str, value: Any) -> str:
-    return in_words(key, value) if key != "layers" else f"{value} layer{'' if value == 1 else 's'}"
+    return in_words(key, value) if key != "layers" else count(value, "layer")
 
 
 def measure_checkpoint(
@@ -130,9 +131,10 @@ def measure_checkpoint(
 
 def _report_dead(name: str, n_live: int, n_dimensions: int, progress: Progress) -> None:
     if n_live < n_dimensions:
+        are = "is" if n_dimensions - n_live == 1 else "are"
         progress.notice(
-            f"{name}: {n_dimensions - n_live} of {n_dimensions} dimensions are dead, the same for all images; they are "
-            "left out"
+            f"{name}: {n_dimensions - n_live} of {count(n_dimensions, 'dimension')} {are} dead, the same for all "
+            f"images, and {are} left out"
         )
     if n_live < 2:
         progress.notice(f"{name}: no value, as there is no pair of dimensions to correlate (live: {n_live})")
@@ -173,7 +175,7 @@ def add_pca(table: pd.DataFrame, image_set: ImageSet, *, progress: Progress = SI
     most = min(len(image_set) - 1, int(np.prod(image_set.image_shape)))
     wanted = sorted(set(table["latent"]))
     if wanted[-1] > most:
-        progress.notice(f"pca: these images have at most {most} components; there is no comparison above that")
+        progress.notice(f"pca: these images have at most {count(most, 'component')}; there is no comparison above that")
     n_components = min(most, wanted[-1])
     codes = fit_pca(image_set, n_components).encode_all(image_set, n_components)
     values = {d: measure_matrix(correlation_matrix(codes[:, :d])) for d in wanted if d <= most}

@@ -14,7 +14,7 @@ from aekit.core.artifacts import write_csv, write_json, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.importance import importance_bound, is_normalised
@@ -155,5 +155,5 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
         if name in totals
     ]
     rows.append(("active units", str(totals["active_units"]), "", f"of {totals['latent']}"))
-    title = f"{checkpoint.path.name}: {totals['n']:,} {split} images"
+    title = f"{checkpoint.path.name}: {count(totals['n'], split + ' image')}"
     session.progress.table(title, ["per image", "mean", "standard error", "unit"], rows)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aekit.core.progress import SILENT, Progress
+from aekit.errors import count
 from aekit.images.config import Loss
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
@@ -58,7 +59,7 @@ def importance_bound(
             log_weights = _log_weights(model, x, torch.stack(draws), max_rows)
             bounds.append(torch.logsumexp(log_weights, dim=1) - math.log(n_samples))
             n_done += len(x)
-            progress.update(f"drawing {n_samples:,} samples per image", n_done, len(image_set))
+            progress.update(f"drawing {count(n_samples, 'sample')} per image", n_done, len(image_set))
     bound: npt.NDArray[np.float64] = torch.cat(bounds).numpy()
     check_finite(model, "bounds", bound)
     return bound

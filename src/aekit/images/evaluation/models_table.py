@@ -12,6 +12,7 @@ import pandas as pd
 
 from aekit.core.artifacts import write_csv
 from aekit.core.progress import Progress
+from aekit.errors import count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
@@ -82,8 +83,9 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     rows = zip([model.label for model in models], *cells, strict=True)
     unit = "" if len(losses) > 1 else "losses as MSE" if losses == {"mse"} else "losses in nats"
     counts = sorted({model.totals["n"] for model in models})
-    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    title = ", ".join(text for text in (f"{len(models)} models, {n} {split} images", unit) if text)
+    n = f"{counts[0]:,} to " if len(counts) > 1 else ""
+    n += count(counts[-1], f"{split} image")
+    title = ", ".join(text for text in (f"{len(models)} models, {n}", unit) if text)
     progress.table(title, ["model", *headings], rows)
     progress.notice(f"{path}: has these means with their standard errors, a row per model")
     if len({model.images for model in models}) > 1:

@@ -18,7 +18,7 @@ from aekit.core.artifacts import write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError, UsageError
+from aekit.errors import AekitError, UsageError, count
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import decode_codes
 from aekit.images.latent import prior_quantiles
@@ -85,7 +85,9 @@ def run_sample(
     targets = session.targets(output, name=mode, suffixes=(".png",))
     for path, record in zip(session.paths, session.records, strict=True):
         if manifold and record.model.latent != 2:
-            raise AekitError(f"--manifold: {path} has {record.model.latent} latent dimensions, not 2; use --traverse")
+            raise AekitError(
+                f"--manifold: {path} has {count(record.model.latent, 'latent dimension')}, not 2; use --traverse"
+            )
     request = _Request(mode, n, limits, around, seed)
     return (
         _sample(session, checkpoint, target, request)
@@ -116,7 +118,7 @@ def _plot_samples(session: Session, checkpoint: LoadedCheckpoint, request: _Requ
     n_images = request.n or N_SAMPLES
     z = sample_codes(session, checkpoint, n_images, seed=request.seed)
     drawn_from = origin_of_samples(checkpoint.record.model.has_prior)
-    title = f"{checkpoint.title}: {n_images:,} samples from {drawn_from}"
+    title = f"{checkpoint.title}: {count(n_images, 'sample')} from {drawn_from}"
     figure = plot_images(decode_codes(checkpoint.model, z), title=title)
     return figure, {"n": n_images, "seed": request.seed, "drawn_from": drawn_from}
 

@@ -17,7 +17,7 @@ from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import read_image_files
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
@@ -87,7 +87,7 @@ def _check_same_images(checkpoint: LoadedCheckpoint, report: _Report) -> None:
     first, own = report.parameters[0]["images"], report.parameters[-1]["images"]
     if first != own:
         raise AekitError(
-            f"{checkpoint.path}: its settings take {own['n']:,} images of --data {own['name']}, those of "
+            f"{checkpoint.path}: its settings take {count(own['n'], 'image')} of --data {own['name']}, those of "
             f"{report.parameters[0]['checkpoint']} others ({first['n']:,}); compare them separately"
         )
 

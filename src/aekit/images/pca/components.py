@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import linalg
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -126,8 +126,8 @@ def fit_pca(images: Images, n_components: int, *, on_block: Callable[[int], obje
     most = max_components(images)
     if n_components > most:
         raise AekitError(
-            f"pca: {len(images):,} images of {count_values(images):,} values have at most {max(most, 0):,} components, "
-            f"not {n_components}; use more images or fewer latent dimensions"
+            f"pca: {count(len(images), 'image')} of {count_values(images):,} values give at most "
+            f"{count(max(most, 0), 'component')}, not {n_components}; use more images or fewer latent dimensions"
         )
     fit = _fit_few_images if len(images) < count_values(images) else _fit_many_images
     pca = fit(images, n_components, on_block or (lambda n: None))

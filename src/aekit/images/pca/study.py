@@ -19,6 +19,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.settings import differing_keys, in_words
 from aekit.core.torch_settings import keeps_torch_settings
+from aekit.errors import count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
@@ -59,7 +60,7 @@ class Comparison:
     @property
     def images(self) -> str:
         """Return a few words on the images, for titles."""
-        return f"{len(self.image_set):,} {self.parameters['options']['split']} images of {self.image_set.name}"
+        return f"{count(len(self.image_set), self.parameters['options']['split'] + ' image')} of {self.image_set.name}"
 
 
 @keeps_torch_settings
@@ -107,7 +108,7 @@ def _compare(session: Session, split: Split) -> Comparison:
             n_planes += 1
             if len(planes) < MAX_PLANES:
                 planes.append(model_plane(checkpoint, model, codes, session.progress))
-        session.progress.update(f"measuring {len(models)} checkpoints", len(rows), len(models))
+        session.progress.update(f"measuring {count(len(models), 'checkpoint')}", len(rows), len(models))
     order = ["kind", "arch", "beta", "model", "latent", "seed", "checkpoint"]
     table = pd.DataFrame(rows).sort_values(order, kind="stable", ignore_index=True)
     parameters = _parameters(session, first, image_set, baseline, split)
@@ -241,7 +242,7 @@ def _write_curves(target: Path, found: Comparison, elbows: pd.DataFrame) -> None
     baseline, errors = found.baseline, found.baseline.errors
     pca = pd.DataFrame({"latent": errors.n_components, "mse": errors.mse, "clipped_mse": errors.clipped_mse})
     pca["explained_variance"] = [baseline.explained(mse) for mse in errors.mse]
-    title = f"{found.images}; PCA of {baseline.n_train:,} training images"
+    title = f"{found.images}; PCA of {count(baseline.n_train, 'training image')}"
     places = _elbow_places(elbows)
     figure = plot_against_pca(found.table, _means(found.table), pca, places, elbow_method=METHOD, title=title)
     write_png(target, figure, found.parameters)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from aekit.core.intervals import mean_interval
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -94,8 +94,9 @@ def balanced_draws(
         kind = int(classes[counts.argmin()])
         name = class_names[kind] if kind < len(class_names) else str(kind)
         raise AekitError(
-            f"--labels {max(n_labels)}: a draw needs {most:,} training images of each of {len(classes)} classes, and "
-            f"there are {least:,} of {name!r}; ask for at most {least * len(classes):,}"
+            f"--labels {max(n_labels)}: a draw needs {count(most, 'training image')} of each of "
+            f"{count(len(classes), 'class', 'classes')}, and there are {least:,} of {name!r}; ask for at most "
+            f"{least * len(classes):,}"
         )
     orders = []  # of each draw the images of every class in random order, (classes, most)
     for draw in range(n_draws):

@@ -12,7 +12,7 @@ from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.probe.baselines import Baselines
 from aekit.images.probe.classifiers import PER_CLASS, balanced_draws, default_labels
@@ -87,7 +87,9 @@ def build_task(train: ImageSet, test: ImageSet, request: ProbeRequest, progress:
         )
     sizes = list(request.labels) or default_labels(train.labels)
     if len(sizes) < len(PER_CLASS) and not request.labels:
-        progress.notice(f"{train.name}: its smallest class has enough training images for at most {sizes[-1]} labels")
+        progress.notice(
+            f"{train.name}: its smallest class has enough training images for at most {count(sizes[-1], 'label')}"
+        )
     drawn = balanced_draws(train.labels, sizes, request.draws, seed=request.seed, class_names=train.class_names)
     return Task(train, train.labels, test, test.labels, drawn, request.seed)
 
@@ -98,14 +100,15 @@ def _announce(task: Task, request: ProbeRequest, n_checkpoints: int, progress: P
     if n_networks:
         quick = ",".join(method for method in METHODS if method not in TRAINED)
         progress.notice(
-            f"{' and '.join(slow)}: {n_networks:,} networks to train, a few seconds each; --methods {quick} is quicker"
+            f"{' and '.join(slow)}: {count(n_networks, 'network')} to train, a few seconds each; --methods {quick} "
+            "is quicker"
         )
 
 
 def _title(what: str, test: ImageSet, request: ProbeRequest) -> str:
     layer = "last hidden layer" if request.layer == "hidden" else "code"
     spread = f", mean and standard deviation of {request.draws} draws" if request.draws > 1 else ", one draw"
-    return f"{what}, {layer}: accuracy on {len(test):,} test images of {test.name}{spread}"
+    return f"{what}, {layer}: accuracy on {count(len(test), 'test image')} of {test.name}{spread}"
 
 
 def _parameters(

@@ -18,7 +18,7 @@ from aekit.core.artifacts import check_writable
 from aekit.core.device import choose_device, free_memory
 from aekit.core.environment import count_cores, spin_briefly
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import Stopped
+from aekit.errors import Stopped, count
 from aekit.images.config import Split
 from aekit.images.data import read_images
 from aekit.images.runs import Machine, run_files
@@ -76,7 +76,7 @@ class GridReport:
     def stopped(self, signal_number: int) -> Stopped:
         """Return the exception for a grid that was stopped by a signal."""
         return Stopped(
-            f"stopped with {self._n_ended} of {self._n_cells} cells done; continue with the same command",
+            f"stopped with {self._n_ended} of {count(self._n_cells, 'cell')} done; continue with the same command",
             signal_number,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aekit.core.checkpoint import RESUME_SUFFIX, read_header, resume_path
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import RunConfig
 from aekit.images.runs import run_files
 from aekit.images.sweep.plan import Cell, Plan
@@ -38,9 +38,10 @@ def keep_names(plan: Plan, progress: Progress = SILENT) -> Plan:
                 break
     if found:
         first = next(cell for cell in plan.cells if cell.path in found)
+        are = "is" if len(found) == 1 else "are"
         progress.notice(
-            f"{plan.folder}: {len(found)} of {len(plan.cells)} cells are there under other names, which they keep; the "
-            f"first is {found[first.path].name} ({first.label})"
+            f"{plan.folder}: {len(found)} of {count(len(plan.cells), 'cell')} {are} there under another name, which "
+            f"is kept; the first is {found[first.path].name} ({first.label})"
         )
     return replace(plan, cells=tuple(replace(cell, path=found.get(cell.path, cell.path)) for cell in plan.cells))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.runs import Machine
 
 try:
@@ -62,7 +62,7 @@ class Needs:
 
     def __str__(self) -> str:
         """Return it in words: ``1 CPU and 0.25 GPU``."""
-        cpus = f"{self.threads} CPU{'s' if self.threads > 1 else ''}"
+        cpus = count(self.threads, "CPU")
         return cpus + (f" and {self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else "")
 
     def fit(self, node: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 from aekit import __version__
 from aekit.core.settings import as_text
 from aekit.core.text_tables import PLUS_MINUS, TextTable
+from aekit.errors import count
 from aekit.images.sweep.figure import shown_measures
 from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
 
@@ -56,7 +57,7 @@ def _texts(means: pd.Series, spreads: pd.Series, counts: pd.Series) -> list[str]
 
 
 def _note(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] | None) -> str:
-    parts = [f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}, {len(rows)} runs"]
+    parts = [f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}, {count(len(rows), 'run')}"]
     if over := repeated(plan.swept):
         parts.append(f"mean{PLUS_MINUS}standard deviation over {over}")
     if set(rows["loss"]) != {"mse"}:

@@ -12,7 +12,7 @@ from aekit.core.durable import one_writer
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError, Stopped
+from aekit.errors import AekitError, Stopped, count
 from aekit.images.runs import RATE_IS_HIGH, Machine
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
@@ -85,7 +85,9 @@ def run_sweep(
         yield Result(done.cell.path, {**result["test"], "parameters": result["parameters"]})
     if failed := [outcome for outcome in outcomes if isinstance(outcome, Failed)]:
         first = f"{failed[0].cell.label}: {failed[0].error}"
-        raise AekitError(f"{plan.folder / TABLE}: {len(failed)} of {len(outcomes)} cells failed, the first {first}")
+        raise AekitError(
+            f"{plan.folder / TABLE}: {len(failed)} of {count(len(outcomes), 'cell')} failed, the first {first}"
+        )
 
 
 def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, progress: Progress) -> list[Outcome]:
@@ -110,7 +112,7 @@ def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, 
 def _counts(outcomes: Sequence[Outcome], seconds: float) -> str:
     n_failed = sum(isinstance(outcome, Failed) for outcome in outcomes)
     n_old = sum(isinstance(outcome, Done) and outcome.is_old for outcome in outcomes)
-    text = f"{len(outcomes) - n_old - n_failed} of {len(outcomes)} cells trained in {seconds:.1f} s"
+    text = f"{len(outcomes) - n_old - n_failed} of {count(len(outcomes), 'cell')} trained in {seconds:.1f} s"
     text += f", {n_old} had been trained before" if n_old else ""
     return text + (f", {n_failed} failed" if n_failed else "")
 

@@ -11,6 +11,7 @@ from aekit import __version__
 from aekit.core.artifacts import write_atomically, write_png
 from aekit.core.progress import Progress
 from aekit.core.settings import as_text
+from aekit.errors import count
 from aekit.images.config import Loss
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.figure import plot_cells, plot_sweep, shown_measures
@@ -54,7 +55,7 @@ def _write_results(
     parameters: dict[str, Any],
 ) -> None:
     over = [name for name in plan.swept if name not in REPETITIONS]
-    title = f"{_what(rows)}: {_in_full(split)} images, {len(rows)} cell{'s' if len(rows) > 1 else ''}"
+    title = f"{_what(rows)}: {_in_full(split)} images, {count(len(rows), 'cell')}"
     title += f" ({len(outcomes) - len(rows)} more failed)" if len(rows) < len(outcomes) else ""
     title += f", mean ± standard deviation over {repeated(plan.swept)}" if over and repeated(plan.swept) else ""
     results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
@@ -116,4 +117,4 @@ def _show(rows: pd.DataFrame, swept: Sequence[str], split: str, progress: Progre
         for row in rows[[*columns, "active_units", "seconds"]].itertuples(index=False, name=None)
     ]
     headings = [name.replace("_", " ") for name in columns]
-    progress.table(f"{len(rows)} cells, {_in_full(split)} images", [*headings, "active", "seconds"], cells)
+    progress.table(f"{count(len(rows), 'cell')}, {_in_full(split)} images", [*headings, "active", "seconds"], cells)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from aekit.core.progress import SILENT, Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import mean_and_error
 from aekit.images.latent import live_dimensions
@@ -123,7 +123,8 @@ def _live_codes(checkpoint: LoadedCheckpoint, image_set: ImageSet, progress: Pro
     if not live.all():
         n_dead = int((~live).sum())
         progress.notice(
-            f"{checkpoint.path}: {n_dead} of {len(live)} dimensions are the same for all images; they are left out"
+            f"{checkpoint.path}: {n_dead} of {count(len(live), 'dimension')} {'is' if n_dead == 1 else 'are'} the "
+            "same for all images and left out"
         )
     return codes[:, live]
 

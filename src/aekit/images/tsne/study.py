@@ -15,7 +15,7 @@ from aekit.core.artifacts import write_csv, write_html, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.session import Session
@@ -53,7 +53,7 @@ class Mapped:
     def title(self) -> str:
         """Return what the maps show, for the figure and the page."""
         request, images = self.request, self.image_set
-        what = f"of the codes of {len(images):,} {request.split} images of {images.name}"
+        what = f"of the codes of {count(len(images), request.split + ' image')} of {images.name}"
         if request.method == "pca":
             what = f"PCA {what}"
         else:
@@ -139,7 +139,9 @@ def _draw(image_set: ImageSet, request: MapRequest, progress: Progress) -> tuple
     n_images = len(image_set) if request.limit is None else min(request.limit, len(image_set))
     if n_images < MIN_POINTS:
         what = f"--split {request.split}" if request.limit is None or request.limit >= MIN_POINTS else "--limit"
-        raise AekitError(f"{what}: {n_images} images are too few for a map; use at least {MIN_POINTS}")
+        raise AekitError(
+            f"{what}: {count(n_images, 'image is', 'images are')} too few for a map; use at least {MIN_POINTS}"
+        )
     if image_set.labels is None:
         progress.notice(f"{image_set.name}: has no labels; the points are grey, without outlier scores or kNN accuracy")
     if n_images == len(image_set):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from aekit.brains.report.analysis import LABELS, Analysis, Comparison
 from aekit.brains.report.words import ends, in_words, measure_name, picture, signed
 from aekit.core.intervals import Interval
+from aekit.errors import count
 from aekit.plotting.html import Block, Paragraph, Section, Table
 
 H1 = "Hypothesis H1: proportions of the three tissues differ less by sex than volumes do, and predict age better."
@@ -108,7 +109,7 @@ def _different(differences: Mapping[str, Interval]) -> list[str]:
 
 def _count_different(differences: Sequence[Interval]) -> str:
     n = sum(not d.low <= 0 <= d.high for d in differences)
-    return f"{n} of {len(differences)} tissues (|d| up to {max(abs(d.value) for d in differences):.2f})"
+    return f"{n} of {count(len(differences), 'tissue')} (|d| up to {max(abs(d.value) for d in differences):.2f})"
 
 
 def _h1_age(comparisons: Sequence[Comparison]) -> str:
