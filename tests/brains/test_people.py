@@ -174,7 +174,7 @@ def test_shares_that_leave_nobody_for_train_are_refused(cohort_of, table_of):
 @pytest.mark.parametrize("config", [CohortConfig(val=0.1, test=0.2), CohortConfig(cv=2, val=0, test=0)])
 def test_fewer_than_ten_train_participants_are_an_error(cohort_of, table_of, config):
     with pytest.raises(
-        AekitError, match=r"^people\.csv: \d participants are left for train, at least 10 are needed; add more$"
+        AekitError, match=r"^people\.csv: \d participants left for train, at least 10 are needed; add more$"
     ):
         build_folds(people_of(cohort_of(**table_of(12))), config, "absolute")
 

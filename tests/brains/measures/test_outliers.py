@@ -182,7 +182,7 @@ def test_participants_of_one_age_have_limits():
 def test_too_few_participants_are_refused_with_their_number():
     values, age, sex = cohort(12, seed=13)
     age[:4] = np.nan
-    with pytest.raises(AekitError, match="8 participants have an age and all measures, too few"):
+    with pytest.raises(AekitError, match="8 participants with an age and all measures, too few"):
         fit_outlier_limits(values, age, sex)
 
 

@@ -155,7 +155,7 @@ def test_equal_images_have_components_of_no_variance():
 
 
 def test_more_components_than_there_are_is_an_error_in_one_line():
-    with pytest.raises(AekitError, match="have at most 4 components, not 5; use more images"):
+    with pytest.raises(AekitError, match="give at most 4 components, not 5; use more images"):
         fit_pca(_images(5), 5)
     with pytest.raises(ValueError, match="3 components"):
         reconstruction_errors(fit_pca(_images(5), 3), _images(5), [4])

@@ -38,10 +38,11 @@ def keep_names(plan: Plan, progress: Progress = SILENT) -> Plan:
                 break
     if found:
         first = next(cell for cell in plan.cells if cell.path in found)
-        are = "is" if len(found) == 1 else "are"
+        are = "are there under other names, which they keep"
+        are = "is there under another name, which it keeps" if len(found) == 1 else are
         progress.notice(
-            f"{plan.folder}: {len(found)} of {count(len(plan.cells), 'cell')} {are} there under another name, which "
-            f"is kept; the first is {found[first.path].name} ({first.label})"
+            f"{plan.folder}: {len(found)} of {count(len(plan.cells), 'cell')} {are}; the first is "
+            f"{found[first.path].name} ({first.label})"
         )
     return replace(plan, cells=tuple(replace(cell, path=found.get(cell.path, cell.path)) for cell in plan.cells))
 
