@@ -31,6 +31,17 @@ def test_json_has_the_metrics_of_the_judged_split(header, tmp_path):
     assert result.values == {"split": "test", "parameters": 99, "metrics": header.result["metrics"][1:]}
 
 
+def test_the_level_of_intervals_of_new_scans_is_in_json_and_named_if_it_is_not_ninety_percent(header, tmp_path):
+    for coverage, n_notices in ((12 / 13, 1), (0.9, 0)):
+        interval = {"model": "chain", "target": "age_years", "half_width": 5.0, "coverage": coverage, "n": 12}
+        header.result["conformal"] = [interval]
+        progress, finished = Recorded(), from_header(tmp_path / "m.safetensors", header)
+        finished.show(progress)
+        assert all("12/13 = 92.3 %" in text for text in progress.notices)
+        assert len(progress.notices) == n_notices
+        assert finished.to_result().values["interval_level"] == coverage
+
+
 def test_a_table_per_target_has_errors_with_intervals_and_units(header, tmp_path):
     progress = Recorded()
     finished = from_header(tmp_path / "m.safetensors", header)

@@ -54,6 +54,16 @@ def test_proportions_are_shown_with_three_digits_and_the_rest_with_one(tmp_path)
     assert progress.notices == []
 
 
+def test_the_level_that_few_participants_allow_is_shown_with_the_reason():
+    few, progress = header(conformal=[("chain", "age_years", 5.0, 6 / 7)]), Recorded()
+    few.result["conformal"][0]["n"] = 6
+    table = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "warnings": ""})
+    _show(table, few, progress)
+    assert progress.tables[0][0] == "predicted with 86 % intervals"
+    (notice,) = progress.notices
+    assert notice.startswith("the level of the intervals is 6/7 = 85.7 %, the most that 6 held-out participants")
+
+
 def test_of_many_scans_the_first_are_shown_and_their_warnings_counted():
     progress, n = Recorded(), N_SHOWN + 5
     table = pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0, "warnings": "unusual"})

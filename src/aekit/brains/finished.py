@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from aekit.brains.measures.conformal import describe_level
 from aekit.core.checkpoint import Header
 from aekit.core.output import Result
 from aekit.core.progress import Progress
@@ -36,10 +37,12 @@ class FinishedRun:
         result = self.header.result
         rows = [row for row in result["metrics"] if row["split"] == result["judged"]]
         values = {"split": result["judged"], "parameters": result["parameters"], "metrics": rows}
+        if (level := interval_level(self.header)) is not None:
+            values["interval_level"] = level
         return Result(self.path, values)
 
     def show(self, progress: Progress) -> None:
-        """Show a table of the metrics of each target."""
+        """Show a table of the metrics of each target, and the level of the intervals of new scans if it is not 90 %."""
         judged = self.header.result["judged"]
         own = self.metrics[self.metrics["split"] == judged]
         for target, rows in own.groupby("target", sort=False):
@@ -50,6 +53,22 @@ class FinishedRun:
             mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2])]), "[95 %]"])
             title = f"{self.path.name}: {target}, {judged}, {count(int(rows['n'].iloc[0]), 'participant')}"
             progress.table(title, ["model", mae, "R2", "skill"], cells)
+        if text := describe_interval_level(self.header):
+            progress.notice(f"{self.path.name}: of new scans, {text}")
+
+
+def interval_level(header: Header) -> float | None:
+    """Return the level of the intervals of new scans, in (0, 1); None if no participants were held out."""
+    return min((interval["coverage"] for interval in header.result.get("conformal", [])), default=None)
+
+
+def describe_interval_level(header: Header) -> str:
+    """Return why the level of the intervals of new scans is not 90 %; an empty text if it is, or if there are none."""
+    found = min(header.result.get("conformal", []), key=lambda interval: interval["coverage"], default=None)
+    if found is None:
+        return ""
+    n = found.get("n")
+    return describe_level(found["coverage"], n if isinstance(n, int) and n > 0 else None)
 
 
 def _score(value: float) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from aekit.brains.config import BrainConfig
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
+from aekit.brains.finished import describe_interval_level, interval_level
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
 from aekit.brains.predictions import AGE, TISSUE_TARGETS
 from aekit.brains.runs import COMPANIONS
@@ -84,7 +85,10 @@ def run_predict(
     _show(table, header, progress)
     n_warned = int((table["warnings"] != "").sum())
     ages = [name for name in (AGE, _DIRECT_AGE) if name in table]
-    return Result(target, {"n": len(table), "n_warned": n_warned, "columns": list(table), "ages": ages})
+    values = {"n": len(table), "n_warned": n_warned, "columns": list(table), "ages": ages}
+    if (level := interval_level(header)) is not None:
+        values["interval_level"] = level
+    return Result(target, values)
 
 
 def _list_paths(volumes: Sequence[Path]) -> list[Path]:
@@ -165,11 +169,12 @@ def _show(table: pd.DataFrame, header: Header, progress: Progress) -> None:
     for _, row in table.head(N_SHOWN).iterrows():
         cells.append([Path(row["file"]).name, *(_with_interval(row, name) for name in names)])
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
-    coverages = {round(100 * interval["coverage"]) for interval in header.result.get("conformal", [])}
-    how = (
-        f" with {min(coverages)} % intervals" if coverages else ", without intervals, as no participants were held out"
-    )
+    level = interval_level(header)
+    how = ", without intervals, as no participants were held out"
+    how = how if level is None else f" with {100 * level:.0f} % intervals"
     progress.table(f"predicted{how}{more}", ["file", *names], cells)
+    if text := describe_interval_level(header):
+        progress.notice(text)
     warned = table[table["warnings"] != ""]
     for _, row in warned.head(N_SHOWN).iterrows():
         progress.notice(f"{row['file']}: {row['warnings']}")

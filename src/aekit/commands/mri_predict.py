@@ -50,7 +50,8 @@ def mri_predict(
 
     Reads a checkpoint of mri-train and brain volumes. Writes a table (.csv) with a row per scan, in mL and years. The
     intervals are split-conformal: they contain the truth for 90 % of participants like those on which the error was
-    measured (val, or the folds of a cross-validation). For scans that differ from the training data in voxels, size,
+    measured (val, or the folds of a cross-validation); if those are few, the next level that their number allows, which
+    is printed. For scans that differ from the training data in voxels, size,
     intensities or age, there is no such guarantee; the column warnings marks them. Prints the path of the table.
 
     Example: aekit mri-predict runs/brain.safetensors new/*.nii.gz -o new.csv

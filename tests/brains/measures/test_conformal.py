@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aekit.brains.measures.conformal import cv_plus_interval, fit_conformal
+from aekit.brains.measures.conformal import LEAST, cv_plus_interval, describe_level, fit_conformal
 
 
 def test_the_half_width_is_the_residual_of_the_right_rank():
@@ -89,3 +89,26 @@ def test_input_without_an_interval_is_refused(residuals, coverage):
 def test_a_fold_without_predictions_is_refused():
     with pytest.raises(ValueError, match="number of a fold"):
         cv_plus_interval(np.zeros((2, 1)), np.ones(3), np.array([0, 1, 2]))
+
+
+def test_a_level_that_is_not_ninety_percent_is_the_fraction_that_the_participants_allow():
+    texts = {}
+    for n in (6, 9, 12, 1000):
+        found = fit_conformal(np.arange(float(n)))
+        texts[n] = describe_level(found.coverage, found.n)
+    assert texts[6] == (
+        "the level of the intervals is 6/7 = 85.7 %, the most that 6 held-out participants can give; "
+        "90 % needs 9 or more"
+    )
+    assert texts[12] == (
+        "the level of the intervals is 12/13 = 92.3 %, the lowest of at least 90 % that 12 held-out participants can "
+        "give"
+    )
+    assert texts[9] == texts[1000] == ""
+    assert "that 1 held-out participant can give" in describe_level(0.5, 1)
+    assert describe_level(0.75) == "the level of the intervals is 75.0 %"  # older checkpoints
+
+
+def test_nine_participants_are_the_fewest_for_ninety_percent():
+    reached = [n for n in range(1, 30) if fit_conformal(np.arange(float(n))).coverage >= 0.9]
+    assert reached == list(range(LEAST, 30))

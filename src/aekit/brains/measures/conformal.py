@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aekit.errors import count
+
 FloatArray = npt.NDArray[np.floating]
 
 COVERAGE = 0.9
+LEAST = 9  # residuals for that coverage: with fewer, even the widest interval is not enough
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,32 @@ def cv_plus_interval(
             np.partition(centres + widths, rank - 1)[rank - 1],
         )
     return ends
+
+
+def describe_level(coverage: float, n: int | None = None) -> str:
+    """Return why an interval has a level that is not 90 % in whole percent; an empty text if it has.
+
+    The half width is one of the n absolute residuals, so only the levels 1 / (n + 1), ..., n / (n + 1) are possible.
+
+    Args:
+        coverage: Level, in (0, 1).
+        n: Number of residuals, if it is known.
+    """
+    if round(100 * coverage) == round(100 * COVERAGE):
+        return ""
+    level, wanted = f"{100 * coverage:.1f} %", f"{100 * COVERAGE:.0f} %"
+    if n is None:
+        return f"the level of the intervals is {level}"
+    level = f"{round(coverage * (n + 1))}/{n + 1} = {level}"
+    if coverage < COVERAGE:
+        return (
+            f"the level of the intervals is {level}, the most that {count(n, 'held-out participant')} can give; "
+            f"{wanted} needs {LEAST} or more"
+        )
+    return (
+        f"the level of the intervals is {level}, the lowest of at least {wanted} that {n:,} held-out participants can "
+        "give"
+    )
 
 
 def _rank(n: int, coverage: float) -> int:
