@@ -268,3 +268,19 @@ def test_a_row_of_history_is_plain_values():
     assert asdict(EpochRow("age", 0, 1, 2, "val", 0.5)) == {
         "stage": "age", "fold": 0, "seed": 1, "epoch": 2, "split": "val", "loss": 0.5,
     }  # fmt: skip
+
+
+# --- ages out of range ---
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_scans_of_which_a_network_predicts_an_impossible_age_are_marked(toy, brain_config, mirrored):
+    config, data, rows = brain_config(direct=True), toy(), np.arange(6)
+    ensemble = untrained(config, data, keys=((0, 0), (0, 1)))
+    usual = predict_members(ensemble.networks.values(), data, rows, device=CPU, mirrored=mirrored)
+    assert usual.clamped.tolist() == [0] * 6
+    ensemble.networks[0, 1]["direct"].age.mean.fill_(500.0)
+    found = predict_members(ensemble.networks.values(), data, rows, device=CPU, mirrored=mirrored)
+    assert found.clamped.tolist() == [0.5] * 6
+    first = predict_members([ensemble.networks[0, 0]], data, rows, device=CPU, mirrored=mirrored)
+    np.testing.assert_allclose(found.direct_age, (first.direct_age + 120) / 2)

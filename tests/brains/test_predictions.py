@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded import Recorded
 from sklearn.linear_model import LinearRegression
 
 from aekit.brains.data import build_brain_data
@@ -177,3 +178,21 @@ def test_dropped_outliers_are_a_split_of_their_own(phantom_people, brain_config,
     else:
         assert row not in one(found, "chain", AGE, "train").rows
         assert dropped.rows.tolist() == folds[0].dropped.tolist()
+
+
+def test_participants_whose_age_was_clipped_are_counted_once_over_all_folds(phantom_people, brain_config):
+    config = brain_config(cv=2, val=0.0, test=0.0, direct=True, **SIZE)
+    folds = build_folds(phantom_people, config.data, config.model.target)
+    ensemble, n = ensemble_of(phantom_people, folds, config), len(phantom_people.cohort)
+    progress = Recorded()
+    for stages in ensemble.networks.values():  # untrained ones may be off by any number of standard deviations
+        for scale in (stages["age"].age, stages["chain"].age.age, stages["direct"].age):
+            scale.sd.fill_(1.0)
+    predict_all(phantom_people, folds, ensemble, config, CPU, progress)
+    assert progress.notices == []
+    for stages in ensemble.networks.values():
+        stages["direct"].age.mean.fill_(-500.0)
+    found = predict_all(phantom_people, folds, ensemble, config, CPU, progress)
+    assert set(one(found, "direct", AGE, "cv").prediction) == {0.0}
+    (notice,) = progress.notices
+    assert notice.startswith(f"predicted ages outside 0 to 120 years were clipped, those of {n} of {n} participants: ")

@@ -3,6 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+
+from aekit.brains.members import read_ensemble, write_ensemble
 
 GRID = ("--size", 16, "--spacing", 12)
 
@@ -52,6 +55,21 @@ def test_the_width_of_an_interval_follows_from_the_validation_residuals(aekit, b
     assert row["age_years_low"] == pytest.approx(max(row["age_years"] - residuals[rank - 1], 0), rel=1e-4, abs=1e-6)
 
 
+def test_scans_with_an_impossible_age_are_counted_and_marked(aekit, brains, scans, tmp_path):
+    ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
+    for stages in ensemble.networks.values():
+        stages["direct"].age.mean.fill_(500.0)
+    broken = write_ensemble(tmp_path / "broken.safetensors", ensemble, header)
+    result = aekit("mri-predict", broken, *scans[:2], "-o", tmp_path / "new.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "predicted ages outside 0 to 120 years were clipped, those of 2 of 2 scans" in " ".join(
+        result.stderr.split()
+    )
+    table = pd.read_csv(tmp_path / "new.csv")
+    assert table["direct_age_years"].tolist() == [120, 120]
+    assert table["warnings"].str.contains("an age outside 0 to 120 years was predicted and clipped").all()
+
+
 def test_folders_and_stdin_give_the_same_as_paths(aekit, brains, scans, tmp_path):
     aekit("mri-predict", brains, *scans, "-o", tmp_path / "paths.csv")
     aekit("mri-predict", brains, scans[0].parent, "-o", tmp_path / "folder.csv")
@@ -77,6 +95,8 @@ def test_json_gives_the_path_and_counts(aekit, brains, scans, tmp_path):
     said = json.loads(result.stdout)
     assert said["path"] == str(tmp_path / "new.csv")
     assert (said["n"], said["n_warned"]) == (3, 0)
+    n_val = (pd.read_csv(brains.with_suffix(".predictions.csv")).query("model == 'mean' and split == 'val'")).nunique()
+    assert said["interval_level"] == n_val["participant_id"] / (n_val["participant_id"] + 1) < 0.9
 
 
 def test_the_table_is_next_to_the_checkpoint_by_default(aekit, brains, scans):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.data import BrainData
-from aekit.brains.networks import Normalisation
+from aekit.brains.networks import Normalisation, is_clamped
 from aekit.brains.training import (
     EVALUATION_BATCH,
     Cancelled,
@@ -141,6 +141,8 @@ class MemberPrediction(NamedTuple):
         chain_tissues: The volumes within the chained networks, (n, 3).
         chain_age: Years, by the chained networks, (n,).
         direct_age: Years, from the image, (n,).
+        clamped: Fraction of members of which some network predicted an age outside 0 to 120 years, (n,); those ages
+            entered the means as 0 or 120.
     """
 
     tissues: Floats | None = None
@@ -148,6 +150,7 @@ class MemberPrediction(NamedTuple):
     chain_tissues: Floats | None = None
     chain_age: Floats | None = None
     direct_age: Floats | None = None
+    clamped: Floats | None = None
 
 
 def predict_members(
@@ -185,20 +188,27 @@ def _predict_member(
     def add(name: str, values: Tensor) -> None:
         parts.setdefault(name, []).append(values.double().cpu())
 
+    def add_age(name: str, ages: list[Tensor]) -> None:
+        add(name, _mean(ages))
+        clamped.extend(is_clamped(one) for one in ages)
+
     with torch.inference_mode():
         for block in torch.split(torch.from_numpy(rows), EVALUATION_BATCH):
             batch = data.take(block, device)
             views = (batch.images, batch.images.flip(2)) if mirrored else (batch.images,)
+            clamped: list[Tensor] = []
             if "volumes" in networks:
                 add("tissues", _mean([networks["volumes"](view, batch.cumulative_ml) for view in views]))
             if "age" in networks and batch.tissues.shape[1]:
-                add("age_of_truth", networks["age"](batch.tissues))
+                add_age("age_of_truth", [networks["age"](batch.tissues)])
             if "chain" in networks:
                 both = [networks["chain"](view, batch.cumulative_ml) for view in views]
                 add("chain_tissues", _mean([tissues for tissues, _ in both]))
-                add("chain_age", _mean([age for _, age in both]))
+                add_age("chain_age", [age for _, age in both])
             if "direct" in networks:
-                add("direct_age", _mean([networks["direct"](view, batch.cumulative_ml) for view in views]))
+                add_age("direct_age", [networks["direct"](view, batch.cumulative_ml) for view in views])
+            if clamped:
+                add("clamped", torch.stack(clamped).any(0))
     return MemberPrediction(**{name: torch.cat(values).numpy() for name, values in parts.items()})
 
 

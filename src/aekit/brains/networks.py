@@ -278,6 +278,11 @@ class AgeScale(nn.Module):
         return (age.exp() if self.log_age else age).clamp(0.0, MAX_AGE_YEARS)
 
 
+def is_clamped(age_years: Tensor) -> Tensor:
+    """Return which ages of networks were clamped to 0 or 120 years, (B,)."""
+    return (age_years <= 0) | (age_years >= MAX_AGE_YEARS)
+
+
 class _Conv3d(nn.Conv3d):
     """A convolution that stays in fp32 where an axis is shorter than its kernel.
 

@@ -16,7 +16,8 @@ from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
 from aekit.brains.finished import describe_interval_level, interval_level
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
-from aekit.brains.predictions import AGE, TISSUE_TARGETS
+from aekit.brains.networks import MAX_AGE_YEARS
+from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
 from aekit.brains.runs import COMPANIONS
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
@@ -27,7 +28,7 @@ from aekit.core.device import choose_device, set_threads
 from aekit.core.output import Result, choose_target
 from aekit.core.progress import SILENT, Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 
 N_SHOWN = 20
 _DIRECT_AGE = f"direct_{AGE}"
@@ -80,7 +81,7 @@ def run_predict(
     for row, why in sorted(prepared.bad.items()):
         progress.notice(f"{paths[row]}: {why}; left out")
     rows = np.array([row for row in range(len(paths)) if row not in prepared.bad], dtype=np.int64)
-    table = _predict([paths[row] for row in rows], rows, prepared, ensemble, config, header, chosen)
+    table = _predict([paths[row] for row in rows], rows, prepared, ensemble, config, header, chosen, progress)
     write_csv(target, table)
     _show(table, header, progress)
     n_warned = int((table["warnings"] != "").sum())
@@ -117,6 +118,7 @@ def _predict(
     config: BrainConfig,
     header: Header,
     device: torch.device,
+    progress: Progress,
 ) -> pd.DataFrame:
     """Return the table of predictions for the volumes in ``rows``, with the warnings of each."""
     predicted = predict_members(
@@ -127,7 +129,10 @@ def _predict(
         mirrored="flip" in config.train.augment,
     )
     table = _table(paths, predicted, header)
-    table["warnings"] = _warnings(prepared, rows, table, header)
+    clamped = np.zeros(len(rows), np.bool_) if predicted.clamped is None else predicted.clamped > 0
+    if clamped.any():
+        progress.notice(describe_clamped(int(clamped.sum()), count(len(rows), "scan")))
+    table["warnings"] = _warnings(prepared, rows, table, header, clamped)
     return table
 
 
@@ -152,12 +157,20 @@ def _table(paths: list[Path], predicted: MemberPrediction, header: Header) -> pd
     return pd.DataFrame(columns)
 
 
-def _warnings(prepared: PreparedVolumes, rows: npt.NDArray[np.int64], table: pd.DataFrame, header: Header) -> list[str]:
+def _warnings(
+    prepared: PreparedVolumes,
+    rows: npt.NDArray[np.int64],
+    table: pd.DataFrame,
+    header: Header,
+    clamped: npt.NDArray[np.bool_],
+) -> list[str]:
     """Return the warnings of each row of the table, about its file and about the training data."""
     texts = []
     for place, row in enumerate(rows):
         ages = [float(table[name].iloc[place]) for name in (AGE, _DIRECT_AGE) if name in table]
         outside = domain_warnings(header.result["seen"], prepared, int(row), ages)
+        if clamped[place]:
+            outside.append(f"an age outside 0 to {MAX_AGE_YEARS:.0f} years was predicted and clipped")
         texts.append("; ".join([*prepared.warnings.get(int(row), ()), *outside]))
     return texts
 

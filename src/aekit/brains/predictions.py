@@ -22,9 +22,11 @@ from aekit.brains.measures.baselines import (
     smooth_histogram,
 )
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members
+from aekit.brains.networks import MAX_AGE_YEARS
 from aekit.brains.people import Fold, People
 from aekit.brains.training import check_stop
 from aekit.core.progress import SILENT, Progress
+from aekit.errors import count
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -88,6 +90,7 @@ def predict_all(
     )
     targets = _targets(people, config)
     found: list[Predictions] = []
+    clamped = np.zeros(len(people.cohort), np.bool_)
     for number, fold in enumerate(folds):
         check_stop(progress)
         progress.update("baselines and predictions", number, len(folds))
@@ -95,6 +98,8 @@ def predict_all(
         rows_of_fold = np.unique(np.concatenate(list(splits.values())))
         own = [networks for (of, _), networks in sorted(ensemble.networks.items()) if of == fold.number]
         predicted = predict_members(own, data, rows_of_fold, device=device, mirrored="flip" in config.train.augment)
+        if predicted.clamped is not None:
+            clamped[rows_of_fold[predicted.clamped > 0]] = True
         by_model = {
             **_baselines(features, targets, fold.train, rows_of_fold, config),
             **_networks(predicted, targets),
@@ -105,7 +110,22 @@ def predict_all(
                 # The baseline's own means, as a sum in another order would give it a skill of 1e-16, not 0.
                 means = by_model["mean", target][place]
                 found.append(_predictions(model, target, split, rows, values[place], means, targets[target], fold))
+    if clamped.any():
+        progress.notice(describe_clamped(int(clamped.sum()), count(len(clamped), "participant")))
     return _pool(found)
+
+
+def describe_clamped(n: int, of: str) -> str:
+    """Return that ages were clipped, and what it means.
+
+    Args:
+        n: Number of those with an age that was clipped.
+        of: Of how many, in words.
+    """
+    return (
+        f"predicted ages outside 0 to {MAX_AGE_YEARS:.0f} years were clipped, those of {n:,} of {of}: some network did "
+        "not learn age; train on more participants, or with a lower --lr"
+    )
 
 
 def _predictions(
