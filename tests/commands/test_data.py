@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +99,42 @@ def test_every_bad_image_is_named_with_its_reason_and_the_good_ones_are_counted(
     skipped = aekit("data", folder, "--skip-bad", "--json")
     assert json.loads(skipped.stdout)["n_skipped"] == 5
     assert sum(json.loads(skipped.stdout)["n"].values()) == 15
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that root cannot read either")
+def test_a_file_that_cannot_be_opened_is_listed_and_can_be_left_out(aekit, damaged):
+    folder, bad = damaged
+    (folder / "locked.png").symlink_to("/proc/self/mem")
+    result = aekit("data", folder)
+    assert result.exit_code == 1
+    lines = [line.split(": ") for line in result.stderr.splitlines() if line.startswith("bad: ")]
+    assert [name for _, name, _ in lines] == [*bad, str(folder / "locked.png")]
+    assert lines[-1][2].startswith("cannot be read (")
+    assert "6 of 21 images cannot be used" in result.stderr.splitlines()[-1]
+    skipped = aekit("data", folder, "--skip-bad", "--json")
+    assert json.loads(skipped.stdout)["n_skipped"] == 6
+
+
+def test_bad_images_are_named_as_well_if_the_others_differ_in_size(aekit, pictures):
+    (pictures / "cat" / "1.png").write_text("x")
+    result = aekit("data", pictures)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines if line.startswith("bad: ")] == [str(pictures / "cat" / "1.png")]
+    assert "1 image cannot be used, named above" in lines[-2]
+    assert lines[-1].count(" of height ") == 3
+    assert "6 of 6 other sizes" in lines[-1]
+
+
+def test_a_folder_named_like_an_image_is_counted_as_passed_over(aekit, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("L", (16, 16), number * 20).save(tmp_path / "set" / name / f"{number}.png")
+    (tmp_path / "set" / "a" / "x.jpg").mkdir()
+    result = aekit("data", tmp_path / "set")
+    assert result.exit_code == 0
+    assert "1 folder without images in a" in result.stderr
 
 
 def test_bad_rows_of_an_array_are_named_and_other_sets_are_still_checked(aekit, tmp_path):

@@ -13,6 +13,7 @@ from recorded import Recorded
 from aekit.errors import AekitError
 from aekit.images.data import files as module
 from aekit.images.data.files import Job, check_bad, common_shape, decode_files, report_bad, survey_files
+from aekit.images.data.pixels import DifferentSizes
 
 
 def _write(path, seed=0, size=(10, 12), channels=3):
@@ -67,12 +68,39 @@ def test_images_of_one_size_have_this_size_and_three_channels_unless_all_are_gra
     assert common_shape(job, survey_files(job)) == (3, 3, 10, 12)
 
 
-def test_two_files_of_different_sizes_are_named(tmp_path, paths):
-    job = _job([*paths, _write(tmp_path / "other.png", size=(9, 12))])
-    with pytest.raises(
-        AekitError, match=r"height 10, width 12 \(00\.png\) and height 9, width 12 \(other\.png\); give --image-size"
+def test_sizes_are_counted_from_the_most_frequent_on_with_an_example_of_each(tmp_path, paths):
+    others = [(9, 12), (8, 8), (8, 8), (9, 9), (11, 11), (11, 11)]
+    files = [_write(tmp_path / f"other{number}.png", size=size) for number, size in enumerate(others)]
+    folder = tmp_path.name
+    common = f"20 of height 10, width 12 ({folder}/00.png)"
+    for own, parts in (
+        (files[:1], [common, f"1 of height 9, width 12 ({folder}/other0.png)"]),
+        (files[:3], [common, f"2 of height 8, width 8 ({folder}/other1.png)", "1 of height 9, width 12"]),
+        (files[:4], [common, "2 of height 8, width 8", "1 of height 9, width 12", "1 of another size"]),
+        (files, [common, "2 of height 8, width 8", "2 of height 11, width 11", "2 of 2 other sizes"]),
     ):
-        common_shape(job, survey_files(job))
+        job = _job([*own, *paths])
+        with pytest.raises(DifferentSizes) as error:
+            common_shape(job, survey_files(job))
+        message, advice = str(error.value).removeprefix("pictures: images differ in size: ").rsplit("; ", 1)
+        assert [text.startswith(part) for text, part in zip(message.split("; "), parts, strict=True)] == [True] * len(
+            parts
+        )
+        assert advice == "give --image-size to resize them"
+
+
+def test_a_file_that_cannot_be_opened_is_a_bad_image(tmp_path, paths):
+    (tmp_path / "folder.jpg").mkdir()
+    files = [tmp_path / "folder.jpg", *paths]
+    with pytest.raises(AekitError, match=r"folder\.jpg: cannot be read \(.+\); fix or remove it, or leave it out with"):
+        survey_files(_job(files))
+    job = _job(files, skip_bad=True)
+    survey = survey_files(job)
+    assert list(survey.bad) == [0]
+    pixels, _, bad = _decode(job, survey)
+    assert bad == survey.bad
+    np.testing.assert_array_equal(pixels[1:], _truth(paths))
+    assert not pixels[0].any()
 
 
 @pytest.mark.parametrize("block_bytes", [1, 3 * 360, 10**9])

@@ -90,11 +90,12 @@ def test_other_nestings_are_refused_with_the_supported_ones(tmp_path, names, wha
     assert "one folder of images per class" in str(error.value)
 
 
-def test_mixed_sizes_name_two_of_them_and_the_option(tmp_path):
+def test_mixed_sizes_are_counted_and_the_option_named(tmp_path):
     fill(tmp_path, 5)
     write(tmp_path / "x.png", size=(20, 30))
     with pytest.raises(
-        AekitError, match=r"height 10, width 12 \(000.png\) and height 20, width 30 \(x.png\); give --image-size"
+        AekitError,
+        match=r"5 of height 10, width 12 \(.*/000.png\); 1 of height 20, width 30 \(.*/x.png\); give --image-size",
     ):
         read(tmp_path)
     assert read(tmp_path, image_size=(9, 9)).image_shape == (3, 9, 9)

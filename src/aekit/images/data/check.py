@@ -17,7 +17,7 @@ from aekit.images.config import DataConfig, Split
 from aekit.images.data import find_on_disk, read_images
 from aekit.images.data.celeba import count_images
 from aekit.images.data.image_set import ImageSet
-from aekit.images.data.pixels import LEFT_OUT, NoImages
+from aekit.images.data.pixels import LEFT_OUT, DifferentSizes, NoImages
 from aekit.images.data.value_range import check_visible
 from aekit.images.official import has_validation
 from aekit.images.sizes import in_words
@@ -100,6 +100,11 @@ def _check(config: DataConfig, data_root: Path, progress: Progress, *, skip_bad:
     sets, bad, error = _read(config, data_root, progress)
     for name, reason in sorted(bad.items(), key=lambda each: _natural(each[0])):
         progress.notice(f"bad: {name}: {reason}")
+    if isinstance(error, DifferentSizes):
+        if bad and not skip_bad:
+            text = f"{count(len(bad), 'image')} cannot be used, named above"
+            progress.notice(f"{shown(config.name)}: {text}; fix or remove them, or leave them out with --skip-bad")
+        raise error
     n_good = sum(len(images) for images in sets.values())
     if bad and not skip_bad:
         raise AekitError(
@@ -140,6 +145,8 @@ def _read(
         try:
             lenient = replace(config, skip_bad=True)
             sets[split] = read_images(lenient, split, data_root=data_root, progress=_Unrepeated(progress))
+        except DifferentSizes as error:  # the other splits are read together with this one
+            return {}, dict(error.bad), error
         except NoImages as error:
             bad |= error.bad
             failure = error

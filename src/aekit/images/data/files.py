@@ -12,18 +12,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from aekit.core.damage import readable
 from aekit.core.progress import Progress
 from aekit.core.threads import in_threads
 from aekit.errors import AekitError, count, shown
 from aekit.images.data.decode import BadImage, Header, decode_image, read_header
-from aekit.images.data.pixels import LEFT_OUT, NoImages, Pixels
+from aekit.images.data.pixels import LEFT_OUT, DifferentSizes, NoImages, Pixels
 from aekit.images.sizes import in_pixels
 
 T = TypeVar("T")
 Shape = tuple[int, int, int, int]
 
 _BLOCK_BYTES = 4 << 20  # of pixels that one thread holds at a time
+_N_SIZES = 3  # that are named if images differ in size
+UNREADABLE = hashlib.sha256(b"cannot be read").digest()  # instead of the digest of such a file
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Survey:
     """The result of reading all files once.
 
     Attributes:
-        digests: SHA-256 of each file.
+        digests: SHA-256 of each file; ``UNREADABLE`` if it cannot be opened.
         headers: Size and colour of each image; None if it is bad.
         bad: Row of each bad file -> the reason.
         animated: Row of each file with several frames, of which the first is used -> their number.
@@ -127,12 +128,15 @@ def survey_files(job: Job) -> Survey:
     """Return digests and headers of all files, each read once and none decoded.
 
     Raises:
-        AekitError: A file cannot be read, or is not an image and bad files are not to be skipped.
+        AekitError: A file cannot be read or is not an image, and bad files are not to be skipped.
     """
 
     def survey(rows: range) -> list[tuple[bytes, Header | None, str]]:
         found: list[tuple[bytes, Header | None, str]] = []
-        for row, data, digest in _read_each(job, rows):
+        for row, data, digest, problem in _read_each(job, rows):
+            if problem:
+                found.append((digest, None, problem))
+                continue
             try:
                 found.append((digest, read_header(data, page=job.page(row), suffix=job.files[row].suffix), ""))
             except BadImage as error:
@@ -158,23 +162,30 @@ def common_shape(job: Job, survey: Survey) -> Shape:
     Raises:
         AekitError: The images differ in size and no size is requested, or all are bad.
     """
-    first: dict[tuple[int, int], int] = {}  # size -> the first row of this size
+    rows: dict[tuple[int, int], list[int]] = {}  # by size
     is_gray = True
     for row, header in enumerate(survey.headers):
         if header is not None:
-            first.setdefault((header.height, header.width), row)
+            rows.setdefault((header.height, header.width), []).append(row)
             is_gray &= header.is_gray
-    if not first:
+    if not rows:
         raise AekitError(
             f"{job.source}: none of its {count(len(job.files), 'image')} can be decoded; check the first one"
         )
-    if job.size is None and len(first) > 1:
-        (size, row), (other_size, other_row) = list(first.items())[:2]
-        raise AekitError(
-            f"{job.source}: images differ in size, {in_pixels(*size)} ({shown(job.files[row].name)}) and "
-            f"{in_pixels(*other_size)} ({shown(job.files[other_row].name)}); give --image-size to resize them"
-        )
-    return (len(job.files), 1 if job.grayscale or is_gray else 3, *(job.size or next(iter(first))))
+    if job.size is None and len(rows) > 1:
+        text = f"{job.source}: images differ in size: {_count_sizes(job, rows)}; give --image-size to resize them"
+        raise DifferentSizes(text, {job.path(row): reason for row, reason in sorted(survey.bad.items())})
+    return (len(job.files), 1 if job.grayscale or is_gray else 3, *(job.size or next(iter(rows))))
+
+
+def _count_sizes(job: Job, rows: dict[tuple[int, int], list[int]]) -> str:
+    """Return how many images have each of the most frequent sizes, with an example, and how many have others."""
+    frequent = sorted(rows.items(), key=lambda item: -len(item[1]))
+    parts = [f"{len(own):,} of {in_pixels(*size)} ({job.name(own[0])})" for size, own in frequent[:_N_SIZES]]
+    if others := frequent[_N_SIZES:]:
+        n = sum(len(own) for _, own in others)
+        parts.append(f"{n:,} of {'another size' if len(others) == 1 else f'{len(others):,} other sizes'}")
+    return "; ".join(parts)
 
 
 def decode_files(
@@ -204,7 +215,7 @@ def decode_files(
         block = np.zeros((len(rows), *shape[1:]), np.uint8)
         bad: dict[int, str] = {}
         values = Values()
-        for pixels, (row, data, digest) in zip(block, _read_each(job, rows), strict=True):
+        for pixels, (row, data, digest, _) in zip(block, _read_each(job, rows), strict=True):
             if row in survey.bad:
                 continue
             if digest != survey.digests[row]:
@@ -291,13 +302,16 @@ def report_animated(job: Job, animated: dict[int, int]) -> None:
         )
 
 
-def _read_each(job: Job, rows: range) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the bytes of the file of each row and their SHA-256, read once for consecutive pages of a file."""
-    before: tuple[Path, bytes, bytes] | None = None
+def _read_each(job: Job, rows: range) -> Iterator[tuple[int, bytes, bytes, str]]:
+    """Yield the bytes of the file of each row, their SHA-256 and why it cannot be read; once for its pages in a row."""
+    before: tuple[Path, bytes, bytes, str] | None = None
     for row in rows:
         file = job.files[row]
         if before is None or before[0] != file:
-            with readable(file):
+            try:
                 data = file.read_bytes()
-            before = file, data, hashlib.sha256(data).digest()
-        yield row, before[1], before[2]
+            except OSError as error:
+                before = file, b"", UNREADABLE, f"cannot be read ({error.strerror or error})"
+            else:
+                before = file, data, hashlib.sha256(data).digest(), ""
+        yield row, *before[1:]

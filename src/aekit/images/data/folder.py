@@ -292,6 +292,8 @@ def _list_images(folder: Path, over: _PassedOver | None) -> Listing:
         if images:
             classes[inner.name] = images
         if over is not None:
+            # Those deeper down hold no images: a folder that is named like one, x.jpg, is not lost without a word.
+            others += ["folder without images"] * len(deeper)
             over.add(inner, others if images or others else ["folder without images"])
     if over is None:
         return flat, classes

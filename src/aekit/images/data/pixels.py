@@ -34,6 +34,18 @@ class NoImages(AekitError):
         self.bad = bad
 
 
+class DifferentSizes(AekitError):
+    """Images differ in size, and none was asked for.
+
+    Attributes:
+        bad: What is wrong with each of the images that cannot be used, by name.
+    """
+
+    def __init__(self, message: str, bad: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.bad = bad
+
+
 def fit(image: Image.Image, size: tuple[int, int], extent: tuple[float, float] | None = None) -> Image.Image:
     """Return the image resized to cover the size, keeping its aspect ratio, and cropped to its centre.
 

@@ -32,6 +32,7 @@ from aekit.core.partial import Partial, open_partial
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count, shown
 from aekit.images.data.files import (
+    UNREADABLE,
     Block,
     Job,
     Shape,
@@ -110,7 +111,8 @@ def prepare(
             survey = survey_files(job)
             key = hashlib.sha256(b"".join((_options(job), *survey.digests))).hexdigest()
             prepared = _open(folder, key) or _make(job, survey, folder, key)
-        if time.time() - newest > _SETTLED_SECONDS:
+        # A file that cannot be read may be readable later, without any change that the file system records.
+        if time.time() - newest > _SETTLED_SECONDS and UNREADABLE not in survey.digests:
             remember_key(folder, shortcut, key=key)
     check_bad(job, prepared.bad)
     report_bad(job, prepared.bad)
