@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from recorded import Recorded
 
 from aekit.core import checkpoint as checkpoint_module
 from aekit.core import weights as weights_module
@@ -198,3 +199,15 @@ def test_new_images_are_read_with_the_range_of_the_training(tmp_path):
     low, high = int(deep.min()), int(deep.max())
     expected = round((high // 2 - low) / (high - low) * 255)
     assert (session.studied(checkpoint, "test").images == expected).all()
+
+
+def test_long_steps_are_named_by_the_result_of_the_study_that_runs(vae_checkpoint, ae_checkpoint, tmp_path):
+    progress = Recorded()
+    session = open_session([vae_checkpoint, ae_checkpoint], device="cpu", progress=progress)
+    session.target(tmp_path / "first.png", name="tsne")
+    session.progress.update("optimising", 1, 2)
+    session.targets(tmp_path, name="manifold", suffixes=(".png",))
+    session.progress.update("decoding", 1, 2)
+    (one, _, _), (several, _, _) = progress.updates[-2:]
+    assert one == f"{tmp_path / 'first'}: optimising"
+    assert several == f"{tmp_path / vae_checkpoint.stem}.manifold and 1 other: decoding"

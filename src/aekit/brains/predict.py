@@ -26,7 +26,7 @@ from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.output import Result, choose_target
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Named, Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 
@@ -64,6 +64,7 @@ def run_predict(
     target = choose_target([checkpoint], output, name="predicted", suffix=".csv")
     if target.resolve() in {checkpoint.with_suffix(suffix).resolve() for suffix in COMPANIONS}:
         raise AekitError(f"--output {target}: is a file of the training and would be replaced; choose another name")
+    progress = Named(progress, str(target.with_suffix("")))  # others may be running on the same terminal
     paths = _list_paths(volumes)
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)

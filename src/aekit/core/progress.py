@@ -88,3 +88,20 @@ class Labelled:
     def should_stop(self) -> int | None:
         """Return the number of the signal that asks to stop, if any."""
         return self._progress.should_stop()
+
+
+class Named(Labelled):
+    """Progress of a study: what takes long starts with the name of its result, notices and tables stay as they are."""
+
+    @property
+    def watched(self) -> Progress:
+        """Return the progress without the name."""
+        return self._progress
+
+    def notice(self, text: str) -> None:
+        """Say one line that must not be missed."""
+        self._progress.notice(text)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Show a table."""
+        self._progress.table(title, columns, rows)

@@ -18,10 +18,10 @@ from aekit.core.checkpoint import Header
 from aekit.core.device import check_threads, choose_device, set_threads
 from aekit.core.environment import default_data_root
 from aekit.core.output import choose_target, choose_targets
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Named, Progress
 from aekit.core.settings import check_choice, differing_keys, flag, in_words
 from aekit.core.weights import check_intact
-from aekit.errors import AekitError
+from aekit.errors import AekitError, count
 from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
@@ -146,17 +146,30 @@ class Session:
             self._verified[path] = before
 
     def target(self, output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
-        """Return the one file to write for all checkpoints, which can be written; see ``choose_target``."""
+        """Return the one file to write for all checkpoints, which can be written; see ``choose_target``.
+
+        From then on, updates of the session's progress start with its name: others may run on the same terminal.
+        """
         target = choose_target(self.paths, output, name=name, suffix=suffix)
         self._check_target(target)
+        self._name_updates(target.with_suffix(""))
         return target
 
     def targets(self, output: Path | str | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
-        """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``."""
+        """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``.
+
+        From then on, updates of the session's progress start with the name of the first and the number of the others.
+        """
         targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
         for target in targets:
             self._check_target(target)
+        others = f" and {count(len(targets) - 1, 'other')}" if len(targets) > 1 else ""
+        self._name_updates(targets[0].with_suffix(""), others)
         return targets
+
+    def _name_updates(self, path: Path, others: str = "") -> None:
+        before = self.progress.watched if isinstance(self.progress, Named) else self.progress  # by another study
+        self.progress = Named(before, f"{path}{others}")
 
     def _check_target(self, target: Path) -> None:
         """Raise an AekitError if a result cannot be written, or would replace the table of labels."""

@@ -21,7 +21,7 @@ from aekit.brains.report.words import count_participants
 from aekit.core.artifacts import check_writable, write_atomically, write_csv, write_html, write_png
 from aekit.core.output import Result
 from aekit.core.process import keeps_settings
-from aekit.core.progress import SILENT, Progress
+from aekit.core.progress import SILENT, Named, Progress
 from aekit.errors import AekitError, count, shown
 from aekit.plotting.html import build_report
 
@@ -59,6 +59,7 @@ def run_eda(
     folder = output or Path("runs") / f"eda-{table.stem}"
     if folder.is_file():
         raise AekitError(f"{folder}: is a file; give a folder with --output")
+    progress = Named(progress, str(folder))  # others may be running on the same terminal
     inputs = [table, *([qc] if qc else [])]
     _check_inputs_stay(folder, ["participants.tsv"], inputs)
     source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad)
