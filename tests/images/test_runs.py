@@ -78,15 +78,15 @@ def test_what_is_chosen_for_a_small_set_is_printed_and_is_what_the_options_do(tm
     by_default, by_options = tmp_path / "default.safetensors", tmp_path / "options.safetensors"
     (notice,) = _train_digits(by_default)
     assert notice == (
-        "9 images per step (--batch-size) and a peak learning rate of 0.002 (--lr), as there are only 450 training "
-        "images"
+        "9 images per step (--batch-size) and a peak learning rate of 0.002 (--lr), because there are only 450 "
+        "training images"
     )
     assert _train_digits(by_options, batch_size=9, lr=0.002) == []
     assert by_options.read_bytes() == by_default.read_bytes()
     (notice,) = _train_digits(tmp_path / "rate.safetensors", lr=0.001)
-    assert notice == "9 images per step (--batch-size), as there are only 450 training images"
+    assert notice == "9 images per step (--batch-size), because there are only 450 training images"
     (notice,) = _train_digits(tmp_path / "one.safetensors", limit=1, lr=0.001)
-    assert notice == "1 image per step (--batch-size), as there is only 1 training image"
+    assert notice == "1 image per step (--batch-size), because there is only 1 training image"
 
 
 def _start(output: Path, *options: str) -> subprocess.Popen[str]:

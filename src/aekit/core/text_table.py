@@ -68,11 +68,11 @@ class TextTable:
     repairs: tuple[Repair, ...]
 
 
-def named(items: Iterable[str]) -> str:
+def named(items: Iterable[str], separator: str = ", ") -> str:
     """Return all items as one text, or the first 20 ``and 980 more``."""
     every = list(items)
     more = f" and {len(every) - N_NAMED:,} more" if len(every) > N_NAMED else ""
-    return ", ".join(shown(item) for item in every[:N_NAMED]) + more
+    return separator.join(shown(item) for item in every[:N_NAMED]) + more
 
 
 def read_text_table(
@@ -134,7 +134,7 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[Repair]]:
     except UnicodeDecodeError:
         text = _windows_text(data, path)
         n_other = sum(byte > 127 for byte in data)
-        repairs.append(Repair("not UTF-8: letters other than ASCII read as Windows-1252", n_other, ()))
+        repairs.append(Repair("not UTF-8: non-ASCII characters read as Windows-1252", n_other, ()))
     n_strange = sum(text.count(chr(code)) for code in (*range(9), *range(14, 32)) if code != 26)
     if n_strange:
         what = "NUL bytes" if "\0" in text else "control characters"

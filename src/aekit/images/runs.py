@@ -52,7 +52,7 @@ WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batc
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
 RATE_IS_HIGH = (
     "--patience: with --schedule one-cycle the learning rate is still high when a run stops early, and the loss falls "
-    "furthest at its end; --schedule constant suits it, or fewer --epochs"
+    "furthest at its end; use --schedule constant or fewer --epochs"
 )
 TIMINGS = ("seconds", "images_per_second")  # differ from run to run, and so are kept out of checkpoints
 
@@ -347,7 +347,7 @@ def _small_set_notice(given: TrainConfig, used: TrainConfig, n_images: int) -> s
     if given.lr is None:
         text += f" and a peak learning rate of {used.lr:g} (--lr)"
     there = "is" if n_images == 1 else "are"
-    return f"{text}, as there {there} only {count(n_images, 'training image')}"
+    return f"{text}, because there {there} only {count(n_images, 'training image')}"
 
 
 def _header(
@@ -403,9 +403,9 @@ def check_can_choose(config: RunConfig) -> None:
     if has_validation(config.data):
         return
     if config.train.keep == "best":
-        raise AekitError("--keep best: needs validation images to choose by, never the test set; add --val 0.1")
+        raise AekitError("--keep best: needs validation images (test images are never used for this); add --val 0.1")
     if config.train.patience is not None:
-        raise AekitError("--patience: needs validation images to judge by, never the test set; add --val 0.1")
+        raise AekitError("--patience: needs validation images (test images are never used for this); add --val 0.1")
 
 
 def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:

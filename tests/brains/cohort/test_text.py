@@ -54,7 +54,7 @@ def test_what_windows_wrote_is_read_as_windows_1252_and_said_once(read, name):
     content = text([["a", "34", "F", name], ["b", "35", "M", name]], header=["participant_id", "age", "sex", "site"])
     cohort = read(content.encode("cp1252"))
     assert list(cohort.site) == [name, name]
-    assert list(repairs(cohort)) == ["not UTF-8: letters other than ASCII read as Windows-1252"]
+    assert list(repairs(cohort)) == ["not UTF-8: non-ASCII characters read as Windows-1252"]
 
 
 def test_a_table_in_no_known_encoding_is_refused_with_the_byte(read):
@@ -65,7 +65,7 @@ def test_a_table_in_no_known_encoding_is_refused_with_the_byte(read):
 def test_letters_of_another_encoding_are_read_as_windows_1252_and_reported(read):
     cohort = read(text([["Jürg", *ROWS[0][1:]]]).encode("latin-1"))
     assert list(cohort.table["participant_id"]) == ["Jürg"]
-    assert repairs(cohort) == {"not UTF-8: letters other than ASCII read as Windows-1252": 1}
+    assert repairs(cohort) == {"not UTF-8: non-ASCII characters read as Windows-1252": 1}
 
 
 @pytest.mark.parametrize(

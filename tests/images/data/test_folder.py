@@ -74,7 +74,7 @@ def test_suffixes_may_be_in_capitals(tmp_path):
     [
         (["a/b/x.png"], "two folders down"),
         (["a/x.png", "a/b/x.png"], "two folders down"),
-        (["x.png", "a/x.png"], "both next to and inside a"),
+        (["x.png", "a/x.png"], "both images and a subfolder of images, a"),
         (["notes.txt/x.gz"], "holds no images"),
     ],
 )
@@ -211,10 +211,10 @@ def test_what_is_passed_over_is_counted_by_kind_and_folder(tmp_path):
     said = Recorded()
     images = read(tmp_path, progress=said)
     assert images.class_names == ("cat", "dog")
-    (line,) = [line for line in said.notices if "not all of it is read" in line]
+    (line,) = [line for line in said.notices if "some files are not read" in line]
     for part in ("3 .heic in cat", "1 link to nothing in dog", "1 .csv", "1 folder without images in owl"):
         assert part in line
-    assert any("a table in it (.csv) is not read" in line and "--labels" in line for line in said.notices)
+    assert any("contains a .csv file" in line and "--labels" in line for line in said.notices)
 
 
 def test_a_folder_of_other_files_says_which_ones_it_holds(tmp_path):

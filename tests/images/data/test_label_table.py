@@ -115,7 +115,7 @@ def test_what_cannot_be_decided_is_refused_by_name(tmp_path, text, message):
 
 def test_a_column_that_is_not_an_attribute_is_left_out_by_name(tmp_path):
     said = Recorded()
-    table = read(tmp_path, "file,label,gap,word,,one\na,b,1,x,3,1\nc,d,,x,4,1\n", said)
+    table = read(tmp_path, "file,label,gap,word,,one\na,b,1,X,3,1\nc,d,,X,4,1\n", said)
     assert table.attribute_names == ("one",)
     (line,) = [line for line in said.notices if "not used" in line]
-    assert "gap has an empty field, word holds x, column 5 has no name" in line
+    assert "gap has an empty field; word holds X; column 5 has no name" in line

@@ -299,7 +299,7 @@ def _list_images(folder: Path, over: _PassedOver | None) -> Listing:
         return flat, classes
     if flat and classes:
         raise AekitError(
-            f"{shown(folder)}: holds images both next to and inside {shown(next(iter(classes)))}; {_SUPPORTED}"
+            f"{shown(folder)}: holds both images and a subfolder of images, {shown(next(iter(classes)))}; {_SUPPORTED}"
         )
     if not flat and not classes:
         kinds = ", ".join(s[1:] for s in sorted(SUFFIXES))
@@ -360,11 +360,11 @@ class _PassedOver:
     def report(self, progress: Progress) -> None:
         """Say what was passed over."""
         if words := self.in_words():
-            progress.notice(f"{shown(self._root)}: not all of it is read{words}")
+            progress.notice(f"{shown(self._root)}: some files are not read{words}")
         if self._labels is None and (tables := sorted({kind for kind, _ in self._counts if kind in _TABLES})):
             progress.notice(
-                f"{shown(self._root)}: a table in it ({', '.join(tables)}) is not read; if it has labels, in columns "
-                "file and label, give it with --labels"
+                f"{shown(self._root)}: contains a {' and a '.join(tables)} file; if it has labels (columns file and "
+                "label), give it with --labels"
             )
 
 

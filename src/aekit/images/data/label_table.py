@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.core.progress import SILENT, Progress
-from aekit.core.text_table import TextTable, named, read_text_table
+from aekit.core.text_table import Repair, TextTable, named, read_text_table
 from aekit.errors import AekitError, count, shown
 
 Indices = npt.NDArray[np.int64]
@@ -99,9 +99,8 @@ def read_label_table(path: Path, progress: Progress = SILENT) -> LabelTable:
         text = read_text_table(path, table="a table of labels", row="image", keep_repeats=True)
     except AekitError as error:
         raise AekitError(f"--labels {error}") from error
-    for repair in text.repairs:
-        examples = f": {', '.join(repair.examples)}" if repair.examples else ""
-        progress.notice(f"{source}: {repair.what} ({repair.n:,}{examples})")
+    if text.repairs:
+        progress.notice(f"{source}: {'; '.join(map(_in_words, text.repairs))}")
     if text.ragged:
         line, fields = text.ragged[0]
         others = count(len(text.ragged) - 1, "other has", "others have")
@@ -159,6 +158,12 @@ def _normal(texts: Sequence[str]) -> list[str]:
     return [text if text.isascii() else unicodedata.normalize("NFC", text) for text in texts]
 
 
+def _in_words(repair: Repair) -> str:
+    """Return what was corrected, with the count where it is more than once and the places where they are known."""
+    details = ([f"{repair.n:,}"] if repair.n > 1 else []) + ([", ".join(repair.examples)] if repair.examples else [])
+    return f"{repair.what} ({': '.join(details)})" if details else repair.what
+
+
 def _known_columns(text: TextTable, source: str, progress: Progress) -> dict[str, int]:
     """Return the position of each column with a known meaning."""
     squeezed = [re.sub(r"[\W_]+", "", name.lower()) for name in text.header]
@@ -197,7 +202,7 @@ def _attributes(
             names.append(written)
             columns.append(values)
     if unused:
-        which = named(f"{name} {reason}" for name, reason in unused.items())
+        which = named((f"{name} {reason}" for name, reason in unused.items()), separator="; ")
         what = "1 column is" if len(unused) == 1 else f"{len(unused):,} columns are"
         progress.notice(f"{source}: {what} not used ({which}); attributes are 0/1, -1/1, yes/no or true/false")
     return names, columns
@@ -212,7 +217,9 @@ def _binary(texts: Sequence[str]) -> tuple[list[bool], str]:
     for pair in _BINARY:
         if different <= set(pair):
             return [value == pair[1] for value in values], ""
-    return [], f"has {len(different):,} different values" if len(different) > 2 else f"holds {named(sorted(different))}"
+    if len(different) > 2:
+        return [], f"has {len(different):,} different values"
+    return [], f"holds {named(sorted(set(texts)))}"
 
 
 def _plain(text: str) -> str:

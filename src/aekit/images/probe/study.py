@@ -99,10 +99,7 @@ def _announce(task: Task, request: ProbeRequest, n_checkpoints: int, progress: P
     n_networks = len(slow) * len(task.sizes) * request.draws * n_checkpoints
     if n_networks:
         quick = ",".join(method for method in METHODS if method not in TRAINED)
-        progress.notice(
-            f"{' and '.join(slow)}: {count(n_networks, 'network')} to train, a few seconds each; --methods {quick} "
-            "is quicker"
-        )
+        progress.notice(f"{' and '.join(slow)}: {count(n_networks, 'network')} to train; --methods {quick} is quicker")
 
 
 def _title(what: str, test: ImageSet, request: ProbeRequest) -> str:

@@ -135,7 +135,7 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
                 f"not compare; leave out --best, or sweep for each {flag(name)} separately"
             )
     if not all(has_validation(config.data) for config in configs):
-        raise AekitError("--best: needs validation images to choose by, never the test set; add --val 0.2")
+        raise AekitError("--best: needs validation images (test images are never used for this); add --val 0.2")
     if best == "total" and {"beta", "loss"} & set(swept):
         raise AekitError(
             "--best total: totals with different beta or loss are not comparable; use elbo, reconstruction or mse"
