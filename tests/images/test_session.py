@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from recorded import Recorded
 
 from aekit.core import checkpoint as checkpoint_module
 from aekit.core import weights as weights_module
+from aekit.core.checkpoint import read_header
+from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import build_config
 from aekit.images.evaluation.encode import run_encode
@@ -96,6 +99,21 @@ def test_what_is_named_twice_or_unfinished_is_reported_and_left_out(vae_checkpoi
 def test_labels_name_the_settings_that_differ(vae_checkpoint, ae_checkpoint):
     session = open_session([vae_checkpoint, ae_checkpoint], device="cpu")
     assert session.labels() == ["vae, latent 2, val 0.2", "ae, latent 3, val 0"]
+
+
+def test_labels_name_a_table_of_labels_and_not_its_fingerprint(ae_checkpoint, tmp_path):
+    header = read_header(ae_checkpoint)
+    tensors = read_tensors(ae_checkpoint, header)
+    table = {"labels": "kinds.csv", "labels_fingerprint": "0" * 64}
+    labelled = replace(header, data=header.data | table)
+    begun = replace(header, train=header.train | {"init": "a.safetensors"})
+    paths = [write_checkpoint(tmp_path / f"{i}.safetensors", tensors, one) for i, one in enumerate((labelled, begun))]
+    session = open_session([ae_checkpoint, *paths], device="cpu")
+    assert session.labels() == [
+        "ae conv, latent 3",
+        "ae conv, latent 3, labels kinds.csv",
+        "ae conv, latent 3, init a.safetensors",
+    ]
 
 
 def test_the_codes_of_a_session_are_those_of_the_model(ae_checkpoint):

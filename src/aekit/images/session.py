@@ -34,7 +34,7 @@ from aekit.images.official import has_validation, official_splits
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 
-_NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size")
+_NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Session:
             (part, key)
             for part in ("model", "train", "data")
             for keys in differing_keys([each[part] for each in parts], [part] * len(parts)).values()
-            for key in parts[0][part]
+            for key in dict.fromkeys(key for each in parts for key in each[part])  # some are only in a few headers
             if key in keys and key not in _NOT_IN_LABELS
         ]
         labels = [self._label(number, differing) for number in range(len(self.paths))]
@@ -214,13 +214,17 @@ class Session:
         if any(part == "model" for part, _ in differing):
             return labels
         model = self.records[0].model
-        return [f"{model.kind} {model.arch}, latent {model.latent}, {label}" for label in labels]
+        return [", ".join(filter(None, (f"{model.kind} {model.arch}, latent {model.latent}", one))) for one in labels]
 
     def _label(self, number: int, differing: list[tuple[str, str]]) -> str:
-        """Return the settings of one checkpoint in words; an autoencoder has no beta."""
+        """Return the settings of one checkpoint in words, those that it has: an autoencoder has no beta."""
         header, has_prior = self.headers[number], self.records[number].model.has_prior
-        own = [(part, key) for part, key in differing if has_prior or not key.startswith("beta")]
-        return ", ".join(in_words(key, header.configuration[part].get(key)) for part, key in own)
+        own = [(key, header.configuration[part].get(key)) for part, key in differing]
+        return ", ".join(
+            in_words(key, value)
+            for key, value in own
+            if value is not None and (has_prior or not key.startswith("beta"))
+        )
 
     def images(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
         """Return one split of a checkpoint's images, or of ``data``.

@@ -38,6 +38,11 @@ def test_settings_are_named_where_they_differ_within_an_architecture():
     assert _groups(({}, {}, {"image_size": [64, 48]}), ({}, {}, {})) == ["ae conv, image size 64x48", "ae conv"]
 
 
+def test_a_table_of_labels_does_not_part_seeds_as_it_changes_no_weights():
+    labels = {"labels": "kinds.csv", "labels_fingerprint": "0" * 64}
+    assert _groups(({}, {"seed": 0}, {}), ({}, {"seed": 1}, labels)) == ["ae conv"] * 2
+
+
 def test_there_is_no_pca_of_more_components_than_the_images_have():
     images = ImageSet(np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), np.uint8), "x")
     progress = Recorded()

@@ -31,7 +31,8 @@ from aekit.images.session import LoadedCheckpoint
 Floats = npt.NDArray[np.floating]
 
 # Not part of a group's name: a line of the figure runs over the first, and averages over the second.
-_NOT_IN_GROUPS = ("latent", "seed", "shape", "splits")
+# A table of labels changes neither images nor weights.
+_NOT_IN_GROUPS = ("latent", "seed", "shape", "splits", "labels", "labels_fingerprint")
 
 
 @dataclass(frozen=True)

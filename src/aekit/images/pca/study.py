@@ -125,7 +125,9 @@ def model_names(headers: Sequence[Header]) -> list[str]:
     differing = differing_keys(settings, plain_names)
     names = []
     for own, plain_name in zip(settings, plain_names, strict=True):
-        words = [in_words(key[1], value) for key, value in own.items() if key in differing[plain_name]]
+        words = [
+            in_words(key[1], value) for key, value in own.items() if key in differing[plain_name] and value is not None
+        ]
         names.append(", ".join([plain_name, *words]))
     return names
 
