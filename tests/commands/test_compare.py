@@ -101,6 +101,7 @@ def test_measures_that_ours_lacks_are_reported_and_text_is_not(aekit, tables):
     [
         ("beta,latnt,total\n1,10,3\n", [], ["--by latent", "paper.csv has no such column", "did you mean 'latnt'"]),
         ("beta,latent,loss\n1,10,3\n", [], ["has no column of numbers in common", "total"]),
+        ("beta,latent,note,ota\n1,10,x,3\n", [], ["name its columns as they do: total, "]),
         ("", [], ["paper.csv: is empty"]),
         ("beta,latent,total\n", [], ["paper.csv: holds no table"]),
         ('{"beta": 1}\n', [], ["paper.csv: is not a CSV file"]),

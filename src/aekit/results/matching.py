@@ -119,6 +119,7 @@ def find_measures(pair: Pair, keys: Sequence[str]) -> tuple[list[str], list[str]
             measures.append(name)
     if not measures:
         columns = [name for name in pair.ours.columns if _is_numeric(pair.ours[name]) and name not in (*keys, FILE)]
+        columns.sort(key=lambda name: not any(missing in name for missing in lacking))  # the likely ones come first
         raise AekitError(
             f"{pair.study_path}: has no column of numbers in common with our tables besides {', '.join(keys)}; name "
             f"its columns as they do: {few(columns)}"
