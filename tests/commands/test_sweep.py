@@ -232,7 +232,7 @@ def test_a_table_for_latex_is_written_for_cells_that_are_done(aekit, grid):
     result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "elbo", "--format", "tex")
     assert result.exit_code == 0, result.stderr
     assert "0 of 8 cells trained" in result.stderr
-    assert f"{folder / 'results.tex'}: a row per combination" in result.stderr
+    assert f"{folder / 'results.tex'}: one row per combination" in result.stderr
     text = (folder / "results.tex").read_text()
     table = pd.read_csv(folder / "results.csv")
     mean = table.groupby(["latent", "beta"])["test_elbo"].mean()

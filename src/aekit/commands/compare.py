@@ -73,7 +73,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         rich_help_panel=options.OUTPUT,
-        help="Which table to print the path of: csv, md, or tex, a LaTeX tabular (booktabs), which is written then.",
+        help="Table whose path is printed. tex, a LaTeX tabular (booktabs), is written only if it is chosen.",
         show_default="that of --output, or csv",
     ),
 ]
@@ -96,9 +96,9 @@ def compare(
     on) or any others, and a table of reference results. Our rows with equal keys (for example,
     different seeds) are averaged.
 
-    Writes a table (.csv) with a row per key and measure: ours (mean), sd, n, study, difference (ours - study) and ratio
-    (ours / study); and next to it a readable version (.md, with --format tex also .tex), one row per key, rounded as
-    in the reference. Prints the path of the table.
+    Writes a table (.csv) with one row per key and measure: ours (mean), sd, n, study, difference (ours - study) and
+    ratio (ours / study); and next to it a readable version (.md, with --format tex also .tex), one row per key, rounded
+    as in the reference. Prints the path of the table.
 
     Example: aekit compare runs/grid/results.csv --with paper.csv --by beta,latent
     """

@@ -54,9 +54,9 @@ def evaluate(
     the posterior, as in training; MSE, PSNR (dB) and SSIM of the decoded posterior mean; the number of active units.
     Also writes a table (.csv) of the KL divergence and variance of each latent dimension, and a bar chart (.png) of the
     KL divergence, or of the variance for a plain autoencoder. With --importance the bound is one on log p(x), except
-    for the cross-entropy of grey pixels, which is not a log density: there it is the importance-weighted bound of the
-    (unnormalised) objective. Of several checkpoints, evaluate.csv in the folder that they share, or in --output, has
-    all means, a row per model, and one table shows them. Prints the path of each .json file.
+    for the cross-entropy of grey pixels, which is not a log density: then it is the importance-weighted bound of the
+    (unnormalised) objective. For several checkpoints, also writes evaluate.csv, with all means in one row per model, to
+    the folder that they share or to --output, and prints one table. Prints the path of each .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """

@@ -121,9 +121,9 @@ def sweep(
     Training options take several values: 0.1,0.5 or, for whole numbers, ranges such as 2-20 or 2-30:4. Names, tables
     and figures have them in the order in which the options are given, numbers from the least to the largest. Cells that
     are done are left as they are, so the same command continues where it stopped; a cell that fails is recorded, and
-    the rest are trained. Reads images (--data). Writes the checkpoints, results.csv (a row per cell), results.png (rate
-    against distortion for VAEs; heat maps over two options, curves over one option, or three and more, with bands over
-    seeds) and curves.png (learning curves of up to 120 cells). Prints the paths of the checkpoints.
+    the rest are trained. Reads images (--data). Writes the checkpoints, results.csv (one row per cell), results.png
+    (rate against distortion for VAEs; heat maps over two options, curves over one option, or three and more, with bands
+    over seeds) and curves.png (learning curves of up to 120 cells). Prints the paths of the checkpoints.
 
     Example: aekit sweep --model vae --beta 0.1,0.5,1,5 --latent 10,20,30 --epochs 8 --val 0.2 -o runs/grid
     """

@@ -37,7 +37,7 @@ def run_evaluate(
 ) -> Iterator[Result]:
     """Yield a file of means with standard errors (.json) per checkpoint; a table and bars of its dimensions join it.
 
-    Of several checkpoints, ``evaluate.csv`` in the folder that they share, or in ``output``, has a row for each. All
+    For several checkpoints, ``evaluate.csv`` in the folder that they share, or in ``output``, has a row for each. All
     checks are done before the first checkpoint is evaluated.
 
     Args:

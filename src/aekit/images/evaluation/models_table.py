@@ -87,7 +87,7 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     n += count(counts[-1], f"{split} image")
     title = ", ".join(text for text in (f"{len(models)} models, {n}", unit) if text)
     progress.table(title, ["model", *headings], rows)
-    progress.notice(f"{path}: has these means with their standard errors, a row per model")
+    progress.notice(f"{path}: has these means with their standard errors, one row per model")
     if len({model.images for model in models}) > 1:
         progress.notice(f"{path}: the models were measured on different images; their rows do not compare")
 

@@ -78,7 +78,7 @@ def _write_table(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] | 
     table, path = readable_table(plan, rows, chosen), plan.folder / f"results.{plan.form}"
     text = table.to_latex() if plan.form == "tex" else table.to_markdown()
     write_atomically(path, lambda file: file.write(text.encode()))
-    progress.notice(f"{path}: a row per combination of settings, on test images")
+    progress.notice(f"{path}: one row per combination of settings, on test images")
 
 
 def _write_curves(

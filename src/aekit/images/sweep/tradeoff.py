@@ -92,7 +92,7 @@ def draw_tradeoff(
         keys.append(_draw_lowest(axes, rate + distortion))
     axes.set_xlabel(f"rate: KL divergence ({unit('kl', 'bernoulli')})")
     axes.set_ylabel(f"distortion: reconstruction ({unit('reconstruction', loss)})")
-    axes.set_title("Rate against distortion, a point per cell")
+    axes.set_title("Rate against distortion, one point per cell")
     remarks = [f"{', '.join(hidden).replace('_', ' ')}: not told apart"] if hidden else []
     if n_without := len(results) - len(points):
         remarks.append(f"{n_without} autoencoder{'s have' if n_without > 1 else ' has'} no rate")
