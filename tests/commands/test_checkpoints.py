@@ -77,6 +77,9 @@ def test_other_images_are_named_on_stderr_and_used(aekit, vae_checkpoint, tmp_pa
     lines = [line for line in result.stderr.splitlines() if "not the images of the training; all 40 are used" in line]
     assert len(lines) == 1
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 41
+    np.save(tmp_path / "one.npy", np.full((1, 8, 8), 90, np.uint8))
+    result = aekit("encode", vae_checkpoint, "--data", tmp_path / "one.npy", "-o", tmp_path / "x.csv")
+    assert f"--data {tmp_path / 'one.npy'}: not the images of the training; the only one is used" in result.stderr
 
 
 def test_images_of_another_shape_are_an_error(aekit, vae_checkpoint, tmp_path):

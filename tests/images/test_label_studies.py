@@ -80,7 +80,7 @@ def test_new_images_are_not_labelled_by_the_table_of_the_training(work):
     Image.new("L", (8, 8)).save(work / "new" / "x.png")
     said = Recorded()
     assert encoded(train(), said, data="new") == {"x.png": ""}
-    assert any("--data new: not all of it is in kinds.csv" in line for line in said.notices)
+    assert any("--data new: some images are not in kinds.csv" in line for line in said.notices)
 
 
 def test_a_table_that_is_gone_or_changed_is_said(work):

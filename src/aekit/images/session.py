@@ -263,7 +263,8 @@ class Session:
                 if images.fingerprint == known:
                     return images
         images = self._kept(checkpoint, replace(config, limit=None), "all")
-        self.progress.notice(f"--data {images.name}: not the images of the training; all {len(images):,} are used")
+        used = f"all {len(images):,} are used" if len(images) > 1 else "the only one is used"
+        self.progress.notice(f"--data {self.data}: not the images of the training; {used}")
         self._compare(checkpoint, "all", images)
         return images
 
@@ -316,7 +317,7 @@ class Session:
         except UnlabelledError:
             if self.table is not None or self.data is None:
                 raise
-            what = f"not all of it is in {config.labels}, the table of the training"
+            what = f"some images are not in {config.labels}, the table of labels of the training"
             self.progress.notice(f"--data {self.data}: {what}; no labels are used")
             return self._read(checkpoint, replace(config, labels=None), split)
         except AekitError as error:

@@ -113,7 +113,7 @@ def test_a_table_of_several_folders_gives_each_its_own_rows(tmp_path):
 
 def test_images_without_a_row_are_refused_by_name(tmp_path):
     folder = fill(tmp_path / "x", ["a.png", "b.png", "c.png"])
-    with pytest.raises(UnlabelledError, match=r"2 of 3 images have no row \(b.png, c.png\); add rows for them"):
+    with pytest.raises(UnlabelledError, match=r"2 of 3 images have no row \(b.png, c.png\); add the missing rows"):
         read(folder, table(tmp_path, ["a.png,1"]))
     with pytest.raises(UnlabelledError, match=r"none of 3 images has a row .*its files are q.png"):
         read(folder, table(tmp_path, ["q.png,1"]))

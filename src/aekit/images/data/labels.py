@@ -219,8 +219,8 @@ def _check_labelled(table: LabelTable, images: Origins, rows: Indices) -> None:
                 "in column row, or remove column file if the rows are in the order of the images"
             )
         raise UnlabelledError(
-            f"{table.source}: {what} ({some}{example}); add rows for them, with a class such as 'none', or move these "
-            "images elsewhere"
+            f"{table.source}: {what} ({some}{example}); add the missing rows, with a class such as 'none', or move "
+            "these images elsewhere"
         )
     if table.labels is not None and (empty := np.flatnonzero(table.labels[rows] == NO_LABEL)).size:
         what = count(len(empty), "image has", "images have")
