@@ -145,6 +145,15 @@ def test_pages_have_the_label_of_their_file_or_of_their_row(tmp_path):
     rows = ["a.png,,x", "b.tif,2,r", "b.tif,0,p", "b.tif,1,q"]
     assert classes(read(folder, table(tmp_path, rows, "file,row,label"))) == {0: "x", 1: "p", 2: "q", 3: "r"}
     assert classes(read(folder / "b.tif", table(tmp_path, ["b.tif,y"]))) == {1: "y", 2: "y", 3: "y"}
+    assert classes(read(folder / "b.tif", table(tmp_path, ["b.tif,y"] * 3))) == {1: "y", 2: "y", 3: "y"}
+
+
+def test_rows_of_pages_without_numbers_are_not_taken_in_their_order(tmp_path):
+    pages = [Image.new("L", (8, 8), 3 * (number + 1)) for number in range(3)]
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    rows = ["b.tif,2,r", "b.tif,0,p", "b.tif,1,q"]
+    with pytest.raises(AekitError, match="'r' in line 2 and 'p' in line 3; keep one of them, or number the pages in a"):
+        read(tmp_path / "b.tif", table(tmp_path, rows, "file,page,label"))
 
 
 def array(tmp_path, n=12, name="faces.npy"):

@@ -160,7 +160,7 @@ def _by_row(table: LabelTable, images: Origins, used: dict[str, list[int]], prog
             index_of = {int(images.rows[index]): index for index in own}
             pairs = [(row, index_of.get(int(table.rows[row]))) for row in rows]
             beyond += [f"{file}[{table.rows[row]}]" for row, index in pairs if index is None]
-        elif len(own) == 1 or (len(rows) == 1 and not _is_array(file)):  # all pages of a file have its label
+        elif len(own) == 1 or not _is_array(file):  # all pages of a file have its label
             pairs = [(row, index) for row in rows for index in own]
         elif len(rows) == len(own):
             pairs = list(zip(rows, own, strict=True))
@@ -193,9 +193,11 @@ def _put(table: LabelTable, images: Origins, result: Indices, index: int, row: i
     """
     before = int(result[index])
     if before >= 0 and table.meaning(before) != table.meaning(row):
+        is_page = images.rows is not None and not _is_array(images.file(index)) and table.rows is None
+        fix = "or number the pages in a column row, from 0" if is_page else ""
         raise AekitError(
             f"{table.source}: {images.text(index)} is '{table.words(before)}' in line {table.lines[before]} and "
-            f"'{table.words(row)}' in line {table.lines[row]}; keep one of them"
+            f"'{table.words(row)}' in line {table.lines[row]}; {', '.join(filter(None, ('keep one of them', fix)))}"
         )
     result[index] = row if before < 0 else before
 
