@@ -34,6 +34,7 @@ from aekit.images.data.value_range import check_visible
 from aekit.images.events import Events, claim_events
 from aekit.images.figures.curves import plot_history
 from aekit.images.identity import check_same, in_header, name_other_lengths, recorded
+from aekit.images.inputs import refuse_replacing_images
 from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
@@ -285,6 +286,7 @@ def refuse_own_images(config: RunConfig, output: Path) -> None:
         raise AekitError(f"--output {output}: its history would replace the table of labels; choose another name")
     if output.exists() and Path(config.data.name).exists() and output.samefile(config.data.name):
         raise AekitError(f"--output {output}: is the file of images, which it would replace; choose another name")
+    refuse_replacing_images(output, [output.with_suffix(end) for end in (".csv", ".png")], [config.data.name])
     init = config.train.init
     if init is not None and output.exists() and Path(init).exists() and output.samefile(init):
         raise AekitError(f"--output {output}: is the checkpoint of --init, which it would replace; choose another name")

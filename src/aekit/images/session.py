@@ -29,6 +29,7 @@ from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.labels import UnlabelledError
 from aekit.images.inference import Codes, encode_images
+from aekit.images.inputs import refuse_replacing_images
 from aekit.images.models.base import Autoencoder
 from aekit.images.official import has_validation, official_splits
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
@@ -145,13 +146,14 @@ class Session:
             check_intact(path, header)
             self._verified[path] = before
 
-    def target(self, output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
+    def target(self, output: Path | str | None, *, name: str, suffix: str = ".png", inputs: Sequence[str] = ()) -> Path:
         """Return the one file to write for all checkpoints, which can be written; see ``choose_target``.
 
         From then on, updates of the session's progress start with its name: others may run on the same terminal.
+        ``inputs`` are images that are read besides those of the checkpoints.
         """
         target = choose_target(self.paths, output, name=name, suffix=suffix)
-        self._check_target(target)
+        self._check_target(target, inputs)
         self._name_updates(target.with_suffix(""))
         return target
 
@@ -171,13 +173,15 @@ class Session:
         before = self.progress.watched if isinstance(self.progress, Named) else self.progress  # by another study
         self.progress = Named(before, f"{path}{others}")
 
-    def _check_target(self, target: Path) -> None:
-        """Raise an AekitError if a result cannot be written, or would replace the table of labels."""
+    def _check_target(self, target: Path, inputs: Sequence[str] = ()) -> None:
+        """Raise an AekitError if a result cannot be written, or would replace images or the table of labels."""
         check_writable(target)
-        if self.table is not None and (table := Path(self.table).expanduser()).exists():
-            companions = [target, *(target.with_name(f"{target.stem}{end}.csv") for end in ("", "-differences"))]
-            if any(path.exists() and path.samefile(table) for path in companions):
-                raise AekitError(f"--output {target}: would replace the table of labels, {table}; choose another name")
+        companions = [target, *(target.with_name(f"{target.stem}{end}.csv") for end in ("", "-differences"))]
+        own = [self.data] if self.data is not None else [record.data.name for record in self.records]
+        refuse_replacing_images(target, companions, [*dict.fromkeys(own), *inputs])
+        table = None if self.table is None else Path(self.table).expanduser()
+        if table is not None and any(path.exists() and table.exists() and path.samefile(table) for path in companions):
+            raise AekitError(f"--output {target}: would replace the table of labels, {table}; choose another name")
 
     def checkpoints(self) -> Iterator[LoadedCheckpoint]:
         """Yield the checkpoints with their networks, one after another.

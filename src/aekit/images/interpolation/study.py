@@ -60,7 +60,8 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
         AekitError: Checkpoints cannot be compared, images are not there, or a file cannot be written.
     """
     request = request or PathRequest()
-    target = session.target(output, name=_name(request))
+    inputs = [file for pair in request.files for file in pair]
+    target = session.target(output, name=_name(request), inputs=inputs)
     session.check_comparable([request.split, "train"] if request.attribute is not None else [request.split])
     report = _Report()
     options = request.parameters(path_alphas(request).tolist())
