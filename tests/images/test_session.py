@@ -22,6 +22,7 @@ from aekit.images.evaluation.reconstruct import run_reconstruct
 from aekit.images.evaluation.sample import run_sample
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
+from aekit.images.state import read_model
 from aekit.images.tsne.study import run_tsne
 
 
@@ -114,6 +115,16 @@ def test_labels_name_a_table_of_labels_and_not_its_fingerprint(ae_checkpoint, tm
         "ae conv, latent 3, labels kinds.csv",
         "ae conv, latent 3, init a.safetensors",
     ]
+def test_labels_name_what_only_some_files_have_and_no_fingerprints(vae_checkpoint, tmp_path):
+    path = tmp_path / "other.safetensors"
+    model, header = read_model(vae_checkpoint, torch.device("cpu"))
+    header.train.update({"init": "first.safetensors"})
+    header.data.update({"labels": "kinds.csv", "labels_fingerprint": "0" * 64})
+    write_checkpoint(path, dict(model.state_dict()), header)
+    for order in ((vae_checkpoint, path), (path, vae_checkpoint)):
+        own = open_session(list(order), device="cpu").labels()[order.index(path)]
+        assert own.endswith("init first.safetensors, labels kinds.csv")
+        assert open_session(list(order), device="cpu").labels()[order.index(vae_checkpoint)] == "vae conv, latent 2"
 
 
 def test_the_codes_of_a_session_are_those_of_the_model(ae_checkpoint):

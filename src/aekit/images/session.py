@@ -215,10 +215,11 @@ class Session:
         labels = [self._label(number, differing) for number in range(len(self.paths))]
         if len(self.paths) == 1 or len(set(labels)) < len(labels):
             return [path.stem for path in self.paths]
-        if any(part == "model" for part, _ in differing):
+        if all(labels) and any(part == "model" for part, _ in differing):
             return labels
-        model = self.records[0].model
-        return [", ".join(filter(None, (f"{model.kind} {model.arch}, latent {model.latent}", one))) for one in labels]
+        models = [record.model for record in self.records]
+        names = [f"{model.kind} {model.arch}, latent {model.latent}" for model in models]
+        return [", ".join(filter(None, pair)) for pair in zip(names, labels, strict=True)]
 
     def _label(self, number: int, differing: list[tuple[str, str]]) -> str:
         """Return the settings of one checkpoint in words, those that it has: an autoencoder has no beta."""
