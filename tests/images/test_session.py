@@ -115,6 +115,8 @@ def test_labels_name_a_table_of_labels_and_not_its_fingerprint(ae_checkpoint, tm
         "ae conv, latent 3, labels kinds.csv",
         "ae conv, latent 3, init a.safetensors",
     ]
+
+
 def test_labels_name_what_only_some_files_have_and_no_fingerprints(vae_checkpoint, tmp_path):
     path = tmp_path / "other.safetensors"
     model, header = read_model(vae_checkpoint, torch.device("cpu"))
