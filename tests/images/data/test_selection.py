@@ -64,7 +64,7 @@ def test_a_name_takes_precedence_over_a_number():
         ("Bog-T-shirt/top", "has no class 'Bog'"),
         ("0-4", "has no class '4'"),
         ("0-Ankle boot", "there are no test images of class Ankle boot"),
-        ("#1-#12", "test has 12 images; give #0 to #11"),
+        ("#1-#12", "there are 12 test images; give #0 to #11"),
         ("#1-#x", "#x: is not an index"),
         ("#1-#-2", "is not an index"),
         ("#1-#1", "both ends are the same image"),

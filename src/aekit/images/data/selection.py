@@ -159,8 +159,10 @@ class Selector:
             raise AekitError(f"{self.option} {text}: is not an index; give # and a number, such as '#12'")
         index = int(text[1:])
         if index >= n_images:
+            what = "image" if self.split == "all" else f"{self.split} image"
             raise AekitError(
-                f"{self.option} {text}: {self.split} has {count(n_images, 'image')}; give #0 to #{n_images - 1}"
+                f"{self.option} {text}: there {'is' if n_images == 1 else 'are'} {count(n_images, what)}; "
+                f"give #0 to #{n_images - 1}"
             )
         return Choice(f"#{index}", np.array([index]))
 
