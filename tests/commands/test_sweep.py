@@ -112,6 +112,7 @@ def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     assert header.data["splits"]["train"]["n"] == 60
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
     options = [*QUICK, "--model", "ae", "--latent", "2,4", "-o", tmp_path / "grid"]
     lines = aekit("sweep", *options, "--dry-run").stdout.splitlines()

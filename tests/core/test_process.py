@@ -122,8 +122,12 @@ def test_a_loaded_model_can_be_exported(vae_checkpoint, part):
     assert torch.allclose(exported(given), getattr(model, part)(given), atol=1e-6)
 
 
-@pytest.mark.parametrize("study", [run_sample, run_reconstruct, run_encode, run_evaluate, run_interpolate,
-                                   run_pca_compare, run_decorrelation, run_tsne])  # fmt: skip
+SLOW_STUDIES = [pytest.param(study, marks=pytest.mark.slow) for study in (run_pca_compare, run_sample, run_tsne)]
+
+
+@pytest.mark.parametrize(
+    "study", [run_reconstruct, run_encode, run_evaluate, run_interpolate, run_decorrelation, *SLOW_STUDIES]
+)
 def test_studies_leave_the_callers_settings_also_between_two_results(callers_settings, vae_checkpoint, tmp_path, study):
     output = {run_encode: "codes.csv", run_evaluate: "numbers.json"}.get(study, "figure.png")
     found = study(open_session(vae_checkpoint, threads=1), tmp_path / output)

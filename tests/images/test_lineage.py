@@ -219,6 +219,7 @@ def test_more_epochs_than_a_finished_run_has_are_refused_with_the_way_out(tmp_pa
     assert f"is finished with 3 epochs, not 5; begin a new run with its weights: --init {output} -o" in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_finished_run_of_other_epochs_is_mentioned_to_who_wants_to_resume_it(aekit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train-ae", "--data", "digits", "--limit", 60, "--arch", "dense"]

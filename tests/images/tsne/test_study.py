@@ -74,6 +74,7 @@ def test_the_table_has_for_each_image_its_place_and_the_fraction_of_neighbours_w
     assert measures["trustworthiness"] > 0.97
 
 
+@pytest.mark.slow
 def test_a_limit_draws_images_by_the_seed_and_keeps_their_index(vae_checkpoint, tmp_path):
     _, labels = _codes(vae_checkpoint)
     drawn = []
