@@ -17,6 +17,9 @@ from aekit.images.config import build_config, command_words, run_name
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
+from aekit.images.sweep.grid import GridReport, run_missing
+from aekit.images.sweep.outcomes import Done
+from aekit.images.sweep.plan import Cell
 
 OPTIONS = {"model": "ae", "arch": "dense", "latent": 2, "width": 8, "epochs": 1}
 
@@ -100,6 +103,32 @@ def test_a_run_is_not_continued_with_another_table(work):
     with pytest.raises(AekitError, match=r"was trained with labels kinds\.csv, not other\.csv"):
         train("other.csv", resume=True)
     assert train(resume=True) == path
+
+
+def test_a_finished_run_is_only_passed_on_with_the_same_table(work):
+    path, kinds = train(), work / "kinds.csv"
+    text = kinds.read_text()
+    kinds.write_text(text.replace("0.png,a", "0.png,b"))
+    with pytest.raises(AekitError, match=r"^m\.safetensors: was trained with other labels; use another --output"):
+        train(resume=True)
+    kinds.write_text(text.replace(",", ";"))  # which says the same of each image
+    assert train(resume=True) == path
+    kinds.write_text("file\n0.png\n")
+    with pytest.raises(AekitError, match=r"^--labels kinds\.csv: "):
+        train(resume=True)
+    kinds.unlink()
+    assert train(resume=True) == path
+
+
+def test_a_finished_cell_is_only_passed_on_with_the_same_table(work):
+    config = build_config({**OPTIONS, "data": "photos", "labels": "kinds.csv"})
+    cell, report = Cell(config, train(), "the only one"), GridReport(1, Recorded(), lambda outcome: None)
+    (done,) = run_missing([cell], lambda todo, report: iter([]), report, overwrite=False)
+    assert isinstance(done, Done)
+    assert done.is_old
+    (work / "kinds.csv").write_text((work / "kinds.csv").read_text().replace("0.png,a", "0.png,b"))
+    with pytest.raises(AekitError, match="was trained with other labels"):
+        run_missing([cell], lambda todo, report: iter([]), report, overwrite=False)
 
 
 def test_an_output_never_replaces_the_table(work):

@@ -15,6 +15,8 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 
+OTHER_LABELS = "{}: was trained with other labels; use another --output or --overwrite"
+
 
 @dataclass(frozen=True)
 class RunFiles:
@@ -118,7 +120,7 @@ def check_same_run(
             there = settings.get(key, defaults[part].get(key))
             if (list(value) if isinstance(value, tuple) else value) != there:
                 if key == "labels_fingerprint":
-                    raise AekitError(f"{path}: was trained with other labels; use another --output or --overwrite")
+                    raise AekitError(OTHER_LABELS.format(path))
                 if key == "splits":
                     what = "in another order of the images" if _same_images(value, there) else "on other images"
                     raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")

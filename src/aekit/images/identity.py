@@ -10,10 +10,11 @@ from typing import Any
 
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, resume_path
 from aekit.core.progress import Progress
-from aekit.core.run_files import check_same_run
+from aekit.core.run_files import OTHER_LABELS, check_same_run
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError, count
 from aekit.images.config import RunConfig
+from aekit.images.data.label_table import table_fingerprint
 from aekit.images.lineage import check_same_parent
 
 _YOUNGER = ("init", "patience")  # left out of headers where they are not used, so that files are as before them
@@ -54,6 +55,22 @@ def check_same(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Heade
             "over with --overwrite"
         )
     check_same_parent(path, found, init)
+
+
+def check_same_labels(path: Path, found: Header, table: str | None) -> None:
+    """Raise an AekitError if a finished run had another table of labels than is there now; one that is gone passes.
+
+    An unfinished run is compared when its images are read, with all that is recorded of them.
+
+    Args:
+        path: The checkpoint or state of the run, for messages.
+        found: What it says of itself.
+        table: The table that is wanted.
+    """
+    if found.state is not None or table is None or not (own := Path(table).expanduser()).exists():
+        return
+    if found.data.get("labels_fingerprint") != table_fingerprint(own):
+        raise AekitError(OTHER_LABELS.format(path))
 
 
 def name_other_lengths(path: Path, progress: Progress) -> None:

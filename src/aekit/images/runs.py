@@ -33,7 +33,7 @@ from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
 from aekit.images.events import Events, claim_events
 from aekit.images.figures.curves import plot_history
-from aekit.images.identity import check_same, in_header, name_other_lengths, recorded
+from aekit.images.identity import check_same, check_same_labels, in_header, name_other_lengths, recorded
 from aekit.images.inputs import refuse_replacing_images
 from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
@@ -397,6 +397,7 @@ def _read_own(config: RunConfig, path: Path) -> Header:
         raise AekitError(f"{path}: its header is damaged; train it again with --overwrite")
     wanted = fill_defaults(config, n_images=n_images, image_shape=(shape[0], shape[1], shape[2]))
     check_same(path, to_dict(recorded(wanted)), header, config.train.init)
+    check_same_labels(path, header, config.data.labels)
     return header
 
 

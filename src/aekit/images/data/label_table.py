@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -135,6 +136,25 @@ def read_label_table(path: Path, progress: Progress = SILENT) -> LabelTable:
         tuple(map(shown, names)),
         hashlib.sha256(json.dumps(meaning).encode()).hexdigest(),
     )
+
+
+def table_fingerprint(path: Path) -> str:
+    """Return the fingerprint of a table of labels; the same table is parsed once, however often it is asked for.
+
+    Raises:
+        AekitError: As :func:`read_label_table`.
+    """
+    try:
+        content = hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return read_label_table(path).fingerprint  # which says what is wrong
+    return _fingerprint(path, content)
+
+
+@functools.lru_cache(maxsize=8)
+def _fingerprint(path: Path, content: bytes) -> str:
+    # The content is there for the cache: a table that was edited is another one.
+    return read_label_table(path).fingerprint
 
 
 def natural_order(names: set[str]) -> list[str]:
