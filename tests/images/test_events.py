@@ -108,7 +108,8 @@ def test_each_cell_of_a_grid_has_a_folder(aekit, tmp_path):
     words = ["--data", "digits", "--limit", 60, "--epochs", 1, "--model", "ae", "--arch", "dense", "--latent", "2,3"]
     result = aekit("sweep", *words, "-j", 1, "-o", tmp_path / "grid", "--tensorboard", tmp_path / "logs")
     assert result.exit_code == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [path.stem for path in sorted(result.paths)]
+    folders = sorted((tmp_path / "logs" / "grid").iterdir())
+    assert [path.name for path in folders] == [path.stem for path in sorted(result.paths)]
 
 
 def test_without_the_package_a_run_says_so_before_it_starts(tmp_path, monkeypatch):

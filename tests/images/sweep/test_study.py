@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -67,6 +68,21 @@ def test_every_checkpoint_is_yielded_in_order_with_its_test_results(make_done, t
         ["latent", "seed", "val total"],
         4,
     )
+
+
+def test_grids_of_the_same_cells_have_folders_of_their_own_for_events(make_done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def train(cells, machine, **options):
+        seen.append(machine.tensorboard)
+        return _train(make_done)(cells, machine, **options)
+
+    for folder in ("g9", "in/g10", "in/../g11", "."):
+        list(run_sweep(_plan(Path(folder)), replace(MACHINE, tensorboard=Path("tb")), train))
+    assert seen == [Path("tb/g9"), Path("tb/g10"), Path("tb/g11"), Path("tb") / tmp_path.name]
+    list(run_sweep(_plan(Path("g12")), MACHINE, train))
+    assert seen[-1] is None
 
 
 def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):

@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from aekit.core.durable import one_writer
@@ -70,6 +71,7 @@ def run_sweep(
     """
     named = Labelled(progress, str(plan.folder))
     plan = keep_names(plan, named)
+    machine = _with_own_events(machine, plan.folder)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
     if any(cell.config.train.patience and cell.config.train.schedule == "one-cycle" for cell in plan.cells):
         named.notice(RATE_IS_HIGH)
@@ -88,6 +90,13 @@ def run_sweep(
         raise AekitError(
             f"{plan.folder / TABLE}: {len(failed)} of {count(len(outcomes), 'cell')} failed, the first {first}"
         )
+
+
+def _with_own_events(machine: Machine, folder: Path) -> Machine:
+    """Return the machine with events in a folder per grid, as grids over the same options have cells of one name."""
+    if machine.tensorboard is None:
+        return machine
+    return replace(machine, tensorboard=machine.tensorboard / folder.resolve().name)
 
 
 def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, progress: Progress) -> list[Outcome]:
