@@ -10,8 +10,9 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
+from aekit.errors import AekitError
 from aekit.images.catalog import CATALOG
-from aekit.images.config import DataConfig, Split
+from aekit.images.config import DataConfig, RunConfig, Split
 
 # Names of folders, in any case, and of arrays in a file.
 NAMES: dict[Split, tuple[str, ...]] = {
@@ -41,6 +42,16 @@ def array_names(part: Split) -> list[tuple[str, str]]:
 def has_validation(config: DataConfig) -> bool:
     """Return whether there are validation images: set aside, or brought along by a folder or file."""
     return config.val > 0 or "val" in official_splits(config.name)
+
+
+def check_can_choose(config: RunConfig) -> None:
+    """Raise an AekitError if epochs are to be judged and there are no validation images to judge them by."""
+    train = config.train
+    if (train.keep != "best" and train.patience is None) or has_validation(config.data):
+        return
+    if train.keep == "best":
+        raise AekitError("--keep best: needs validation images (test images are never used for this); add --val 0.1")
+    raise AekitError("--patience: needs validation images (test images are never used for this); add --val 0.1")
 
 
 def official_splits(name: str) -> set[Split]:

@@ -39,7 +39,7 @@ from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
 from aekit.images.objectives import Objective, build_objective
-from aekit.images.official import has_validation
+from aekit.images.official import check_can_choose, has_validation
 from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
@@ -399,16 +399,6 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     check_same(path, to_dict(recorded(wanted)), header, config.train.init)
     check_same_labels(path, header, config.data.labels)
     return header
-
-
-def check_can_choose(config: RunConfig) -> None:
-    """Raise an AekitError if epochs are to be judged and there are no validation images to judge them by."""
-    if has_validation(config.data):
-        return
-    if config.train.keep == "best":
-        raise AekitError("--keep best: needs validation images (test images are never used for this); add --val 0.1")
-    if config.train.patience is not None:
-        raise AekitError("--patience: needs validation images (test images are never used for this); add --val 0.1")
 
 
 def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:

@@ -26,6 +26,24 @@ def test_labels_have_the_settings_in_which_cells_differ():
     assert [cell.label for cell in _plan().cells] == ["vae conv, latent 10"]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"patience": "1,2"}, r"^--patience: needs validation images .*; add --val 0\.1"),
+        ({"keep": "last,best"}, r"^--keep best: needs validation images .*; add --val 0\.1"),
+        ({"keep": "best", "val": "0,0.2"}, r"^--keep best: needs"),
+    ],
+)
+def test_epochs_are_not_judged_without_validation_images(tmp_path, given, said):
+    with pytest.raises(AekitError, match=said):
+        _plan(**given)
+    plan = _plan(**given | {"val": "0.2"})
+    assert all(cell.config.data.val == 0.2 for cell in plan.cells)
+    for split in ("train", "val"):
+        (tmp_path / "photos" / split).mkdir(parents=True)
+    assert _plan(**given | {"val": "0", "data": str(tmp_path / "photos")}).cells  # which brings them along
+
+
 def test_the_folder_is_named_by_the_options_and_long_lists_are_cut():
     assert _plan(latent="2,4").folder == Path("runs/sweep-vae-digits-latent2,4")
     assert _plan(latent="2-30").folder == Path("runs/sweep-vae-digits-latent2..30x29")

@@ -15,7 +15,7 @@ from aekit.core.settings import SELF_NAMED, as_text, flag, in_words
 from aekit.core.text_tables import TableFormat
 from aekit.errors import AekitError, UsageError
 from aekit.images.config import SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
-from aekit.images.official import has_validation
+from aekit.images.official import check_can_choose, has_validation
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
@@ -92,6 +92,8 @@ def plan_sweep(
         raise UsageError("--retrain: needs a choice of the best cell; add --best elbo")
     if best is not None:
         _check_metric(best, configs, swept)
+    for config in configs:
+        check_can_choose(config)
     folder = _folder(output, configs, lambda: expand(given, is_sorted=False)[0])
     cells = tuple(Cell(config, cell_path(folder, config, swept), _label(config, swept)) for config in configs)
     if len({cell.path for cell in cells}) < len(cells):
