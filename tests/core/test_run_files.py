@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from recorded import Recorded
@@ -59,6 +61,23 @@ def test_another_run_is_refused_by_what_differs(path):
     _write(path, latent=3)
     with pytest.raises(AekitError, match="was trained with latent 3, not 2"):
         _files(path, resume=True).claim()
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "said"),
+    [
+        (1, None, "with patience 1, not without --patience;"),
+        (None, 2, "without --patience, not with patience 2;"),
+        (1, 2, "with patience 1, not 2;"),
+        ([32, 24], (64, 48), "with patience 32x24, not 64x48;"),
+        ([0.0, 1.5], [0.0, 2.0], "with patience [0.0, 1.5], not [0.0, 2.0];"),
+    ],
+)
+def test_an_option_that_one_of_two_runs_does_not_have_is_said_in_words(path, there, wanted, said):
+    defaults = {"model": {}, "data": {}, "train": {"patience": None}}
+    header = Header({}, {}, {} if there is None else {"patience": there})
+    with pytest.raises(AekitError, match=re.escape(f"x.safetensors: was trained {said} give the same options")):
+        check_same_run(path, {**defaults, "train": {"patience": wanted}}, header, defaults)
 
 
 def test_a_state_of_the_same_run_is_newer_than_the_checkpoint(path):

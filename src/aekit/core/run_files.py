@@ -12,9 +12,11 @@ from aekit.core.artifacts import check_writable
 from aekit.core.checkpoint import Header, resume_path
 from aekit.core.durable import forget_writer, one_writer
 from aekit.core.progress import SILENT, Progress
+from aekit.core.settings import as_text, flag
 from aekit.core.weights import check_intact
 from aekit.errors import AekitError
 
+_OPTIONS = {"range": "value_range", "spacing_mm": "spacing"}  # settings whose option is called otherwise
 OTHER_LABELS = "{}: was trained with other labels; use another --output or --overwrite"
 
 
@@ -125,9 +127,22 @@ def check_same_run(
                     what = "in another order of the images" if _same_images(value, there) else "on other images"
                     raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")
                 raise AekitError(
-                    f"{path}: was trained with {key} {there}, not {value}; give the same options, another --output, "
+                    f"{path}: was trained {_difference(key, there, value)}; give the same options, another --output, "
                     "or --overwrite"
                 )
+
+
+def _difference(key: str, there: Any, wanted: Any) -> str:
+    """Return with which value of a setting a file was made, and not with which; None is an option that is left out."""
+    without = f"without {flag(_OPTIONS.get(key, key))}"
+    if there is None:
+        return f"{without}, not with {key} {_text(wanted)}"
+    return f"with {key} {_text(there)}, not {without if wanted is None else _text(wanted)}"
+
+
+def _text(value: Any) -> str:
+    is_size = isinstance(value, (list, tuple)) and all(isinstance(each, int) for each in value)
+    return as_text(value) if is_size else str(value)
 
 
 def _same_images(splits: dict[str, Any], others: Any) -> bool:
