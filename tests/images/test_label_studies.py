@@ -105,6 +105,19 @@ def test_a_run_is_not_continued_with_another_table(work):
     assert train(resume=True) == path
 
 
+def test_an_empty_text_is_no_table(work, aekit):
+    path = train()
+    for words in (
+        ["train-ae", "--data", "photos"],
+        ["sweep", "--data", "photos"],
+        ["encode", path],
+        ["data", "photos"],
+    ):
+        result = aekit(*words, "--labels", "")
+        assert (result.exit_code, "--labels: '' " in result.stderr) == (2, True), result.stderr
+    assert aekit("encode", path, "--labels", "").stdout == ""
+
+
 def test_a_finished_run_is_only_passed_on_with_the_same_table(work):
     path, kinds = train(), work / "kinds.csv"
     text = kinds.read_text()

@@ -152,7 +152,7 @@ def test_what_is_left_open_is_taken_from_the_parent(aekit, parent, tmp_path):
             {"image_size": (16, 12)},
             "images of 1x8x8 (channels, height, width), and --data has 1x16x12; add",
         ),
-        ({"init": "gone.safetensors"}, "gone.safetensors: cannot be read"),
+        ({"init": "gone.safetensors"}, "--init gone.safetensors: cannot be read"),
     ],
 )
 def test_what_cannot_be_begun_with_is_refused_and_leaves_nothing(parent, tmp_path, settings, said):
@@ -175,6 +175,26 @@ def test_other_checkpoints_are_refused_by_what_they_are(aekit, tmp_path, header,
         result = aekit(command, "--data", "digits", "--init", path, "-o", tmp_path / "x")
         assert result.exit_code == 1
         assert f"--init {path}: {said}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["train-ae", "train-vae", "sweep"])
+def test_a_checkpoint_that_cannot_be_read_is_named_with_its_option(aekit, parent, tmp_path, command):
+    (tmp_path / "text.safetensors").write_text("no checkpoint")
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(parent.read_bytes()[:-8])
+    words = [command, "--data", "digits", "--limit", 60, "--epochs", 1, "-o", tmp_path / "x"]
+    for name, said in (("gone", "cannot be read (No such"), ("text.safetensors", ""), (".", "cannot be read (Is a")):
+        result = aekit(*words, "--init", tmp_path / name)
+        assert (result.exit_code, f"--init {tmp_path / name}: {said}" in result.stderr) == (1, True), result.stderr
+    if command != "sweep":
+        assert (
+            f"--init {tmp_path / 'short.safetensors'}: "
+            in aekit(*words, "--init", tmp_path / "short.safetensors").stderr
+        )
+    for empty in ("", " "):
+        result = aekit(*words, "--init", empty)
+        assert (result.exit_code, f"--init: '{empty}' " in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_parent_is_never_replaced_by_its_child(tmp_path, parent):

@@ -49,6 +49,12 @@ def check_seed(option: str, value: int) -> None:
         raise UsageError(f"--{option}: {value} is not between 0 and {MAX_SEED}; choose another")
 
 
+def check_not_empty(option: str, value: str | None) -> None:
+    """Raise a UsageError if the name of a file is an empty text, which would be the working folder; None passes."""
+    if value is not None and not value.strip():
+        raise UsageError(f"--{option}: {value!r} is empty; give the path of a file, or leave it out")
+
+
 def is_whole_number(text: str) -> bool:
     """Return whether a text is a whole number without a sign that int() reads."""
     return text.isdecimal() and len(text) <= _MAX_DIGITS

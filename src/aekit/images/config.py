@@ -20,6 +20,7 @@ from aekit.core.settings import (
     changes_in_name,
     check_at_least,
     check_choice,
+    check_not_empty,
     check_seed,
     flag,
     in_name,
@@ -72,6 +73,7 @@ class DataConfig:
                 size = "x".join(map(str, self.image_size))
                 raise UsageError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
         check_at_least("limit", self.limit, 1)
+        check_not_empty("labels", self.labels)
         check_seed("split-seed", self.split_seed)
         if not 0 <= self.val < 1:
             raise UsageError(
@@ -170,6 +172,7 @@ class TrainConfig:
                 "never reach beta; make it shorter"
             )
         check_seed("seed", self.seed)
+        check_not_empty("init", self.init)
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise UsageError(f"--lr: {self.lr} is not a positive number; the default trains well")
 

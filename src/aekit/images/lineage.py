@@ -13,7 +13,7 @@ from aekit.core.settings import to_dict
 from aekit.core.weights import checksum
 from aekit.errors import AekitError
 from aekit.images.models.base import Autoencoder, ImageShape
-from aekit.images.parent import check_fits, read_parent
+from aekit.images.parent import check_fits, naming_init, read_parent
 from aekit.images.state import read_model
 
 _FREE = ("kind", "loss")  # an autoencoder and a VAE share most weights, and every likelihood reads the same logits
@@ -28,7 +28,9 @@ def read_lineage(path: Path) -> list[dict[str, Any]]:
     """
     header = read_parent(path)
     data = {"data": header.data["name"]} if "name" in header.data else {}
-    own = {"name": path.name, "sha256": checksum(path, header), "epoch": header.result.get("epoch", 0)}
+    with naming_init():
+        sha256 = checksum(path, header)
+    own = {"name": path.name, "sha256": sha256, "epoch": header.result.get("epoch", 0)}
     return [own | data, *header.lineage]
 
 
@@ -49,7 +51,10 @@ def check_same_parent(source: Path, header: Header, init: str | None) -> None:
     """
     if init is None or not Path(init).exists():
         return
-    if [each["sha256"] for each in header.lineage[:1]] != [checksum(Path(init), read_parent(Path(init)))]:
+    parent = read_parent(Path(init))
+    with naming_init():
+        sha256 = checksum(Path(init), parent)
+    if [each["sha256"] for each in header.lineage[:1]] != [sha256]:
         raise AekitError(
             f"{source}: began with another {Path(init).name} than --init {init} is now; "
             "use another --output or --overwrite"
@@ -65,7 +70,8 @@ def take_weights(model: Autoencoder, init: Path) -> str:
     Raises:
         AekitError: The checkpoint cannot be read, or is of another network; each setting that differs is named.
     """
-    parent, header = read_model(init, torch.device("cpu"), header=read_parent(init))
+    with naming_init():
+        parent, header = read_model(init, torch.device("cpu"), header=read_parent(init))
     check_fits(init, parent.config, to_dict(model.config))
     _check_shape(init, parent.image_shape, model.image_shape)
     own, found = model.state_dict(), parent.state_dict()

@@ -5,17 +5,28 @@ Standard library only, so that a mistake is reported before torch is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aekit.core.checkpoint import Header, read_header, resume_path
-from aekit.core.settings import flag, from_dict
+from aekit.core.settings import check_not_empty, flag, from_dict
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 
 SHAPING = ("arch", "latent", "layers", "width")  # settings on which the shapes of weights depend
 INHERITED = (*SHAPING, "loss")  # what a run takes from its parent if it is left open
+
+
+@contextlib.contextmanager
+def naming_init() -> Iterator[None]:
+    """Let errors of a checkpoint begin with the option that names it."""
+    try:
+        yield
+    except AekitError as error:
+        text = str(error)
+        raise AekitError(text if text.startswith("--init ") else f"--init {text}") from error
 
 
 def read_parent(path: Path) -> Header:
@@ -24,7 +35,8 @@ def read_parent(path: Path) -> Header:
     Raises:
         AekitError: It cannot be read, is unfinished, or holds no autoencoder.
     """
-    header = read_header(path)
+    with naming_init():
+        header = read_header(path)
     if header.kind == "brain":
         raise AekitError(
             f"--init {path}: contains brain-image networks, not an autoencoder; "
@@ -48,10 +60,11 @@ def inherit_model(values: Mapping[str, Any], given: Collection[str], own: Path |
     """
     if values.get("init") is None:
         return dict(values)
+    check_not_empty("init", values["init"])
     path = Path(values["init"])
     left = [each for each in (resume_path(own), own) if each.is_file()] if own is not None else []
     if path.exists() or not left:
-        model = from_dict(ModelConfig, read_parent(path).model, str(path))
+        model = from_dict(ModelConfig, read_parent(path).model, f"--init {path}")
         check_fits(path, model, {name: values[name] for name in SHAPING if name in given})
     else:
         model = from_dict(ModelConfig, read_header(left[0]).model, str(left[0]))

@@ -283,7 +283,7 @@ class Session:
 
     def _config(self, checkpoint: LoadedCheckpoint) -> DataConfig:
         """Return which images to read for a checkpoint, with its table and the range of values of its training."""
-        table = self.table or self._own_table(checkpoint)
+        table = self._own_table(checkpoint) if self.table is None else self.table
         if self.data is None:
             return replace(checkpoint.record.data, labels=table)
         config = replace(self.reading(checkpoint), name=self.data, labels=table)
