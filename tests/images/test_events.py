@@ -112,6 +112,29 @@ def test_each_cell_of_a_grid_has_a_folder(aekit, tmp_path):
     assert [path.name for path in folders] == [path.stem for path in sorted(result.paths)]
 
 
+@needs_tensorboard
+@pytest.mark.parametrize(
+    ("logs", "folder"), [("photos", "photos/x"), ("photos/a", "photos/a/x"), ("other", "other/x"), ("in", "in/x")]
+)
+def test_events_are_not_written_among_the_images(aekit, tmp_path, monkeypatch, logs, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    for number in range(4):
+        Image.new("L", (8, 8), 60 * number).save(tmp_path / "photos" / "a" / f"{number}.png")
+    (tmp_path / "other").symlink_to("photos")
+    (tmp_path / "in").mkdir()
+    data = "in/x" if logs == "in" else "photos"
+    if logs == "in":
+        (tmp_path / "photos").rename(tmp_path / "in" / "x")
+    for command, output in (("train-ae", "x.safetensors"), ("sweep", "out/x")):
+        model = ["--model", "ae"] if command == "sweep" else []
+        result = aekit(command, *model, "--data", data, "--epochs", 1, "-o", output, "--tensorboard", logs)
+        said = f"--tensorboard {logs}: {folder} would lie in {data}, the folder of images; choose another folder"
+        assert (result.exit_code, said in result.stderr) == (1, True), result.stderr
+    assert not list(tmp_path.glob("**/events*"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_the_package_a_run_says_so_before_it_starts(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "tensorboard" else find(name))

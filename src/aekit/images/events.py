@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 from aekit.images.objectives import pixel_mean
 from aekit.images.steps import Run
 from aekit.images.training import State
@@ -26,8 +26,29 @@ _PATTERN = "events.out.tfevents.*"
 _INSTALL = "install it with pip install 'aekit[tensorboard]', or leave the option out"
 
 
+def check_events(tensorboard: Path, name: str, images: Path) -> None:
+    """Check that events can be written, and that their folder is not one of images, which would find them there.
+
+    Args:
+        tensorboard: The folder of ``--tensorboard``.
+        name: Name of the run, or of the grid, in it.
+        images: Where the images are.
+
+    Raises:
+        AekitError: TensorBoard is missing, or the events would lie among the images.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise AekitError(f"--tensorboard: needs the package tensorboard; {_INSTALL}")
+    folder = tensorboard / name
+    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+        raise AekitError(
+            f"--tensorboard {tensorboard}: {folder} would lie in {shown(images)}, the folder of images; "
+            "choose another folder"
+        )
+
+
 def claim_events(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Check that a run can write events, and that they would not mix with those of another run.
+    """Check that the events of a run would not mix with those of another run.
 
     Args:
         folder: Where the events of this run go.
@@ -35,10 +56,8 @@ def claim_events(folder: Path, *, overwrite: bool, resume: bool) -> None:
         resume: Continue those that are there.
 
     Raises:
-        AekitError: TensorBoard is missing, or there are events and neither was asked for.
+        AekitError: There are events and neither was asked for.
     """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise AekitError(f"--tensorboard: needs the package tensorboard; {_INSTALL}")
     old = sorted(folder.glob(_PATTERN))
     if old and not (overwrite or resume):
         raise AekitError(

@@ -26,12 +26,12 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, count
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
-from aekit.images.data import read_images
+from aekit.images.data import images_path, read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
-from aekit.images.events import Events, claim_events
+from aekit.images.events import Events, check_events, claim_events
 from aekit.images.figures.curves import plot_history
 from aekit.images.identity import check_same, check_same_labels, in_header, name_other_lengths, recorded
 from aekit.images.inputs import refuse_replacing_images
@@ -165,7 +165,7 @@ def train_run(
     files = run_files(config, output, overwrite=overwrite, resume=resume)
     with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
-        if header := group.in_first(lambda: _claim(files, config, machine.tensorboard, progress)):
+        if header := group.in_first(lambda: _claim(files, config, machine, progress)):
             return FinishedRun(output, header)
         lineage = group.in_first(lambda: find_lineage(files, config.train.init))
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
@@ -189,11 +189,13 @@ def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resum
     return RunFiles(output, (".csv", ".png"), lambda path: _read_own(config, path), overwrite=overwrite, resume=resume)
 
 
-def _claim(files: RunFiles, config: RunConfig, tensorboard: Path | None, progress: Progress) -> Header | None:
+def _claim(files: RunFiles, config: RunConfig, machine: Machine, progress: Progress) -> Header | None:
     refuse_own_images(config, files.path)
     header = files.claim(progress)
-    if header is None and tensorboard is not None:
-        claim_events(tensorboard / files.path.stem, overwrite=files.overwrite, resume=files.resume)
+    if header is None and machine.tensorboard is not None:
+        name = files.path.stem
+        check_events(machine.tensorboard, name, images_path(config.data.name, machine.data_root))
+        claim_events(machine.tensorboard / name, overwrite=files.overwrite, resume=files.resume)
     return header
 
 

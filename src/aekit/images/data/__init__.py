@@ -57,6 +57,13 @@ DATASETS: dict[str, DataSet] = {  # their descriptions are in aekit.images.catal
 }
 
 
+def images_path(name: str, data_root: Path) -> Path:
+    """Return where the images of a name or path are, or would be: a folder or file."""
+    if name not in DATASETS:
+        return Path(name).expanduser()
+    return DATASETS[name].find(name, data_root) or data_root / name
+
+
 def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
     """Return one split of the images that a configuration names.
 

@@ -6,7 +6,6 @@ import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from aekit.core.durable import one_writer
@@ -14,6 +13,8 @@ from aekit.core.output import Result
 from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped, count
+from aekit.images.data import images_path
+from aekit.images.events import check_events
 from aekit.images.runs import RATE_IS_HIGH, Machine
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
@@ -71,7 +72,7 @@ def run_sweep(
     """
     named = Labelled(progress, str(plan.folder))
     plan = keep_names(plan, named)
-    machine = _with_own_events(machine, plan.folder)
+    machine = _with_own_events(machine, plan)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
     if any(cell.config.train.patience and cell.config.train.schedule == "one-cycle" for cell in plan.cells):
         named.notice(RATE_IS_HIGH)
@@ -92,11 +93,18 @@ def run_sweep(
         )
 
 
-def _with_own_events(machine: Machine, folder: Path) -> Machine:
-    """Return the machine with events in a folder per grid, as grids over the same options have cells of one name."""
+def _with_own_events(machine: Machine, plan: Plan) -> Machine:
+    """Return the machine with events in a folder per grid, as grids over the same options have cells of one name.
+
+    Raises:
+        AekitError: Events cannot be written, or would lie among the images.
+    """
     if machine.tensorboard is None:
         return machine
-    return replace(machine, tensorboard=machine.tensorboard / folder.resolve().name)
+    name = plan.folder.resolve().name
+    for data in dict.fromkeys(cell.config.data.name for cell in plan.cells):
+        check_events(machine.tensorboard, name, images_path(data, machine.data_root))
+    return replace(machine, tensorboard=machine.tensorboard / name)
 
 
 def _train(plan: Plan, run: functools.partial[list[Outcome]], jobs: int | None, progress: Progress) -> list[Outcome]:
