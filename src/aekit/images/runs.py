@@ -141,6 +141,7 @@ def train_run(
     progress: Progress = SILENT,
     on_epoch: OnEpoch = lambda rows: None,
     sets: dict[Split, ImageSet] | None = None,
+    common: Progress | None = None,
 ) -> FinishedRun:
     """Train one model, write ``output`` and its companions ``.csv`` (history) and ``.png`` (curves), and return it.
 
@@ -153,6 +154,7 @@ def train_run(
         progress: Receives updates, and is asked whether to stop.
         on_epoch: Called with the rows of each epoch.
         sets: The images as :func:`read_splits` returns them; None reads them.
+        common: Receives what other runs on the same images would repeat; None is ``progress``.
 
     Raises:
         AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, the data cannot be read,
@@ -170,14 +172,14 @@ def train_run(
         lineage = group.in_first(lambda: find_lineage(files, config.train.init))
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
         threads = set_threads(machine.threads)
-        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, progress))
+        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, common or progress))
         given = config.train
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
         group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
         if text := _small_set_notice(given, config.train, len(sets["train"])):
-            progress.notice(text)
+            (common or progress).notice(text)
         with build_team(model, build_objective(model), config, device, threads) as team:
             run = _build_run(model, config, sets, device, noise, team, group)
             header = _header(config, sets, run, threads, lineage)

@@ -60,6 +60,18 @@ def test_cells_have_lanes_and_outcomes_a_line(make_done):
     assert ended == [old, new, failed]
 
 
+def test_what_is_common_to_cells_is_said_once_and_what_is_of_one_with_its_name(make_done):
+    progress = Recorder()
+    report = GridReport(2, progress, lambda outcome: None)
+    first, second = make_done(1.0).cell, make_done(2.0, seed=1).cell
+    for cell in (first, second):
+        report.heard(cell, ("common", "5 images per step"))
+        report.heard(cell, ("notice", "stopped early after epoch 3 of 9"))
+    report.heard(second, ("common", "6 images per step"))
+    stopped = [f"{cell.label}: stopped early after epoch 3 of 9" for cell in (first, second)]
+    assert progress.notices == ["5 images per step", *stopped, "6 images per step"]
+
+
 def test_after_a_signal_the_number_of_cells_that_are_done_is_reported(make_done, monkeypatch):
     done = make_done(1.0)
     monkeypatch.setattr(grid, "run_files", lambda config, path: SimpleNamespace(finished=lambda: None))

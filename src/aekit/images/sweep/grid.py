@@ -47,6 +47,7 @@ class GridReport:
         self._n_cells = n_cells
         self._n_ended = 0
         self._n_failed = 0
+        self._said: set[str] = set()
 
     def add_old(self, outcome: Done) -> None:
         """Count a cell that had been trained before."""
@@ -54,14 +55,17 @@ class GridReport:
         self._on_outcome(outcome)
 
     def heard(self, cell: Cell, message: Message) -> None:
-        """Pass on what a running cell reports: ``progress`` or a ``notice``."""
+        """Pass on what a running cell reports: ``progress``, a ``notice``, or what is ``common`` to several, once."""
         kind, value = message
         if kind == "progress":
             done, total, words = value
             self._show()
             self.progress.update(cell.label, done, total, lane=cell.label, detail=lambda: words)
-        else:
+        elif kind == "notice":
             self.progress.notice(f"{cell.label}: {value}")
+        elif value not in self._said:
+            self._said.add(value)
+            self.progress.notice(value)
 
     def ended(self, outcome: Outcome) -> None:
         """Report a cell that has ended."""
@@ -247,7 +251,7 @@ def _listen(workers: Sequence[_Worker], report: GridReport) -> list[_Worker]:
             worker.process.join()
             ended.append(worker)
             continue
-        if message[0] in ("progress", "notice"):
+        if message[0] in ("progress", "notice", "common"):
             report.heard(worker.cell, message)
         else:
             worker.end = message

@@ -86,7 +86,8 @@ def train_cell(order: Order, images: dict[str, Any], board: Any) -> tuple[str, A
             config = replace(config, train=replace(config.train, init=str(parent)))
         machine = Machine(Path(folder), device=order.device, threads=order.threads)
         try:
-            train_run(config, output, machine, overwrite=False, resume=True, progress=line.progress, sets=sets)
+            options: dict[str, Any] = {"progress": line.progress, "common": line.progress.common()}
+            train_run(config, output, machine, overwrite=False, resume=True, sets=sets, **options)
         except AekitError as error:
             return "failed", str(error).replace(folder, str(path.parent))  # the user knows no folder of the node
         except Stopped:

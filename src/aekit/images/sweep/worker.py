@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,8 @@ class RemoteProgress(Silent):
     """Progress of a run that is sent elsewhere, now and then; a signal that has come stops the run.
 
     Args:
-        send: Takes messages: ``progress`` with (steps done, steps in total, words), and ``notice`` with a line.
+        send: Takes messages: ``progress`` with (steps done, steps in total, words), and ``notice`` or ``common``
+            with a line.
 
     Attributes:
         signals: The signals that have come.
@@ -35,6 +37,13 @@ class RemoteProgress(Silent):
         self.signals: list[int] = []
         self._send = send
         self._reported = 0.0
+        self._kind = "notice"
+
+    def common(self) -> RemoteProgress:
+        """Return the same for lines that other cells of the grid repeat, and that are shown once."""
+        shared = copy.copy(self)  # with the same list of signals
+        shared._kind = "common"
+        return shared
 
     def send(self, kind: str, value: Any) -> None:
         """Send a message, or stop the run if nobody listens any more."""
@@ -54,7 +63,7 @@ class RemoteProgress(Silent):
 
     def notice(self, text: str) -> None:
         """Report a line."""
-        self.send("notice", text)
+        self.send(self._kind, text)
 
     def should_stop(self) -> int | None:
         """Return the signal that has come, if any."""
@@ -68,7 +77,15 @@ def work(cell: Cell, machine: Machine, overwrite: bool, connection: Connection) 
     signal.signal(signal.SIGTERM, lambda number, frame: progress.signals.append(number))
     threading.Thread(target=_follow_parent, args=(progress,), daemon=True).start()
     try:
-        done = train_run(cell.config, cell.path, machine, overwrite=overwrite, resume=not overwrite, progress=progress)
+        done = train_run(
+            cell.config,
+            cell.path,
+            machine,
+            overwrite=overwrite,
+            resume=not overwrite,
+            progress=progress,
+            common=progress.common(),
+        )
     except AekitError as error:
         progress.send("failed", str(error))
     except Stopped:
