@@ -18,11 +18,18 @@ def make_done(tmp_path):
     """Return a function that makes a trained cell with these settings and this total on validation images."""
 
     def make(
-        total: float, *, kind: str = "vae", latent: int = 2, seed: int = 0, split_seed: int = 0, is_old: bool = False
+        total: float,
+        *,
+        kind: str = "vae",
+        latent: int = 2,
+        seed: int = 0,
+        split_seed: int = 0,
+        labels: str | None = None,
+        is_old: bool = False,
     ) -> Done:
         config = RunConfig(
             ModelConfig(kind=kind, latent=latent),
-            DataConfig(name="digits", val=0.2, split_seed=split_seed),
+            DataConfig(name="digits", val=0.2, split_seed=split_seed, labels=labels),
             TrainConfig(seed=seed),
         )
         path = tmp_path / f"{kind}-{latent}-{seed}{split_seed or ''}.safetensors"

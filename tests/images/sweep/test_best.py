@@ -38,3 +38,9 @@ def test_results_on_different_splits_are_averaged_and_not_compared(make_done):
 def test_splits_alone_give_the_first(make_done):
     done = [make_done(1.0, split_seed=7), make_done(2.0, split_seed=3)]
     assert choose_best(done, ["split_seed"], "total") is done[1]
+
+
+def test_of_cells_that_differ_in_their_labels_alone_the_first_is_chosen(make_done):
+    cells = [(latent, labels) for latent in (2, 4) for labels in ("a.csv", "b.csv")]
+    done = [make_done(40.0 - latent, latent=latent, labels=labels) for latent, labels in cells]
+    assert choose_best(done, ["latent", "labels"], "elbo") is done[2]

@@ -120,13 +120,15 @@ def test_cells_with_different_validation_images_do_not_compare_by_any_metric(nam
     assert len(_plan(**{"val": "0.2", name: values}).cells) == 2
 
 
-def test_every_setting_of_the_data_is_refused_but_the_seed_of_splits():
-    swept = [name for name, (part, _) in SETTINGS.items() if part == "data" and name != "split_seed"]
+def test_every_setting_of_the_data_is_refused_but_the_seed_of_splits_and_labels():
+    allowed = ("split_seed", "labels")
+    swept = [name for name, (part, _) in SETTINGS.items() if part == "data" and name not in allowed]
     assert {"image_size", "grayscale", "limit", "value_range", "skip_bad"} <= set(swept)
     for name in swept:
         with pytest.raises(AekitError, match="do not compare"):
             _check_metric("elbo", [RunConfig(data=DataConfig(val=0.2))], [name])
     assert _plan(best="elbo", val="0.2", split_seed="0-2", seed="0,1").best == "elbo"
+    assert _plan(best="elbo", val="0.2", data="photos", labels="lab.csv,lab2.csv").best == "elbo"
 
 
 def test_retraining_needs_a_choice_and_many_cells_need_a_word():
@@ -139,6 +141,8 @@ def test_retraining_needs_a_choice_and_many_cells_need_a_word():
 def test_cells_that_would_share_a_file_are_refused():
     with pytest.raises(AekitError, match="two image sets of the same name would share files"):
         _plan(data="a/x.npy,b/x.npy")
+    with pytest.raises(AekitError, match=r"^--labels: two tables of labels of the same name would share files"):
+        _plan(data="photos", labels="a/x.csv,b/x.csv")
 
 
 def test_a_file_is_not_a_folder(tmp_path):

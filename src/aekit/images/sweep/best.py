@@ -16,7 +16,8 @@ def choose_best(done: Sequence[Done], swept: Sequence[str], metric: Metric) -> D
 
     Settings are compared by the mean over their seeds and random splits. Of the runs with the best settings, the one
     with the best seed is returned, by its mean over splits; and of these the first, as results on the validation images
-    of different splits do not compare.
+    of different splits do not compare. Labels change no weights: of cells that differ in them alone, the first is
+    returned.
 
     Args:
         done: Cells that were trained, at least one.

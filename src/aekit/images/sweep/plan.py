@@ -21,6 +21,8 @@ from aekit.images.sweep.cells import expand
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
 MANY_CELLS = 1000
 REPETITIONS = ("seed", "split_seed")  # cells that differ in these alone are averaged
+_SAME_IMAGES = (*REPETITIONS, "labels")  # settings of the data that do not keep cells from being compared
+_NAMED_BY_STEM = {"init": "checkpoints", "labels": "tables of labels", "data": "image sets"}
 _MAX_CHARACTERS = 24  # of the values of an option in the name of a folder
 _SUFFIXES = (".csv", ".png", ".safetensors")  # of files in the folder, which are not the folder
 
@@ -97,8 +99,10 @@ def plan_sweep(
     folder = _folder(output, configs, lambda: expand(given, is_sorted=False)[0])
     cells = tuple(Cell(config, cell_path(folder, config, swept), _label(config, swept)) for config in configs)
     if len({cell.path for cell in cells}) < len(cells):
-        what, things = ("--init", "checkpoints") if "init" in swept else ("--data", "image sets")
-        raise AekitError(f"{what}: two {things} of the same name would share files; sweep over them separately")
+        name = _of_same_name(configs, swept)
+        raise AekitError(
+            f"{flag(name)}: two {_NAMED_BY_STEM[name]} of the same name would share files; sweep over them separately"
+        )
     return Plan(cells, tuple(swept), folder, best, retrain, form)
 
 
@@ -131,7 +135,7 @@ def repeated(swept: Sequence[str]) -> str:
 def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[str]) -> None:
     """Raise an AekitError if the cells cannot be compared by a metric, which needs the same images and unit."""
     for name in swept:
-        if SETTINGS[name][0] == "data" and name not in REPETITIONS:
+        if SETTINGS[name][0] == "data" and name not in _SAME_IMAGES:  # labels change neither pixels nor weights
             raise AekitError(
                 f"--best {best}: cells with different {flag(name)} have different validation images, whose results do "
                 f"not compare; leave out --best, or sweep for each {flag(name)} separately"
@@ -146,6 +150,15 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
         raise AekitError(f"--best {best}: likelihoods under different --loss are not comparable; use mse")
     if best in ("elbo", "kl") and not all(config.model.has_prior for config in configs):
         raise AekitError(f"--best {best}: a plain autoencoder has no KL divergence; use reconstruction or mse")
+
+
+def _of_same_name(configs: Sequence[RunConfig], swept: Sequence[str]) -> str:
+    """Return the swept option that takes files of which two have the same name."""
+    for name in (name for name in _NAMED_BY_STEM if name in swept):
+        files = {str(flat(config)[name]) for config in configs}
+        if len({Path(file).stem for file in files}) < len(files):
+            return name
+    return "data"
 
 
 def _folder(output: Path | None, configs: Sequence[RunConfig], as_given: Callable[[], Sequence[RunConfig]]) -> Path:
@@ -174,7 +187,7 @@ def _folder_name(rows: Sequence[Mapping[str, Any]]) -> str:
         texts = list(dict.fromkeys(as_text(row[name]) for row in rows if name in row))
         if name == "model" or texts in ([], [as_text(default)]):
             continue
-        if name in ("data", "labels", "init"):  # which may be paths
+        if name in _NAMED_BY_STEM:  # which may be paths
             texts = [Path(text).stem for text in texts]
         values = ",".join(texts)
         is_short = len(values) <= _MAX_CHARACTERS

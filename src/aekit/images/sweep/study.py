@@ -139,7 +139,8 @@ def _choice(plan: Plan, best: Done) -> str:
     over = repeated(plan.swept)
     one = "best seed" if "seed" in plan.swept else "first split seed"
     of_seeds = f", by the mean over {over}, and of these the {one}" if over else ""
-    return f"lowest {metric} on validation images{of_seeds}: {best.cell.label}"
+    of_labels = ", the first of cells that differ in --labels alone" if "labels" in plan.swept else ""
+    return f"lowest {metric} on validation images{of_seeds}{of_labels}: {best.cell.label}"
 
 
 def _retrain(plan: Plan, best: Done, run: functools.partial[list[Outcome]]) -> Done:
