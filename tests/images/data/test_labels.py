@@ -111,6 +111,15 @@ def test_a_table_of_several_folders_gives_each_its_own_rows(tmp_path):
     assert classes(read(tmp_path / "test", path)) == {0: "b", 1: "c"}
 
 
+def test_rows_without_an_image_name_each_file_once(tmp_path):
+    folder, said = fill(tmp_path / "x", ["a.png"]), Recorded()
+    lines = [f"{name}.tif,{row},c" for name in "pq" for row in range(5)]
+    read(folder, table(tmp_path, ["a.png,0,c", *lines], "file,row,label"), progress=said)
+    assert any("10 rows of 2 files have no image (p.tif, q.tif)" in line for line in said.notices)
+    with pytest.raises(UnlabelledError, match=r"its files are p.tif, q.tif\)"):
+        read(folder, table(tmp_path, lines, "file,row,label"))
+
+
 def test_images_without_a_row_are_refused_by_name(tmp_path):
     folder = fill(tmp_path / "x", ["a.png", "b.png", "c.png"])
     with pytest.raises(UnlabelledError, match=r"2 of 3 images have no row \(b.png, c.png\); add the missing rows"):

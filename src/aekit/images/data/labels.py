@@ -139,8 +139,11 @@ def _by_file(table: LabelTable, files: Sequence[str], images: Origins, root: Pat
         used.setdefault(file, []).extend(rows_of[text])
     without = [row for text, rows in rows_of.items() if text not in found for row in rows]
     if without:
-        some = _some([files[row] or "empty" for row in without])
-        progress.notice(f"{table.source}: {_rows_have(len(without))} no image ({some})")
+        names = list(dict.fromkeys(files[row] or "empty" for row in without))
+        rows_have = _rows_have(len(without))
+        if len(names) < len(without):  # as those of arrays or pages
+            rows_have = f"{len(without):,} rows of {count(len(names), 'file')} have"
+        progress.notice(f"{table.source}: {rows_have} no image ({_some(names)})")
     if images.rows is None and table.rows is not None and (table.rows > 0).any():
         progress.notice(f"{table.source}: column row is not used, as each file is one image")
     return _by_row(table, images, used, progress)
@@ -233,7 +236,9 @@ def _check_labelled(table: LabelTable, images: Origins, rows: Indices) -> None:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(shown, names[:_N_NAMED])) + (", ..." if len(names) > _N_NAMED else "")
+    """Return the first names as one text, each once."""
+    different = list(dict.fromkeys(names))
+    return ", ".join(map(shown, different[:_N_NAMED])) + (", ..." if len(different) > _N_NAMED else "")
 
 
 def _find_files(
