@@ -119,3 +119,17 @@ def test_a_column_that_is_not_an_attribute_is_left_out_by_name(tmp_path):
     assert table.attribute_names == ("one",)
     (line,) = [line for line in said.notices if "not used" in line]
     assert "gap has an empty field; word holds X; column 5 has no name" in line
+
+
+@pytest.mark.parametrize("name", ["page", "Page No.", "frame"])
+@pytest.mark.parametrize("numbers", ["012", "123", "010"])  # the last would be a quiet attribute
+def test_a_column_of_pages_says_how_pages_are_numbered(tmp_path, name, numbers):
+    lines = "".join(f"a.tif,{number},c\n" for number in numbers)
+    said, other = Recorded(), Recorded()
+    read(tmp_path, f"file,{name},label\n{lines}", said)
+    hint = "pages of a file are numbered in a column row, from 0"
+    (line,) = [line for line in said.notices if hint in line]
+    assert name in line
+    assert ("read as an attribute" in line) == (numbers == "010")
+    read(tmp_path, f"file,{name},label,row\n{lines}".replace(",c\n", ",c,0\n"), other)
+    assert not any(hint in line for line in other.notices)

@@ -32,6 +32,9 @@ _ALIASES = {
     "label": frozenset({"label", "labels", "class", "classname", "category"}),
     "row": frozenset({"row"}),
 }
+# Names that people give to the page of a file, in the same spelling; these are numbered from 0 or from 1.
+_PAGES = frozenset({"page", "pages", "pageno", "pagenumber", "pageindex", "frame", "slice"})
+_HOW_PAGES = "pages of a file are numbered in a column row, from 0"
 # The values of an attribute: without it, and with it.
 _BINARY = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("-1", "1"))
 
@@ -184,9 +187,13 @@ def _in_words(repair: Repair) -> str:
     return f"{repair.what} ({': '.join(details)})" if details else repair.what
 
 
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 def _known_columns(text: TextTable, source: str, progress: Progress) -> dict[str, int]:
     """Return the position of each column with a known meaning."""
-    squeezed = [re.sub(r"[\W_]+", "", name.lower()) for name in text.header]
+    squeezed = [_squeezed(name) for name in text.header]
     found: dict[str, int] = {}
     for name, aliases in _ALIASES.items():
         exact = [place for place, written in enumerate(text.header) if written == name]
@@ -214,6 +221,11 @@ def _attributes(
         values, reason = _binary(texts)
         if not written:
             reason = "has no name"
+        hint = _HOW_PAGES if _is_page(written, known) else ""
+        if reason and hint:
+            reason += f", and {hint}"
+        elif hint:
+            progress.notice(f"{source}: column '{shown(written)}' read as an attribute; {hint}")
         if reason:
             unused[written or f"column {place + 1}"] = reason
         elif written in names:
@@ -226,6 +238,11 @@ def _attributes(
         what = "1 column is" if len(unused) == 1 else f"{len(unused):,} columns are"
         progress.notice(f"{source}: {what} not used ({which}); attributes are 0/1, -1/1, yes/no or true/false")
     return names, columns
+
+
+def _is_page(name: str, known: Mapping[str, int]) -> bool:
+    """Return whether a column seems to number the pages of files, which is what a column ``row`` is for."""
+    return "row" not in known and _squeezed(name) in _PAGES
 
 
 def _binary(texts: Sequence[str]) -> tuple[list[bool], str]:
