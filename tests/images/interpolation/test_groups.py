@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from aekit.images.data.image_set import ImageSet
 from aekit.images.interpolation.groups import choose_groups
@@ -45,9 +46,26 @@ def test_samples_of_the_prior_have_no_images():
     assert group.n_shown == 3
 
 
-def test_files_go_by_their_names_or_by_their_paths_where_names_are_the_same():
+def test_files_go_by_their_names_or_by_the_folders_that_tell_them_apart():
     first, second = choose_groups(PathRequest(starts=["x/a.png", "y/b.png"], stops=["x/c.png", "x/a.png"]), IMAGES)
     assert (first.name, first.ends, first.indices.tolist()) == ("a.png-c.png", [("a.png", "c.png")], [[0, 1]])
     assert (second.name, second.indices.tolist(), second.is_of_files) == ("b.png-a.png", [[2, 3]], True)
-    (group,) = choose_groups(PathRequest(starts=["x/a.png"], stops=["y/a.png"]), IMAGES)
-    assert group.ends == [("x/a.png", "y/a.png")]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "names"),
+    [
+        ("x/a.png", "y/a.png", ("x/a.png", "y/a.png")),
+        ("/home/me/data/x/a.png", "/home/me/data/y/a.png", ("x/a.png", "y/a.png")),
+        ("/home/me/1/x/a.png", "/home/me/2/x/a.png", ("1/x/a.png", "2/x/a.png")),
+        ("a.png", "x/a.png", ("a.png", "x/a.png")),
+        ("/x/a.png", "x/a.png", ("/x/a.png", "x/a.png")),
+        ("./x/a.png", "x/a.png", ("a.png", "a.png")),  # the same file
+        ("x/a.png", "y/A.png", ("a.png", "A.png")),
+    ],
+)
+def test_ends_of_the_same_name_have_the_fewest_folders_that_tell_them_apart(start, stop, names):
+    request = PathRequest(starts=[start, "/far/away/b.png"], stops=[stop, "/far/away/c.png"])
+    first, second = choose_groups(request, IMAGES)
+    assert (first.ends, first.name) == ([names], "-".join(names))
+    assert second.name == "b.png-c.png"  # whose names are short

@@ -49,8 +49,7 @@ def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
         return [Group("prior", [*ends], None, request.n_prior)]
     if request.files:
         given = [path for pair in request.files for path in pair]
-        names = [Path(path).name for path in given]
-        names = names if len(set(names)) == len(set(given)) else given
+        names = _short_names(given)
         return [
             Group(f"{names[place]}-{names[place + 1]}", [(names[place], names[place + 1])], rows, 1, is_of_files=True)
             for place in range(0, len(names), 2)
@@ -68,6 +67,19 @@ def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
     anything = (selector.anything(), selector.anything())
     pairs = [anything] if request.pairs is None else selector.pairs(request.pairs)
     return [_draw_ends(pair, number, request, image_set) for number, pair in enumerate(pairs)]
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """Return the name of each file, with as many of its folders as tell it from the others of that name."""
+    files = [Path(path) for path in paths]
+    names = []
+    for file in files:
+        alike = {other for other in files if other.name == file.name}
+        n_parts = 1
+        while len({other.parts[-n_parts:] for other in alike}) < len(alike):
+            n_parts += 1
+        names.append(str(Path(*file.parts[-n_parts:])))
+    return names
 
 
 def _draw_ends(pair: tuple[Choice, Choice], number: int, request: PathRequest, image_set: ImageSet) -> Group:
