@@ -85,3 +85,15 @@ def test_a_file_of_several_images_is_refused(trained):
     (checkpoint,) = opened.checkpoints()
     with pytest.raises(AekitError, match="holds 2 images; give a file with one"):
         read_image_files(opened, checkpoint, [str(trained / "two.npy")], "--from")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.jpg", "no such file"), ("broken.png", "broken.png"), ("pair.npy", "holds 2 images")]
+)
+def test_a_mistake_in_a_file_is_found_before_other_images_are_read(trained, tmp_path, name, message):
+    (trained / "broken.png").write_bytes(b"no image")
+    np.save(trained / "pair.npy", np.zeros((2, 8, 8), np.uint8))
+    opened = session(trained, table="no-such-table.csv")  # which is an error as soon as they are read
+    request = PathRequest(starts=[str(trained / "train" / "02.png")], stops=[str(trained / name)])
+    with pytest.raises(AekitError, match=message):
+        run_interpolate(opened, tmp_path / "x.png", request)

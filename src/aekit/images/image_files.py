@@ -30,6 +30,7 @@ def read_image_files(session: Session, checkpoint: LoadedCheckpoint, paths: Sequ
     Raises:
         AekitError: One is not there, is not an image, or holds several.
     """
+    check_image_files(paths, option)
     n_channels, height, width = checkpoint.model.image_shape
     config = replace(
         session.reading(checkpoint),
@@ -45,13 +46,25 @@ def read_image_files(session: Session, checkpoint: LoadedCheckpoint, paths: Sequ
     return ImageSet(pixels, "images", origins=Origins(names, np.arange(len(names))))
 
 
+def check_image_files(paths: Sequence[str], option: str) -> None:
+    """Raise an AekitError if one of the files is not there, or its header is not that of an image.
+
+    Args:
+        paths: The files, N of them.
+        option: The option that names them, for errors.
+    """
+    for path in dict.fromkeys(paths):
+        file = Path(path).expanduser()
+        if not file.is_file():
+            what = "is a folder" if file.is_dir() else "no such file"
+            raise AekitError(f"{option} {shown(path)}: {what}; give the path of an image")
+        _size(file)
+
+
 def _read(
     session: Session, checkpoint: LoadedCheckpoint, config: DataConfig, path: str, option: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Return the pixels of one file, uint8 (C, H, W)."""
-    if not Path(path).expanduser().is_file():
-        what = "is a folder" if Path(path).expanduser().is_dir() else "no such file"
-        raise AekitError(f"{option} {shown(path)}: {what}; give the path of an image")
     images = read_images(replace(config, name=path), "all", data_root=session.data_root, progress=session.progress)
     if len(images) != 1:
         raise AekitError(f"{option} {shown(path)}: holds {len(images):,} images; give a file with one")

@@ -19,7 +19,7 @@ from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
-from aekit.images.image_files import read_image_files
+from aekit.images.image_files import check_image_files, read_image_files
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
 from aekit.images.interpolation.groups import Group, choose_groups, name_direction
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
@@ -27,6 +27,8 @@ from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
 from aekit.images.prior import origin_of_samples, sample_codes
 from aekit.images.session import LoadedCheckpoint, Session
+
+_FILES = "--from, --to"  # the options that name image files
 
 
 @dataclass
@@ -61,15 +63,18 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
     """
     request = request or PathRequest()
     inputs = [file for pair in request.files for file in pair]
+    check_image_files(inputs, _FILES)
     target = session.target(output, name=_name(request), inputs=inputs)
     session.check_comparable([request.split, "train"] if request.attribute is not None else [request.split])
     report = _Report()
     options = request.parameters(path_alphas(request).tolist())
     for checkpoint in session.checkpoints():
+        # Files first: a mistake in them need not wait for many images.
+        files = read_image_files(session, checkpoint, inputs, _FILES) if inputs else None
         image_set = session.studied(checkpoint, request.split)
         report.parameters.append(checkpoint.parameters("interpolate", image_set, **options))
         _check_same_images(checkpoint, report)
-        _add_paths(session, checkpoint, image_set, request, report)
+        _add_paths(session, checkpoint, image_set, files, request, report)
     figure = _figure(session, request, report)
     write_csv(target.with_suffix(".csv"), join_tables(report.tables))
     write_png(target, figure, _parameters(report))
@@ -94,7 +99,12 @@ def _check_same_images(checkpoint: LoadedCheckpoint, report: _Report) -> None:
 
 
 def _add_paths(
-    session: Session, checkpoint: LoadedCheckpoint, image_set: ImageSet, request: PathRequest, report: _Report
+    session: Session,
+    checkpoint: LoadedCheckpoint,
+    image_set: ImageSet,
+    files: ImageSet | None,
+    request: PathRequest,
+    report: _Report,
 ) -> None:
     """Add all paths of a checkpoint to the report."""
     groups = choose_groups(request, image_set)
@@ -104,10 +114,6 @@ def _add_paths(
     samples: Floats = np.empty((0, checkpoint.record.model.latent))
     if request.n_prior is not None:
         samples = sample_codes(session, checkpoint, 2 * len(groups[0].ends), seed=request.seed)
-    files = None
-    if request.files:
-        paths = [path for pair in request.files for path in pair]
-        files = read_image_files(session, checkpoint, paths, "--from, --to")
     codes = None if files is None else checkpoint.encode(files).mean
     builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples, files, codes)
     label = checkpoint.label if len(session.paths) > 1 else ""
