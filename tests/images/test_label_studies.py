@@ -14,7 +14,12 @@ from recorded import Recorded
 from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
 from aekit.images.config import build_config, command_words, run_name
+from aekit.images.decorrelation.study import run_decorrelation
 from aekit.images.evaluation.encode import run_encode
+from aekit.images.evaluation.evaluate import run_evaluate
+from aekit.images.evaluation.sample import run_sample
+from aekit.images.interpolation.request import PathRequest
+from aekit.images.interpolation.study import run_interpolate
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 from aekit.images.sweep.grid import GridReport, run_missing
@@ -158,3 +163,61 @@ def test_a_run_is_named_after_its_table_without_its_folder():
     assert "-labelskinds-" in run_name(config)
     assert command_words(config)[-2:] == ["--epochs", "1"]
     assert "--labels tables/kinds.csv" in " ".join(command_words(config))
+
+
+def _wordy_table(work):
+    """Write a table of which there is much to say: a column is not used, one is renamed, a row has no image."""
+    rows = "".join(f"{n}.png,{'ab'[n % 2]},{n}\n" for n in (*range(10), 77))
+    (work / "kinds.csv").write_text(f"file,class,age\n{rows}")
+
+
+def _of_table(said):
+    return [line for line in said.notices if "kinds.csv" in line or ".csv" in line]
+
+
+def test_what_was_said_of_the_table_in_training_is_not_said_again(work):
+    _wordy_table(work)
+    path, said = train(), Recorded()
+    assert encoded(path, said) == TRUTH
+    assert _of_table(said) == []
+    said = Recorded()
+    assert encoded(path, said, table="kinds.csv") == TRUTH
+    assert _of_table(said) == []
+
+
+def test_what_is_new_of_the_table_is_said(work):
+    _wordy_table(work)
+    path, said = train(), Recorded()
+    (work / "kinds.csv").write_text((work / "kinds.csv").read_text().replace("0.png,a", "0.png,b"))
+    encoded(path, said)
+    assert sum("was changed after training" in line for line in said.notices) == 1
+    assert sum("1 row has no image (77.png)" in line for line in said.notices) == 1
+    said = Recorded()
+    encoded(train(None, "plain.safetensors"), said, table="kinds.csv")  # a table that this training did not have
+    assert sum("age has 11 different values" in line for line in said.notices) == 1
+
+
+STUDIES = {
+    "evaluate": lambda session: list(run_evaluate(session, Path("e.json"), split="test")),
+    "sample": lambda session: list(run_sample(session, Path("s.png"), n=4)),
+    "decorrelation": lambda session: run_decorrelation(session, Path("d.png"), n_images=10, pca=False, split="all"),
+    "files": lambda session: run_interpolate(
+        session, Path("i.png"), PathRequest(starts=["photos/1.png"], stops=["photos/2.png"])
+    ),
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("state", ["there", "broken", "gone", "in the folder"])
+def test_a_study_that_uses_no_labels_does_not_read_the_table(work, study, state):
+    _wordy_table(work)
+    place = Path("photos/kinds.csv" if state == "in the folder" else "kinds.csv")
+    if state == "in the folder":
+        (work / "kinds.csv").rename(place)
+    path, said = train(str(place)), Recorded()
+    if state == "broken":
+        place.write_text("no,table\n1,2,3\n")
+    if state == "gone":
+        place.unlink()
+    STUDIES[study](open_session(path, device="cpu", threads=1, progress=said))
+    assert _of_table(said) == []

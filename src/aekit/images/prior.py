@@ -21,7 +21,7 @@ def sample_codes(session: Session, checkpoint: LoadedCheckpoint, n: int, *, seed
     if checkpoint.record.model.has_prior:
         return generator.standard_normal((n, checkpoint.record.model.latent))
     session.progress.notice(f"{checkpoint.path}: a plain autoencoder has no prior; samples come from {FITTED}")
-    codes = checkpoint.encode(session.images(checkpoint, "train")).mean
+    codes = checkpoint.encode(session.images(checkpoint, "train", with_labels=False)).mean
     covariance = np.atleast_2d(np.cov(codes, rowvar=False))
     return generator.multivariate_normal(codes.mean(axis=0), covariance, n, method="eigh", check_valid="ignore")
 

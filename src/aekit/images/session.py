@@ -27,6 +27,7 @@ from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.label_notices import LabelNotices
 from aekit.images.data.labels import UnlabelledError
 from aekit.images.inference import Codes, encode_images
 from aekit.images.inputs import refuse_replacing_images
@@ -113,7 +114,7 @@ class Session:
     progress: Progress = SILENT
     table: str | None = None
     _verified: dict[Path, os.stat_result] = field(default_factory=dict)
-    _images: dict[tuple[DataConfig, Split], ImageSet] = field(default_factory=dict)
+    _images: dict[tuple[DataConfig, Split, bool], ImageSet] = field(default_factory=dict)
 
     def check_comparable(self, splits: Sequence[Split]) -> None:
         """Refuse checkpoints that cannot be compared: images of other shapes, other images in a split, or damaged.
@@ -231,14 +232,19 @@ class Session:
             if value is not None and (has_prior or not key.startswith("beta"))
         )
 
-    def images(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
+    def images(self, checkpoint: LoadedCheckpoint, split: Split, *, with_labels: bool = True) -> ImageSet:
         """Return one split of a checkpoint's images, or of ``data``.
+
+        Args:
+            checkpoint: The model that takes them.
+            split: Which of them.
+            with_labels: Whether to read the table of labels of the training; one that is given is read in any case.
 
         Raises:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
         check_choice("split", split, Split)
-        config = self._config(checkpoint)
+        config = self._config(checkpoint, with_labels)
         if self.data is None:
             if split == "val" and "val" not in checkpoint.record.fingerprints:
                 fix = "use train, test or all"
@@ -246,28 +252,29 @@ class Session:
             _refuse_outside(config.name, str(checkpoint.path))
         elif split == "val" and not has_validation(config):
             raise AekitError(f"--split val: {self.data} has no validation images; use train, test or all")
-        images = self._kept(checkpoint, config, split)
+        images = self._kept(checkpoint, config, split, with_labels)
         self._compare(checkpoint, split, images)
         return images
 
-    def studied(self, checkpoint: LoadedCheckpoint, split: Split) -> ImageSet:
+    def studied(self, checkpoint: LoadedCheckpoint, split: Split, *, with_labels: bool = True) -> ImageSet:
         """Return the images that a study is about: a split, or all of ``data`` if that has no splits of its own.
 
-        ``data`` that are the images of the training at another place have its splits.
+        ``data`` that are the images of the training at another place have its splits. The arguments are those of
+        :meth:`images`.
 
         Raises:
             AekitError: As :meth:`images`.
         """
         if self.data is None or split == "all" or official_splits(self.data) or self.data in CATALOG:
-            return self.images(checkpoint, split)
+            return self.images(checkpoint, split, with_labels=with_labels)
         check_choice("split", split, Split)
-        config = self._config(checkpoint)
+        config = self._config(checkpoint, with_labels)
         if known := checkpoint.record.fingerprints.get(split):
             with contextlib.suppress(AekitError):  # one or two images have no test split
-                images = self._kept(checkpoint, config, split)
+                images = self._kept(checkpoint, config, split, with_labels)
                 if images.fingerprint == known:
                     return images
-        images = self._kept(checkpoint, replace(config, limit=None), "all")
+        images = self._kept(checkpoint, replace(config, limit=None), "all", with_labels)
         used = f"all {len(images):,} are used" if len(images) > 1 else "the only one is used"
         self.progress.notice(f"--data {self.data}: not the images of the training; {used}")
         self._compare(checkpoint, "all", images)
@@ -281,29 +288,35 @@ class Session:
         low, high = record.value_range
         return replace(record.data, value_range=f"{low!r},{high!r}")
 
-    def _config(self, checkpoint: LoadedCheckpoint) -> DataConfig:
+    def _config(self, checkpoint: LoadedCheckpoint, with_labels: bool) -> DataConfig:
         """Return which images to read for a checkpoint, with its table and the range of values of its training."""
-        table = self._own_table(checkpoint) if self.table is None else self.table
+        table = self._own_table(checkpoint, with_labels) if self.table is None else self.table
         if self.data is None:
             return replace(checkpoint.record.data, labels=table)
         config = replace(self.reading(checkpoint), name=self.data, labels=table)
         return replace(config, val=0.0) if "val" in official_splits(self.data) else config
 
-    def _own_table(self, checkpoint: LoadedCheckpoint) -> str | None:
-        """Return the table of labels of the training; None if there was none, or it is not here."""
+    def _own_table(self, checkpoint: LoadedCheckpoint, with_labels: bool) -> str | None:
+        """Return the table of labels of the training; None if there was none, or it is not here.
+
+        That it is not here is said if it would be read.
+        """
         table = checkpoint.record.data.labels
         if table is not None and (_is_outside(table) or not Path(table).exists()):
-            self.progress.notice(f"{checkpoint.path}: its table of labels, {table}, is not here; give it with --labels")
+            if with_labels:
+                lost = f"its table of labels, {table}, is not here; give it with --labels"
+                self.progress.notice(f"{checkpoint.path}: {lost}")
             return None
         return table
 
-    def _kept(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
+    def _kept(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split, with_labels: bool) -> ImageSet:
         """Return images that were read before, or read them."""
-        if (config, split) not in self._images:
+        with_labels = config.labels is not None and (with_labels or self.table is not None)
+        if (config, split, with_labels) not in self._images:
             # Those of one configuration are kept, for the next checkpoint.
             self._images = {key: images for key, images in self._images.items() if key[0] == config}
-            self._images[config, split] = self._read(checkpoint, config, split)
-        return self._images[config, split]
+            self._images[config, split, with_labels] = self._read(checkpoint, config, split, with_labels)
+        return self._images[config, split, with_labels]
 
     def _is_verified(self, path: Path) -> bool:
         """Return whether the file is the one whose checksum was compared."""
@@ -316,23 +329,29 @@ class Session:
             before.st_dev,
         )
 
-    def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split) -> ImageSet:
+    def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split, with_labels: bool) -> ImageSet:
+        told = LabelNotices(self.progress)
         try:
-            images = read_images(config, split, data_root=self.data_root, progress=self.progress)
+            images = read_images(config, split, data_root=self.data_root, progress=told, with_labels=with_labels)
         except UnlabelledError:
             if self.table is not None or self.data is None:
                 raise
             what = f"some images are not in {config.labels}, the table of labels of the training"
             self.progress.notice(f"--data {self.data}: {what}; no labels are used")
-            return self._read(checkpoint, replace(config, labels=None), split)
+            return self._read(checkpoint, replace(config, labels=None), split, with_labels=False)
         except AekitError as error:
+            told.say()
             if self.data is not None or str(error).startswith("--labels"):
                 raise
             raise AekitError(
                 f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "
                 f"({str(error).partition(';')[0]}); give their place with --data"
             ) from error
-        if self.table is None and images.labels_fingerprint not in ("", checkpoint.record.labels_fingerprint):
+        is_known = images.labels_fingerprint == checkpoint.record.labels_fingerprint
+        is_of_training = self.data is None or images.fingerprint == checkpoint.record.fingerprints.get(split)
+        if not (is_known and is_of_training):
+            told.say()  # what was not said when the model was trained
+        if self.table is None and images.labels_fingerprint and not is_known:
             self.progress.notice(f"{checkpoint.path}: its table of labels, {config.labels}, was changed after training")
         return images
 

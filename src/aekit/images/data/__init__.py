@@ -64,7 +64,9 @@ def images_path(name: str, data_root: Path) -> Path:
     return DATASETS[name].find(name, data_root) or data_root / name
 
 
-def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT) -> ImageSet:
+def read_images(
+    config: DataConfig, split: Split, *, data_root: Path, progress: Progress = SILENT, with_labels: bool = True
+) -> ImageSet:
     """Return one split of the images that a configuration names.
 
     Args:
@@ -73,6 +75,7 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
             one; or ``all``, whatever they are for.
         data_root: Folder of the known data sets; may be read-only if they are there.
         progress: Receives the progress of downloads and decoding, and notices.
+        with_labels: Whether to read the table of labels, if the configuration has one.
 
     Raises:
         AekitError: The data set does not exist, or is missing, damaged or unsuitable; the message names file and fix.
@@ -83,6 +86,7 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
         raise AekitError(f"--labels: is for your own images, and for celeba; {config.name} has labels, leave it out")
     if config.name in DATASETS:
         known = DATASETS[config.name]
+        config = config if with_labels else replace(config, labels=None)
         if split == "all" and known.has_parts:
             whole = replace(config, val=0.0)
             parts: tuple[Split, ...] = ("train", "test")
@@ -90,7 +94,7 @@ def read_images(config: DataConfig, split: Split, *, data_root: Path, progress: 
         else:
             images = known.read(config, split, data_root=data_root, progress=progress)
     else:
-        images = _read_path(config, split, progress)
+        images = _read_path(config, split, progress, with_labels=with_labels)
     try:
         check_not_empty(len(images), split, config)
     except AekitError as error:
@@ -107,10 +111,11 @@ def find_on_disk(name: str, data_root: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _read_path(config: DataConfig, split: Split, progress: Progress) -> ImageSet:
+def _read_path(config: DataConfig, split: Split, progress: Progress, *, with_labels: bool) -> ImageSet:
     path = Path(config.name).expanduser()
     if path.is_dir():
-        return read_folder(config, split, progress=progress)
+        return read_folder(config, split, progress=progress, with_labels=with_labels)
+    config = config if with_labels else replace(config, labels=None)
     if path.suffix.lower() in SUFFIXES and path.exists():
         return read_arrays(config, split, progress=progress)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():

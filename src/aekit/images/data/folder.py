@@ -69,7 +69,7 @@ class ImageFiles:
         return Origins(names, np.arange(len(indices)), rows)
 
 
-def read_folder(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
+def read_folder(config: DataConfig, split: Split, *, progress: Progress = SILENT, with_labels: bool = True) -> ImageSet:
     """Return a split of the images in the folder ``config.name``, flat or with a folder per class.
 
     Folders ``train``, ``val`` and ``test`` are the splits; without such a ``test`` a fifth of the others is set aside.
@@ -79,12 +79,15 @@ def read_folder(config: DataConfig, split: Split, *, progress: Progress = SILENT
         config: Which images.
         split: ``train``, ``val``, ``test`` or ``all``.
         progress: Receives the progress of decoding, and notices.
+        with_labels: Whether to read the table of labels, if the configuration has one.
 
     Raises:
         AekitError: There are no images, folders are nested too deep, sizes differ, or a file cannot be decoded.
     """
     folder = Path(config.name).expanduser()
-    return read_files(_find_files(folder, config.labels, progress), config, split, progress=progress)
+    files = _find_files(folder, config.labels, progress)  # of which a table of labels is none, read or not
+    config = config if with_labels else replace(config, labels=None)
+    return read_files(files, config, split, progress=progress)
 
 
 def read_file(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:

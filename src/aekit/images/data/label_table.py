@@ -22,6 +22,7 @@ from aekit.errors import AekitError, count, shown
 
 Indices = npt.NDArray[np.int64]
 
+NOTICE = "--labels "  # begins the notices about a table of labels
 NO_ROW = -1  # of a file that is one image
 NO_LABEL = -1  # of an empty field
 # Other names of a column, in lower case, without blanks and punctuation.
@@ -71,7 +72,7 @@ class LabelTable:
     @property
     def source(self) -> str:
         """Return the name of the table in messages."""
-        return f"--labels {shown(self.path)}"
+        return f"{NOTICE}{shown(self.path)}"
 
     def meaning(self, row: int) -> tuple[int, bytes]:
         """Return what a row says, to compare it with another."""
@@ -98,7 +99,7 @@ def read_label_table(path: Path, progress: Progress = SILENT) -> LabelTable:
     Raises:
         AekitError: It cannot be read, has neither labels nor attributes, or a row has too many or too few fields.
     """
-    source = f"--labels {shown(path)}"
+    source = f"{NOTICE}{shown(path)}"
     try:
         text = read_text_table(path, table="a table of labels", row="image", keep_repeats=True)
     except AekitError as error:

@@ -78,7 +78,7 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     groups = group_names(session.headers, session.records)
     checkpoints = session.checkpoints()
     first = next(checkpoints)
-    images = _draw(session.studied(first, request.split), request)
+    images = _draw(session.studied(first, request.split, with_labels=False), request)
     if len(images) < request.images:
         session.progress.notice(
             f"--images {request.images}: {request.split} has {count(len(images), 'image')}; all are used"
@@ -86,7 +86,8 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     measured = []
     for checkpoint, group in zip(chain([first], checkpoints), groups, strict=True):
         # With --data, checkpoints may still split the images in different ways.
-        if _draw(session.studied(checkpoint, request.split), request).fingerprint != images.fingerprint:
+        own = _draw(session.studied(checkpoint, request.split, with_labels=False), request)
+        if own.fingerprint != images.fingerprint:
             raise AekitError(
                 f"{checkpoint.path}: uses other images of {images.name} than those before; compare them separately"
             )

@@ -70,7 +70,7 @@ def _evaluate_all(
 ) -> Iterator[Result]:
     models = []
     for checkpoint, target in zip(session.checkpoints(), targets, strict=True):
-        image_set = session.studied(checkpoint, split)
+        image_set = session.studied(checkpoint, split, with_labels=False)
         totals = _evaluate(session, checkpoint, image_set, target, split, importance, seed)
         models.append(EvaluatedModel.of(checkpoint, image_set, split, totals))
         if table is None:

@@ -130,7 +130,7 @@ def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Req
     elif checkpoint.record.model.has_prior:
         axes, over = [prior_quantiles(side)] * 2, "quantiles of the prior"
     else:
-        codes = checkpoint.encode(session.images(checkpoint, "train")).mean
+        codes = checkpoint.encode(session.images(checkpoint, "train", with_labels=False)).mean
         axes = [np.linspace(low, high, side) for low, high in zip(codes.min(0), codes.max(0), strict=True)]
         over = "the range of the training codes"
     z0, z1 = np.meshgrid(*axes)  # z1 changes from row to row
@@ -162,7 +162,7 @@ def _traversal_codes(
 ) -> tuple[Floats, Floats | None, str]:
     """Return codes (L, V, L) whose row i walks along dimension i, each dimension's KL divergence, and the start."""
     latent = checkpoint.record.model.latent
-    test = session.images(checkpoint, "test")
+    test = session.images(checkpoint, "test", with_labels=False)
     codes = checkpoint.encode(test)
     centre: Floats
     if codes.logvar is not None:

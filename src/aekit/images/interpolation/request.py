@@ -97,6 +97,11 @@ class PathRequest:
         return [] if self.stops is None else list(zip(self.starts or (), self.stops, strict=True))
 
     @property
+    def is_of_images(self) -> bool:
+        """Return whether paths are of images of the split, which may have labels, not of files or samples."""
+        return self.n_prior is None and self.stops is None
+
+    @property
     def ends(self) -> tuple[float, float]:
         """Return the first and the last alpha."""
         return self.limits or ((0.0, 1.0) if self.attribute is None else (-2.0, 2.0))

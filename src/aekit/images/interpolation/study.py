@@ -71,7 +71,7 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
     for checkpoint in session.checkpoints():
         # Files first: a mistake in them need not wait for many images.
         files = read_image_files(session, checkpoint, inputs, _FILES) if inputs else None
-        image_set = session.studied(checkpoint, request.split)
+        image_set = session.studied(checkpoint, request.split, with_labels=request.is_of_images)
         report.parameters.append(checkpoint.parameters("interpolate", image_set, **options))
         _check_same_images(checkpoint, report)
         _add_paths(session, checkpoint, image_set, files, request, report)

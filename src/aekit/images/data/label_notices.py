@@ -1,0 +1,39 @@
+"""Notices of a table of labels, of which only those are shown that were not said when a model was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aekit.core.progress import Labelled, Progress
+from aekit.images.data.label_table import NOTICE
+
+
+class LabelNotices(Labelled):
+    """Progress of reading images that keeps what is said of their table of labels.
+
+    Args:
+        progress: Receives everything else.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(progress, "")
+        self._kept: list[str] = []
+
+    def update(
+        self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
+    ) -> None:
+        """Show how far it has come."""
+        self._progress.update(what, done, total, lane=lane, detail=detail)
+
+    def notice(self, text: str) -> None:
+        """Say one line that must not be missed, or keep it if it is about the table."""
+        if text.startswith(NOTICE):
+            self._kept.append(text)
+        else:
+            self._progress.notice(text)
+
+    def say(self) -> None:
+        """Say what was kept: it is new."""
+        for text in self._kept:
+            self._progress.notice(text)
+        self._kept = []
