@@ -56,6 +56,18 @@ def test_a_table_per_target_has_errors_with_intervals_and_units(header, tmp_path
     assert pd.isna(finished.metrics["r2"]).all()  # null in JSON
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")])  # in a header that was read, and in one just made
+def test_an_error_of_a_few_participants_has_no_interval(header, tmp_path, missing):
+    for each in header.result["metrics"]:
+        each |= {"n": 4, "mae_low": missing, "mae_high": missing}
+    header.result["metrics"][2]["mae"] = missing  # a model that predicts nothing
+    progress = Recorded()
+    from_header(tmp_path / "m.safetensors", header).show(progress)
+    ages, fractions = progress.tables
+    assert (ages[1][1], [cells[1] for cells in ages[2]]) == ("MAE years", ["8", None])
+    assert (fractions[1][1], [cells[1] for cells in fractions[2]]) == ("MAE", ["2"])
+
+
 @pytest.mark.parametrize(("skill", "text"), [(-7.482e-06, "0.000"), (-0.25, "-0.250"), (0.75, "0.750"), (None, None)])
 def test_a_skill_has_three_decimals(header, tmp_path, skill, text):
     header.result["metrics"] = [row("chain", "age_years", "test", 4.0, skill)]

@@ -47,10 +47,11 @@ class FinishedRun:
         own = self.metrics[self.metrics["split"] == judged]
         for target, rows in own.groupby("target", sort=False):
             cells: list[tuple[Any, ...]] = [
-                (row.model, f"{row.mae:.3g} [{row.mae_low:.3g}, {row.mae_high:.3g}]", _score(row.r2), _score(row.skill))
+                (row.model, _error(row.mae, row.mae_low, row.mae_high), _score(row.r2), _score(row.skill))
                 for row in rows.itertuples()
             ]
-            mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2])]), "[95 %]"])
+            level = "[95 %]" if rows["mae_low"].notna().any() else None  # not for a few participants
+            mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2]), level])])
             title = f"{self.path.name}: {target}, {judged}, {count(int(rows['n'].iloc[0]), 'participant')}"
             progress.table(title, ["model", mae, "R2", "skill"], cells)
         if text := describe_interval_level(self.header):
@@ -69,6 +70,13 @@ def describe_interval_level(header: Header) -> str:
         return ""
     n = found.get("n")
     return describe_level(found["coverage"], n if isinstance(n, int) and n > 0 else None)
+
+
+def _error(value: float, low: float, high: float) -> str | None:
+    """Return an error with its interval, where it has one; None for NaN, of predictions that are not finite."""
+    if value != value:
+        return None
+    return f"{value:.3g}" if low != low or high != high else f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _score(value: float) -> str | None:

@@ -9,7 +9,8 @@ import pandas as pd
 from aekit.brains.cohort.sessions import persons_of
 from aekit.brains.report.analysis import Analysis
 from aekit.brains.report.tables import counts_table, floor_table
-from aekit.brains.report.words import picture
+from aekit.brains.report.words import ends, picture
+from aekit.core.intervals import Interval
 from aekit.plotting.html import Block, Section, Table
 
 
@@ -55,7 +56,7 @@ def split_section(analysis: Analysis, group: str | None, pictures: Mapping[str, 
     table = floor_table(analysis)
     table = table[table["fitted_on"] == "train"]
     rows = [
-        (name, predictor, n, f"{value:.1f}", f"{mae:.2f}", f"{low:.2f} to {high:.2f}")
+        (name, predictor, n, f"{value:.1f}", f"{mae:.2f}", ends(Interval(mae, low, high)))
         for name, predictor, n, value, mae, low, high in zip(
             table["evaluated_on"],
             table["predictor"],
