@@ -31,10 +31,25 @@ def test_each_data_set_is_a_result_with_its_counts_and_a_summary(faces, tmp_path
     assert progress.tables == []
 
 
+@pytest.mark.parametrize("others", [[], ["digits", "nowhere"]])
+@pytest.mark.parametrize(("kind", "what"), [("one", "too few images"), ("dark", "would be nearly black")])
+def test_what_is_wrong_is_said_of_the_argument_not_of_an_option(tmp_path, kind, what, others):
+    n, value, dtype = {"one": (1, 200, np.uint8), "dark": (10, 9, np.uint16)}[kind]
+    images = np.full((n, 8, 8), value, dtype)
+    images[:, 0] = 0
+    np.save(tmp_path / "own.npy", images)
+    said = Recorded()
+    with pytest.raises(AekitError) as caught:
+        list(run_data([str(tmp_path / "own.npy"), *others], data_root=tmp_path, progress=said))
+    lines = [*said.notices, str(caught.value)]
+    assert sum(line.startswith(str(tmp_path / "own.npy")) and what in line for line in lines) == 1
+    assert not any("--data" in line for line in lines)
+
+
 def test_a_data_set_is_checked_only_when_its_result_is_asked_for(faces, tmp_path):
     results = run_data([str(faces), "nowhere"], data_root=tmp_path)
     assert next(results).path == faces
-    with pytest.raises(AekitError, match="--data nowhere: no such data set"):
+    with pytest.raises(AekitError, match=r"^nowhere: no such data set"):
         next(results)
 
 

@@ -79,7 +79,7 @@ def test_a_failed_download_names_the_data_set_the_folder_and_the_offline_choice(
     with pytest.raises(AekitError, match=r"the download failed \(.*no.route") as error:
         download("celeba", root)
     assert str(error.value).startswith("--data celeba: it is missing")
-    assert str(error.value).endswith(f"put its files into {root}/celeba, or use --data digits, which needs no download")
+    assert str(error.value).endswith(f"put its files into {root}/celeba, or use digits, which needs no download")
     assert str(error.value).isprintable()
     assert not root.exists()
 

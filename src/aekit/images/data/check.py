@@ -22,6 +22,7 @@ from aekit.images.data.value_range import check_visible
 from aekit.images.official import has_validation
 from aekit.images.sizes import in_words
 
+_OPTION = "--data "  # begins the errors of the readers: other commands name images by this option
 _MAX_NAMES = 10  # of classes or attributes in a message
 
 
@@ -69,13 +70,19 @@ def run_data(
         except UsageError:
             raise
         except AekitError as error:
-            failures.append(error)
+            failures.append(_of_argument(error))
     if len(failures) > 1:
         for failure in failures:
             progress.notice(str(failure))
         raise AekitError(f"data: {len(failures)} of {len(names)} data sets cannot be used; each is named above")
     for failure in failures:
         raise failure
+
+
+def _of_argument(error: AekitError) -> AekitError:
+    """Return an error about a data set under its name alone: it is an argument here, not that of an option."""
+    text = str(error)
+    return AekitError(text.removeprefix(_OPTION)) if text.startswith(_OPTION) else error
 
 
 class _Unrepeated(Labelled):
@@ -114,7 +121,7 @@ def _check(config: DataConfig, data_root: Path, progress: Progress, *, skip_bad:
     if error is not None:
         raise error
     if config.value_range == "auto" and sets["train"].span:
-        check_visible(f"--data {config.name}", sets["train"].span, progress)
+        check_visible(shown(config.name), sets["train"].span, progress)
     progress.notice(_describe(sets))
     train = sets["train"]
     values = {

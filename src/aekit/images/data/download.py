@@ -124,6 +124,5 @@ def _last_line(errors: bytes) -> str:
 def _failure(name: str, data_root: Path, what: str) -> AekitError:
     folder = shown(data_root / CATALOG[name].folder)
     return AekitError(
-        f"--data {name}: it is missing, and {what}; "
-        f"put its files into {folder}, or use --data digits, which needs no download"
+        f"--data {name}: it is missing, and {what}; put its files into {folder}, or use digits, which needs no download"
     )
