@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from aekit.results.tables import FILE, read_table, read_tables
 EXPERIMENT = {*SETTINGS, "epoch", "split", "stage", "target", "hypothesis", "method", "labels"}
 REPETITIONS = {"seed", "split_seed"}
 N_NAMED = 8
+_COMMA = re.compile("[+\\-\u2212]?[0-9]+(,[0-9]+)+([.][0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
+_POINT = "write numbers with a decimal point, as 0.1, and without thousands separators"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +99,7 @@ def choose_keys(pair: Pair, by: str) -> list[str]:
         for where, table in ((own, pair.ours), (pair.study_path, pair.study)):
             if name not in table:
                 raise AekitError(f"--by {name}: {where} has no such column{_instead(name, table)}")
+        _refuse_commas(pair, name)
     if repeated := repeated_keys(pair.study, keys):
         raise AekitError(
             f"{pair.study_path}: two rows have {_key_of(pair.study, repeated[0], keys)}; add a column that "
@@ -187,16 +191,25 @@ def _is_measure(pair: Pair, name: str, keys: Sequence[str]) -> bool:
     if not _is_numeric(study):
         place = [to_number(text) for text in study].index(None)
         raise AekitError(
-            f"{pair.study_path}: {name} is {study[place]!r} where {_key_of(pair.study, place, keys)}; give a plain "
-            "number, or leave the cell empty"
+            f"{pair.study_path}: {name} is {study[place]!r} where {_key_of(pair.study, place, keys)}; "
+            f"{_POINT if _COMMA.fullmatch(study[place]) else 'give a plain number, or leave the cell empty'}"
         )
     if not _is_numeric(ours):
         place = [to_number(text) for text in ours].index(None)
         raise AekitError(
             f"{pair.ours[FILE][place]}: {name} is {ours[place]!r}, not a number to compare with {pair.study_path}; "
-            "choose rows with --where, or rename the column"
+            f"{_POINT if _COMMA.fullmatch(ours[place]) else 'choose rows with --where, or rename the column'}"
         )
     return True
+
+
+def _refuse_commas(pair: Pair, name: str) -> None:
+    """Raise an AekitError if numbers of a key have commas in one table only: they would match no row of the other."""
+    for table, other in ((pair.study, pair.ours), (pair.ours, pair.study)):
+        place = next((place for place, text in enumerate(table[name]) if _COMMA.fullmatch(text)), None)
+        if place is not None and _is_numeric(other[name]) and _has_numbers(other[name]):
+            source = pair.study_path if table is pair.study else table[FILE][place]
+            raise AekitError(f"{source}: {name} is {table[name][place]!r}; {_POINT}")
 
 
 def _is_numeric(column: pd.Series) -> bool:

@@ -43,9 +43,10 @@ def read_table(path: Path) -> pd.DataFrame:
         raise AekitError(f"{path}: has two columns named {twice[0]!r}; give each a name of its own")
     for line, row in rows[1:]:
         if len(row) != len(header):
+            point = ", and write decimals with a point, as 0.1" if len(row) > len(header) else ""
             raise AekitError(
                 f"{path}: line {line} has {count(len(row), 'field')}, the header has {len(header)}; fix its commas "
-                "and quotes"
+                f"and quotes{point}"
             )
     table = pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
     return table.loc[:, [bool(name) for name in header]]
