@@ -112,6 +112,6 @@ def test_cells_are_trained_from_python_and_left_as_they_are_the_next_time(tmp_pa
     first = run_grid(cells, MACHINE, jobs=1, progress=progress)
     assert [outcome.cell for outcome in first] == cells
     assert all(isinstance(outcome, Done) and not outcome.is_old for outcome in first)
-    assert [notice[:8] for notice in progress.notices] == ["1/2  x: ", "2/2  x: "]
+    assert [notice[:8] for notice in progress.notices] == ["3 images", "1/2  x: ", "2/2  x: "]
     again = run_grid(cells, MACHINE, jobs=1)
     assert again == [Done(outcome.cell, outcome.header, is_old=True) for outcome in first]
