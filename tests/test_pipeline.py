@@ -75,4 +75,4 @@ def test_no_progress_is_drawn_where_there_is_no_terminal(tmp_path):
     assert done.stdout == "x.safetensors\n"
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
-    assert [line.split(":")[0] for line in done.stderr.splitlines()][-2:] == ["epoch 1", "epoch 2"]
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()][-2:] == [["x", " epoch 1"], ["x", " epoch 2"]]

@@ -37,7 +37,7 @@ def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SI
     said = ""
     for line in process.stderr:
         said += line
-        if line.startswith(after):
+        if f": {after}" in line:
             process.send_signal(number)
             break
     out, err = process.communicate(timeout=60)

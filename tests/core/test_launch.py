@@ -24,7 +24,7 @@ def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
     command = [sys.executable, "-m", "aekit", "train-ae", "--epochs", "9999", *SHORT, "--gpus", "2", "-o", path]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if line.startswith("epoch 2"):
+        if ": epoch 2" in line:
             break
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2

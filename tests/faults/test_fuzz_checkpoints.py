@@ -141,7 +141,7 @@ def _run() -> tuple[runs.Run, dict]:
     config = fill_defaults(CONFIG, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
     model = build_model(config.model, sets["train"].image_shape)
     run = runs._build_run(model, config, sets, CPU, torch.Generator(), ThreadTeam(1).__enter__(), Group())
-    return run, _header(config, sets, run, 1)
+    return run, _header(config, sets, run, 1, [])
 
 
 def _resume(path: Path) -> None:

@@ -35,7 +35,11 @@ def torch_settings() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(n_threads)
-        torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
+        if (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()) != (
+            is_deterministic,
+            warns_only,
+        ):  # loads torch's compiler, and fails if a signal stopped it from being loaded
+            torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
         torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
 
