@@ -136,7 +136,7 @@ class TrainConfig:
         keep: Write the weights of the ``last`` epoch, or of the one with the ``best`` validation total.
         seed: Seed of initial weights, order of images and sampling noise.
         init: Checkpoint whose weights the run begins with; None draws them.
-        patience: Stop when the validation total has not improved for so many epochs; None trains all epochs.
+        patience: Stop when the validation total has not improved for this many epochs; None trains all epochs.
     """
 
     epochs: int = 10

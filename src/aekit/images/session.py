@@ -330,9 +330,9 @@ class Session:
         )
 
     def _read(self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split, with_labels: bool) -> ImageSet:
-        told = LabelNotices(self.progress)
+        notices = LabelNotices(self.progress)
         try:
-            images = read_images(config, split, data_root=self.data_root, progress=told, with_labels=with_labels)
+            images = read_images(config, split, data_root=self.data_root, progress=notices, with_labels=with_labels)
         except UnlabelledError:
             if self.table is not None or self.data is None:
                 raise
@@ -340,7 +340,7 @@ class Session:
             self.progress.notice(f"--data {self.data}: {what}; no labels are used")
             return self._read(checkpoint, replace(config, labels=None), split, with_labels=False)
         except AekitError as error:
-            told.say()
+            notices.say()
             if self.data is not None or str(error).startswith("--labels"):
                 raise
             raise AekitError(
@@ -350,7 +350,7 @@ class Session:
         is_known = images.labels_fingerprint == checkpoint.record.labels_fingerprint
         is_of_training = self.data is None or images.fingerprint == checkpoint.record.fingerprints.get(split)
         if not (is_known and is_of_training):
-            told.say()  # what was not said when the model was trained
+            notices.say()  # what was not said when the model was trained
         if self.table is None and images.labels_fingerprint and not is_known:
             self.progress.notice(f"{checkpoint.path}: its table of labels, {config.labels}, was changed after training")
         return images

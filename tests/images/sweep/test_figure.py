@@ -122,7 +122,7 @@ def test_what_the_points_of_many_cells_do_not_show_is_said():
         text.get_text()
         for text in plot_sweep(both, ["arch", "beta", "latent"], split="val").axes[-1].get_legend().get_texts()
     ]
-    assert "latent: not told apart" in texts
+    assert "latent: not distinguished" in texts
     assert "20 autoencoders have no rate" in texts
 
 

@@ -93,7 +93,7 @@ def draw_tradeoff(
     axes.set_xlabel(f"rate: KL divergence ({unit('kl', 'bernoulli')})")
     axes.set_ylabel(f"distortion: reconstruction ({unit('reconstruction', loss)})")
     axes.set_title("Rate against distortion, one point per cell")
-    remarks = [f"{', '.join(hidden).replace('_', ' ')}: not told apart"] if hidden else []
+    remarks = [f"{', '.join(hidden).replace('_', ' ')}: not distinguished"] if hidden else []
     if n_without := len(results) - len(points):
         remarks.append(f"{n_without} autoencoder{'s have' if n_without > 1 else ' has'} no rate")
     _write_legend(legend, [*keys, *(_key(text, "", GREY) for text in remarks)], width)
