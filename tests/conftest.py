@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("AEKIT_CACHE", None)
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "children"]
 
 RunCommand = Callable[..., "Result"]
 

@@ -500,10 +500,10 @@ def test_the_phantom_goes_through_a_pipe(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_stops_it_and_resume_continues(phantom_cohort, mri_train, tmp_path):
+def test_a_signal_stops_it_and_resume_continues(start, phantom_cohort, mri_train, tmp_path):
     command = ["aekit", "mri-train", phantom_cohort / "participants.tsv", "--volumes", phantom_cohort / "volumes"]
     options = [*map(str, FAST), "--epochs", "20", "--precision", "fp32", "--quiet", "-o", "m.safetensors"]
-    process = subprocess.Popen(
+    process = start(
         list(map(str, [*command, *options])), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
     )
     unfinished = tmp_path / "m.resume.safetensors"

@@ -138,9 +138,9 @@ def test_a_run_that_diverges_is_recorded_and_the_rest_are_trained(aekit, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
-def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(tmp_path):
+def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(start, tmp_path):
     command = [sys.executable, "-m", "aekit", "sweep", "--data", "digits", "--epochs", "5000", "--latent", "2-5"]
-    sweep = subprocess.Popen(
+    sweep = start(
         [*command, "--jobs", "2", "-o", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     _wait_for(lambda: len(list(tmp_path.glob("*.resume.safetensors"))) == 2)

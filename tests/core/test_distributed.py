@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from children import Start
 from safetensors.torch import load_file
 
 from aekit.core.distributed import Group, own_device
@@ -29,11 +30,11 @@ def _train(path: Path, *arguments: object) -> tuple[dict[str, torch.Tensor], pd.
     return load_file(path), pd.read_csv(path.with_suffix(".csv")).drop(columns=["seconds", "images_per_second"])
 
 
-def _stopped(path: Path, *arguments: object, after: str, number: int = signal.SIGINT) -> subprocess.CompletedProcess:
+def _stopped(
+    start: Start, path: Path, *arguments: object, after: str, number: int = signal.SIGINT
+) -> subprocess.CompletedProcess:
     """Return the result of a run that was sent a signal once it had printed ``after``."""
-    process = subprocess.Popen(
-        _aekit(*arguments, *SHORT, "-o", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start(_aekit(*arguments, *SHORT, "-o", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said = ""
     for line in process.stderr:
         said += line
@@ -132,15 +133,15 @@ def test_torchrun_starts_it_and_one_process_prints(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_resumes_with_another_number_of_processes(tmp_path, number):
+def test_a_stopped_run_resumes_with_another_number_of_processes(start, tmp_path, number):
     options = ["train-vae", "--epochs", 8, "--beta-warmup", 2]
     whole, history = _train(tmp_path / "whole.safetensors", *options)
     path = tmp_path / "x.safetensors"
-    result = _stopped(path, *options, "--gpus", 2, after="epoch 2", number=number)
+    result = _stopped(start, path, *options, "--gpus", 2, after="epoch 2", number=number)
     assert result.returncode == 128 + number, result.stderr
     assert result.stderr.count("continue with the same command and --resume") == 1
     assert sorted(each.name for each in tmp_path.glob("x.*")) == ["x.csv", "x.resume.safetensors"]
-    result = _stopped(path, *options, "--resume", "--gpus", 3, after="epoch 4", number=number)
+    result = _stopped(start, path, *options, "--resume", "--gpus", 3, after="epoch 4", number=number)
     assert result.returncode == 128 + number, result.stderr
     weights, gone_on = _train(path, *options, "--resume")
     for name, value in whole.items():

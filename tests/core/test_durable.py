@@ -81,12 +81,12 @@ def test_abandoned_folders_are_removed_and_held_ones_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["held", "other"]
 
 
-def test_a_file_is_removed_unless_a_running_process_has_locked_it(tmp_path):
+def test_a_file_is_removed_unless_a_running_process_has_locked_it(start, tmp_path):
     path = tmp_path / "x.tmp"
     path.touch()
     script = "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", script, path], **pipes) as process:
+    with start([sys.executable, "-c", script, path], **pipes) as process:
         process.stdout.readline()
         durable.remove_if_unlocked(path, without_locks=True)
         assert path.exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import Start
 
 from aekit.core.environment import PARENT
 from aekit.core.launch import _environment, _exit_code, is_orphan, launch
@@ -19,10 +20,10 @@ from aekit.errors import AekitError
 SHORT = ["--data", "digits", "--latent", "5", "--threads", "1", "--precision", "fp32", "--device", "cpu"]
 
 
-def _two_that_train(path: Path) -> tuple[subprocess.Popen, list[str]]:
+def _two_that_train(start: Start, path: Path) -> tuple[subprocess.Popen, list[str]]:
     """Return the launcher of two processes that are in their third epoch or later, and the process ids of the two."""
     command = [sys.executable, "-m", "aekit", "train-ae", "--epochs", "9999", *SHORT, "--gpus", "2", "-o", path]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if ": epoch 2" in line:
             break
@@ -45,9 +46,9 @@ def test_impossible_numbers_of_gpus_are_refused(aekit, arguments, words):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
+def test_a_process_that_is_killed_ends_the_others_in_bounded_time(start, tmp_path):
     path = tmp_path / "x.safetensors"
-    process, children = _two_that_train(path)
+    process, children = _two_that_train(start, path)
     os.kill(int(children[1]), signal.SIGKILL)
     started = time.monotonic()
     _, said = process.communicate(timeout=60)
@@ -60,9 +61,9 @@ def test_a_process_that_is_killed_ends_the_others_in_bounded_time(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_whose_launcher_is_killed_save_and_end(tmp_path):
+def test_processes_whose_launcher_is_killed_save_and_end(start, tmp_path):
     path = tmp_path / "x.safetensors"
-    process, children = _two_that_train(path)
+    process, children = _two_that_train(start, path)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 30

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import children
 from fault_lab import Zygote
 
 LONG = ("slow", "faults", "real_data")
@@ -35,6 +36,7 @@ def record() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     """Return a process that starts command lines of aekit cheaply."""
-    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
-    yield zygote
-    zygote.close()
+    with children() as start:
+        zygote = Zygote(tmp_path_factory.mktemp("zygote"), start)
+        yield zygote
+        zygote.close()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from children import children
 
 from aekit.cli import app
 
@@ -92,23 +93,21 @@ STUDY = "latent,test_mse\n2,0.06\n3,0.05\n4,0.04\n"
 def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return two folders in which all commands ran, with other hashes and another number of processes."""
     folders, processes = [], []
-    for jobs in (1, 2):
-        folder = tmp_path_factory.mktemp(f"jobs{jobs}") / "study"
-        folder.mkdir()
-        environment = os.environ | {
-            "PYTHONHASHSEED": str(jobs),
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-            "AEKIT_CACHE": str(folder.parent / "cache"),
-        }
-        folders.append(folder)
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", RUN_ALL, str(jobs)], cwd=folder, env=environment, stderr=subprocess.PIPE
-            )
-        )
-    for process in processes:
-        _, stderr = process.communicate(timeout=600)
-        assert process.returncode == 0, stderr.decode()
+    with children() as start:
+        for jobs in (1, 2):
+            folder = tmp_path_factory.mktemp(f"jobs{jobs}") / "study"
+            folder.mkdir()
+            environment = os.environ | {
+                "PYTHONHASHSEED": str(jobs),
+                "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+                "AEKIT_CACHE": str(folder.parent / "cache"),
+            }
+            folders.append(folder)
+            command = [sys.executable, "-c", RUN_ALL, str(jobs)]
+            processes.append(start(command, cwd=folder, env=environment, stderr=subprocess.PIPE))
+        for process in processes:
+            _, stderr = process.communicate(timeout=600)
+            assert process.returncode == 0, stderr.decode()
     return folders
 
 

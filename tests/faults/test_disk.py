@@ -179,10 +179,10 @@ def test_a_training_that_cannot_say_its_path_has_written_it(zygote, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_that_is_deleted_while_it_trains_is_made_again_or_told_of(tmp_path):
+def test_a_folder_that_is_deleted_while_it_trains_is_made_again_or_told_of(start, tmp_path):
     output = tmp_path / "deep" / "x.safetensors"
     command = [sys.executable, "-m", "aekit", *VAE[:-2], "--epochs", "60", "-o", str(output)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    process = start(command, stderr=subprocess.PIPE, text=True, env=environment())
     for line in process.stderr:
         if ": epoch 2" in line:
             break

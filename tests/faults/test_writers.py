@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import Start
 from fault_lab import contents, environment
 
 from aekit.core import artifacts, durable
@@ -24,9 +25,9 @@ def _impatient(monkeypatch):
     monkeypatch.setattr(durable, "PATIENCE_SECONDS", 0.1)
 
 
-def _child(script: str, *arguments: object) -> subprocess.Popen[str]:
+def _child(start: Start, script: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+    return start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
 
 
 HOLD = """
@@ -41,9 +42,9 @@ for n in range(300):
 """
 
 
-def test_the_second_writer_is_refused_by_name_and_the_lock_ends_with_its_process(tmp_path):
+def test_the_second_writer_is_refused_by_name_and_the_lock_ends_with_its_process(start, tmp_path):
     path = tmp_path / "new" / "x.safetensors"
-    child = _child(HOLD, path)
+    child = _child(start, HOLD, path)
     assert child.stdout.readline() == "held\n"
     refused = rf"x\.safetensors: is being written by process {child.pid} on .*; wait .* or choose another --output"
     with pytest.raises(AekitError, match=refused), one_writer(path):
@@ -64,9 +65,9 @@ def test_nothing_is_left_of_a_lock_in_a_folder_that_got_no_result(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_several_that_write_a_whole_file_the_last_one_stays(tmp_path):
+def test_of_several_that_write_a_whole_file_the_last_one_stays(start, tmp_path):
     path = tmp_path / "x.bin"
-    children = [_child(WRITE, path, letter) for letter in "abc"]
+    children = [_child(start, WRITE, path, letter) for letter in "abc"]
     seen = set()
     while any(child.poll() is None for child in children):
         if path.exists():
@@ -102,9 +103,9 @@ def test_a_writer_that_fails_does_not_remove_what_another_has_begun(tmp_path, mo
     assert contents(tmp_path) == {"x.bin": b"another"}
 
 
-def _start(*words: object) -> subprocess.Popen[str]:
+def _train(start: Start, *words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "aekit", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    return start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 
 def _wait_for(path: Path) -> None:
@@ -121,7 +122,7 @@ def _wait_for(path: Path) -> None:
         *(pytest.param(name, marks=pytest.mark.faults) for name in ("sweep", "mri-train", "gpus")),
     ],
 )
-def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_disturbed(zygote, tmp_path, first):
+def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_disturbed(start, zygote, tmp_path, first):
     output = tmp_path / ("grid" if first == "sweep" else "x.safetensors")
     lock = output / ".results.csv.lock" if first == "sweep" else tmp_path / ".x.safetensors.lock"
     if first == "mri-train":
@@ -133,7 +134,7 @@ def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_di
         words = ["sweep", *SMALL, *LONG, "--latent", "2,3", "--jobs", 1]
     else:
         words = ["train-vae", *SMALL, *LONG, *(["--gpus", 2] if first == "gpus" else [])]
-    process = _start(*words, "-o", output)
+    process = _train(start, *words, "-o", output)
     _wait_for(lock)
     again = [word for word in words if word not in ("--gpus", 2)]
     settings = {"AEKIT_FAULTS_SETTINGS": "aekit.core.durable.PATIENCE_SECONDS=0.1"}
@@ -152,10 +153,10 @@ def test_a_second_training_of_the_same_output_is_refused_and_the_first_is_not_di
 
 
 @pytest.mark.faults
-def test_a_cell_of_a_grid_that_another_training_writes_is_told_of_and_the_rest_is_trained(zygote, tmp_path):
+def test_a_cell_of_a_grid_that_another_training_writes_is_told_of_and_the_rest_is_trained(start, zygote, tmp_path):
     words = ["sweep", "--model", "ae", "--arch", "dense", *SMALL, "--latent", "2,3", "--epochs", 1, "-o", tmp_path]
     cell = zygote.run([*words, "--dry-run"]).out.splitlines()[0].split()[-1]
-    child = _child(HOLD, cell)
+    child = _child(start, HOLD, cell)
     assert child.stdout.readline() == "held\n"
     ended = zygote.run(words)
     assert ended.code == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import Start, children
 
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.progress import Silent
@@ -89,9 +90,9 @@ def test_what_is_chosen_for_a_small_set_is_printed_and_is_what_the_options_do(tm
     assert notice == "1 image per step (--batch-size), because there is only 1 training image"
 
 
-def _start(output: Path, *options: str) -> subprocess.Popen[str]:
+def _train(start: Start, output: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "aekit", *OPTIONS, "-o", str(output), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _wait_for_state(process: subprocess.Popen[str], output: Path) -> None:
@@ -102,8 +103,8 @@ def _wait_for_state(process: subprocess.Popen[str], output: Path) -> None:
         time.sleep(0.01)
 
 
-def _finish(output: Path) -> None:
-    process = _start(output, "--resume", "--quiet")
+def _finish(start: Start, output: Path) -> None:
+    process = _train(start, output, "--resume", "--quiet")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out.strip() == str(output)
@@ -112,8 +113,8 @@ def _finish(output: Path) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("whole") / "x.safetensors"
-    process = _start(output)
-    assert process.wait(60) == 0
+    with children() as start:
+        assert _train(start, output).wait(60) == 0
     return output
 
 
@@ -121,9 +122,9 @@ def undisturbed(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("kill_with", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
-def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, kill_with, exit_code):
+def test_a_run_that_was_ended_goes_on_to_the_same_bytes(start, undisturbed, tmp_path, kill_with, exit_code):
     output = tmp_path / "x.safetensors"
-    process = _start(output)
+    process = _train(start, output)
     _wait_for_state(process, output)
     process.send_signal(kill_with)
     _, err = process.communicate(timeout=60)
@@ -132,7 +133,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(undisturbed, tmp_path, k
     if kill_with != signal.SIGKILL:
         assert "--resume" in err
         assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv", "x.resume.safetensors"]
-    _finish(output)
+    _finish(start, output)
     assert output.read_bytes() == undisturbed.read_bytes()
     assert output.with_suffix(".png").read_bytes() == undisturbed.with_suffix(".png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
@@ -158,9 +159,9 @@ def test_a_finished_run_with_other_options_is_not_passed_off_as_this_one(aekit, 
 
 
 @pytest.mark.slow
-def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(aekit, undisturbed, tmp_path):
+def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(aekit, start, undisturbed, tmp_path):
     output = tmp_path / "x.safetensors"
-    process = _start(output)
+    process = _train(start, output)
     _wait_for_state(process, output)
     process.terminate()
     process.communicate(timeout=60)

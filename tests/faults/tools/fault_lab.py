@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from children import Start
+
 FAULTS = Path(__file__).resolve().parents[1]
 INJECT = FAULTS / "inject"
 TIMES = {"seconds", "images_per_second"}  # columns that differ from run to run
@@ -56,10 +58,10 @@ class Ended:
 class Zygote:
     """A process that starts command lines by fork, one at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: Start) -> None:
         self.folder = folder
         self.n = 0
-        self._process = subprocess.Popen(
+        self._process = start(
             [sys.executable, str(Path(__file__).with_name("zygote.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ It reads one request a line from stdin, JSON, and answers each with one line on 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import glob
 import importlib
 import io
@@ -53,6 +54,8 @@ def _start(request: dict) -> int:
     code = 70
     try:
         os.setsid()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it does not outlive this process
         for number, path in enumerate((os.devnull, request["out"], request["err"])):
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             opened = os.open(path, flags, 0o600)

@@ -121,12 +121,12 @@ def test_without_a_network_torchvision_itself_gives_one_line(root, tmp_path, mon
         assert done.stderr == ""
 
 
-def test_a_killed_download_ends_and_the_next_one_removes_its_leftovers(root, torchvision, tmp_path):
+def test_a_killed_download_ends_and_the_next_one_removes_its_leftovers(start, root, torchvision, tmp_path):
     torchvision("(raw / 'half').touch(); Path(root, 'pid').write_text(str(__import__('os').getpid())); time.sleep(60)")
     script = "import sys; from pathlib import Path; from aekit.images.data.download import download\n"
     script += "download('mnist', Path(sys.argv[1]))"
     paths = os.pathsep.join((os.environ["PYTHONPATH"], str(Path(module.__file__).parents[2])))
-    process = subprocess.Popen([sys.executable, "-c", script, str(root)], env=os.environ | {"PYTHONPATH": paths})
+    process = start([sys.executable, "-c", script, str(root)], env=os.environ | {"PYTHONPATH": paths})
     deadline = time.monotonic() + 30
     while not (pids := list(root.glob(".download-*/pid"))) or not pids[0].read_text():
         assert time.monotonic() < deadline

@@ -227,8 +227,9 @@ def many(tmp_path):
     return [write(tmp_path / "many" / f"{number:02}.bmp", seed=number) for number in range(60)]
 
 
-def start_slowly(files):
-    return subprocess.Popen([sys.executable, "-c", SLOWLY, *map(str, files)], stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start_slowly(start):
+    return lambda files: start([sys.executable, "-c", SLOWLY, *map(str, files)], stdout=subprocess.PIPE, text=True)
 
 
 def rows_done(cache):
@@ -260,7 +261,9 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("kill_with", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_preparation_resumes_where_it_stopped(cache, many, decoded, tmp_path, monkeypatch, kill_with):
+def test_an_interrupted_preparation_resumes_where_it_stopped(
+    start_slowly, cache, many, decoded, tmp_path, monkeypatch, kill_with
+):
     process = start_slowly(many)
     wait_until_begun(cache, process)
     process.send_signal(kill_with)
@@ -277,9 +280,9 @@ def test_an_interrupted_preparation_resumes_where_it_stopped(cache, many, decode
 
 
 @pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(cache, many, signal_number, exit_code):
+def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(start, cache, many, signal_number, exit_code):
     command = SLOWLY.partition("prepared =")[0] + "from aekit.cli import main\nsys.exit(main())"
-    process = subprocess.Popen([sys.executable, "-c", command, "data", str(many[0].parent)], stderr=subprocess.PIPE)
+    process = start([sys.executable, "-c", command, "data", str(many[0].parent)], stderr=subprocess.PIPE)
     wait_until_begun(cache, process)
     process.send_signal(signal_number)
     _, err = process.communicate(timeout=60)
@@ -358,7 +361,9 @@ def test_bad_files_that_were_found_before_an_interruption_stay_known(cache, many
     assert list(take(many, skip_bad=True).bad) == [7]
 
 
-def test_the_partial_of_files_that_have_changed_is_not_used_and_removed_after_a_week(cache, many, monkeypatch):
+def test_the_partial_of_files_that_have_changed_is_not_used_and_removed_after_a_week(
+    start_slowly, cache, many, monkeypatch
+):
     partial = leave_partial(cache, many, monkeypatch)
     write(many[0], seed=99)
     np.testing.assert_array_equal(take(many).store, pixels(many))
@@ -368,7 +373,7 @@ def test_the_partial_of_files_that_have_changed_is_not_used_and_removed_after_a_
     assert not partial.exists()
 
 
-def test_of_two_processes_at_once_one_decodes_and_the_other_waits(cache, many, decoded):
+def test_of_two_processes_at_once_one_decodes_and_the_other_waits(start_slowly, cache, many, decoded):
     process = start_slowly(many)
     wait_until_begun(cache, process)
     progress = Recorded()
@@ -379,7 +384,7 @@ def test_of_two_processes_at_once_one_decodes_and_the_other_waits(cache, many, d
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
 
-def test_a_process_that_waits_for_a_killed_one_continues_its_work(cache, many, decoded):
+def test_a_process_that_waits_for_a_killed_one_continues_its_work(start_slowly, cache, many, decoded):
     process = start_slowly(many)
     wait_until_begun(cache, process)
 
@@ -425,7 +430,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_first_image(cache, many,
     assert len(decoded) == 60
 
 
-def test_two_processes_at_once_both_get_the_images(cache, files):
+def test_two_processes_at_once_both_get_the_images(start, cache, files):
     script = (
         "import sys; from pathlib import Path; from aekit.images.data.prepared import prepare\n"
         "sys.stdin.readline(); prepared = prepare([Path(p) for p in sys.argv[1:]], source='x')\n"
@@ -433,7 +438,7 @@ def test_two_processes_at_once_both_get_the_images(cache, files):
     )
     command = [sys.executable, "-c", script, *map(str, files)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    processes = [start(command, **pipes) for _ in range(2)]
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()

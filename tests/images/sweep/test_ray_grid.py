@@ -216,10 +216,10 @@ def test_after_a_signal_running_cells_send_their_state_and_the_next_time_go_on(c
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_with_its_exit_code_and_leaves_no_task_behind(cluster, tmp_path):
+def test_ctrl_c_ends_a_sweep_with_its_exit_code_and_leaves_no_task_behind(start, cluster, tmp_path):
     command = [sys.executable, "-m", "aekit", "sweep", "--data", "digits", "--epochs", "5000", "--latent", "2-4"]
     words = [*command, "--ray", cluster.address, "-o", str(tmp_path)]
-    sweep = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    sweep = start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _wait_for_free_cpus(cluster, 0)
     sweep.send_signal(signal.SIGINT)
     stdout, stderr = sweep.communicate(timeout=60)
