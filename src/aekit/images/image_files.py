@@ -15,7 +15,8 @@ from aekit.images.data import read_images
 from aekit.images.data.decode import SUFFIXES, BadImage, read_header
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.origins import Origins
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 
 
 def read_image_files(session: Session, checkpoint: LoadedCheckpoint, paths: Sequence[str], option: str) -> ImageSet:

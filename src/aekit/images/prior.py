@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 
 FITTED = "a Gaussian fitted to the training codes"
 

@@ -24,12 +24,13 @@ from aekit.images.decorrelation.correlation import (
 )
 from aekit.images.decorrelation.request import LABELS, DecorrelationRequest, column_name
 from aekit.images.latent import active_units
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.pca.components import fit_pca
 from aekit.images.record import RunRecord
-from aekit.images.session import LoadedCheckpoint
 
 Floats = npt.NDArray[np.floating]
 
+_SETTINGS = ("kind", "arch", "layers", "width", "latent", "beta", "epochs", "seed")  # columns of the table
 # Not part of a group's name: a line of the figure runs over the first, and averages over the second.
 # A table of labels changes neither images nor weights.
 _NOT_IN_GROUPS = ("latent", "seed", "shape", "splits", "labels", "labels_fingerprint")
@@ -106,23 +107,15 @@ def measure_checkpoint(
             f"{checkpoint.path}: the effective rank has no interval, as {len(image_set):,} images are fewer than "
             f"{IMAGES_PER_DIMENSION} per dimension ({n_live}); use more images"
         )
-    model, train = checkpoint.record.model, checkpoint.record.train
     row = {
         "checkpoint": checkpoint.name,
         "group": group,
-        "kind": model.kind,
-        "arch": model.arch,
-        "layers": model.layers,
-        "width": model.width,
-        "latent": model.latent,
-        "beta": train.beta if model.has_prior else None,
-        "epochs": train.epochs,
-        "seed": train.seed,
+        **checkpoint.settings(_SETTINGS),
         "split": request.split,
         "n_images": len(image_set),
         "n_dead": n_dimensions - n_live,
         "n_live": n_live,
-        **_activity(found, codes, has_prior=model.has_prior),
+        **_activity(found, codes, has_prior=checkpoint.record.model.has_prior),
         **_values(found),
     }
     header = checkpoint.header

@@ -18,7 +18,8 @@ from aekit.errors import AekitError
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import Codes
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 
 Format = Literal["safetensors", "csv"]
 

@@ -22,7 +22,8 @@ from aekit.images.evaluation.metrics import METRICS
 from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
 from aekit.images.evaluation.per_image import Evaluation, evaluate_images
 from aekit.images.inference import mean_and_error
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 from aekit.plotting.bars import plot_kl_per_dimension
 
 

@@ -16,8 +16,9 @@ from aekit.errors import count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
-from aekit.images.session import LoadedCheckpoint
+from aekit.images.loaded import LoadedCheckpoint
 
+_SETTINGS = ("kind", "arch", "latent", "layers", "width", "loss", "beta", "epochs", "seed")
 _HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
 
 
@@ -42,20 +43,7 @@ class EvaluatedModel:
     @classmethod
     def of(cls, checkpoint: LoadedCheckpoint, images: ImageSet, split: Split, totals: dict[str, Any]) -> EvaluatedModel:
         """Return what was measured of a checkpoint on one split."""
-        model, train = checkpoint.record.model, checkpoint.record.train
-        settings = {
-            "kind": model.kind,
-            "arch": model.arch,
-            "latent": model.latent,
-            "layers": model.layers,
-            "width": model.width,
-            "loss": model.loss,
-            "beta": train.beta if model.has_prior else None,
-            "epochs": train.epochs,
-            "seed": train.seed,
-            "data": images.name,
-            "split": split,
-        }
+        settings = checkpoint.settings(_SETTINGS) | {"data": images.name, "split": split}
         return cls(checkpoint.name, checkpoint.label, settings, (images.name, images.fingerprint), totals)
 
     def to_row(self) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from aekit.images.evaluation.metrics import METRICS
 from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.figures.grids import plot_reconstructions
 from aekit.images.inference import reconstruct_images
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 
 
 @keeps_torch_settings

@@ -22,9 +22,10 @@ from aekit.errors import AekitError, UsageError, count
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import decode_codes
 from aekit.images.latent import prior_quantiles
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.objectives import kl_per_dimension
 from aekit.images.prior import origin_of_samples, sample_codes
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.session import Session
 
 Floats = npt.NDArray[np.floating]
 Used = dict[str, Any]  # the options that a figure was made with, defaults filled in

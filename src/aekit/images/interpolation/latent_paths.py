@@ -24,7 +24,8 @@ from aekit.images.interpolation.measures import (
 )
 from aekit.images.interpolation.request import PathKind, PathRequest
 from aekit.images.latent import active_units, live_dimensions
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.session import Session
 
 Floats = npt.NDArray[np.floating]
 

@@ -25,8 +25,9 @@ from aekit.images.interpolation.groups import Group, choose_groups, name_directi
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
+from aekit.images.loaded import TABLE_SETTINGS, LoadedCheckpoint
 from aekit.images.prior import origin_of_samples, sample_codes
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.session import Session
 
 _FILES = "--from, --to"  # the options that name image files
 
@@ -154,16 +155,8 @@ def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str
 def _settings(checkpoint: LoadedCheckpoint | None) -> dict[str, Any]:
     """Return the columns that say which model a path is of; they are empty for blends of images."""
     if checkpoint is None:
-        return dict.fromkeys(("checkpoint", "kind", "arch", "latent", "beta", "seed"))
-    model, train = checkpoint.record.model, checkpoint.record.train
-    return {
-        "checkpoint": checkpoint.name,
-        "kind": model.kind,
-        "arch": model.arch,
-        "latent": model.latent,
-        "beta": train.beta if model.has_prior else None,
-        "seed": train.seed,
-    }
+        return dict.fromkeys(("checkpoint", *TABLE_SETTINGS))
+    return {"checkpoint": checkpoint.name, **checkpoint.settings()}
 
 
 def _ends(group: Group, number: int, image_set: ImageSet) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aekit.core.progress import Progress
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.pca.components import (
     Pca,
     PcaErrors,
@@ -16,7 +17,7 @@ from aekit.images.pca.components import (
     max_components,
     reconstruction_errors,
 )
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.session import Session
 
 PRODUCTS_PER_SECOND = 6e10  # measured on one core, for the covariance of uint8 images
 SLOW_SECONDS = 10.0

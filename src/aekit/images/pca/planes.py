@@ -9,9 +9,9 @@ from aekit.core.progress import Progress
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
 from aekit.images.latent import live_dimensions, prior_quantiles
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.pca.components import Pca
 from aekit.images.pca.figure import Plane
-from aekit.images.session import LoadedCheckpoint
 
 Floats = npt.NDArray[np.floating]
 

@@ -23,11 +23,12 @@ from aekit.errors import count
 from aekit.images.config import Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.pca.baseline import PcaBaseline, fit_baseline
 from aekit.images.pca.elbow import METHOD, kneedle
 from aekit.images.pca.figure import CLIPPED, PCA, Plane, plot_against_pca, plot_planes
 from aekit.images.pca.planes import GRID, model_plane, pca_plane
-from aekit.images.session import LoadedCheckpoint, Session
+from aekit.images.session import Session
 
 Floats = npt.NDArray[np.floating]
 
@@ -153,10 +154,10 @@ def _mse(checkpoint: LoadedCheckpoint, image_set: ImageSet, codes: Floats) -> fl
 
 
 def _row(checkpoint: LoadedCheckpoint, model: str, mse: float, baseline: PcaBaseline) -> dict[str, Any]:
-    config, train = checkpoint.record.model, checkpoint.record.train
-    pca_mse, clipped_mse = baseline.mse_at(config.latent)
+    latent = checkpoint.record.model.latent
+    pca_mse, clipped_mse = baseline.mse_at(latent)
     return {
-        "latent": config.latent,
+        "latent": latent,
         "model": model,
         "mse": mse,
         "pca_mse": pca_mse,
@@ -165,10 +166,7 @@ def _row(checkpoint: LoadedCheckpoint, model: str, mse: float, baseline: PcaBase
         "ratio_clipped": clipped_mse / mse if mse > 0 else float("inf"),
         "explained_variance": baseline.explained(mse),
         "pca_explained_variance": baseline.explained(pca_mse),
-        "kind": config.kind,
-        "arch": config.arch,
-        "beta": train.beta if config.has_prior else None,
-        "seed": train.seed,
+        **checkpoint.settings(("kind", "arch", "beta", "seed")),
         "checkpoint": checkpoint.name,
     }
 

@@ -15,13 +15,13 @@ from torch import nn
 from aekit.core.device import ThreadTeam, seed_everything
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder
 from aekit.images.probe.baselines import Baselines
 from aekit.images.probe.few_labels import Probe
 from aekit.images.probe.request import Layer, ProbeRequest
 from aekit.images.probe.task import Task
-from aekit.images.session import LoadedCheckpoint
 
 Accuracies = npt.NDArray[np.floating]
 
@@ -65,16 +65,7 @@ def measure_methods(
     Raises:
         AekitError: The codes are not finite, or the same for all images.
     """
-    model, train = checkpoint.record.model, checkpoint.record.train
-    settings = {
-        "checkpoint": checkpoint.name,
-        "kind": model.kind,
-        "arch": model.arch,
-        "latent": model.latent,
-        "beta": train.beta if model.has_prior else None,
-        "seed": train.seed,
-        "layer": request.layer,
-    }
+    settings = {"checkpoint": checkpoint.name, **checkpoint.settings(), "layer": request.layer}
     configuration = {part: checkpoint.header.configuration[part] for part in ("model", "train")}
     accuracies = _measure(checkpoint, task, request, baselines, progress)
     return Measured(checkpoint.name, checkpoint.label, settings, configuration, accuracies)

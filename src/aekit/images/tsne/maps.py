@@ -14,7 +14,7 @@ from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import mean_and_error
 from aekit.images.latent import live_dimensions
-from aekit.images.session import LoadedCheckpoint
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.tsne.embedding import (
     PLACING_NEIGHBOURS,
     Neighbours,

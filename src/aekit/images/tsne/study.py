@@ -200,7 +200,6 @@ def _table(mapped: Mapped) -> pd.DataFrame:
     origins = mapped.image_set.origin_columns()
     parts = []
     for each in mapped.maps:
-        model, train = each.checkpoint.record.model, each.checkpoint.record.train
         columns = {
             "checkpoint": each.checkpoint.name,
             "index": mapped.rows,
@@ -210,14 +209,10 @@ def _table(mapped: Mapped) -> pd.DataFrame:
             "y": each.points[:, 1],
             "outlier": np.nan if each.outlier is None else each.outlier,
             "placed": each.placed,
-            "kind": model.kind,
-            "arch": model.arch,
-            "latent": model.latent,
-            "beta": train.beta if model.has_prior else np.nan,
-            "seed": train.seed,
+            **each.checkpoint.settings(),
         }
         parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).astype({"beta": float})  # None among numbers is an object
 
 
 def _report(mapped: Mapped, progress: Progress) -> None:
