@@ -113,3 +113,28 @@ def test_a_few_labels_of_mnist_go_further_with_unlabelled_images(aekit, tmp_path
     means = pd.read_csv(path.with_name("ae.probe.csv")).groupby("method")["accuracy"].mean()
     assert means["spread"] > means["logistic"] + 0.05
     assert means["logistic"] > means["pca"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "said"),
+    [
+        ("", 2, "--label-table: '' is empty; give the path of a file"),
+        ("nowhere.csv", 1, "--label-table nowhere.csv: no such file; check the path"),
+        ("kinds.csv", 1, "kinds.csv: none of 60 images has a row (faces.npy"),
+        ("digits", 1, "--label-table: is for your own images"),
+    ],
+)
+def test_errors_of_a_table_of_labels_name_the_option_of_this_command(
+    aekit, ae_checkpoint, tmp_path, monkeypatch, table, code, said
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("faces.npy", np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8))
+    Path("kinds.csv").write_text("file,label,age\na.png,x,3\nb.png,y,4\n")
+    data = () if table == "digits" else ("--data", "faces.npy")
+    result = aekit("probe", ae_checkpoint, *data, "--label-table", table, *QUICK, "-o", "x.png")
+    assert result.exit_code == code
+    assert result.stderr.splitlines()[-1].startswith("aekit: --label-table")
+    assert said in result.stderr
+    assert "--labels" not in result.stderr
+    if table == "kinds.csv":
+        assert "--label-table kinds.csv: 1 column is not used (age" in result.stderr

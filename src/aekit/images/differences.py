@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aekit.core.settings import differing_keys, flag, in_words
+from aekit.core.settings import as_text, differing_keys, flag, in_words
 from aekit.errors import AekitError
 from aekit.images import sizes
 from aekit.images.config import DataConfig, Split
 from aekit.images.record import Checkpoints, RunRecord
 
 _NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint")
+_NOT_OF_IMAGES = ("labels",)  # changes no image
 
 
 def label_checkpoints(found: Checkpoints) -> list[str]:
@@ -80,8 +81,21 @@ def _fingerprints(record: RunRecord, split: Split) -> Any:
 
 
 def _differing_data(found: DataConfig, first: DataConfig) -> str:
-    """Return in which settings of the data two checkpoints differ: ``--val 0.2, not 0``."""
+    """Return in which setting of the data two checkpoints differ: ``--val 0.2, not 0.0``."""
     for key, value in vars(found).items():
-        if value != getattr(first, key):
-            return f"{'--data' if key == 'name' else flag(key)} {value}, not {getattr(first, key)}"
+        other = getattr(first, key)
+        if value != other and key not in _NOT_OF_IMAGES:
+            option = "--data" if key == "name" else flag(key)
+            without = f"without {option}"
+            if value is None or value is False:
+                return f"{without}, not {option}{_argument(other)}"
+            return f"{option}{_argument(value)}, not {without if other is None or other is False else _text(other)}"
     return "the files differ"
+
+
+def _argument(value: Any) -> str:
+    return "" if value is True else f" {_text(value)}"
+
+
+def _text(value: Any) -> str:
+    return as_text(value) if isinstance(value, tuple) else str(value)

@@ -128,6 +128,10 @@ class Session:
                 path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record
             )
 
+    def name_table(self, option: str) -> None:
+        """Give the table of labels the name that its option has, in errors and notices from now on."""
+        self._source.table_option = option
+
     def labels(self) -> list[str]:
         """Return a few words for each checkpoint that tell it from the others: see :func:`label_checkpoints`."""
         return label_checkpoints(self._found)

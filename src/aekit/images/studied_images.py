@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.label_notices import LabelNotices
+from aekit.images.data.label_table import OPTION
 from aekit.images.data.labels import UnlabelledError
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.official import has_validation, official_splits
@@ -29,11 +31,13 @@ class StudiedImages:
         data: Other images than those of the training, a name or path; None takes these.
         data_root: Folder of the known data sets.
         table: A table of labels; None takes that of the training, for images that are in it.
+        table_option: What names the table on the command line.
     """
 
     data: str | None
     data_root: Path
     table: str | None
+    table_option: str = OPTION
     _images: dict[tuple[DataConfig, Split, bool], ImageSet] = field(default_factory=dict)
 
     def images(
@@ -51,7 +55,8 @@ class StudiedImages:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
         check_choice("split", split, Split)
-        config = self._config(checkpoint, with_labels, progress)
+        with self._named_table():
+            config = self._config(checkpoint, with_labels, progress)
         if self.data is None:
             if split == "val" and "val" not in checkpoint.record.fingerprints:
                 fix = "use train, test or all"
@@ -77,7 +82,8 @@ class StudiedImages:
         if self.data is None or split == "all" or official_splits(self.data) or self.data in CATALOG:
             return self.images(checkpoint, split, progress, with_labels=with_labels)
         check_choice("split", split, Split)
-        config = self._config(checkpoint, with_labels, progress)
+        with self._named_table():
+            config = self._config(checkpoint, with_labels, progress)
         if known := checkpoint.record.fingerprints.get(split):
             with contextlib.suppress(AekitError):  # one or two images have no test split
                 images = self._kept(checkpoint, config, split, with_labels, progress)
@@ -113,7 +119,7 @@ class StudiedImages:
         table = checkpoint.record.data.labels
         if table is not None and (_is_outside(table) or not Path(table).exists()):
             if with_labels:
-                lost = f"its table of labels, {table}, is not here; give it with --labels"
+                lost = f"its table of labels, {table}, is not here; give it with {self.table_option}"
                 progress.notice(f"{checkpoint.path}: {lost}")
             return None
         return table
@@ -126,24 +132,36 @@ class StudiedImages:
         if (config, split, with_labels) not in self._images:
             # Those of one configuration are kept, for the next checkpoint.
             self._images = {key: images for key, images in self._images.items() if key[0] == config}
-            self._images[config, split, with_labels] = self._read(checkpoint, config, split, with_labels, progress)
+            with self._named_table():
+                self._images[config, split, with_labels] = self._read(checkpoint, config, split, with_labels, progress)
         return self._images[config, split, with_labels]
+
+    @contextlib.contextmanager
+    def _named_table(self) -> Iterator[None]:
+        """Give the errors of a table of labels the name that its option has in this command."""
+        try:
+            yield
+        except AekitError as error:
+            if self.table_option == OPTION or not str(error).startswith(OPTION):
+                raise
+            raise type(error)(f"{self.table_option}{str(error).removeprefix(OPTION)}") from error
 
     def _read(
         self, checkpoint: LoadedCheckpoint, config: DataConfig, split: Split, with_labels: bool, progress: Progress
     ) -> ImageSet:
-        notices = LabelNotices(progress)
+        notices = LabelNotices(progress, self.table_option)
         try:
             images = read_images(config, split, data_root=self.data_root, progress=notices, with_labels=with_labels)
         except UnlabelledError:
             if self.table is not None or self.data is None:
+                notices.say()
                 raise
             what = f"some images are not in {config.labels}, the table of labels of the training"
             progress.notice(f"--data {self.data}: {what}; no labels are used")
             return self._read(checkpoint, replace(config, labels=None), split, False, progress)
         except AekitError as error:
             notices.say()
-            if self.data is not None or str(error).startswith("--labels"):
+            if self.data is not None or str(error).startswith(OPTION):
                 raise
             raise AekitError(
                 f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aekit.core.progress import Labelled, Progress
-from aekit.images.data.label_table import NOTICE
+from aekit.images.data.label_table import NOTICE, OPTION
 
 
 class LabelNotices(Labelled):
@@ -13,11 +13,13 @@ class LabelNotices(Labelled):
 
     Args:
         progress: Receives everything else.
+        option: What names the table on the command line.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, option: str = OPTION) -> None:
         super().__init__(progress, "")
         self._kept: list[str] = []
+        self._option = option
 
     def update(
         self, what: str, done: int, total: int, *, lane: str = "", detail: Callable[[], str] | None = None
@@ -28,7 +30,7 @@ class LabelNotices(Labelled):
     def notice(self, text: str) -> None:
         """Say one line that must not be missed, or keep it if it is about the table."""
         if text.startswith(NOTICE):
-            self._kept.append(text)
+            self._kept.append(f"{self._option}{text.removeprefix(OPTION)}")
         else:
             self._progress.notice(text)
 

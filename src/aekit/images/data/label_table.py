@@ -22,7 +22,8 @@ from aekit.errors import AekitError, count, shown
 
 Indices = npt.NDArray[np.int64]
 
-NOTICE = "--labels "  # begins the notices about a table of labels
+OPTION = "--labels"  # that names a table of labels in most commands, and begins its errors and notices
+NOTICE = f"{OPTION} "
 NO_ROW = -1  # of a file that is one image
 NO_LABEL = -1  # of an empty field
 # Other names of a column, in lower case, without blanks and punctuation.

@@ -41,6 +41,7 @@ def run_probe(session: Session, output: Path | None = None, request: ProbeReques
         AekitError: Checkpoints cannot be compared, the images have no labels or too few of a class, codes carry
             nothing, or a file cannot be written.
     """
+    session.name_table("--label-table")
     session.check_comparable(["train", "test"])
     target = session.target(output, name="probe" if request.layer == "code" else f"probe-{request.layer}")
     task, images, measured = _measure_all(session, request)
