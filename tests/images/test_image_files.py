@@ -97,3 +97,64 @@ def test_a_mistake_in_a_file_is_found_before_other_images_are_read(trained, tmp_
     request = PathRequest(starts=[str(trained / "train" / "02.png")], stops=[str(trained / name)])
     with pytest.raises(AekitError, match=message):
         run_interpolate(opened, tmp_path / "x.png", request)
+
+
+@pytest.fixture
+def kinds(trained, tmp_path):
+    """Return a table of two classes of the images."""
+    rows = "".join(f"{number:02}.png,{'ab'[number % 3 == 0]}\n" for number in range(12))
+    (tmp_path / "kinds.csv").write_text(f"file,label\n{rows}")
+    return str(tmp_path / "kinds.csv")
+
+
+def test_a_walk_from_a_file_is_that_from_the_same_image(trained, kinds, tmp_path):
+    files = [str(trained / "train" / f"{number:02}.png") for number in (2, 7)]
+    options = {"attribute": "b", "split": "all", "space": "both", "n_draws": 2}
+    mixed = run_interpolate(
+        session(trained, table=kinds), tmp_path / "f.png", PathRequest(starts=[files[0], "#5,a", files[1]], **options)
+    )
+    by_index = run_interpolate(
+        session(trained, table=kinds), tmp_path / "i.png", PathRequest(starts="#2,#5,a,#7", **options)
+    )
+    first, second = (pd.read_csv(result.path.with_suffix(".csv")) for result in (mixed, by_index))
+    assert list(first) == list(second)
+    assert first["pair"].unique().tolist() == ["02.png", "#5", "a", "07.png"]
+    for column in first:
+        if first[column].dtype.kind == "f" and column != "start_index":
+            np.testing.assert_allclose(first[column], second[column], rtol=1e-3, atol=1e-5)
+        elif column not in ("pair", "start", "start_file", "start_index"):
+            assert first[column].equals(second[column]), column
+    own = first["pair"].isin(["02.png", "07.png"])
+    assert first[own]["start_file"].unique().tolist() == files
+    assert first[own]["start_index"].isna().all()
+    assert (first[~own]["start_index"] == second[~own]["start_index"]).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("none.jpg", r"^--from none\.jpg: no such file"),
+        ("a.jpg,b.jpg", r"^--from a\.jpg,b\.jpg: no such file; give each image file a --from of its own"),
+        ("#1,b.jpg", "a --from of its own"),
+        ("b.jpg,#1", "a --from of its own"),
+        ("lion", "has no class 'lion'"),
+    ],
+)
+def test_a_start_that_is_neither_an_image_nor_a_file_is_refused(trained, kinds, tmp_path, start, message):
+    request = PathRequest(attribute="b", starts=["#1", start], split="all")
+    with pytest.raises(AekitError, match=message):
+        run_interpolate(session(trained, table=kinds), tmp_path / "x.png", request)
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_file_that_is_called_like_a_class_is_not_guessed(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{number:02}.png,{['a.png', 'b'][number % 2]}\n" for number in range(12))
+    (tmp_path / "kinds.csv").write_text(f"file,label\n{rows}")
+    (tmp_path / "a.png").write_bytes((trained / "train" / "04.png").read_bytes())
+    walks = {"attribute": "b", "split": "all", "n_draws": 1}
+    with pytest.raises(AekitError, match=r"--from a\.png: is an image file, and the name of a class; give \./a\.png"):
+        run_interpolate(session(trained, table="kinds.csv"), "x.png", PathRequest(starts="a.png", **walks))
+    for start, file in (("./a.png", "^./a.png$"), ("0", "^[01][02468].png$")):
+        run_interpolate(session(trained, table="kinds.csv"), "x.png", PathRequest(starts=start, **walks))
+        assert pd.read_csv("x.csv")["start_file"].str.contains(file).all()

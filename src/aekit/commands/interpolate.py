@@ -55,7 +55,7 @@ def interpolate(
             rich_help_panel=options.ANALYSIS,
             metavar="IMAGE",
             help="An image file where a path to that of --to starts; repeatable. With --attribute: where walks start, "
-            "'#12,#55', or classes.",
+            "an image file, '#12,#55', or classes.",
             show_default="random images",
         ),
     ] = None,

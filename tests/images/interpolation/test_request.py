@@ -46,7 +46,9 @@ def test_parameters_go_by_the_names_of_the_command_line():
 
 
 def test_places_of_walks_are_joined_and_files_are_paired_in_order():
-    assert PathRequest(attribute="4", starts=["#1", "#2,#3"]).starts == "#1,#2,#3"
+    walks = PathRequest(attribute="4", starts=["#1", "#2,#3"])
+    assert walks.places == ("#1", "#2,#3")
+    assert walks.parameters([0.0])["from"] == "#1,#2,#3"
     request = PathRequest(starts=["a,1.png", "b.png"], stops=["c.png", "d.png"])
     assert request.files == [("a,1.png", "c.png"), ("b.png", "d.png")]
     assert request.parameters([0.0, 1.0])["to"] == ("c.png", "d.png")

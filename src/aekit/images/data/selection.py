@@ -96,6 +96,10 @@ class Selector:
         names = self.image_set.class_names
         return names[label] if 0 <= label < len(names) else str(label)
 
+    def is_class(self, text: str) -> bool:
+        """Return whether a text is the name or number of a class."""
+        return self._label(text) is not None
+
     def is_attribute(self, name: str) -> bool:
         """Return whether a name is that of an attribute, which hides a class of the same name."""
         return self.image_set.attributes is not None and _find(name, self.image_set.attribute_names) is not None

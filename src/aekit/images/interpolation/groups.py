@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aekit.errors import AekitError, shown
+from aekit.images.data.decode import SUFFIXES
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.selection import Choice, Selector, draw_pairs
 from aekit.images.interpolation.request import PathRequest
@@ -27,7 +29,7 @@ class Group:
         ends: The names of each path's ends, D times two, or one where a walk starts.
         indices: Images at the ends, (D, 2) or (D, 1); None for samples of the prior.
         n_shown: Number of paths, the first ones, that are in the figure.
-        is_of_files: Whether the indices are of image files that were given, two per pair, not of the split.
+        is_of_files: Whether the indices are of image files that were given, not of the split.
     """
 
     name: str
@@ -56,17 +58,66 @@ def choose_groups(request: PathRequest, image_set: ImageSet) -> list[Group]:
             for rows in [np.array([[place, place + 1]])]
         ]
     if request.attribute is not None:
-        of = Selector(image_set, "--attribute", request.split)
-        has, name = of.members(request.attribute), request.attribute
-        words = ("without", "with") if of.is_attribute(name) else (f"not class {name}", f"class {name}")
-        states = [words[bool(member)] for member in has]
-        selector = Selector(image_set, "--from", request.split)
-        starts = [selector.anything()] if request.places is None else selector.choices(request.places)
-        return [_draw_starts(start, number, request, image_set, states) for number, start in enumerate(starts)]
+        return _choose_walks(request, image_set)
     selector = Selector(image_set, "--pairs", request.split)
     anything = (selector.anything(), selector.anything())
     pairs = [anything] if request.pairs is None else selector.pairs(request.pairs)
     return [_draw_ends(pair, number, request, image_set) for number, pair in enumerate(pairs)]
+
+
+def _choose_walks(request: PathRequest, image_set: ImageSet) -> list[Group]:
+    """Return a group for each place where walks along the attribute start."""
+    of, name = Selector(image_set, "--attribute", request.split), str(request.attribute)
+    words = ("without", "with") if of.is_attribute(name) else (f"not class {name}", f"class {name}")
+    states = [words[bool(member)] for member in of.members(name)]
+    files = _short_names(walk_files(request))
+    groups: list[Group] = []
+    n_files = 0
+    for number, start in enumerate(_starts(request, Selector(image_set, "--from", request.split))):
+        if start is None:
+            file = files[n_files]
+            groups.append(Group(file, [(file,)], np.array([[n_files]]), 1, is_of_files=True))
+            n_files += 1
+        else:
+            groups.append(_draw_starts(start, number, request, image_set, states))
+    return groups
+
+
+def walk_files(request: PathRequest) -> list[str]:
+    """Return the image files where walks along an attribute start, in their order.
+
+    Raises:
+        AekitError: Several are given with commas, which may be in names.
+    """
+    files = [place for place in request.places if _is_file(place)]
+    for place in files:
+        if "," in place and not Path(place).expanduser().is_file():
+            raise AekitError(f"--from {shown(place)}: no such file; give each image file a --from of its own")
+    return files
+
+
+def _is_file(place: str) -> bool:
+    """Return whether a text names image files, not images of the split or classes: by the suffix."""
+    is_image = any(Path(part.strip()).suffix.lower() in SUFFIXES for part in (place, *place.split(",")))
+    return is_image or (Path(place).suffix != "" and Path(place).expanduser().is_file())
+
+
+def _starts(request: PathRequest, selector: Selector) -> list[Choice | None]:
+    """Return where walks start, None for an image file.
+
+    Raises:
+        AekitError: An image or class is not there, or a file is called like a class.
+    """
+    starts: list[Choice | None] = []
+    for place in request.places:
+        if not _is_file(place):
+            starts += selector.choices(place)
+        elif selector.is_class(place):
+            fix = f"give ./{place} for the file, or the number of the class"
+            raise AekitError(f"--from {shown(place)}: is an image file, and the name of a class; {fix}")
+        else:
+            starts.append(None)
+    return starts or [selector.anything()]
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
@@ -101,7 +152,7 @@ def name_direction(request: PathRequest, image_set: ImageSet) -> str:
 
 
 def _draw_starts(start: Choice, number: int, request: PathRequest, image_set: ImageSet, states: Sequence[str]) -> Group:
-    is_any = request.places is None
+    is_any = not request.places
     n_draws = 1 if start.is_one else max(request.n_draws, N_SHOWN) if is_any else request.n_draws
     generator = np.random.default_rng([request.seed, number])
     indices = generator.choice(start.indices, (n_draws, 1))

@@ -23,7 +23,8 @@ class PathRequest:
         pairs: Pairs of classes or images to join, such as ``4-7,#12-#55``; None joins any images.
         n_prior: Number of pairs of samples of the prior to join.
         attribute: Attribute or class along whose direction to walk.
-        starts: Images or classes where these walks start, None is any images; or with ``stops`` image files.
+        starts: Images, classes or image files where these walks start, None is any images; or with ``stops`` image
+            files.
         limits: First and last alpha; None is 0 to 1, or -2 to 2 along an attribute.
         steps: Images along each path.
         path: Kind of the paths between codes.
@@ -74,7 +75,7 @@ class PathRequest:
         if self.stops is None:
             if starts and self.attribute is None:
                 raise UsageError("--from: needs --attribute, or --to with the image file at the other end; add one")
-            object.__setattr__(self, "starts", ",".join(starts) if starts else None)
+            object.__setattr__(self, "starts", starts or None)
             return
         stops = (self.stops,) if isinstance(self.stops, str) else tuple(self.stops)
         if not starts:
@@ -87,9 +88,9 @@ class PathRequest:
         object.__setattr__(self, "stops", stops)
 
     @property
-    def places(self) -> str | None:
-        """Return where walks along an attribute start; None for anywhere."""
-        return self.starts if isinstance(self.starts, str) else None
+    def places(self) -> tuple[str, ...]:
+        """Return where walks along an attribute start: images and classes, or an image file; none for anywhere."""
+        return () if self.stops is not None else tuple(self.starts or ())
 
     @property
     def files(self) -> list[tuple[str, str]]:
@@ -114,6 +115,8 @@ class PathRequest:
     def parameters(self, alphas: list[float]) -> dict[str, Any]:
         """Return the options by their names on the command line, with the alphas in place of their range."""
         values = asdict(self) | {"alphas": alphas}
+        if self.places:
+            values["starts"] = ",".join(self.places)
         renamed = {"n_prior": "prior", "starts": "from", "n_draws": "draws", "stops": "to"}
         left_out = ("limits", "steps", *(["stops"] if self.stops is None else []))
         return {renamed.get(key, key): value for key, value in values.items() if key not in left_out}

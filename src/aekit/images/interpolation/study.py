@@ -21,15 +21,13 @@ from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import check_image_files, read_image_files
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
-from aekit.images.interpolation.groups import Group, choose_groups, name_direction
+from aekit.images.interpolation.groups import Group, choose_groups, name_direction, walk_files
 from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_cloud, find_direction, path_alphas
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
 from aekit.images.loaded import TABLE_SETTINGS, LoadedCheckpoint
 from aekit.images.prior import origin_of_samples, sample_codes
 from aekit.images.session import Session
-
-_FILES = "--from, --to"  # the options that name image files
 
 
 @dataclass
@@ -63,15 +61,16 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
         AekitError: Checkpoints cannot be compared, images are not there, or a file cannot be written.
     """
     request = request or PathRequest()
-    inputs = [file for pair in request.files for file in pair]
-    check_image_files(inputs, _FILES)
+    inputs = walk_files(request) or [file for pair in request.files for file in pair]
+    option = "--from, --to" if request.files else "--from"
+    check_image_files(inputs, option)
     target = session.target(output, name=_name(request), inputs=inputs)
     session.check_comparable([request.split, "train"] if request.attribute is not None else [request.split])
     report = _Report()
     options = request.parameters(path_alphas(request).tolist())
     for checkpoint in session.checkpoints():
         # Files first: a mistake in them need not wait for many images.
-        files = read_image_files(session, checkpoint, inputs, _FILES) if inputs else None
+        files = read_image_files(session, checkpoint, inputs, option) if inputs else None
         image_set = session.studied(checkpoint, request.split, with_labels=request.is_of_images)
         report.parameters.append(checkpoint.parameters("interpolate", image_set, **options))
         _check_same_images(checkpoint, report)
@@ -199,7 +198,8 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     if request.attribute is not None:
         auc = report.summaries[-1]["auc"] if n_checkpoints == 1 else None
         direction = report.direction if auc is None else f"{report.direction} (AUC {auc_text(auc)})"
-        what = f"{of_images} along the direction of {direction}, in units of the difference of means"
+        starts = _starts_in_words(request, of_images)
+        what = f"{starts} along the direction of {direction}, in units of the difference of means"
     elif request.n_prior is not None:
         with_prior = {record.model.has_prior for record in session.records}
         origins = [origin_of_samples(has_prior) for has_prior in sorted(with_prior, reverse=True)]
@@ -208,6 +208,15 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
         what = f"{kind} between {'image files' if request.files else of_images}"
     is_of_images = request.space == "pixels" and request.n_prior is None  # then no model takes part in it
     return what[0].upper() + what[1:] if is_of_images else f"{who}: {what}"
+
+
+def _starts_in_words(request: PathRequest, of_images: str) -> str:
+    """Return which images walks start at, for the title."""
+    n_files = len(walk_files(request))
+    if not n_files:
+        return of_images
+    files = "an image file" if n_files == 1 else "image files"
+    return files if n_files == len(request.places) else f"{of_images} and {files}"
 
 
 def _parameters(report: _Report) -> dict[str, Any]:
