@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from recorded import Recorded
 from safetensors.numpy import save_file
 
 from aekit.errors import AekitError
 from aekit.images.config import build_config
 from aekit.images.evaluation.encode import run_encode
+from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.reconstruct import run_reconstruct
-from aekit.images.inputs import refuse_replacing_images
+from aekit.images.evaluation.sample import run_sample
+from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.study import run_interpolate
 from aekit.images.runs import Machine, run_training
@@ -83,3 +87,44 @@ def test_a_figure_of_aekit_in_the_folder_of_images_is_replaced_as_anywhere(folde
     with pytest.raises(AekitError, match="would replace"):  # read by its name
         refuse_replacing_images(figure, [figure], [figure])
     figure.unlink()
+
+
+def _said(progress):
+    return [line for line in progress.notices if "will be read with the images" in line]
+
+
+def test_a_figure_among_the_images_is_said_and_counts_there(folder, session, aekit, tmp_path):
+    before = aekit("data", "photos", "--json").stdout
+    studies = (("x.png", run_sample), ("x.png", run_reconstruct), ("x.json", run_evaluate), ("x.csv", run_encode))
+    for name, study in studies:
+        for place in ("photos", "photos/a", "photos/.hidden", "photos/../elsewhere"):
+            opened = session("photos")
+            opened.progress = progress = Recorded()
+            study(opened, Path(place) / name)  # what takes long begins later
+            expected = [
+                f"--output: figures in {place} will be read with the images of photos; choose a folder elsewhere"
+            ]
+            is_said = study is not run_encode and place in ("photos", "photos/a")
+            assert _said(progress) == (expected if is_said else [])
+    list(run_sample(session("photos"), Path("photos/x.png"), n=4))
+    after = aekit("data", "photos", "--json")
+    (folder / "photos" / "x.png").unlink()
+    assert (after.exit_code, after.stdout) != (0, before)  # so it is right to say it
+
+
+def test_a_known_data_set_is_not_a_folder_of_its_name(folder, session):
+    (folder / "digits").mkdir()
+    progress = Recorded()
+    say_if_among_images(folder / "digits", ["digits"], progress)
+    assert progress.notices == []
+    say_if_among_images(folder / "digits", ["./digits"], progress)
+    assert len(_said(progress)) == 1
+
+
+def test_a_training_into_the_images_says_so(folder, monkeypatch, aekit):
+    monkeypatch.chdir(folder)
+    shutil.copytree("photos", "copy")
+    words = ["--data", "copy", "--arch", "dense", "--width", 8, "--epochs", 1, "--threads", 1, "--device", "cpu"]
+    said = [aekit("train-ae", *words, "--latent", 2, "-o", f"{place}/m.safetensors").stderr for place in ("copy", "no")]
+    assert [text.count("will be read with the images") for text in said] == [1, 0]
+    assert "copy/m: --output: figures in copy will be read with the images of copy;" in said[0]

@@ -34,7 +34,7 @@ from aekit.images.data.value_range import check_visible
 from aekit.images.events import Events, check_events, claim_events
 from aekit.images.figures.curves import plot_history
 from aekit.images.identity import check_same, check_same_labels, in_header, name_other_lengths, recorded
-from aekit.images.inputs import refuse_replacing_images
+from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
@@ -167,7 +167,7 @@ def train_run(
     files = run_files(config, output, overwrite=overwrite, resume=resume)
     with process_group(machine.device) as group, contextlib.ExitStack() as held:
         group.in_first(lambda: held.enter_context(files.writing()))
-        if header := group.in_first(lambda: _claim(files, config, machine, progress)):
+        if header := group.in_first(lambda: _claim(files, config, machine, progress, common or progress)):
             return FinishedRun(output, header)
         lineage = group.in_first(lambda: find_lineage(files, config.train.init))
         device = group.in_all(lambda: choose_device(own_device(machine.device)))
@@ -191,9 +191,11 @@ def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resum
     return RunFiles(output, (".csv", ".png"), lambda path: _read_own(config, path), overwrite=overwrite, resume=resume)
 
 
-def _claim(files: RunFiles, config: RunConfig, machine: Machine, progress: Progress) -> Header | None:
+def _claim(files: RunFiles, config: RunConfig, machine: Machine, progress: Progress, common: Progress) -> Header | None:
     refuse_own_images(config, files.path)
     header = files.claim(progress)
+    if header is None:
+        say_if_among_images(files.path.parent, [config.data.name], common)
     if header is None and machine.tensorboard is not None:
         name = files.path.stem
         check_events(machine.tensorboard, name, images_path(config.data.name, machine.data_root))

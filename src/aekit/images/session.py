@@ -21,11 +21,13 @@ from aekit.errors import AekitError, count
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.image_set import ImageSet
 from aekit.images.differences import check_same_images, label_checkpoints
-from aekit.images.inputs import refuse_replacing_images
+from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 from aekit.images.studied_images import StudiedImages
+
+_WITH_FIGURE = (".png", ".json")  # main files that are a figure, or have one next to them
 
 
 @dataclass
@@ -109,6 +111,8 @@ class Session:
         companions = [target, *(target.with_name(f"{target.stem}{end}.csv") for end in ("", "-differences"))]
         own = [self.data] if self.data is not None else [record.data.name for record in self.records]
         refuse_replacing_images(target, companions, [*dict.fromkeys(own), *inputs])
+        if target.suffix in _WITH_FIGURE:
+            say_if_among_images(target.parent, list(dict.fromkeys(own)), self.progress)
         table = None if self.table is None else Path(self.table).expanduser()
         if table is not None and any(path.exists() and table.exists() and path.samefile(table) for path in companions):
             raise AekitError(f"--output {target}: would replace the table of labels, {table}; choose another name")
