@@ -38,6 +38,13 @@ def test_columns_are_files_classes_and_attributes(tmp_path):
         TEXT.replace("file,label", " file , label "),
         TEXT.replace(",1,", ",yes,").replace(",0,", ",No,"),
         TEXT.replace(",1,", ",TRUE,").replace(",0,", ",False,"),
+        TEXT.replace(",1,", ",Ja,").replace(",0,", ",nein,"),
+        TEXT.replace(",1,", ",oui,").replace(",0,", ",Non,"),
+        TEXT.replace(",1,", ",SÍ,").replace(",0,", ",no,").encode("cp1252"),
+        TEXT.replace(",1,", ",si\u0301,").replace(",0,", ",no,"),
+        TEXT.replace(",1,", ",sim,").replace(",0,", ",Não,"),
+        TEXT.replace(",1,", ",WAHR,").replace(",0,", ",FALSCH,"),
+        TEXT.replace(",1,", ",VERO,").replace(",0,", ",FALSO,"),
         TEXT.replace(",0,", ",-1,"),
         TEXT.replace(",1,", ",1.0,").replace(",0,", ",0.0,"),
         TEXT.replace("age", "years"),
@@ -47,6 +54,14 @@ def test_the_same_table_in_another_spelling_says_the_same(tmp_path, content):
     table, other = read(tmp_path, TEXT), read(tmp_path, content)
     assert other.fingerprint == table.fingerprint
     assert other.class_names == table.class_names
+
+
+@pytest.mark.parametrize("values", [("ja", "no"), ("yes", "nein"), ("oui", "falsch"), ("si", "sí"), ("s", "n")])
+def test_words_of_different_languages_are_no_attribute_and_the_column_is_named(tmp_path, values):
+    said = Recorded()
+    table = read(tmp_path, TEXT.replace(",1,", f",{values[0]},").replace(",0,", f",{values[1]},"), said)
+    assert table.attribute_names == ()
+    assert any("2 columns are not used (Smiling holds" in line for line in said.notices)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,15 @@ _ALIASES = {
 # Names that people give to the page of a file, in the same spelling; these are numbered from 0 or from 1.
 _PAGES = frozenset({"page", "pages", "pageno", "pagenumber", "pageindex", "frame", "slice"})
 _HOW_PAGES = "pages of a file are numbered in a column row, from 0"
-# The values of an attribute: without it, and with it.
-_BINARY = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("-1", "1"))
+# The values of an attribute, without it and with it: numbers, words, and those that spreadsheets write in the language
+# of their user. Single letters of other languages could mean anything.
+_BINARY = (
+    *(("0", "1"), ("-1", "1"), ("n", "y")),
+    *(("no", "yes"), ("nein", "ja"), ("nee", "ja"), ("non", "oui"), ("no", "si"), ("no", "sí"), ("no", "sì")),
+    *(("não", "sim"), ("nao", "sim")),
+    *(("false", "true"), ("falsch", "wahr"), ("onwaar", "waar"), ("faux", "vrai")),
+    *(("falso", "verdadero"), ("falso", "vero"), ("falso", "verdadeiro")),
+)
 
 
 @dataclass(frozen=True)
@@ -262,11 +269,11 @@ def _binary(texts: Sequence[str]) -> tuple[list[bool], str]:
 
 
 def _plain(text: str) -> str:
-    """Return a value in lower case, and ``1.0`` as ``1``."""
+    """Return a value in lower case with letters composed, and ``1.0`` as ``1``."""
     try:
         value = float(text)
     except ValueError:
-        return text.lower()
+        return unicodedata.normalize("NFC", text.lower())
     return f"{value:g}" if value in (-1, 0, 1) else text
 
 
