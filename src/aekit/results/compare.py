@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from aekit import __version__
 from aekit.core.artifacts import check_writable, write_atomically, write_csv
+from aekit.core.latex import font_note, to_latex
 from aekit.core.output import Result
 from aekit.core.process import keeps_settings
 from aekit.core.progress import SILENT, Progress
@@ -60,7 +61,7 @@ def run_compare(
     check_overlap(pair, comparison, keys)
     for text in warnings(pair, comparison, keys, lacking):
         progress.notice(text)
-    _write(target, _readable(comparison, keys, label, _footer(pair, comparison, keys, where, label)))
+    _write(target, _readable(comparison, keys, label, _footer(pair, comparison, keys, where, label)), progress)
     write_csv(target.with_suffix(".csv"), comparison.table)
     _show(comparison, keys, label, width, progress)
     records = comparison.table.to_dict("records")
@@ -92,11 +93,13 @@ def _readable(comparison: Comparison, keys: list[str], label: str, footer: str) 
     return TextTable(columns, list(wide.itertuples(index=False, name=None)), len(keys), [footer])
 
 
-def _write(target: Path, table: TextTable) -> None:
+def _write(target: Path, table: TextTable, progress: Progress) -> None:
     """Write the table in Markdown, and in LaTeX if that is asked for."""
     write_atomically(target.with_suffix(".md"), lambda file: file.write(table.to_markdown().encode()))
     if target.suffix == ".tex":
-        write_atomically(target, lambda file: file.write(table.to_latex().encode()))
+        write_atomically(target, lambda file: file.write(to_latex(table).encode()))
+        if note := font_note(table):
+            progress.notice(f"{target}: {note}")
 
 
 def _footer(pair: Pair, comparison: Comparison, keys: list[str], where: Sequence[str], label: str) -> str:

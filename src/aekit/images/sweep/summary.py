@@ -9,6 +9,7 @@ import pandas as pd
 
 from aekit import __version__
 from aekit.core.artifacts import write_atomically, write_png
+from aekit.core.latex import font_note, to_latex
 from aekit.core.progress import Progress
 from aekit.core.settings import as_text
 from aekit.errors import count
@@ -76,9 +77,11 @@ def _chosen(plan: Plan, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> tupl
 def _write_table(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] | None, progress: Progress) -> None:
     """Write the table for reading, and say where it is."""
     table, path = readable_table(plan, rows, chosen), plan.folder / f"results.{plan.form}"
-    text = table.to_latex() if plan.form == "tex" else table.to_markdown()
+    text = to_latex(table) if plan.form == "tex" else table.to_markdown()
     write_atomically(path, lambda file: file.write(text.encode()))
     progress.notice(f"{path}: one row per combination of settings, on test images")
+    if plan.form == "tex" and (note := font_note(table)):
+        progress.notice(f"{path}: {note}")
 
 
 def _write_curves(
