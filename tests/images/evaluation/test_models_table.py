@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pandas as pd
 from recorded import Recorded
+from rich.console import Console
 
 from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
+from aekit.terminal.tables import build_tables
 
 
 def _model(label, *, loss="bernoulli", fingerprint="a", **totals):
@@ -42,3 +46,22 @@ def test_the_columns_are_those_of_the_model_that_has_most(tmp_path):
     table = pd.read_csv(write_models(tmp_path / "evaluate.csv", models))
     assert list(table)[-4:] == ["n", "total", "kl", "mse"]
     assert table["kl"].isna().tolist() == [True, False]
+
+
+def test_models_with_long_names_have_numbers_which_are_explained_below(tmp_path):
+    labels = [f"latent {n}, beta 0.5, lr 0.001, batch size 16, arch conv" for n in (2, 3)]
+    totals = {"total": 42.391234, "reconstruction": 41.653, "kl": 1.4759, "mse": 0.14339, "psnr": 8.4893}
+    totals |= {"ssim": 0.0258, "active_units": 2}
+    progress = _show([_model(label, **totals) for label in labels], tmp_path)
+    ((_, columns, rows),) = progress.tables
+    rows = [list(row) for row in rows]
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert progress.notices[:2] == [f"#{n}: {label}" for n, label in zip((1, 2), labels, strict=True)]
+    (table,) = build_tables(list(columns), rows, 80)
+    assert max(map(len, _lines(table, 80))) <= 80
+
+
+def _lines(table, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue().splitlines()

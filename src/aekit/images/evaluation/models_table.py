@@ -19,6 +19,7 @@ from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
 
 _SETTINGS = ("kind", "arch", "latent", "layers", "width", "loss", "beta", "epochs", "seed")
+MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80
 _HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
 
 
@@ -60,7 +61,10 @@ def write_models(path: Path, models: Sequence[EvaluatedModel]) -> Path:
 
 
 def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, progress: Progress) -> None:
-    """Show the means of several models, and say where their errors are and whether they compare."""
+    """Show the means of several models, and say where their errors are and whether they compare.
+
+    Models that differ in so much that their names are long have numbers in the table, with the names below it.
+    """
     losses = {model.settings["loss"] for model in models}
     known = ["total", "reconstruction", "kl", *METRICS, "log_p", "active_units"]
     shown = [name for name in known if any(name in model.totals for model in models)]
@@ -68,13 +72,17 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     cells = [_texts([model.totals.get(name) for model in models]) for name in shown]
     if len(losses) > 1:
         headings, cells = ["loss", *headings], [[model.settings["loss"] for model in models], *cells]
-    rows = zip([model.label for model in models], *cells, strict=True)
+    labels = [model.label for model in models]
+    is_long = max(map(len, labels)) > MAX_LABEL
+    rows = zip([str(number + 1) for number in range(len(models))] if is_long else labels, *cells, strict=True)
     unit = "" if len(losses) > 1 else "losses as MSE" if losses == {"mse"} else "losses in nats"
     counts = sorted({model.totals["n"] for model in models})
     n = f"{counts[0]:,} to " if len(counts) > 1 else ""
     n += count(counts[-1], f"{split} image")
     title = ", ".join(text for text in (f"{len(models)} models, {n}", unit) if text)
-    progress.table(title, ["model", *headings], rows)
+    progress.table(title, ["#" if is_long else "model", *headings], rows)
+    for number, label in enumerate(labels if is_long else ()):
+        progress.notice(f"#{number + 1}: {label}")
     progress.notice(f"{path}: has these means with their standard errors, one row per model")
     if len({model.images for model in models}) > 1:
         progress.notice(f"{path}: the models were measured on different images; their rows do not compare")
