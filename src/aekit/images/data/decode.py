@@ -7,7 +7,9 @@ import ctypes
 import io
 import logging
 import struct
+import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +56,42 @@ _DAMAGE = (
     Image.DecompressionBombError, AssertionError,
 )  # fmt: skip
 
-# PIL also logs what it raises; without a handler that would go to stderr.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-# libtiff prints to stderr what PIL raises, and PIL cannot turn that off; it stays where the library cannot be reached.
-with contextlib.suppress(OSError, AttributeError):
-    _libtiff = ctypes.CDLL(_imaging.__file__)
-    _libtiff.TIFFSetErrorHandler(None)
-    _libtiff.TIFFSetWarningHandler(None)
+
+class _QuietDecoders:
+    """While files are read, what PIL raises is not printed too: by its logger, and by libtiff on stderr.
+
+    Both belong to the process, so that the first reader of several in threads silences them and the last one restores
+    them. Where libtiff cannot be reached, it stays as it is.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_readers = threading.Lock(), 0
+        self._setters: list[Callable[[int | None], int | None]] = []
+        with contextlib.suppress(OSError, AttributeError):
+            libtiff = ctypes.CDLL(_imaging.__file__)
+            self._setters = [libtiff.TIFFSetErrorHandler, libtiff.TIFFSetWarningHandler]
+            for setter in (libtiff.TIFFSetErrorHandler, libtiff.TIFFSetWarningHandler):
+                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+        self._handlers: list[int | None] = []
+        self._no_log = logging.NullHandler()  # without a handler, logging would print to stderr
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_readers == 0:
+                self._handlers = [setter(None) for setter in self._setters]
+                logging.getLogger("PIL").addHandler(self._no_log)
+            self._n_readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_readers -= 1
+            if self._n_readers == 0:
+                for setter, handler in zip(self._setters, self._handlers, strict=True):
+                    setter(handler)
+                logging.getLogger("PIL").removeHandler(self._no_log)
+
+
+_QUIET = _QuietDecoders()
 
 
 class BadImage(Exception):
@@ -115,7 +146,7 @@ def read_header(data: bytes, *, page: int = 0, suffix: str = "") -> Header:
         BadImage: It is not an image, or too large to be safe.
     """
     try:
-        with _open(data, page, suffix) as image:
+        with _QUIET, _open(data, page, suffix) as image:
             width, height = _stored_size(image)
             if _orientation(image) >= 5:
                 width, height = height, width
@@ -133,7 +164,7 @@ def pages_of(path: Path) -> int:
     if path.suffix.lower() not in _PAGED:
         return 1
     try:
-        with Image.open(path, formats=("TIFF",)) as image:
+        with _QUIET, Image.open(path, formats=("TIFF",)) as image:
             return max(1, len(_pages(image)))
     except _DAMAGE:
         return 1
@@ -168,7 +199,7 @@ def decode_image(
             there is no range for them.
     """
     try:
-        with _open(data, page, suffix) as image:
+        with _QUIET, _open(data, page, suffix) as image:
             if image.format == "TIFF":
                 image.load()  # which turns it as its orientation says
             orientation = _orientation(image)
