@@ -95,6 +95,28 @@ def test_events_of_another_run_are_not_mixed_with_ones_own(tmp_path):
 
 
 @needs_tensorboard
+def test_a_run_that_goes_on_does_not_continue_the_events_of_one_with_its_name_elsewhere(tmp_path):
+    options = {"val": 0.3, "tensorboard": tmp_path / "logs"}
+    train_tiny(tmp_path / "a" / "x.safetensors", **options)
+    with pytest.raises(AekitError, match=r"^--tensorboard: .*logs/x has events of a run of the same name in another"):
+        train_tiny(tmp_path / "b" / "x.safetensors", resume=True, **options)
+    assert not (tmp_path / "b").exists()
+    train_tiny(tmp_path / "b" / "x.safetensors", overwrite=True, **options)
+    assert _steps(tmp_path / "logs" / "x") == [1, 2, 3]
+
+
+@needs_tensorboard
+def test_a_grid_of_the_same_name_elsewhere_is_refused_before_it_starts(aekit, tmp_path):
+    cell = "ae-digits-dense-z2-limit60-epochs1"
+    words = ["--data", "digits", "--limit", 60, "--epochs", 1, "--model", "ae", "--arch", "dense", "--latent", "2"]
+    train_tiny(tmp_path / "a" / f"{cell}.safetensors", tensorboard=tmp_path / "logs" / "grid")
+    result = aekit("sweep", *words, "-o", tmp_path / "b" / "grid", "--tensorboard", tmp_path / "logs")
+    assert result.exit_code == 1
+    assert f"logs/grid/{cell} has events of a run of the same name in another place" in result.stderr
+    assert not list(tmp_path.glob("b/**/*.safetensors"))
+
+
+@needs_tensorboard
 def test_a_place_that_cannot_be_written_is_named_before_training(tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(AekitError, match=r"^--tensorboard .*logs/x: cannot be written"):

@@ -6,9 +6,12 @@ They are there to be looked at, and not a result: a checkpoint is the same with 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import math
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from aekit.images.training import State
 N_IMAGES = 8  # held-out images whose reconstructions are shown
 N_TIMES = 10  # as often as that in a run
 _PATTERN = "events.out.tfevents.*"
+_OWNER = re.compile(r"\.run-[0-9a-f]{12}$")  # at the end of their names; earlier versions wrote none
 _INSTALL = "install it with pip install 'aekit[tensorboard]', or leave the option out"
 
 
@@ -47,16 +51,17 @@ def check_events(tensorboard: Path, name: str, images: Path) -> None:
         )
 
 
-def claim_events(folder: Path, *, overwrite: bool, resume: bool) -> None:
+def claim_events(folder: Path, output: Path, *, overwrite: bool, resume: bool) -> None:
     """Check that the events of a run would not mix with those of another run.
 
     Args:
         folder: Where the events of this run go.
+        output: The checkpoint of this run.
         overwrite: Remove those that are there.
         resume: Continue those that are there.
 
     Raises:
-        AekitError: There are events and neither was asked for.
+        AekitError: There are events and neither was asked for, or they are of another run.
     """
     old = sorted(folder.glob(_PATTERN))
     if old and not (overwrite or resume):
@@ -64,9 +69,34 @@ def claim_events(folder: Path, *, overwrite: bool, resume: bool) -> None:
             f"--tensorboard {folder.parent}: has events of a run of the same name ({folder.name}); replace them with "
             "--overwrite, or choose another folder"
         )
+    if not overwrite:
+        check_owner(folder, output)
     for path in old if overwrite else ():
         with _readable_errors(path):
             path.unlink(missing_ok=True)
+
+
+def check_owner(folder: Path, output: Path) -> None:
+    """Check that no events in a folder are of a run with the same name whose checkpoint is in another place.
+
+    Args:
+        folder: Where the events of this run go.
+        output: The checkpoint of this run.
+
+    Raises:
+        AekitError: Some are.
+    """
+    owners = {match[0] for path in folder.glob(_PATTERN) if (match := _OWNER.search(path.name))}
+    if owners - {_owner(output)}:
+        raise AekitError(
+            f"--tensorboard: {folder} has events of a run of the same name in another place than {output}; choose "
+            "another folder, or replace them with --overwrite"
+        )
+
+
+def _owner(output: Path) -> str:
+    """Return the end of the names of a run's events, which tells them from those of others with the same name."""
+    return f".run-{hashlib.sha256(os.fsencode(output.resolve())).hexdigest()[:12]}"
 
 
 class Events:
@@ -74,13 +104,14 @@ class Events:
 
     Args:
         folder: Where they go.
+        output: The checkpoint of the run.
         n_epochs_done: Epochs whose events are there already.
 
     Raises:
         AekitError: TensorBoard cannot be loaded, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, n_epochs_done: int) -> None:
+    def __init__(self, folder: Path, output: Path, n_epochs_done: int) -> None:
         self._folder = folder
         try:  # only here, since it loads TensorFlow where that is installed, which takes seconds
             tensorboard = importlib.import_module("torch.utils.tensorboard")
@@ -88,7 +119,9 @@ class Events:
             raise AekitError(f"--tensorboard: tensorboard cannot be loaded ({error}); {_INSTALL}") from error
         with _readable_errors(folder):
             # Later events, which were written before a run was killed and are written again, are no longer shown.
-            self._writer = tensorboard.SummaryWriter(str(folder), purge_step=n_epochs_done + 1)
+            self._writer = tensorboard.SummaryWriter(
+                str(folder), purge_step=n_epochs_done + 1, filename_suffix=_owner(output)
+            )
 
     def add_epoch(self, run: Run, state: State) -> None:
         """Write the last rows of the history, the learning rate, and now and then some reconstructions.

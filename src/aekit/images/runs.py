@@ -199,7 +199,7 @@ def _claim(files: RunFiles, config: RunConfig, machine: Machine, progress: Progr
     if header is None and machine.tensorboard is not None:
         name = files.path.stem
         check_events(machine.tensorboard, name, images_path(config.data.name, machine.data_root))
-        claim_events(machine.tensorboard / name, overwrite=files.overwrite, resume=files.resume)
+        claim_events(machine.tensorboard / name, files.path, overwrite=files.overwrite, resume=files.resume)
     return header
 
 
@@ -256,7 +256,9 @@ def _train(
     with contextlib.ExitStack() as opened:
         events = None
         if tensorboard is not None and group.is_first:
-            events = opened.enter_context(contextlib.closing(Events(tensorboard / files.path.stem, state.epoch)))
+            events = opened.enter_context(
+                contextlib.closing(Events(tensorboard / files.path.stem, files.path, state.epoch))
+            )
 
         def save(state: State) -> None:
             if not group.is_first:

@@ -14,7 +14,7 @@ from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped, count
 from aekit.images.data import images_path
-from aekit.images.events import check_events
+from aekit.images.events import check_events, check_owner
 from aekit.images.runs import RATE_IS_HIGH, Machine
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.grid import OnOutcome, run_grid
@@ -72,7 +72,7 @@ def run_sweep(
     """
     named = Labelled(progress, str(plan.folder))
     plan = keep_names(plan, named)
-    machine = _with_own_events(machine, plan)
+    machine = _with_own_events(machine, plan, overwrite=overwrite)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
     if any(cell.config.train.patience and cell.config.train.schedule == "one-cycle" for cell in plan.cells):
         named.notice(RATE_IS_HIGH)
@@ -93,17 +93,20 @@ def run_sweep(
         )
 
 
-def _with_own_events(machine: Machine, plan: Plan) -> Machine:
+def _with_own_events(machine: Machine, plan: Plan, *, overwrite: bool) -> Machine:
     """Return the machine with events in a folder per grid, as grids over the same options have cells of one name.
 
     Raises:
-        AekitError: Events cannot be written, or would lie among the images.
+        AekitError: Events cannot be written, would lie among the images, or would mix with those of another grid.
     """
     if machine.tensorboard is None:
         return machine
     name = plan.folder.resolve().name
     for data in dict.fromkeys(cell.config.data.name for cell in plan.cells):
         check_events(machine.tensorboard, name, images_path(data, machine.data_root))
+    for cell in () if overwrite else plan.cells:
+        if not cell.path.exists():  # the others are not trained
+            check_owner(machine.tensorboard / name / cell.path.stem, cell.path)
     return replace(machine, tensorboard=machine.tensorboard / name)
 
 
