@@ -53,6 +53,12 @@ def planted(tmp_path, monkeypatch, forget):
     return "Planted"
 
 
+def test_a_label_with_a_name_from_right_to_left_keeps_its_order():
+    label = fonts.left_to_right("\u0642\u0637\u0629 (#45) \u2192 abc")
+    assert label == "\u200e\u0642\u0637\u0629\u200e (#45) \u2192 abc"
+    assert fonts.left_to_right("4 \u2192 7") == "4 \u2192 7"
+
+
 def figure_of(*names, ticks=()):
     with figure_style():
         figure = build_figure(3, 2)

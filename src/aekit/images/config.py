@@ -35,6 +35,11 @@ Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
 
 
+def image_of(split: Split) -> str:
+    """Return what an image of a split is called: ``test image``, or ``image`` if the split is all of them."""
+    return "image" if split == "all" else f"{split} image"
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which images, and how they are cut into splits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _PREFERRED = (
 )  # fmt: skip
 # Fonts of colour pictures, of boxes, and of symbols under the numbers of other letters.
 _UNUSABLE = ("color", "last resort", "lastresort", "blank", "stixnonunicode", "stixsize")
+_MARK = "\u200e"  # reads from left to right
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+")  # Hebrew, Arabic, Syriac and others
 _REGULAR = range(350, 551)  # weights
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of Unicode; variation selectors are of Mn
 
@@ -143,3 +146,12 @@ def _letters_of(path: str, letters: frozenset[str]) -> frozenset[str]:
     if not font.scalable:
         return frozenset()
     return frozenset(letter for letter in letters if font.get_char_index(ord(letter)))
+
+
+def left_to_right(text: str) -> str:
+    """Return a label that is read from left to right, also where names in it, as in Arabic, are not.
+
+    Without marks of direction the whole label would turn around, with its numbers, brackets and arrows.
+    """
+    marked = _RIGHT_TO_LEFT.sub(lambda match: match[0] + _MARK, text)
+    return _MARK + marked if marked != text else text

@@ -16,7 +16,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.decorrelation.correlation import noise_floor
 from aekit.images.decorrelation.curves import build_curves, build_panels
@@ -127,7 +127,7 @@ def _write_figure(
         floor=noise_floor(request.measure, len(images)),
         ideal_is_d=request.measure in ("participation", "effective-rank"),
         pca=check,
-        title=f"Correlations of the codes of {count(len(images), request.split + ' image')} of {images.name}",
+        title=f"Correlations of the codes of {count(len(images), image_of(request.split))} of {images.name}",
     )
     write_png(target, figure, _parameters(measured, request, images))
 
@@ -157,5 +157,5 @@ def _show(table: pd.DataFrame, request: DecorrelationRequest, n_images: int, pro
         **({f"{key}_pca": "PCA"} if request.pca else {}),
     }
     rows = table.sort_values(["group", "latent", "seed"], kind="stable")[list(columns)].astype(object)
-    title = f"{LABELS[request.measure]}, {count(n_images, request.split + ' image')}, 95 % interval"
+    title = f"{LABELS[request.measure]}, {count(n_images, image_of(request.split))}, 95 % interval"
     progress.table(title, list(columns.values()), rows.where(rows.notna(), None).to_numpy().tolist())

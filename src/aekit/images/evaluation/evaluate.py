@@ -15,7 +15,7 @@ from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.importance import importance_bound, is_normalised
 from aekit.images.evaluation.metrics import METRICS
@@ -156,5 +156,5 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
         if name in totals
     ]
     rows.append(("active units", str(totals["active_units"]), "", f"of {totals['latent']}"))
-    title = f"{checkpoint.path.name}: {count(totals['n'], split + ' image')}"
+    title = f"{checkpoint.path.name}: {count(totals['n'], image_of(split))}"
     session.progress.table(title, ["per image", "mean", "standard error", "unit"], rows)

@@ -13,7 +13,7 @@ import pandas as pd
 from aekit.core.artifacts import write_csv
 from aekit.core.progress import Progress
 from aekit.errors import count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
@@ -78,7 +78,7 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     unit = "" if len(losses) > 1 else "losses as MSE" if losses == {"mse"} else "losses in nats"
     counts = sorted({model.totals["n"] for model in models})
     n = f"{counts[0]:,} to " if len(counts) > 1 else ""
-    n += count(counts[-1], f"{split} image")
+    n += count(counts[-1], image_of(split))
     title = ", ".join(text for text in (f"{len(models)} models, {n}", unit) if text)
     progress.table(title, ["#" if is_long else "model", *headings], rows)
     for number, label in enumerate(labels if is_long else ()):

@@ -13,7 +13,7 @@ from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.evaluation.per_image import evaluate_images
@@ -56,7 +56,7 @@ def _reconstruct(
     shown = image_set.subset(table["index"].to_numpy()[:n])
     x_hat = reconstruct_images(checkpoint.model, shown)
     which = f"the worst {len(shown)} of" if worst else f"{len(shown)} of"
-    title = f"{checkpoint.title}: {which} {count(len(image_set), split + ' image')} of {image_set.name}"
+    title = f"{checkpoint.title}: {which} {count(len(image_set), image_of(split))} of {image_set.name}"
     write_csv(target.with_suffix(".csv"), table)
     parameters = checkpoint.parameters("reconstruct", image_set, split=split, n=n, worst=worst)
     write_png(target, plot_reconstructions(shown.images, x_hat, title=title), parameters)

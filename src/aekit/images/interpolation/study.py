@@ -18,6 +18,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
+from aekit.images.config import image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import check_image_files, read_image_files
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
@@ -28,6 +29,7 @@ from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, p
 from aekit.images.loaded import TABLE_SETTINGS, LoadedCheckpoint
 from aekit.images.prior import origin_of_samples, sample_codes
 from aekit.images.session import Session
+from aekit.plotting.fonts import left_to_right
 
 
 @dataclass
@@ -145,7 +147,7 @@ def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str
         report.tables.append(table)
         if is_shown:
             start, *end = builder.end_images(group, number)
-            block = report.blocks.setdefault((group_number, number), PathBlock(" → ".join(names), []))
+            block = report.blocks.setdefault((group_number, number), PathBlock(left_to_right(" → ".join(names)), []))
             block.rows.append(PathRow(_row_label(label, builder, space), path.images, start, *end))
     about = {"checkpoint": None if owner is None else str(owner.path), "label": label, "space": space}
     report.summaries.append(about | {"pair": group.name} | _auc(builder, space) | summarise(measures))
@@ -192,7 +194,7 @@ def _figure(session: Session, request: PathRequest, report: _Report) -> Figure:
 def _title(session: Session, request: PathRequest, report: _Report) -> str:
     n_checkpoints = len(session.paths)
     who = session.records[0].title if n_checkpoints == 1 else f"{n_checkpoints} checkpoints"
-    of_images = f"{request.split} images of {report.parameters[0]['images']['name']}"
+    of_images = f"{image_of(request.split)}s of {report.parameters[0]['images']['name']}"
     kind = {"linear": "linear paths", "slerp": "spherical paths"}[request.path]
     kind = "blends of pixels" if request.space == "pixels" else kind
     if request.attribute is not None:

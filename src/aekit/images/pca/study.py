@@ -20,7 +20,7 @@ from aekit.core.progress import Progress
 from aekit.core.settings import differing_keys, in_words
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
 from aekit.images.loaded import LoadedCheckpoint
@@ -61,7 +61,7 @@ class Comparison:
     @property
     def images(self) -> str:
         """Return a few words on the images, for titles."""
-        return f"{count(len(self.image_set), self.parameters['options']['split'] + ' image')} of {self.image_set.name}"
+        return f"{count(len(self.image_set), image_of(self.parameters['options']['split']))} of {self.image_set.name}"
 
 
 @keeps_torch_settings

@@ -16,7 +16,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
-from aekit.images.config import Split
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.session import Session
 from aekit.images.tsne.embedding import MIN_POINTS, possible_neighbours, possible_perplexity
@@ -53,7 +53,7 @@ class Mapped:
     def title(self) -> str:
         """Return what the maps show, for the figure and the page."""
         request, images = self.request, self.image_set
-        what = f"of the codes of {count(len(images), request.split + ' image')} of {images.name}"
+        what = f"of the codes of {count(len(images), image_of(request.split))} of {images.name}"
         if request.method == "pca":
             what = f"PCA {what}"
         else:
@@ -148,7 +148,7 @@ def _draw(image_set: ImageSet, request: MapRequest, progress: Progress) -> tuple
         return image_set, np.arange(n_images)
     rows = np.sort(np.random.default_rng(request.seed).choice(len(image_set), n_images, replace=False)).astype(np.int64)
     progress.notice(
-        f"--limit: {n_images:,} of {len(image_set):,} {request.split} images, drawn with seed {request.seed}"
+        f"--limit: {n_images:,} of {len(image_set):,} {image_of(request.split)}s, drawn with seed {request.seed}"
     )
     return image_set.subset(rows), rows
 
