@@ -87,11 +87,12 @@ def test_anything_else_is_not_a_grid(text):
 @pytest.mark.parametrize(
     ("given", "splits"),
     [
-        ((0, None, None), (0, 0.15, 0.2)),
-        ((0, 0.3, "0.1"), (0, 0.3, 0.1)),
-        ((0, None, "split"), (0, 0.15, "split")),
-        ((5, None, None), (5, 0.0, 0.0)),
-        ((5, 0.0, "0.2"), (5, 0.0, 0.2)),
+        (("0", None, None), (0, 0.15, 0.2)),
+        (("0", 0.3, "0.1"), (0, 0.3, 0.1)),
+        (("0", None, "split"), (0, 0.15, "split")),
+        (("5", None, None), (5, 0.0, 0.0)),
+        (("5", 0.0, "0.2"), (5, 0.0, 0.2)),
+        (("site", None, None), ("site", 0.0, 0.0)),
     ],
 )
 def test_a_cross_validation_has_no_other_splits_by_default(given, splits):
@@ -100,7 +101,14 @@ def test_a_cross_validation_has_no_other_splits_by_default(given, splits):
 
 def test_a_cross_validation_takes_no_fraction_for_validation():
     with pytest.raises(UsageError, match=r"^--val: not with --cv"):
-        parse_splits(5, 0.1, None)
+        parse_splits("5", 0.1, None)
+
+
+def test_folds_are_a_number_or_a_column_and_not_both_and_a_group():
+    with pytest.raises(UsageError, match=r"^--cv: is empty"):
+        parse_splits(" ", None, None)
+    with pytest.raises(UsageError, match=r"^--group: not with --cv COLUMN"):
+        CohortConfig(cv="site", group="scanner")
 
 
 def test_augmentations_are_in_their_own_order_and_may_be_none():

@@ -9,7 +9,7 @@ import pytest
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig, Source
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import People, build_folds, gather_people, report_people
+from aekit.brains.people import People, build_folds, describe_held_out, gather_people, report_people
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
 
@@ -347,3 +347,61 @@ def test_a_table_and_a_folder_without_common_participants_are_an_error(folder):
             folder,
             change=lambda table: table.update({"participant_id": [f"sub-{n:04}" for n in range(1, 15)], "age": "n/a"}),
         )
+
+
+# --- a column whose values are held out in turn ---
+
+
+def by_site(**options):
+    return CohortConfig(cv="site", val=0, test=options.pop("test", 0), **options)
+
+
+def test_each_site_is_held_out_once_by_name(cohort_of, table_of):
+    sites = np.array(["b"] * 40 + ["a"] * 35 + ["c"] * 25, dtype=object)
+    folds = build_folds(people_of(cohort_of(**table_of(site=sites))), by_site(), "absolute")
+    assert [fold.name for fold in folds] == ["a", "b", "c"]
+    for fold in folds:
+        assert set(sites[fold.held_out["cv"]]) == {fold.name}
+        assert fold.name not in set(sites[fold.train])
+        assert len(fold.train) + len(fold.held_out["cv"]) == 100
+
+
+def test_participants_without_a_site_are_in_every_train_and_that_is_said(cohort_of, table_of):
+    sites = np.array(["b"] * 40 + ["a"] * 55 + [""] * 5, dtype=object)
+    folds = build_folds(people_of(cohort_of(**table_of(site=sites))), by_site(), "absolute")
+    assert all(set(range(95, 100)) <= set(fold.train) for fold in folds)
+    assert describe_held_out(folds, 100) == "held out in turn: a 55, b 40; 5 without a value, in every train"
+
+
+def test_who_was_scanned_at_two_sites_is_in_no_train_while_one_of_them_is_held_out(cohort_of, table_of):
+    ids = [f"sub-{row // 2:02}_ses-{row % 2}" for row in range(100)]
+    sites = np.array(["a"] * 51 + ["b"] * 49, dtype=object)  # rows 50 and 51 are the same person
+    folds = build_folds(people_of(cohort_of(**{**table_of(), "participant_id": ids, "site": sites})), by_site(), None)
+    assert 51 not in folds[0].train
+    assert 50 not in folds[1].train
+    assert [len(fold.train) for fold in folds] == [48, 50]
+    assert describe_held_out(folds, 100).endswith("; 2 other rows of those held out, not in train either")
+
+
+def test_a_test_split_is_set_aside_from_the_sites(cohort_of, table_of):
+    sites = np.array(["a", "b"] * 50, dtype=object)
+    folds = build_folds(people_of(cohort_of(**table_of(site=sites))), by_site(test=0.2), "absolute")
+    test = set(folds[0].held_out["test"])
+    assert len(test) == 20
+    assert all(not test & {*fold.train, *fold.held_out["cv"]} for fold in folds)
+    assert sum(len(fold.held_out["cv"]) for fold in folds) == 80
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("sites", r"--cv: people\.csv has no column sites .*did you mean 'site'\?"),
+        ("age", r"--cv: column age of people\.csv has \d+ values; holding out each in turn needs 2 to 50"),
+        ("one", r"--cv: column one of people\.csv has 1 value; "),
+    ],
+)
+def test_a_column_that_cannot_be_held_out_is_an_error(cohort_of, table_of, column, message):
+    cohort = cohort_of(**table_of(site=np.array(["a", "b"] * 50), one=np.array(["x"] * 100)))
+    config = CohortConfig(cv=column, val=0, test=0)
+    with pytest.raises(AekitError, match=message):
+        build_folds(people_of(cohort), config, "absolute")

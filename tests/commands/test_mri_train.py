@@ -217,6 +217,38 @@ def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
     assert table["fold"].nunique() == 3
 
 
+def test_each_site_is_held_out_by_name_and_has_a_row_of_its_own(mri_train, phantom_cohort):
+    result = mri_train("--cv", "site")
+    assert config_of(result).data["cv"] == "site"
+    path = result.paths[0]
+    sites = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").set_index("participant_id")["site"]
+    sizes = sites.value_counts()
+    listed = ", ".join(f"{name} {sizes[name]}" for name in sorted(sizes.index))
+    assert f"40 participants, held out in turn: {listed}" in result.stderr
+    errors = pd.read_csv(path.with_suffix(".sites.csv"))
+    assert set(errors["site"]) == set(sizes.index)
+    assert (errors["in_train"] == "no").all()
+    predictions = pd.read_csv(path.with_suffix(".predictions.csv"), dtype={"participant_id": str})
+    own = predictions[(predictions["model"] == "chain") & (predictions["target"] == "age_years")]
+    means = own.groupby(own["participant_id"].map(sites))["delta"].mean()
+    of_chain = errors[errors["model"] == "chain"].set_index("site")["bias"]
+    pd.testing.assert_series_equal(of_chain, means, check_names=False)
+    assert "MAE of chain by site, in years: " in result.stderr
+    assert path.with_suffix(".sites.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_sites_there_are_no_files_about_them_not_even_those_of_a_run_before(mri_train, folder):
+    with_sites = folder / "people.tsv"
+    few = ("--val", 0, "--test-split", 0.2)
+    result = mri_train(*few, table=with_sites, volumes=folder / "volumes")
+    assert result.exit_code == 0, result.stderr
+    assert result.paths[0].with_suffix(".sites.csv").exists()
+    table = pd.read_csv(with_sites, sep="\t", dtype={"participant_id": str}).drop(columns="site")
+    table.to_csv(with_sites, sep="\t", index=False)
+    assert mri_train(*few, "--overwrite", table=with_sites, volumes=folder / "volumes").exit_code == 0
+    assert not any(result.paths[0].with_suffix(suffix).exists() for suffix in runs._OF_SITES)
+
+
 def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     table["part"] = ["train"] * 25 + ["dev"] * 7 + ["test"] * 8
@@ -285,7 +317,7 @@ def test_hypotheses_make_four_checkpoints_of_one_split_and_their_table(mri_train
     [
         (("--arch", "wide"), "--arch"),
         (("--target", "volume"), "--target"),
-        (("--cv", "many"), "--cv"),
+        (("--cv", "1"), "--cv"),
         (("--spacing", "wide"), "--spacing"),
         (("--nonsense",), "--nonsense"),
     ],

@@ -6,6 +6,7 @@ Standard library only, so that the command line need not load torch.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,7 +28,8 @@ class CohortConfig:
         size: Voxels of the grid along right, anterior and superior.
         spacing_mm: Voxel size of the grid.
         correct_bias: Correct each volume for the bias field.
-        cv: Folds of the cross-validation; 0 for a single split into train, val and test.
+        cv: Folds of the cross-validation, or the column whose values are held out in turn, such as ``site``; 0 for a
+            single split into train, val and test.
         val: Fraction of the participants for validation, in [0, 1); not needed with ``cv``.
         test: Fraction of the participants for testing, in [0, 1), or the column of the table with the splits.
         group: Column whose values are not divided between splits, such as ``site`` or ``subject``; None for none.
@@ -39,7 +41,7 @@ class CohortConfig:
     size: tuple[int, int, int] = (48, 48, 48)
     spacing_mm: float = 4.0
     correct_bias: bool = True
-    cv: int = 0
+    cv: int | str = 0
     val: float = 0.15
     test: float | str = 0.2
     group: str | None = None
@@ -49,7 +51,10 @@ class CohortConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))
         check_seed("split-seed", self.split_seed)
-        if self.cv != 0:
+        if isinstance(self.cv, str):
+            if self.group is not None:
+                raise UsageError("--group: not with --cv COLUMN, which holds out whole groups; give one of them")
+        elif self.cv != 0:
             check_at_least("cv", self.cv, 2)
         for option, fraction in (("val", self.val), ("test-split", self.test)):
             if not isinstance(fraction, str) and not 0 <= fraction < 1:
@@ -165,24 +170,27 @@ def parse_grid(text: str) -> tuple[int, int, int]:
     return int(sides[0]), int(sides[len(sides) // 2]), int(sides[-1])
 
 
-def parse_splits(cv: int, val: float | None, test_split: str | None) -> tuple[int, float, float | str]:
-    """Return the folds, the fraction for validation, and the fraction for testing or the column with the splits.
+def parse_splits(cv: str, val: float | None, test_split: str | None) -> tuple[int | str, float, float | str]:
+    """Return the folds or their column, the fraction for validation, and that for testing or the column of splits.
 
     Without a cross-validation the defaults are those of CohortConfig, with one they are 0.
 
     Raises:
         UsageError: There is a fraction for validation together with ``cv``.
     """
-    if cv and val:
+    folds: int | str = int(cv) if re.fullmatch(r"[+-]?\d+", cv) else cv
+    if not cv.strip():
+        raise UsageError("--cv: is empty; give a number of folds, or a column whose values are held out in turn")
+    if folds and val:
         raise UsageError("--val: not with --cv, where each fold is held out once")
-    default_val, default_test = (0.0, 0.0) if cv else (CohortConfig.val, CohortConfig.test)
+    default_val, default_test = (0.0, 0.0) if folds else (CohortConfig.val, CohortConfig.test)
     test: float | str = default_test
     if test_split is not None:
         try:
             test = float(test_split)
         except ValueError:
             test = test_split
-    return cv, default_val if val is None else val, test
+    return folds, default_val if val is None else val, test
 
 
 def parse_augment(text: str) -> tuple[Augmentation, ...]:

@@ -13,6 +13,7 @@ from aekit.brains.figures.errors import plot_decades
 from aekit.brains.figures.history import plot_brain_history
 from aekit.brains.figures.predictions import Predicted, plot_bland_altman, plot_predictions
 from aekit.brains.figures.residuals import plot_residuals
+from aekit.brains.figures.site_errors import plot_site_errors
 from aekit.brains.measures.regression import by_group, decades
 from aekit.brains.people import People
 from aekit.brains.predictions import AGE, NETWORKS, Predictions
@@ -38,6 +39,7 @@ _STAGES = {
 }
 _LOSSES = {"stage": {"volumes": "volumes", "chain": "chain: sum of age and volumes"}}
 _IN_DECADES = ("mean", "gp", "ridge-histogram", *NETWORKS)
+_AT_SITES = ("mean", "gp", "ridge-histogram", "chain", "direct")
 
 
 def write_figures(
@@ -58,6 +60,14 @@ def write_figures(
     }
     for suffix, figure in figures.items():
         write_png(output.with_suffix(suffix), figure, parameters)
+
+
+def write_site_figure(output: Path, table: pd.DataFrame, people: People, parameters: dict[str, Any]) -> None:
+    """Write .sites.png, the errors of age at each site from the table of :mod:`aekit.brains.sites`."""
+    first = table[table["model"] == "mean"]
+    title = _counted(_title(people, parameters), int(first["n"].sum()), str(first["split"].iloc[0]))
+    figure = plot_site_errors(table, _AT_SITES, title=title)
+    write_png(output.with_suffix(".sites.png"), figure, parameters)
 
 
 def _title(people: People, parameters: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from aekit.brains.cohort.scans import MatchedFiles, match_files
-from aekit.brains.cohort.sessions import describe_sessions, joint_groups
-from aekit.brains.cohort.splits import column_split, stratified_folds, stratified_split
+from aekit.brains.cohort.sessions import describe_sessions, joint_groups, persons_of
+from aekit.brains.cohort.splits import column_folds, column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
@@ -21,7 +21,7 @@ from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import named
-from aekit.errors import AekitError, count, nearest
+from aekit.errors import AekitError, count, nearest, shown
 
 Rows = npt.NDArray[np.int64]
 MIN_TRAIN = 10  # with fewer, neither normalisation nor batch norm means anything
@@ -167,6 +167,8 @@ class Fold:
         dropped: Rows of outliers that were removed from train.
         held_out: Split -> rows that the model does not see; ``cv`` for those of this fold.
         flagged: Rows of ``cv`` beyond the limits for outliers.
+        name: Value of the column that is held out, as in ``--cv site``; empty for folds that were drawn.
+        n_elsewhere: Rows of the held-out participants at other sites, which are not in train either.
     """
 
     number: int
@@ -174,6 +176,8 @@ class Fold:
     dropped: Rows
     held_out: dict[str, Rows]
     flagged: Rows
+    name: str = ""
+    n_elsewhere: int = 0
 
 
 def build_folds(people: People, config: CohortConfig, target: Target | None) -> list[Fold]:
@@ -191,6 +195,8 @@ def build_folds(people: People, config: CohortConfig, target: Target | None) -> 
         return [_fold(people, 0, rows_of["train"], aside, config, target)]
     pool = rows_of["train"] if isinstance(config.test, (int, float)) else np.flatnonzero(split != "test")
     aside.pop("val", None)
+    if isinstance(config.cv, str):
+        return _column_folds(people, config, config.cv, pool, aside, target)
     folds = stratified_folds(
         cohort.age_years[pool],
         cohort.sex[pool],
@@ -202,6 +208,32 @@ def build_folds(people: People, config: CohortConfig, target: Target | None) -> 
         _fold(people, number, pool[folds != number], {"cv": pool[folds == number], **aside}, config, target)
         for number in range(config.cv)
     ]
+
+
+def _column_folds(
+    people: People, config: CohortConfig, column: str, pool: Rows, aside: dict[str, Rows], target: Target | None
+) -> list[Fold]:
+    """Return a fold for each value of a column; nobody is in train who is held out, at whatever other site."""
+    number_of, names = column_folds(people.cohort.subset(pool), column)
+    persons = persons_of(people.cohort)
+    folds = []
+    for number, name in enumerate(names):
+        held_out, train = pool[number_of == number], pool[number_of != number]
+        elsewhere = np.zeros(len(train), bool) if persons is None else np.isin(persons[train], persons[held_out])
+        fold = _fold(people, number, train[~elsewhere], {"cv": held_out, **aside}, config, target)
+        folds.append(replace(fold, name=name, n_elsewhere=int(elsewhere.sum())))
+    return folds
+
+
+def describe_held_out(folds: list[Fold], n_participants: int) -> str:
+    """Return which values of a column are held out in turn, and who else is held out, or is always in train."""
+    text = "held out in turn: " + ", ".join(f"{shown(fold.name)} {len(fold.held_out['cv']):,}" for fold in folds)
+    aside = {split: len(rows) for split, rows in folds[0].held_out.items() if split != "cv"}
+    text += "".join(f", {split} {n:,}" for split, n in aside.items())
+    n_without = n_participants - sum(len(fold.held_out["cv"]) for fold in folds) - sum(aside.values())
+    text += f"; {n_without:,} without a value, in every train" if n_without else ""
+    n_elsewhere = sum(fold.n_elsewhere for fold in folds)
+    return text + (f"; {count(n_elsewhere, 'other row')} of those held out, not in train either" if n_elsewhere else "")
 
 
 def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None) -> npt.NDArray[Any]:

@@ -15,12 +15,20 @@ from aekit.brains.cohort.table import TISSUES, Cohort, read_cohort
 from aekit.brains.config import BrainConfig, CohortConfig, Source, Target
 from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
-from aekit.brains.drawing import write_figures
+from aekit.brains.drawing import write_figures, write_site_figure
 from aekit.brains.finished import FinishedRun, from_header
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
-from aekit.brains.people import Fold, People, build_folds, check_log_ages, gather_people, report_people
-from aekit.brains.predictions import predict_all
+from aekit.brains.people import (
+    Fold,
+    People,
+    build_folds,
+    check_log_ages,
+    describe_held_out,
+    gather_people,
+    report_people,
+)
+from aekit.brains.predictions import Predictions, predict_all
 from aekit.brains.scores import (
     conformal_table,
     differences_table,
@@ -28,6 +36,7 @@ from aekit.brains.scores import (
     metrics_table,
     predictions_table,
 )
+from aekit.brains.sites import describe_sites, probe_table, site_names, site_table
 from aekit.brains.training import EpochCounter, EpochRow, Member, TrainingSetup, stages_of
 from aekit.brains.volumes.gridding import N_BINS
 from aekit.core.artifacts import write_csv
@@ -40,6 +49,7 @@ from aekit.core.settings import changes_in_name, to_dict
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped, count
 
+_OF_SITES = (".sites.csv", ".site-probe.csv", ".sites.png")
 COMPANIONS = (
     ".csv",
     ".png",
@@ -51,6 +61,7 @@ COMPANIONS = (
     ".bland-altman.png",
     ".residuals.png",
     ".decades.png",
+    *_OF_SITES,
 )
 
 
@@ -243,9 +254,13 @@ def _member(fold: Fold, seed: int) -> Member:
 
 def _describe_splits(people: People, folds: list[Fold], *, drops_outliers: bool) -> str:
     first = folds[0]
+    n = count(len(people.cohort), "participant")
     sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
-    text = f"{count(len(people.cohort), 'participant')}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
-    text += f", {len(folds)} folds" if len(folds) > 1 else ""
+    text = f"{n}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
+    if first.name:
+        text = f"{n}, {describe_held_out(folds, len(people.cohort))}"
+    elif len(folds) > 1:
+        text += f", {len(folds)} folds"
     if drops_outliers:
         text += f", {count(sum(len(fold.dropped) for fold in folds), 'outlier')} dropped from train"
     return text
@@ -301,6 +316,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     write_csv(output.with_suffix(".metrics.csv"), metrics)
     write_csv(output.with_suffix(".differences.csv"), differences_table(predictions))
     write_csv(output.with_suffix(".left-out.csv"), people.left_out)
+    _write_sites(run, predictions, output, progress)
     write_figures(output, people, predictions, ensemble.history, header.to_dict())
     train = np.unique(np.concatenate([fold.train for fold in run.folds]))
     result = {
@@ -312,6 +328,21 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     }
     write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
+
+
+def _write_sites(run: _Run, predictions: list[Predictions], output: Path, progress: Progress) -> None:
+    """Write and describe errors at each site and the probe of sites, if there are several; else remove old ones."""
+    site = site_names(run.people, run.config.data)
+    if site is None:
+        for suffix in _OF_SITES:
+            output.with_suffix(suffix).unlink(missing_ok=True)
+        return
+    table = site_table(predictions, run.folds, site)
+    write_csv(output.with_suffix(".sites.csv"), table)
+    probes = probe_table(run.people, predictions, run.folds, site, seed=run.config.data.split_seed)
+    write_csv(output.with_suffix(".site-probe.csv"), probes)
+    write_site_figure(output, table, run.people, run.header.to_dict())
+    progress.notice(describe_sites(table, probes))
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

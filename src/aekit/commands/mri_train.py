@@ -60,8 +60,14 @@ def mri_train(
     ] = CohortConfig.correct_bias,
     voxel_size: VoxelSize = None,
     cv: Annotated[
-        int, typer.Option("--cv", rich_help_panel=options.DATA, metavar="K", help="Cross-validate in K folds.")
-    ] = CohortConfig.cv,
+        str,
+        typer.Option(
+            "--cv",
+            rich_help_panel=options.DATA,
+            metavar="K|COLUMN",
+            help="Cross-validate in K folds, or hold out each value of a column in turn, as in --cv site.",
+        ),
+    ] = "0",
     test_split: Annotated[
         str | None,
         typer.Option(

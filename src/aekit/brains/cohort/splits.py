@@ -24,6 +24,7 @@ _SPELLINGS = {
 _PER_SPLIT = 2
 _GROUP_BINS = 5  # of age; whole groups cannot be matched more finely
 _UNKNOWN = "?"
+MAX_HELD_OUT = 50  # values of a column that are held out in turn: each trains all networks anew
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,32 @@ def column_split(cohort: Cohort, column: str) -> NDArray[np.object_]:
     if "train" not in splits:
         raise AekitError(f"{shown(cohort.name)}: column {shown(column)} has no participants in train; correct it")
     return splits
+
+
+def column_folds(cohort: Cohort, column: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the fold of each participant, int64 (N,), and the value of the column that each fold holds out.
+
+    Participants without a value are in no fold: theirs is -1.
+
+    Args:
+        cohort: The participants.
+        column: Name of the column, such as ``site``.
+
+    Raises:
+        AekitError: There is no such column, or it has one value or more than fifty.
+    """
+    if column not in cohort.table:
+        hint = nearest(column, cohort.table.columns) or "; give a number of folds or one of them"
+        raise AekitError(
+            f"--cv: {shown(cohort.name)} has no column {shown(column)} (it has {named(cohort.table.columns)}){hint}"
+        )
+    values = ["" if one is None or one != one else str(one).strip() for one in cohort.table[column]]
+    names = sorted(set(values) - {""})
+    if not 2 <= len(names) <= MAX_HELD_OUT:
+        what = f"column {shown(column)} of {shown(cohort.name)} has {count(len(names), 'value')}"
+        raise AekitError(f"--cv: {what}; holding out each in turn needs 2 to {MAX_HELD_OUT}")
+    number = {name: place for place, name in enumerate(names)}
+    return np.array([number.get(value, -1) for value in values], np.int64), names
 
 
 def _checked(
