@@ -61,6 +61,14 @@ def _sheared(dtype: type) -> bytes:
     return nib.Nifti1Image(_brain(dtype), affine).to_bytes()
 
 
+def _in_metres(dtype: type) -> bytes:
+    """Return a file whose affine is in metres, with a background of NaN."""
+    brain = np.where(_brain(dtype) == 0, np.nan, _brain(dtype))
+    image = nib.Nifti1Image(brain.astype(dtype), np.diag([0.012, 0.012, 0.012, 1.0]))
+    image.header.set_xyzt_units("meter")
+    return image.to_bytes()
+
+
 def _npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
@@ -78,7 +86,7 @@ def _read(path: Path) -> None:
 
 def _nii() -> Target:
     honest = [_nifti(np.int16), _nifti(np.float32, slope=2.0), _nifti(np.uint8, two=True), _nifti(np.int16, order=">")]
-    honest += [_without_sform(np.int16), _sheared(np.uint8)]
+    honest += [_without_sform(np.int16), _sheared(np.uint8), _in_metres(np.float32)]
     heads = [lambda draw, data=data: raw(data[:352])(draw)[:352].ljust(352, b"\0") + data[352:] for data in honest]
     return Target("nii", "x.nii", honest, [*map(raw, honest), *heads], _read, 8000)
 

@@ -3,8 +3,9 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
-from nifti_files import BAD_FILES, SHAPE, affine_of, brain, flipped, nifti, packed, write
+from nifti_files import BAD_FILES, SHAPE, affine_of, ball, brain, flipped, nifti, packed, write
 
+from aekit.brains.volumes.checks import inspect_volume
 from aekit.brains.volumes.nifti import list_volumes, read_volume
 from aekit.errors import AekitError
 
@@ -150,6 +151,113 @@ def test_tilted_axes_are_a_warning(tmp_path, degrees, is_warned):
     volume = read_volume(write(tmp_path / "a.nii", affine=affine))
     assert bool(volume.warnings) is is_warned
     np.testing.assert_allclose(volume.spacing_mm, 2, rtol=1e-6)
+
+
+# --- units ---
+
+METRES, MM, MICROMETRES = 1, 2, 3
+
+
+@pytest.mark.parametrize(("code", "per_mm", "name"), [(METRES, 1e-3, "metres"), (MICROMETRES, 1e3, "micrometres")])
+@pytest.mark.parametrize("form", ["sform", "qform", "pixdim"])
+def test_an_affine_in_another_unit_is_that_of_the_same_file_in_mm(tmp_path, code, per_mm, name, form):
+    truth = affine_of("LPS", (1.0, 2.0, 1.5))
+    scaled = truth.copy()
+    scaled[:3] *= per_mm
+    for path, affine, unit in ((tmp_path / "mm.nii", truth, MM), (tmp_path / "other.nii", scaled, code)):
+        image = nib.Nifti1Image(brain(), affine)
+        image.set_sform(affine, code=int(form == "sform"))
+        image.set_qform(affine, code=int(form == "qform"))
+        image.header["xyzt_units"] = unit | 8  # seconds
+        path.write_bytes(image.to_bytes())
+    plain, other = (read_volume(tmp_path / name) for name in ("mm.nii", "other.nii"))
+    np.testing.assert_allclose(other.affine, plain.affine, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(other.spacing_mm, plain.spacing_mm, rtol=1e-6)
+    np.testing.assert_array_equal(other.data, plain.data)
+    assert other.voxel_ml == pytest.approx(plain.voxel_ml)
+    assert set(other.warnings) - set(plain.warnings) == {f"its affine is in {name}, converted to mm"}
+
+
+@pytest.mark.parametrize("code", [METRES, MICROMETRES])
+def test_a_unit_that_is_impossible_is_taken_as_mm_and_said(tmp_path, code):
+    volume = read_volume(write(tmp_path / "a.nii", xyzt_units=code))
+    assert volume.spacing_mm == (2, 2, 2)
+    assert volume.warnings[0].endswith("are impossible; taken as mm")
+
+
+@pytest.mark.parametrize(("code", "size", "n_warnings"), [(0, 2.0, 0), (0, 12.0, 1), (5, 2.0, 1), (MM, 12.0, 0)])
+def test_an_unknown_unit_is_mm_and_said_where_that_is_doubtful(tmp_path, code, size, n_warnings):
+    volume = read_volume(write(tmp_path / "a.nii", affine=affine_of(spacing=(size,) * 3), xyzt_units=code))
+    assert volume.spacing_mm == (size,) * 3
+    assert len(volume.warnings) == n_warnings
+    assert all("taken as mm" in text for text in volume.warnings)
+
+
+def test_voxels_that_are_impossible_in_mm_are_refused_with_the_unit_that_would_fit(tmp_path):
+    path = write(tmp_path / "a.nii", affine=affine_of(spacing=(0.002,) * 3))
+    with pytest.raises(AekitError, match=r"0\.002 mm, outside .*if they are metres, say so in xyzt_units"):
+        read_volume(path)
+
+
+# --- voxels without a number ---
+
+
+def with_background(value):
+    """Return a brain whose background is a value, as programs write it, with a hole in the brain."""
+    inside = ball(7)
+    inside[12, 12, 12] = False
+    data = np.where(inside, 100.0, value).astype(np.float32)
+    data[12, 12, 12] = 0.0
+    data[ball(4)] += np.float32(50)
+    return data
+
+
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "are NaN,"), (np.inf, "are NaN or infinite,"), (-np.inf, "inf")])
+@pytest.mark.parametrize("suffix", [".nii", ".npy"])
+def test_a_background_without_a_number_is_filled_with_0_and_counted(tmp_path, value, what, suffix):
+    data, path = with_background(value), tmp_path / f"a{suffix}"
+    n = int((~np.isfinite(data)).sum())
+    if suffix == ".npy":
+        np.save(path, data)
+    else:
+        write(path, data)
+    volume = read_volume(path, spacing_mm=2.0)
+    np.testing.assert_array_equal(volume.data, with_background(0.0))
+    assert len(volume.warnings) == 1
+    assert f"{n:,} of {data.size:,} voxels" in volume.warnings[0]
+    assert what in volume.warnings[0]
+    assert "outside the brain, filled with 0" in volume.warnings[0]
+    assert inspect_volume(path).problem == ""
+
+
+def test_a_background_partly_nan_and_partly_0_is_that_of_zeros(tmp_path):
+    data = with_background(0.0)
+    random = np.random.default_rng(0)
+    data[~ball(8) & (random.random(data.shape) < 0.3)] = np.nan
+    np.testing.assert_array_equal(read_volume(write(tmp_path / "a.nii", data)).data, with_background(0.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("background", [0.0, np.nan])
+def test_a_voxel_without_a_number_within_the_brain_stays_an_error(tmp_path, value, background):
+    data = with_background(background)
+    data[12, 12, 12] = value
+    with pytest.raises(AekitError, match="1 of 13,824 voxels is NaN or infinite, within the brain; remove it"):
+        read_volume(write(tmp_path / "a.nii", data))
+
+
+def test_bright_voxels_that_single_precision_cannot_hold_are_no_background(tmp_path):
+    data = with_background(0.0).astype(np.float64)
+    data[18, 12, 12] = 1e39  # at the edge of the brain, next to zeros
+    with pytest.raises(AekitError, match="is NaN or infinite"):
+        read_volume(write(tmp_path / "a.nii", data))
+
+
+def test_noise_around_a_head_is_not_filled(tmp_path):
+    data = np.random.default_rng(0).random((24, 24, 24)).astype(np.float32) + 1
+    data[5, 5, 5] = np.nan
+    with pytest.raises(AekitError, match="1 of 13,824 voxels is NaN"):
+        read_volume(write(tmp_path / "a.nii", data))
 
 
 # --- errors ---

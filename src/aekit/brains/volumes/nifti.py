@@ -23,6 +23,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
+from scipy import ndimage
 
 from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy
 from aekit.errors import AekitError, shown
@@ -40,6 +41,9 @@ MAX_BYTES = 2 << 30  # of one unpacked file: 512^3 voxels of 16 bytes
 SPACING_RANGE_MM = (0.1, 20.0)
 
 _TRAILING_BYTES = 1 << 20  # what may follow the last voxel
+# Millimetres per unit of xyzt_units in nifti1.h; its other codes have no meaning.
+_MM_PER_UNIT = {1: ("metres", 1000.0), 2: ("mm", 1.0), 3: ("micrometres", 0.001)}
+_USUAL_MM = (0.3, 6.0)  # voxels of structural scans of people
 _OBLIQUE_DEG = 20.0
 _RIGHT_ANGLED = 1e-4  # relative: float32 affines of rotated volumes are off by 1e-6
 
@@ -49,7 +53,7 @@ class Volume:
     """One volume with axes R-A-S: the first grows to the right, the second to the front, the third upwards.
 
     Attributes:
-        data: Intensities in the unit of the file, finite, float32 (X, Y, Z).
+        data: Intensities in the unit of the file, float32 (X, Y, Z); NaN in the background is 0.
         affine: From voxel indices of ``data`` to mm, (4, 4).
         spacing_mm: Voxel size along the axes of ``data``.
         warnings: What is unusual about it, a sentence each.
@@ -111,7 +115,8 @@ def read_volume(path: Path, *, spacing_mm: float | None = None) -> Volume:
         spacing_mm: Voxel size of a .npy file, which does not state one; None assumes 1 mm and warns.
 
     Raises:
-        AekitError: It is not a volume, damaged, truncated, without a usable affine, not finite, or constant.
+        AekitError: It is not a volume, damaged, truncated, without a usable affine, constant, or not finite in the
+            brain.
     """
     try:
         volume = decode_volume(path, spacing_mm)
@@ -158,10 +163,48 @@ def check_values(data: Voxels) -> None:
     low, high = float(data.min()), float(data.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         n_nan = data.size - int(np.count_nonzero(np.isfinite(data)))
-        what = f"{n_nan:,} of {data.size:,} voxels {'is' if n_nan == 1 else 'are'} NaN or infinite"
+        what = f"{n_nan:,} of {data.size:,} voxels {'is' if n_nan == 1 else 'are'} NaN or infinite, within the brain"
         raise BadVolume(what, "remove it, or set them to 0 if they are background")
     if low == high:
         raise BadVolume("it is empty, every voxel is 0" if low == 0 else f"it is constant, every voxel is {low:g}")
+
+
+def fill_background(data: Voxels, warnings: list[str]) -> Voxels:
+    """Return a volume in which voxels outside the brain that are NaN or infinite are 0, and say so in ``warnings``.
+
+    Programs such as SPM, CAT12 and ANTs write NaN where there is no brain. A voxel is outside if it is connected to the
+    border of the volume through voxels that are NaN, infinite or 0; infinite ones through voxels without a number
+    alone, as a brain too bright for single precision stands in a background of 0. A volume that has nothing else stays
+    as it is.
+
+    Args:
+        data: Intensities, (X, Y, Z).
+        warnings: Receives a sentence if something was filled.
+    """
+    finite = np.isfinite(data)
+    if finite.all() or not data.any(where=finite):
+        return data
+    outside = ~finite & _reached(~finite | (data == 0))
+    infinite = np.isinf(data)
+    if (outside & infinite).any():
+        outside &= ~infinite | _reached(~finite)
+    n_filled = int(np.count_nonzero(outside))
+    if not n_filled:
+        return data
+    what = "are NaN" if not (outside & infinite).any() else "are NaN or infinite"
+    warnings.append(f"{n_filled:,} of {data.size:,} voxels {what}, all outside the brain, filled with 0")
+    return np.where(outside, np.float32(0), data)
+
+
+def _reached(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the voxels of a mask that are connected, through faces, to its voxels on the border."""
+    labels, n_parts = ndimage.label(mask)
+    is_reached = np.zeros(n_parts + 1, bool)
+    for axis in range(3):
+        for end in (0, -1):
+            is_reached[np.unique(np.take(labels, end, axis))] = True
+    is_reached[0] = False
+    return np.asarray(is_reached[labels])
 
 
 # --- NIfTI ---
@@ -176,6 +219,7 @@ def _decode_nifti(content: bytes) -> Volume:
     orientation = nib.orientations.io_orientation(affine)
     with np.errstate(over="ignore"):  # infinite values become an error of their own
         data = np.ascontiguousarray(nib.orientations.apply_orientation(voxels, orientation), np.float32)
+    data = fill_background(data, warnings)
     ras = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
     sizes = nib.affines.voxel_sizes(ras)
     spacing: Spacing = (float(sizes[0]), float(sizes[1]), float(sizes[2]))
@@ -325,14 +369,47 @@ def _affine(header: Any, warnings: list[str]) -> Affine:
     if not np.isfinite(affine).all():
         raise BadVolume("its affine is not finite", "set sform or qform")
     sizes = nib.affines.voxel_sizes(affine)
-    low, high = SPACING_RANGE_MM
     if not (np.all(sizes > 0) and abs(np.linalg.det(affine[:3, :3])) > 1e-3 * np.prod(sizes)):
         raise BadVolume("its affine maps the volume to a plane, a line or a point", "set sform or qform")
-    if sizes.min() < low or sizes.max() > high:
-        text = " x ".join(f"{size:g}" for size in sizes)
-        raise BadVolume(f"its voxels are {text} mm, outside {low:g} to {high:g}", "set the affine in mm")
-    _add_affine_warnings(header, affine, sizes, warnings)
+    factor = _mm_per_unit(int(header["xyzt_units"]) & 7, sizes, warnings)
+    affine[:3] *= factor
+    _add_affine_warnings(header, affine, sizes * factor, factor, warnings)
     return affine
+
+
+def _mm_per_unit(code: int, sizes: npt.NDArray[np.float64], warnings: list[str]) -> float:
+    """Return the mm of a unit of the affine: what the header states, or mm if it states nothing or nonsense.
+
+    Args:
+        code: Of the unit of space in ``xyzt_units``.
+        sizes: Of a voxel, in that unit.
+        warnings: Receives what is unusual.
+
+    Raises:
+        BadVolume: No unit makes voxels of a size that a brain is scanned with.
+    """
+    unit, factor = _MM_PER_UNIT.get(code, ("", 1.0))
+    text = " x ".join(f"{size:.4g}" for size in sizes)
+    if factor != 1.0 and not _fit(sizes * factor) and _fit(sizes):
+        warnings.append(f"xyzt_units says {unit}, but voxels of {text} {unit} are impossible; taken as mm")
+        return 1.0
+    if not _fit(sizes * factor):
+        low, high = SPACING_RANGE_MM
+        of = " x ".join(f"{size:g}" for size in sizes * factor)
+        other = next((name for name, mm in _MM_PER_UNIT.values() if name != unit and _fit(sizes * mm)), "")
+        advice = f"; if they are {other}, say so in xyzt_units" if other else ""
+        raise BadVolume(f"its voxels are {of} mm, outside {low:g} to {high:g}", f"set the affine in mm{advice}")
+    if factor != 1.0:
+        warnings.append(f"its affine is in {unit}, converted to mm")
+    elif not unit and (code or sizes.min() < _USUAL_MM[0] or sizes.max() > _USUAL_MM[1]):
+        what = f"has the unknown code {code}" if code else "states no unit"
+        warnings.append(f"xyzt_units {what}, voxels of {text} are taken as mm")
+    return factor
+
+
+def _fit(sizes_mm: npt.NDArray[np.float64]) -> bool:
+    """Return whether a brain is scanned with voxels of these sizes."""
+    return bool(sizes_mm.min() >= SPACING_RANGE_MM[0] and sizes_mm.max() <= SPACING_RANGE_MM[1])
 
 
 def _standard_pixdim(header: Any, warnings: list[str]) -> Any:
@@ -353,8 +430,10 @@ def _standard_pixdim(header: Any, warnings: list[str]) -> Any:
     return header
 
 
-def _add_affine_warnings(header: Any, affine: Affine, sizes: npt.NDArray[np.float64], warnings: list[str]) -> None:
-    pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+def _add_affine_warnings(
+    header: Any, affine: Affine, sizes: npt.NDArray[np.float64], factor: float, warnings: list[str]
+) -> None:
+    pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64)) * factor
     if not np.allclose(pixdim, sizes, rtol=0.01):
         stated, true = (" x ".join(f"{size:.4g}" for size in values) for values in (pixdim, sizes))
         warnings.append(f"pixdim gives voxels of {stated} mm, the affine {true}, which is used")
@@ -393,12 +472,12 @@ def _decode_npy(path: Path, spacing_mm: float | None) -> Volume:
         raise BadVolume(f"its voxels are {voxels.dtype}, not intensities")
     _check_not_a_slice(voxels.shape)
     size = 1.0 if spacing_mm is None else spacing_mm
-    warnings = ("a .npy file has no voxel size, 1 mm is assumed",) if spacing_mm is None else ()
+    warnings = ["a .npy file has no voxel size, 1 mm is assumed"] if spacing_mm is None else []
     affine = np.diag([size, size, size, 1.0])
     with np.errstate(over="ignore"):
-        data = np.ascontiguousarray(voxels, np.float32)
+        data = fill_background(np.ascontiguousarray(voxels, np.float32), warnings)
     shape: Triple = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
-    return Volume(data, affine, (size, size, size), warnings, shape, "RAS")
+    return Volume(data, affine, (size, size, size), tuple(warnings), shape, "RAS")
 
 
 def _is_hidden(path: Path) -> bool:

@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 
 MAX_NAMED = 20  # bad files in one message
 
-_FORMAT = "aekit volumes 2"  # part of every key: increase it when the numbers change
+_FORMAT = "aekit volumes 3"  # part of every key: increase it when the numbers change
 _SETTLED_SECONDS = 2.0  # a file changed more recently may change again with the same time stamp
 _N_NUMBERS = N_BINS + 5  # per row: histogram in mL, brain in mL, scale, spacing in mm
 
