@@ -29,6 +29,21 @@ def test_the_nearest_choice_is_named_if_one_is_near(word, found):
     assert nearest(word, ["mnist", "cifar10", "Female"]) == found
 
 
+@pytest.mark.parametrize(
+    ("word", "other"), [("sex", "SES"), ("gmv", "wmv"), ("age", "stage"), ("age", "MR Delay"), ("site", "suite_no")]
+)
+def test_another_word_is_not_a_slip_of_the_pen(word, other):
+    assert nearest(word, [other]) == ""
+    assert nearest(other, [word]) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "other"), [("age", "agge"), ("sex", "sxe"), ("gmv", "gmvv"), ("fashion", "fashion-mnist"), ("Bog", "Bag")]
+)
+def test_added_missing_swapped_and_wrong_letters_are_slips(word, other):
+    assert nearest(word, [other]) == f"; did you mean '{other}'?"
+
+
 def test_a_single_thing_is_counted_in_the_singular_and_none_or_several_in_the_plural():
     assert [count(n, "image") for n in (0, 1, 2, 12_000)] == ["0 images", "1 image", "2 images", "12,000 images"]
     assert [count(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MAX_SPELLED = 100  # letters of a word that someone may have typed
 MAX_MESSAGE = 4000  # characters: a damaged table may have a header of megabytes
 
 
@@ -52,10 +53,41 @@ def nearest(word: str, choices: Iterable[str], advice: str = "") -> str:
     # Ignore case: names of classes and attributes are capitalised, and users type them in lower case. Ignore the dashes
     # of options: they would make --beta and --data similar.
     spelled = {choice.lower().lstrip("-"): choice for choice in choices}
-    matches = get_close_matches(word.lower().lstrip("-"), list(spelled), n=1)
+    given = word.lower().lstrip("-")
+    matches = [one for one in get_close_matches(given, list(spelled), n=5) if _is_slip(given, one)]
     if not matches:
         return f"; {advice}" if advice else ""
     return f"; did you mean '{spelled[matches[0]]}'?" + (f" {advice[0].upper()}{advice[1:]}" if advice else "")
+
+
+def _is_slip(word: str, other: str) -> bool:
+    """Return whether two words are a few slips apart, or the longer one begins with the shorter.
+
+    The ratio of equal letters alone finds another word among short ones: SES for sex, wmv for gmv, stage for age.
+    """
+    short, long = sorted((word, other), key=len)
+    if len(short) > 3 and long.startswith(short):
+        return True
+    if len(long) > _MAX_SPELLED:
+        return False
+    # Of three letters, two swapped ones or the middle one may be wrong; more is another word.
+    if len(short) <= 3 and len(short) == len(long) and sorted(word) != sorted(other):
+        return word[:1] + word[-1:] == other[:1] + other[-1:]
+    return _distance(word, other) <= 1 + (len(short) - 1) // 4
+
+
+def _distance(word: str, other: str) -> int:
+    """Return how many letters are to be added, left out, replaced or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for place, letter in enumerate(word):
+        older, before = before, row
+        row = [place + 1]
+        for at, one in enumerate(other):
+            row.append(min(before[at + 1] + 1, row[at] + 1, before[at] + (letter != one)))
+            if place and at and letter == other[at - 1] and word[place - 1] == one:
+                row[-1] = min(row[-1], older[at - 1] + 1)
+    return row[-1]
 
 
 def count(n: int, singular: str, plural: str = "") -> str:
