@@ -9,14 +9,42 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from aekit.core.settings import Precision, check_at_least, check_choice, check_seed, is_whole_number
+from aekit.core.settings import Precision, check_at_least, check_choice, check_seed, is_whole_number, to_dict
 from aekit.errors import UsageError, nearest
 
 BrainArch = Literal["strided", "base", "deep"]
 Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise"]
+Sessions = Literal["first", "last", "all"]
+
+_YOUNGER = {"data": ("id", "age", "sex", "site", "session")}
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of a table are which, where their names do not say so; None is found by its name.
+
+    Attributes:
+        participant_id: Column of ids.
+        age: Column of ages.
+        sex: Column of sexes.
+        site: Column of sites.
+    """
+
+    participant_id: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    site: str | None = None
+
+    def by_name(self) -> dict[str, str]:
+        """Return the columns that are named, by the names of :class:`aekit.brains.cohort.table.Cohort`."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
+    def option(self, name: str) -> str:
+        """Return the option that names a column, or an empty text if there is none."""
+        return {"participant_id": "--id", "age": "--age", "sex": "--sex", "site": "--site"}.get(name, "")
 
 
 @dataclass(frozen=True)
@@ -35,6 +63,11 @@ class CohortConfig:
         group: Column whose values are not divided between splits, such as ``site`` or ``subject``; None for none.
         split_seed: Seed of the split; separate from the seed of training, so that trainings share their participants.
         drop_outliers: Remove outliers from train, by limits from train only.
+        id: Column of ids; None, here and below, finds a column by its name.
+        age: Column of ages.
+        sex: Column of sexes.
+        site: Column of sites.
+        session: Which scans of a person with several sessions take part.
     """
 
     name: str = "participants.tsv"
@@ -47,10 +80,16 @@ class CohortConfig:
     group: str | None = None
     split_seed: int = 0
     drop_outliers: bool = False
+    id: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    site: str | None = None
+    session: Sessions = "all"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))
         check_seed("split-seed", self.split_seed)
+        check_choice("session", self.session, Sessions)
         if isinstance(self.cv, str):
             if self.group is not None:
                 raise UsageError("--group: not with --cv COLUMN, which holds out whole groups; give one of them")
@@ -59,6 +98,11 @@ class CohortConfig:
         for option, fraction in (("val", self.val), ("test-split", self.test)):
             if not isinstance(fraction, str) and not 0 <= fraction < 1:
                 raise UsageError(f"--{option}: {fraction} is outside [0, 1); give a fraction, such as 0.2")
+
+    @property
+    def columns(self) -> TableColumns:
+        """Return the columns of the table that are named."""
+        return TableColumns(self.id, self.age, self.sex, self.site)
 
 
 @dataclass(frozen=True)
@@ -156,6 +200,20 @@ class Source:
     pattern: str | None = None
     spacing_mm: float | None = None
     skip_bad: bool = False
+
+
+def to_header(config: BrainConfig) -> dict[str, Any]:
+    """Return a configuration as a checkpoint states it.
+
+    Settings that are younger than the first checkpoints are left out at their default, so that the same training has
+    the same bytes as before.
+    """
+    values, defaults = to_dict(config), to_dict(BrainConfig())
+    for part, names in _YOUNGER.items():
+        for name in names:
+            if values[part][name] == defaults[part][name]:
+                del values[part][name]
+    return values
 
 
 def parse_grid(text: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from aekit.brains.cohort.table import TISSUES, Cohort, read_cohort
-from aekit.brains.config import BrainConfig, CohortConfig, Source, Target
+from aekit.brains.config import BrainConfig, CohortConfig, Source, Target, to_header
 from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
@@ -50,6 +50,8 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, Stopped, count
 
 _OF_SITES = (".sites.csv", ".site-probe.csv", ".sites.png")
+# Columns of a table may have any name, also one that no file can have.
+_NOT_IN_NAME = ("kind", "name", "arch", "id", "age", "sex", "site")
 COMPANIONS = (
     ".csv",
     ".png",
@@ -118,7 +120,7 @@ def brain_run_name(config: BrainConfig) -> str:
     fresh = BrainConfig(data=CohortConfig(val=0.0, test=0.0)) if data.cv else BrainConfig()
     parts = ["brain", Path(data.name).stem, model.arch]
     for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
-        parts += changes_in_name(own, default, but=("kind", "name", "arch"))
+        parts += changes_in_name(own, default, but=_NOT_IN_NAME)
     return "-".join(parts)
 
 
@@ -167,7 +169,9 @@ def train_brains(
     if overwrite and resume:
         raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
     need = ("participant_id", "age", *(TISSUES if config.model.target else ()))
-    cohort = read_cohort(source.table, need=need, skip_bad=source.skip_bad)
+    cohort = read_cohort(
+        source.table, need=need, skip_bad=source.skip_bad, chosen=config.data.columns, sessions=config.data.session
+    )
     config = fill_brain_defaults(config, cohort)
     read_own = partial(_read_own, to_dict(config))
     files = RunFiles(output, COMPANIONS, read_own, overwrite=overwrite, resume=resume)
@@ -209,7 +213,7 @@ class _Run:
     def header(self) -> Header:
         """Return the header of the checkpoint, before there are results."""
         ran_on = {"device": self.device.type, "threads": self.threads, "precision": self.precision}
-        header = Header(**to_dict(self.config), ran_on=ran_on)
+        header = Header(**to_header(self.config), ran_on=ran_on)
         splits = {"train": self.folds[0].train, **self.folds[0].held_out}
         header.data.update(
             shape=list(self.config.data.size),

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aekit.terminal import options
-from aekit.terminal.brain_options import Group, Pattern, SkipBad, Table
+from aekit.terminal.brain_options import (
+    AgeColumn,
+    Group,
+    IdColumn,
+    Pattern,
+    Session,
+    SexColumn,
+    SiteColumn,
+    SkipBad,
+    Table,
+)
 from aekit.terminal.console import Console
 
 
@@ -24,6 +35,11 @@ def mri_eda(
         ),
     ] = None,
     pattern: Pattern = None,
+    id_column: IdColumn = None,
+    age_column: AgeColumn = None,
+    sex_column: SexColumn = None,
+    site_column: SiteColumn = None,
+    session: Session = "all",
     qc: Annotated[
         Path | None,
         typer.Option(
@@ -69,12 +85,11 @@ def mri_eda(
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """
     from aekit.brains.cohort.splits import SplitPlan
+    from aekit.brains.config import TableColumns
     from aekit.brains.report.study import run_eda
 
+    chosen = TableColumns(id_column, age_column, sex_column, site_column)
     split = SplitPlan(val, test, split_seed, group)
+    reading = partial(run_eda, chosen=chosen, sessions=session, skip_bad=skip_bad)
     with Console(quiet=quiet, json=json) as console:
-        console.result(
-            run_eda(
-                table, output, volumes=volumes, pattern=pattern, qc=qc, split=split, skip_bad=skip_bad, progress=console
-            )
-        )
+        console.result(reading(table, output, volumes=volumes, pattern=pattern, qc=qc, split=split, progress=console))

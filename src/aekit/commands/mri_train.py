@@ -22,8 +22,13 @@ from aekit.brains.config import (
 )
 from aekit.terminal import completion, options
 from aekit.terminal.brain_options import (
+    AgeColumn,
     Group,
+    IdColumn,
     Pattern,
+    Session,
+    SexColumn,
+    SiteColumn,
     SkipBad,
     Table,
     VoxelSize,
@@ -42,6 +47,11 @@ def mri_train(
     table: Table,
     volumes: Volumes,
     pattern: Pattern = None,
+    id_column: IdColumn = None,
+    age_column: AgeColumn = None,
+    sex_column: SexColumn = None,
+    site_column: SiteColumn = None,
+    session: Session = CohortConfig.session,
     size: Annotated[
         str,
         typer.Option("--size", rich_help_panel=options.DATA, metavar="N|XxYxZ", help="Voxels of the common grid."),
@@ -187,7 +197,9 @@ def mri_train(
 
     splits = parse_splits(cv, val, test_split)
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
-    data = CohortConfig(table.name, parse_grid(size), spacing, correct_bias, *splits, group, split_seed, drop_outliers)
+    columns = (id_column, age_column, sex_column, site_column)
+    grid = (parse_grid(size), spacing, correct_bias)
+    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
     config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aekit.brains.config import Sessions
 from aekit.terminal import completion, options
 
 Table = Annotated[
@@ -34,6 +35,54 @@ Group = Annotated[
         metavar="COLUMN",
         help="Keep rows with the same value of this column, such as site or subject, in one split.",
         show_default="none",
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        rich_help_panel=options.DATA,
+        metavar="COLUMN",
+        help="Column of the ids of participants.",
+        show_default="found by its name",
+    ),
+]
+AgeColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--age",
+        rich_help_panel=options.DATA,
+        metavar="COLUMN",
+        help="Column of ages.",
+        show_default="found by its name",
+    ),
+]
+SexColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--sex",
+        rich_help_panel=options.DATA,
+        metavar="COLUMN",
+        help="Column of sexes.",
+        show_default="found by its name",
+    ),
+]
+SiteColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--site",
+        rich_help_panel=options.DATA,
+        metavar="COLUMN",
+        help="Column of sites.",
+        show_default="found by its name",
+    ),
+]
+Session = Annotated[
+    Sessions,
+    typer.Option(
+        "--session",
+        rich_help_panel=options.DATA,
+        help="Sessions of a participant with several: the first, the last, or all, which stay in one split.",
     ),
 ]
 SkipBad = Annotated[

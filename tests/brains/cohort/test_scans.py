@@ -288,3 +288,14 @@ def test_every_real_brain_has_its_row():
     assert len(by_name.paths) == 181
     assert not by_name.without_file
     assert not by_name.without_row
+
+
+@pytest.mark.parametrize("pattern", [None, "{id}_T1w.nii"])
+def test_the_scan_of_a_session_that_was_left_out_has_a_row(tmp_path, pattern):
+    (tmp_path / "table.tsv").write_text("participant_id\tage\na_ses-1\t20\na_ses-2\t21\nb_ses-1\t30\nc\t150\n")
+    cohort = read_cohort(tmp_path / "table.tsv", sessions="first", skip_bad=True)
+    for one in ("a_ses-1", "a_ses-2", "b_ses-1", "c", "d"):
+        (tmp_path / f"{one}_T1w.nii").touch()
+    matched = match_files(cohort, tmp_path, table_path=tmp_path / "table.tsv", pattern=pattern)
+    assert [path.name for path in matched.paths] == ["a_ses-1_T1w.nii", "b_ses-1_T1w.nii"]
+    assert [path.name for path in matched.without_row] == ["d_T1w.nii"]

@@ -88,8 +88,9 @@ def test_bad_rows_are_left_out_and_listed_on_request(read):
     rows = [*ROWS, ["x", "150", "F", "600", "500", "-200"], ["y", "3"], ["z", "1", "F"] + ["600"] * 3]
     rows += [["z", "2", "F"] + ["600"] * 3, ["w", "30", "M", "600", "500", "200"]]
     cohort = read(text(rows), skip_bad=True)
-    assert list(cohort.table["participant_id"]) == ["007", "sub-2", "w"]
-    assert list(cohort.table.index) == [0, 1, 2]
+    assert list(cohort.table["participant_id"]) == ["007", "sub-2", "z", "w"]
+    assert list(cohort.age_years) == [34.5, 60, 1, 30]
+    assert list(cohort.table.index) == [0, 1, 2, 3]
     left_out = {tuple(line) for line in cohort.left_out.itertuples(index=False)}
     assert left_out == {
         ("x", "age", "150", "is outside 0-120 years"),
@@ -97,7 +98,9 @@ def test_bad_rows_are_left_out_and_listed_on_request(read):
         ("y", "", "line 5", "has 2 fields, not 6"),
         ("z", "participant_id", "z", "occurs more than once"),
     }
-    assert (cohort.left_out["participant_id"] == "z").sum() == 2
+    assert (cohort.left_out["participant_id"] == "z").sum() == 1
+    what = "participant_id: of several rows with the same id, the first that can be used is kept"
+    assert [(repair.n, repair.examples) for repair in cohort.repairs if repair.what == what] == [(1, ("z",))]
     with pytest.raises(AekitError, match="none of its 2 rows can be used"):
         read(ages("x", "y"), skip_bad=True)
 
@@ -115,6 +118,14 @@ def test_usual_names_of_columns_are_known_and_reported(read, header):
     check_same(cohort)
     assert list(cohort.table) == HEADER
     assert len(cohort.repairs) == 6
+
+
+def test_of_rows_with_the_same_id_the_first_that_can_be_used_is_kept_on_request(read):
+    rows = [["a", "150"], ["a", "40"], ["a", "50"], ["b", "x"], ["b", "-5"]]
+    cohort = read(text(rows, header=["participant_id", "age"]), skip_bad=True)
+    assert list(cohort.table["participant_id"]) == ["a"]
+    assert list(cohort.age_years) == [40]
+    assert set(cohort.left_out["participant_id"]) == {"a", "b"}
 
 
 def test_two_candidate_columns_are_refused_unless_one_has_the_exact_name(read):

@@ -270,7 +270,7 @@ def _sex_codes(texts: Iterable[str], header: str) -> dict[str, str]:
     if numbers <= set(noted):
         return noted
     for coding, telling in _CODINGS:
-        is_clear = bool(noted) or (telling in numbers and not words & set(_SEXES))
+        is_clear = bool(noted) or (telling in numbers and not words & set(_SEXES) and _agrees(coding, header))
         if is_clear and numbers <= set(coding) and noted.items() <= coding.items():
             return coding
     if words & set(_SEXES):
@@ -279,6 +279,12 @@ def _sex_codes(texts: Iterable[str], header: str) -> dict[str, str]:
         f"sex is coded by {', '.join(sorted(numbers))}, whose meaning is unclear; write F and M, or rename the column, "
         "for example to 'sex (1=m, 2=f)'"
     )
+
+
+def _agrees(coding: Mapping[str, str], header: str) -> bool:
+    """Return whether a header names the sexes in the order of the numbers, as M/F for 1 male, 2 female, or not both."""
+    order = "".join(sex for word in re.findall(r"[^\W\d_]+", header.lower()) if (sex := _SEXES.get(word)))
+    return order not in ("MF", "FM") or order == "".join(coding[code] for code in sorted(coding))
 
 
 def _notes(header: str) -> list[re.Match[str]]:

@@ -30,7 +30,7 @@ class MatchedFiles:
     Attributes:
         paths: File of each participant, N of them, None where there is none.
         without_file: Ids of participants without a file.
-        without_row: Files of the folder without a participant.
+        without_row: Files of the folder without a participant, also among the rows that were left out.
         elsewhere: Files outside the folder, where the column ``file`` says that they are.
         hint: How ids without a file differ from the names of files; empty if not in a known way.
     """
@@ -82,7 +82,8 @@ def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str 
     without_file = tuple(one for one, path in zip(ids, paths, strict=True) if path is None)
     taken = _Places()
     places = {taken.of(path) for path in paths if path is not None}
-    without_row = tuple(path for path in files if taken.of(path) not in places)
+    without_row = [path for path in files if taken.of(path) not in places]
+    without_row = _without_left_out(cohort, without_row, folder, pattern)
     hint = _zeros_hint(without_file, without_row)
     if len(without_file) == len(ids):
         raise AekitError(_no_overlap(cohort, files, folder, pattern, hint))
@@ -90,8 +91,18 @@ def match_files(cohort: Cohort, folder: Path, *, table_path: Path, pattern: str 
     others = [path for path in paths if path is not None and path not in listed]
     inside = {taken.of(path) for path in files} if others else set()
     return MatchedFiles(
-        paths, without_file, without_row, tuple(path for path in others if taken.of(path) not in inside), hint
+        paths, without_file, tuple(without_row), tuple(path for path in others if taken.of(path) not in inside), hint
     )
+
+
+def _without_left_out(cohort: Cohort, files: list[Path], folder: Path, pattern: str | None) -> list[Path]:
+    """Return the files that are not those of rows that were left out, such as another session."""
+    ids = sorted({str(one) for one in cohort.left_out["participant_id"]}) if len(cohort.left_out) else []
+    if not ids or not files:
+        return files
+    choices = _by_name(ids, files) if pattern is None else _by_pattern(ids, files, folder, pattern)
+    theirs = {path for found in choices.values() for path in found}
+    return [path for path in files if path not in theirs]
 
 
 class _Places:

@@ -1,8 +1,7 @@
-"""Several sessions of one person: rows whose ids share what precedes ``_ses-``, and that stay in one split."""
+"""Several sessions of one person: rows whose ids differ in the session only, and that stay in one split."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import numpy as np
@@ -10,16 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from aekit.brains.cohort.session_names import person_of
 from aekit.brains.cohort.table import Cohort
 from aekit.core.text_table import named
 from aekit.errors import AekitError, shown
-
-_SESSION = re.compile(r"_ses(?:-|(?=\d))", re.IGNORECASE)
-
-
-def person_of(participant_id: object) -> str:
-    """Return an id without its session: sub-01 of sub-01_ses-2."""
-    return _SESSION.split(str(participant_id), maxsplit=1)[0]
 
 
 def persons_of(cohort: Cohort) -> NDArray[np.object_] | None:

@@ -118,6 +118,16 @@ def match_header(written: str, names: Collection[str], kind: Kind) -> str | None
     return None
 
 
+def header_unit(written: str, kind: Kind) -> str:
+    """Return the unit that a header states, whatever its name means, as in ``AgeMRI_months``; empty for none."""
+    bare, note = split_header(written)
+    if note:
+        return stated_unit(note, kind)
+    tokens = [squeeze(token) for token in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", bare) if token]
+    units = {unit for token in tokens[1:] if (unit := _UNIT_OF[kind].get(token)) and token not in _NOISE[kind]}
+    return units.pop() if len(units) == 1 else ""
+
+
 def _worded(bare: str, kind: Kind) -> list[tuple[str, str]]:
     """Return each unit that is a word or the end of a name, with the rest of the name, squeezed."""
     squeezed, found = squeeze(bare), []

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aekit.brains.cohort.sessions import person_of
+from aekit.brains.cohort.session_names import person_of
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.measures.cohort import correlate, describe
 from aekit.brains.report.words import count_participants

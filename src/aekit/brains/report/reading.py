@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from aekit.brains.cohort.table import Cohort, read_cohort
+from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.report.quality import QualityMeasure, apply_quality_table
 from aekit.core.text_table import Repair, named
 from aekit.errors import AekitError, nearest
@@ -37,7 +38,15 @@ class CohortInput:
     group: str | None = None
 
 
-def read_input(table: Path, *, qc: Path | None, group: str | None, skip_bad: bool) -> CohortInput:
+def read_input(
+    table: Path,
+    *,
+    qc: Path | None,
+    group: str | None,
+    skip_bad: bool,
+    chosen: TableColumns | None = None,
+    sessions: Sessions = "all",
+) -> CohortInput:
     """Return the participants of a report.
 
     Args:
@@ -45,11 +54,13 @@ def read_input(table: Path, *, qc: Path | None, group: str | None, skip_bad: boo
         qc: Quality table; who failed is left out. None for none.
         group: Column whose groups stay in one split; None for none.
         skip_bad: Leave out rows that cannot be used, rather than fail.
+        chosen: Columns of the participants table that options name.
+        sessions: Which rows of a participant with several sessions are kept.
 
     Raises:
         AekitError: A table cannot be read, there is no such column, or fewer than two participants are left.
     """
-    everyone = read_cohort(table, need=("participant_id", "age"), skip_bad=skip_bad)
+    everyone = read_cohort(table, need=("participant_id", "age"), skip_bad=skip_bad, chosen=chosen, sessions=sessions)
     source = CohortInput(everyone, everyone, everyone.repairs, everyone.left_out, group=group)
     if qc is not None:
         checked = apply_quality_table(everyone, qc)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from aekit import __version__
 from aekit.brains.cohort.splits import SPLITS, SplitPlan
+from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.report.analysis import Analysis, add_columns, analyse_cohort
 from aekit.brains.report.checks import FailedCheck, find_failed
 from aekit.brains.report.figures import draw_figures
@@ -26,6 +27,7 @@ from aekit.errors import AekitError, count, shown
 from aekit.plotting.html import build_report
 
 DEFAULT_SPLIT = SplitPlan()
+BY_NAME = TableColumns()
 
 
 @keeps_settings
@@ -37,6 +39,8 @@ def run_eda(
     pattern: str | None = None,
     qc: Path | None = None,
     split: SplitPlan = DEFAULT_SPLIT,
+    chosen: TableColumns = BY_NAME,
+    sessions: Sessions = "all",
     skip_bad: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -49,6 +53,8 @@ def run_eda(
         pattern: Names of the scans, with ``{id}`` in them.
         qc: Table of participant_id and qc; who failed is left out.
         split: How to split the participants.
+        chosen: Columns of the table that are not to be found by their names.
+        sessions: Which rows of a participant with several sessions are described.
         skip_bad: Leave out rows that cannot be used, rather than fail.
         progress: Shows the scans being checked, the corrections, and the main numbers.
 
@@ -62,7 +68,7 @@ def run_eda(
     progress = Named(progress, str(folder))  # others may be running on the same terminal
     inputs = [table, *([qc] if qc else [])]
     _check_inputs_stay(folder, ["participants.tsv"], inputs)
-    source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad)
+    source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad, chosen=chosen, sessions=sessions)
     cohort = source.cohort
     check_writable(folder / "report.html")
     analysis = analyse_cohort(cohort, split.draw(cohort))
@@ -81,6 +87,8 @@ def run_eda(
         "test": split.test,
         "split_seed": split.seed,
         "group": split.group,
+        "columns": chosen.by_name(),
+        "session": sessions,
         "skip_bad": skip_bad,
     }
     failed = find_failed(analysis, source, scans)
