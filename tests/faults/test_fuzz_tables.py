@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,8 +27,10 @@ from fuzzing import (
 
 from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.session_names import person_of
 from aekit.brains.cohort.sessions import joint_groups
 from aekit.brains.cohort.table import read_cohort
+from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import _list_paths
 from aekit.errors import AekitError
@@ -53,6 +56,14 @@ SESSIONS = """participant_id\tsession_id\tAge (months)\tSex (1=m, 2=f)\tGMV (L)\
 sub-01\tses-1\t414\t1\t0.612\t501200\t301\tKöln
 sub-01\tses-2\t426\t1\t0.611\t500100\t302\t東京
 sub-02\t1\t71 years\t2\t0.598\t499900\t305\t
+"""
+# Visits, marks of missing values, and columns that options name.
+VISITS = """Subject ID,MRI ID,Visit,M/F,AgeMRI,age,MMSE,nWBV,gmv,wmv,csfv
+OAS2_0001,OAS2_0001_MR1,1,M,87,-9999,27,0.696,612,500,301
+OAS2_0001,OAS2_0001_MR2,2,M,88,999,-999,0.681,598,499,9999
+OAS2_0002,OAS2_0002_MR1,bl,F,75,75,23,0.736,-9,520,280
+OAS2_0002,OAS2_0002_MR2,m06,F,75.5,75,99,0.713,650,-99,260
+OAS2_0004,OAS2_0004_MR1,1,-9,88,88,28,0.710,580,470,0
 """
 DICTIONARY = {
     "age": {"Description": "age in years at scan", "Units": "months"},
@@ -116,6 +127,19 @@ def _sessions(path: Path) -> None:
     cohort = read_cohort(path)
     groups = joint_groups(cohort, "site" if "site" in cohort.table else None)
     assert groups is None or len(groups) == len(cohort)
+
+
+def _visits(path: Path) -> None:
+    for chosen in (TableColumns(), TableColumns(participant_id="MRI ID", age="AgeMRI")):
+        for sessions in get_args(Sessions):
+            cohort = read_cohort(path, chosen=chosen, sessions=sessions, skip_bad=True)
+            ages = cohort.age_years[np.isfinite(cohort.age_years)]
+            assert ((ages >= 0) & (ages <= 120)).all()
+            volumes = cohort.volumes_ml
+            assert volumes is None or not (volumes <= 0).any()
+            persons = [person_of(one) for one in cohort.table["participant_id"]]
+            assert sessions == "all" or len(set(persons)) == len(persons)
+            _ = joint_groups(cohort, None), cohort.sex
 
 
 def _compare(path: Path) -> None:
@@ -221,6 +245,7 @@ TARGETS = {
     "sessions": lambda: _text_target(
         "sessions", "participants.tsv", SESSIONS, "\t", _sessions, 4000, _other_encodings(SESSIONS)
     ),
+    "visits": lambda: _text_target("visits", "participants.csv", VISITS, ",", _visits, 4000, _other_encodings(VISITS)),
     "dictionary": lambda: _json_target("dictionary", "participants.json", DICTIONARY, _dictionary, 4000),
     "compare": lambda: _text_target("compare", "ours.csv", TABLE, ",", _compare, 3000),
     "compare-with": lambda: _text_target("compare-with", "study.csv", STUDY, ",", _compare_with, 2000),

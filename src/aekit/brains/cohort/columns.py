@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aekit.brains.cohort.repairs import ColumnRepair
+from aekit.brains.cohort.parsed import ColumnRepair
 from aekit.brains.cohort.sidecar import Sidecar
 from aekit.brains.cohort.units import (
     KNOWN,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aekit.brains.cohort.repairs import MISSING, ColumnRepair
+from aekit.brains.cohort.parsed import MISSING, ColumnRepair
 from aekit.brains.cohort.units import squeeze
 from aekit.brains.config import Sessions
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aekit.brains.cohort.repairs import sex_of_words
+from aekit.brains.cohort.sexes import sex_of_words
 from aekit.brains.cohort.units import KNOWN, UNKNOWN, Kind, described_unit, stated_unit
 from aekit.errors import AekitError, shown
 

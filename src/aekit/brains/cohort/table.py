@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,20 +14,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from aekit.brains.cohort.columns import TISSUES, Stated, check_needed, column_names, find_columns, find_stated
-from aekit.brains.cohort.repairs import (
-    MISSING,
-    MISSING_NUMBER,
-    BadValue,
-    ColumnRepair,
-    Parsed,
-    is_comma_decimal,
-    read_ages,
-    read_numbers,
-    read_sexes,
-    read_volumes_ml,
-)
+from aekit.brains.cohort.parsed import MISSING, MISSING_NUMBER, BadValue, ColumnRepair, Parsed
+from aekit.brains.cohort.repairs import is_comma_decimal, read_ages, read_numbers
+from aekit.brains.cohort.sentinels import read_scores
 from aekit.brains.cohort.session_names import RUNS, SESSIONS, choose_sessions, join_sessions, session_of
+from aekit.brains.cohort.sexes import read_sexes
 from aekit.brains.cohort.sidecar import read_sidecar
+from aekit.brains.cohort.tissues import read_volumes_ml
 from aekit.brains.cohort.units import squeeze
 from aekit.brains.config import Sessions, TableColumns
 from aekit.core.text_table import N_EXAMPLES, Repair, TextTable, named, read_text_table
@@ -34,6 +28,7 @@ from aekit.errors import AekitError, count, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]
 
+_CODES = re.compile(r"(id|code|number|no|scanner|phone|zip)$")  # their numbers are names
 _LEFT_OUT = ["participant_id", "column", "value", "reason"]
 _VALUE_LENGTH = 40  # characters of a value in a message
 
@@ -234,10 +229,22 @@ def _other_column(texts: list[str], name: str, *, is_text: bool, is_decimal: boo
             numbers = read_numbers(texts, name, is_decimal=is_decimal)
             if not numbers.bad:
                 is_whole = not numbers.repairs and all(text.isdigit() and len(text) < 16 for text in texts)
+                numbers = _without_sentinels(numbers, texts, name)
+                is_whole &= not np.isnan(numbers.values).any()
                 return replace(numbers, values=numbers.values.astype(np.int64)) if is_whole else numbers
     values = np.array(texts, dtype=object)
     values[[text.lower() in MISSING for text in texts]] = np.nan
     return Parsed(values)
+
+
+def _without_sentinels(numbers: Parsed, texts: list[str], name: str) -> Parsed:
+    """Return a column of numbers without marks of missing values, if it is not one of codes."""
+    if _CODES.search(squeeze(name)):
+        return numbers
+    missing, told = read_scores(name, texts, numbers.values)
+    if not told:
+        return numbers
+    return replace(numbers, values=np.where(missing, np.nan, numbers.values), repairs=(*numbers.repairs, *told))
 
 
 def _missing_values(columns: Mapping[str, list[str]]) -> tuple[ColumnRepair, ...]:
