@@ -1,13 +1,21 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from aekit.brains.measures.conformal import fit_conformal
 from aekit.brains.measures.regression import age_corrected_delta
 from aekit.brains.predictions import AGE, Predictions
-from aekit.brains.scores import conformal_table, differences_table, judged_split, metrics_table, predictions_table
+from aekit.brains.scores import (
+    PREDICTION_COLUMNS,
+    conformal_table,
+    differences_table,
+    judged_split,
+    metrics_table,
+    predictions_table,
+)
 
 N = 30
 
@@ -189,3 +197,16 @@ def test_conformal_intervals_are_of_networks_and_of_people_who_were_held_out(spl
 )
 def test_test_judges_before_folds_and_folds_before_val(splits, judged):
     assert judged_split([part(split=split) for split in splits.split()]) == judged
+
+
+def test_the_further_columns_of_the_table_are_behind_those_of_the_predictions(cohort_of):
+    cohort = everyone(cohort_of)
+    table = cohort.table.assign(diagnosis=[f"d{row % 3}" for row in range(len(cohort))], split="old")
+    plain = predictions_table([part(start=5)], cohort)
+    found = predictions_table([part(start=5)], replace(cohort, table=table))
+    own = list(PREDICTION_COLUMNS)
+    assert list(found)[: len(own)] == list(plain)[: len(own)] == own
+    pd.testing.assert_frame_equal(found[own], plain[own])
+    assert list(found["diagnosis"]) == [f"d{row % 3}" for row in range(5, 5 + N)]
+    assert set(found["table_split"]) == {"old"}
+    assert not {"age", "gmv", "file"} & set(found)

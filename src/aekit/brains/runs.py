@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from aekit.brains.cohort.further import describe_left
 from aekit.brains.cohort.table import TISSUES, Cohort, read_cohort
 from aekit.brains.config import BrainConfig, CohortConfig, Source, Target, to_header
 from aekit.brains.data import build_brain_data
@@ -317,6 +318,8 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     metrics = metrics_table(predictions)
     write_csv(output.with_suffix(".csv"), pd.DataFrame([asdict(row) for row in ensemble.history]))
     write_csv(output.with_suffix(".predictions.csv"), predictions_table(predictions, people.cohort))
+    if text := describe_left(people.cohort):
+        progress.notice(f"{people.cohort.name}: {text}")
     write_csv(output.with_suffix(".metrics.csv"), metrics)
     write_csv(output.with_suffix(".differences.csv"), differences_table(predictions))
     write_csv(output.with_suffix(".left-out.csv"), people.left_out)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aekit.brains.cohort.further import further_columns
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.measures.conformal import fit_conformal
 from aekit.brains.measures.regression import age_corrected_delta, paired_difference, score
@@ -17,6 +18,8 @@ from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
 # Baselines that see no more than the image: those on true volumes are a ceiling for a model of the image, not a rival.
 IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
 MIN_FITTED = 10  # participants for the line of delta on age
+_DELTAS = ("delta", "delta_corrected")
+PREDICTION_COLUMNS = ("participant_id", "split", "fold", "model", "target", "truth", "prediction", *_DELTAS)
 METRIC_COLUMNS = ("model", "target", "split", "n", "mae", "mae_low", "mae_high", "mse_z", "r2", "skill")
 
 
@@ -54,8 +57,10 @@ def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.Data
 
     ``delta`` is predicted minus true age. ``delta_corrected`` is the residual of the line of delta on age, which is
     fitted on other participants: on val for test and dropped, on the other folds for cv, on the rest of val for a
-    participant of val. It is empty if there are fewer than ten of them, and for train. No metric uses it.
+    participant of val. It is empty if there are fewer than ten of them, and for train. No metric uses it. The last
+    columns are those of :func:`aekit.brains.cohort.further.further_columns`.
     """
+    further = further_columns(cohort, taken=PREDICTION_COLUMNS)
     ids = cohort.table["participant_id"].to_numpy(object)
     parts = []
     for part in predictions:
@@ -74,7 +79,7 @@ def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.Data
         is_age = part.target == AGE
         frame["delta"] = part.prediction - part.truth if is_age else np.nan
         frame["delta_corrected"] = _corrected(part, predictions) if is_age else np.nan
-        parts.append(frame)
+        parts.append(pd.concat([frame, further.iloc[part.rows].reset_index(drop=True)], axis=1))
     return pd.concat(parts, ignore_index=True)
 
 
