@@ -23,6 +23,7 @@ from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
+from aekit.commands.mri_associate import mri_associate
 from aekit.commands.mri_eda import mri_eda
 from aekit.commands.mri_phantom import mri_phantom
 from aekit.commands.mri_predict import mri_predict
@@ -183,6 +184,7 @@ for command in (
     mri_eda,
     mri_train,
     mri_predict,
+    mri_associate,
     mri_phantom,
     report,
     info,

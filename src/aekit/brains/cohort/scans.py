@@ -105,6 +105,40 @@ def _without_left_out(cohort: Cohort, files: list[Path], folder: Path, pattern: 
     return [path for path in files if path not in theirs]
 
 
+def match_names(cohort: Cohort, files: Sequence[Path], *, pattern: str | None = None) -> tuple[Path | None, ...]:
+    """Return the file of each participant among names of files that need not be there any more, (N,).
+
+    They are matched as in :func:`match_files`: by the pattern, else by the column ``file``, where a path must end like
+    the value and a base name is enough if it is the only one, else by the id in the name.
+
+    Args:
+        cohort: The participants.
+        files: Paths as they were written down.
+        pattern: Names relative to any of their folders.
+
+    Raises:
+        AekitError: The pattern is unusable, a participant has several files, or a file belongs to several participants.
+    """
+    ids = [str(one) for one in cohort.table["participant_id"]]
+    if pattern is not None:
+        choices = _by_pattern(ids, [path.relative_to(path.anchor) for path in files], Path(), pattern)
+        whole = {path.relative_to(path.anchor): path for path in files}
+        choices = {row: [whole[path] for path in found] for row, found in choices.items()}
+    elif "file" in cohort.table and cohort.table["file"].notna().any():
+        choices = {}
+        for row, value in enumerate(cohort.table["file"]):
+            if isinstance(value, str):
+                parts = [part for part in PurePosixPath(value.replace("\\", "/")).parts if part not in ("/", ".")]
+                named_so = [path for path in files if path.name == parts[-1]]
+                ending = [path for path in named_so if list(path.parts[-len(parts) :]) == parts]
+                if found := ending or named_so:
+                    choices[row] = found
+    else:
+        choices = _by_name(ids, files)
+    _check_single(choices, ids, cohort.name)
+    return tuple(choices[row][0] if row in choices else None for row in range(len(ids)))
+
+
 class _Places:
     """The real paths of files, with one question to the file system per folder."""
 
