@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from aekit.brains.cohort.phantom_people import draw_person, draw_scan
+from aekit.brains.cohort.phantom_effects import NO_EFFECTS, Effects, Scanner, draw_scanner
+from aekit.brains.cohort.phantom_people import SITES, Person, draw_person, draw_scan
 from aekit.brains.cohort.phantom_volumes import (
     FIELD_MM,
     LABELS,
@@ -42,6 +43,7 @@ def run_phantom(
     seed: int = 0,
     jobs: int | None = None,
     *,
+    effects: Effects = NO_EFFECTS,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -55,6 +57,7 @@ def run_phantom(
         spacing_mm: Voxel size; None fits the box to a head.
         seed: Of participants and images.
         jobs: Threads; None uses all cores.
+        effects: Patients and scanners that are planted.
         overwrite: Replace a finished cohort.
         resume: Leave a finished cohort as it is.
         progress: Shows how many volumes are done.
@@ -65,7 +68,7 @@ def run_phantom(
     spacing = FIELD_MM / size if spacing_mm is None and size > 0 else spacing_mm or 0.0
     check_size(size, spacing)
     name = f"phantom-n{n}-size{size}-seed{seed}" + ("" if spacing_mm is None else f"-spacing{spacing:g}")
-    request = Request(n, size, spacing, seed, output or Path("runs") / name)
+    request = Request(n, size, spacing, seed, output or Path("runs") / f"{name}{effects.name}", effects)
     if not _is_finished(request, overwrite=overwrite, resume=resume):
         n_kept = _write_cohort(request, jobs, progress)
         kept = f", {n_kept:,} of which existed" if n_kept else ""
@@ -86,11 +89,20 @@ class Request:
     spacing_mm: float
     seed: int
     folder: Path
+    effects: Effects = NO_EFFECTS
 
     @property
     def about(self) -> dict[str, Any]:
         """Return the options that determine every single file."""
-        return {"size": self.size, "spacing_mm": self.spacing_mm, "seed": self.seed}
+        return {"size": self.size, "spacing_mm": self.spacing_mm, "seed": self.seed, **self.effects.about}
+
+    def person(self, number: int) -> Person:
+        """Return a participant."""
+        return draw_person(self.seed, number, self.effects)
+
+    def scanner(self, person: Person) -> Scanner:
+        """Return the scanner of a participant's site."""
+        return draw_scanner(self.seed, SITES.index(person.site), self.effects)
 
 
 def _is_finished(request: Request, *, overwrite: bool, resume: bool) -> bool:
@@ -165,12 +177,19 @@ def _write_cohort(request: Request, jobs: int | None, progress: Progress) -> int
 
 def _write_volume(request: Request, number: int) -> bool:
     """Write one volume; return whether it existed already, as files are written whole or not at all."""
-    person = draw_person(request.seed, number)
+    person = request.person(number)
     path = request.folder / VOLUMES / f"{person.participant_id}_T1w.nii.gz"
     if path.exists():
         return True
     counts = count_voxels(person.volumes_ml, request.spacing_mm)
-    phantom = build_phantom(counts, size=request.size, spacing_mm=request.spacing_mm, seed=request.seed, number=number)
+    phantom = build_phantom(
+        counts,
+        size=request.size,
+        spacing_mm=request.spacing_mm,
+        seed=request.seed,
+        number=number,
+        scanner=request.scanner(person),
+    )
     # Level 1: noise is hardly smaller at level 9, which takes ten times as long. No time stamp, for the same bytes.
     content = gzip.compress(encode_nifti(phantom), 1, mtime=0)
     write_atomically(path, lambda file: file.write(content))
@@ -182,14 +201,16 @@ def _participants_table(request: Request) -> pd.DataFrame:
     rows = []
     voxel_ml = request.spacing_mm**3 / 1000.0
     for number in range(request.n):
-        person = draw_person(request.seed, number)
+        person = request.person(number)
+        planted = {"score": person.illness.score, "planted_gap": person.illness.gap_years}
         counts = count_voxels(person.volumes_ml, request.spacing_mm)
         rows.append(
             {
                 "participant_id": person.participant_id,
                 "age": person.age_years,
                 "sex": person.sex,
-                "diagnosis": "control",
+                "diagnosis": person.illness.diagnosis,
+                **(planted if request.effects.patients else {}),
                 "study": "phantom",
                 "site": person.site,
                 "tiv": sum(counts) * voxel_ml,
@@ -205,10 +226,11 @@ def _qc_table(request: Request) -> pd.DataFrame:
     """Return measures of the quality of each scan."""
     rows = []
     for number in range(request.n):
-        scan = draw_scan(request.seed, number)
+        person = request.person(number)
+        scan = draw_scan(request.seed, number, request.scanner(person))
         tilt_deg, shift_mm = max(map(abs, scan.rotation_deg)), max(map(abs, scan.shift_mm))
         known = {"qc": 1, "cnr": round(scan.cnr, 3), "tilt_deg": round(tilt_deg, 3), "shift_mm": round(shift_mm, 3)}
-        rows.append({"participant_id": draw_person(request.seed, number).participant_id, **known, "synthetic": "true"})
+        rows.append({"participant_id": person.participant_id, **known, "synthetic": "true"})
     return pd.DataFrame(rows)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from aekit.brains.cohort.phantom_effects import AVERAGE, Scanner
 from aekit.brains.cohort.phantom_people import NOISE, Scan, draw_scan
 from aekit.errors import AekitError, UsageError
 
@@ -88,7 +89,9 @@ def count_voxels(volumes_ml: tuple[float, float, float], spacing_mm: float) -> T
     return grey, white, fluid
 
 
-def build_phantom(counts: Tissues, *, size: int, spacing_mm: float, seed: int, number: int) -> Phantom:
+def build_phantom(
+    counts: Tissues, *, size: int, spacing_mm: float, seed: int, number: int, scanner: Scanner = AVERAGE
+) -> Phantom:
     """Return a brain whose tissues have exactly the given numbers of voxels.
 
     Args:
@@ -97,13 +100,14 @@ def build_phantom(counts: Tissues, *, size: int, spacing_mm: float, seed: int, n
         spacing_mm: Voxel size.
         seed: Of the cohort, >= 0.
         number: Of the participant, from 0; together with the seed it determines everything but the counts.
+        scanner: That of the site.
     """
     if sum(counts) > size**3 or min(counts) < 1:
         raise ValueError(f"{counts} voxels do not fit into {size}^3")
     random = np.random.Generator(np.random.PCG64([seed, number, 1]))
-    scan = draw_scan(seed, number)
+    scan = draw_scan(seed, number, scanner)
     labels = _draw_anatomy(random, scan, counts, size, spacing_mm)
-    image = _draw_intensities(random, scan, labels, spacing_mm)
+    image = _draw_intensities(random, scan, labels, spacing_mm, scanner)
     step = float(image.max()) / 255.0
     # 0 is reserved for the background: the darkest fluid becomes 1.
     data = np.where(labels > 0, np.maximum(np.rint(image / step), 1.0), 0.0).astype(np.uint8)
@@ -209,12 +213,15 @@ def _smooth_noise(random: np.random.Generator, size: int, spacing_mm: float, sig
 # --- intensities ---
 
 
-def _draw_intensities(random: np.random.Generator, scan: Scan, labels: Bytes, spacing_mm: float) -> Singles:
+def _draw_intensities(
+    random: np.random.Generator, scan: Scan, labels: Bytes, spacing_mm: float, scanner: Scanner
+) -> Singles:
     """Return a scan of the tissues without its gain: contrast, blur, bias field and noise; 0 outside the brain."""
     contrast = np.array([0.0, *scan.contrast], np.float32)
-    image = ndimage.gaussian_filter(contrast[labels], _BLUR_VOXELS, mode="constant", truncate=3.0)
+    blur = math.hypot(_BLUR_VOXELS, scanner.blur_mm / spacing_mm)
+    image = ndimage.gaussian_filter(contrast[labels], blur, mode="constant", truncate=3.0)
     field = _smooth_noise(random, len(labels), spacing_mm, _BIAS_MM)
-    image *= np.exp(_BIAS * field)
+    image *= np.exp(_BIAS * scanner.bias * field)
     real = image + NOISE * random.standard_normal(image.shape, np.float32)
     imaginary = NOISE * random.standard_normal(image.shape, np.float32)
     return np.where(labels > 0, np.hypot(real, imaginary), np.float32(0))
