@@ -36,7 +36,7 @@ def mri_associate(
         Path | None,
         typer.Argument(
             autocompletion=completion.people,
-            metavar="[TABLE]",
+            metavar="TABLE",
             help="Participants with age, sex, site and the columns to test; not needed if PREDICTIONS has them.",
         ),
     ] = None,
@@ -138,8 +138,8 @@ def mri_associate(
     volumes, they go through the same tests, and so does the gap given the volumes: what the image adds. With two
     sessions of the same participants, their agreement is measured (ICC, smallest detectable change).
 
-    Writes a row per test (.csv), a figure (.png) and a paragraph on method and results (.md). Prints the path of the
-    table.
+    Reads predictions, and the participants table if they do not have its columns. Writes a row per test (.csv), a
+    figure (.png) and a paragraph on method and results (.md). Prints the path of the table.
 
     Example: aekit mri-associate runs/brain.predictions.csv participants.tsv --with diagnosis,mmse --controls
     'diagnosis=control'

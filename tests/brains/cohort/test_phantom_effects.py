@@ -88,8 +88,14 @@ def test_a_scanner_changes_intensities_and_never_the_anatomy():
 
 @pytest.mark.parametrize(
     ("patients", "years", "site", "option"),
-    [(1.2, 5, 0, "--patients"), (0.0, 5, 0, "--group-effect"), (0.3, 90, 0, "--group-effect"), (None, 0, -1, "--site")]
-    + [(None, float("nan"), 0, "--group-effect"), (None, 0, float("nan"), "--site-effect")],
+    [
+        (1.2, 5, 0, "--patients"),
+        (0.0, 5, 0, "--group-effect"),
+        (0.3, 90, 0, "--group-effect"),
+        (None, 0, -1, "--site-effect"),
+        (None, float("nan"), 0, "--group-effect"),
+        (None, 0, float("nan"), "--site-effect"),
+    ],
 )
 def test_effects_out_of_range_are_refused_by_option(patients, years, site, option):
     with pytest.raises(UsageError, match=option):
