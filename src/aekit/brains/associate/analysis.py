@@ -239,6 +239,18 @@ def _tests(measure: Measure, covariate: Covariate, nuisance: Nuisance, request: 
         yield tests.difference(tuple(levels), level)
 
 
+def trend_is_of_controls(covariate: Covariate, nuisance: Nuisance, rows: Rows) -> bool:
+    """Return whether the controls alone can determine the age trend that groups are compared with.
+
+    They can if the reference is of controls, and each other group either of controls or of none.
+    """
+    if nuisance.is_control is None or nuisance.age_years is None or covariate.labels is None:
+        return False
+    labels, control = covariate.labels[rows], nuisance.is_control[rows]
+    pure = all(len(set(control[labels == level].tolist())) == 1 for level in set(labels.tolist()))
+    return pure and bool(control[labels == covariate.levels[0]].all()) and not control.all()
+
+
 @dataclass(frozen=True, eq=False)
 class _Tests:
     """The tests of one measure with one covariate, on the participants that have all values."""
@@ -290,18 +302,16 @@ class _Tests:
         With a trend of their own about the mean age of their group, the others have no part in that of the controls,
         and the coefficient of a group is its mean distance from the trend of the controls at the ages of its members.
         """
-        control = self.nuisance.is_control
+        if not trend_is_of_controls(self.covariate, self.nuisance, self.rows):
+            return np.empty((len(self.rows), 0))
         labels = np.asarray(self.covariate.labels)[self.rows]
-        if control is None or self.nuisance.age_years is None or not control[self.rows][labels == levels[0]].all():
-            return np.empty((len(self.rows), 0))
-        if control[self.rows][labels != levels[0]].any():
-            return np.empty((len(self.rows), 0))
+        control = np.asarray(self.nuisance.is_control)[self.rows]
         ages = self.nuisance.age_columns(self.rows)
-        centred = ages.copy()
+        centred = np.zeros_like(ages)
         for level in levels[1:]:
-            own = labels == level
-            centred[own] -= ages[own].mean(axis=0)
-        centred[labels == levels[0]] = 0.0
+            own = (labels == level) & ~control
+            if own.any():
+                centred[own] = ages[own] - ages[own].mean(axis=0)
         return centred
 
     def _fit(self, nuisance: Floats, tested: Floats) -> Fitted:

@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aekit.brains.associate import retest
-from aekit.brains.associate.analysis import GAP, GIVEN_VOLUMES, Row, build_measures, build_nuisance, run_tests, to_table
+from aekit.brains.associate.analysis import (
+    GAP,
+    GIVEN_VOLUMES,
+    Nuisance,
+    Row,
+    build_measures,
+    build_nuisance,
+    run_tests,
+    to_table,
+    trend_is_of_controls,
+)
 from aekit.brains.associate.covariates import Covariate, read_covariate
 from aekit.brains.associate.figure import plot_associations
 from aekit.brains.associate.request import Request
@@ -49,15 +60,16 @@ def run_associate(request: Request, output: Path | None = None, *, progress: Pro
     sample = read_sample(request)
     covariates = [read_covariate(sample, name, request) for name in request.covariates]
     nuisance, more = build_nuisance(sample, request)
-    for text in [*sample.notes, *more, *_notes(sample, covariates)]:
+    for text in [*sample.notes, *more, *_notes(sample, covariates, nuisance)]:
         progress.notice(text)
     check_writable(target)
     measures = build_measures(sample)
     rows = run_tests(covariates, measures, nuisance, request, lambda done, total: progress.update("tests", done, total))
     table, repeats = to_table(rows), retest.compare_sessions(sample)
     parameters = _parameters(request, sample, nuisance.names)
+    title = f"{sample.name}: {count(len(sample.first_rows), 'participant')}, gap of {sample.model or 'the network'}"
     write_csv(target, table)
-    write_png(target.with_suffix(".png"), plot_associations(rows, nuisance, title=sample.name), parameters)
+    write_png(target.with_suffix(".png"), plot_associations(rows, nuisance, title=title), parameters)
     text = write_paragraph(rows, table, sample, nuisance, request, repeats)
     write_atomically(target.with_suffix(".md"), lambda file: file.write(text.encode()))
     if repeats:
@@ -86,18 +98,24 @@ def _target(request: Request, output: Path | None) -> Path:
     return target
 
 
-def _notes(sample: Sample, covariates: Sequence[Covariate]) -> list[str]:
+def _notes(sample: Sample, covariates: Sequence[Covariate], nuisance: Nuisance) -> list[str]:
     """Return what was decided about controls, groups and sessions."""
     notes = []
+    everyone = np.arange(len(sample.first_rows))
     if sample.is_control is not None:
-        n = int(sample.is_control.sum())
-        notes.append(
-            f"{count(n, 'control')} of {count(len(sample.table), 'row')}: they determine the age trend of groups"
-        )
+        n = int(sample.is_control[sample.first_rows].sum())
+        notes.append(f"{count(n, 'control')} of {count(len(everyone), 'participant')}")
     for one in covariates:
-        if one.levels:
-            others = ", ".join(one.levels[1:])
-            notes.append(f"{one.name}: groups; {others} against {one.levels[0]}")
+        if not one.levels:
+            continue
+        text = f"{one.name}: {', '.join(one.levels[1:])} against {one.levels[0]}"
+        if sample.is_control is not None and nuisance.age_years is not None:
+            known = everyone[one.is_known]
+            alone = trend_is_of_controls(one, nuisance.without(one.name), known)
+            text += ", at the age trend of " + (
+                "the controls" if alone else "everyone, as groups mix controls and others"
+            )
+        notes.append(text)
     if sample.sessions:
         n = len(sample.sessions)
         have = "participant has" if n == 1 else "participants have"

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from aekit.brains.associate.analysis import GAP, GIVEN_VOLUMES, OMNIBUS, SLOPE, Nuisance, Row
+from aekit.brains.associate.analysis import GAP, GIVEN_VOLUMES, OMNIBUS, SLOPE, Nuisance, Row, trend_is_of_controls
+from aekit.brains.associate.covariates import Covariate
 from aekit.brains.associate.request import Request
 from aekit.brains.associate.retest import Retest
 from aekit.brains.associate.sample import Sample
@@ -47,7 +49,8 @@ def write_paragraph(
     repeats: Sequence[Retest],
 ) -> str:
     """Return Markdown: the method, a sentence per test of the gap, what the image adds, and a table of all tests."""
-    parts = ["# Brain-age gap and covariates", _method(sample, nuisance, request, table)]
+    covariates = list({row.covariate.name: row.covariate for row in rows}.values())
+    parts = ["# Brain-age gap and covariates", _method(sample, covariates, nuisance, request, table)]
     records = table.to_dict("records")
     pairs = list(zip(rows, records, strict=True))
     parts += [" ".join(_result(row, record) for row, record in pairs if row.measure.name == GAP)]
@@ -57,7 +60,9 @@ def write_paragraph(
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def _method(sample: Sample, nuisance: Nuisance, request: Request, table: pd.DataFrame) -> str:
+def _method(
+    sample: Sample, covariates: Sequence[Covariate], nuisance: Nuisance, request: Request, table: pd.DataFrame
+) -> str:
     n = len(sample.first_rows)
     text = (
         f"The brain-age gap is the age predicted by {sample.model or 'the network'} minus the true age of "
@@ -71,11 +76,13 @@ def _method(sample: Sample, nuisance: Nuisance, request: Request, table: pd.Data
     if request.n_permutations:
         text += f", and permutation p values are those of Freedman and Lane ({request.n_permutations:,} permutations)"
     text += "."
-    if sample.is_control is not None and request.controls is not None and "age" in nuisance.names:
+    everyone = np.arange(n)
+    compared = [one.name for one in covariates if trend_is_of_controls(one, nuisance, everyone[one.is_known])]
+    if sample.is_control is not None and request.controls is not None and compared:
         n_controls = int(sample.is_control[sample.first_rows].sum())
         text += (
-            f" Groups were compared with the age trend of the {count(n_controls, 'control')} alone "
-            f"({request.controls.text})."
+            f" Groups of {_listed(compared)} were compared with the age trend of the "
+            f"{count(n_controls, 'control')} alone ({request.controls.text})."
         )
     most = int(table.groupby("measure", sort=False).size().max())
     text += f" p values are corrected for the {count(most, 'test')} of each measure (Holm; Benjamini and Hochberg)."
