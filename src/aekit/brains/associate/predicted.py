@@ -54,6 +54,9 @@ def read_predicted(path: Path) -> Predicted:
         AekitError: It is another kind of table, has no participants that were held out, or has a value that is not a
             finite number.
     """
+    if path.suffix == ".safetensors":
+        own = path.with_suffix(".predictions.csv")
+        raise AekitError(f"{shown(path)}: is a checkpoint, not a table of predictions; give {shown(own)}")
     text = read_text_table(path, table="a table of predictions", row="prediction", keep_repeats=True)
     columns = dict(zip(text.header, text.columns, strict=True))
     if text.ragged:

@@ -115,12 +115,9 @@ def _result(row: Row, record: dict[str, Any]) -> str:
             f"Per unit of {row.covariate.name} the gap changes by {years} years ({r}, n = {fitted.n:,}, {p}{missing})."
         )
     group, reference = row.groups or ("", "")
-    text = f"The gap of {row.covariate.name} {group} ({row.n_group:,}) is {years} years from that of {reference}"
-    text += (
-        f" ({row.n_reference:,}): d {interval_text(*row.d, digits=2, signed=True)}"
-        if row.d.value == row.d.value
-        else ""
-    )
+    text = f"The gap of {group} ({row.covariate.name}, n = {row.n_group:,}) minus that of {reference} (n = "
+    text += f"{row.n_reference:,}) is {years} years"
+    text += f", d {interval_text(*row.d, digits=2, signed=True)}" if row.d.value == row.d.value else ""
     text += f", AUC {interval_text(*row.auc, digits=2)}" if row.auc.value == row.auc.value else ""
     return f"{text}, {p}{missing}."
 
