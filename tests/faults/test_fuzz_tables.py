@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -25,6 +26,10 @@ from fuzzing import (
     table_cells,
 )
 
+from aekit.brains.associate.analysis import build_measures, build_nuisance, run_tests, to_table
+from aekit.brains.associate.covariates import read_covariate
+from aekit.brains.associate.request import Request, parse_expression
+from aekit.brains.associate.sample import read_sample
 from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.session_names import person_of
@@ -84,6 +89,17 @@ PREDICTIONS = (
     "participant_id,split,model,target,truth,prediction\n"
     "01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
 )
+_AGES = [20 + 3 * row + row % 4 for row in range(16)]
+ASSOCIATED = "participant_id,split,fold,model,target,truth,prediction,delta\n" + "".join(
+    f"{row:02},{'cv' if row else 'train'},0,{model},age_years,{age},{age + 2 + (row * 7) % 5 * 1.25 + more},\n"
+    for model, more in (("chain", 0), ("direct", 1))
+    for row, age in enumerate(_AGES)
+)
+PATIENTS = "participant_id\tage\tsex\tsite\tdiagnosis\tscore\tgmv\n" + "".join(
+    f"{row:02}\t{age}\t{'FM'[row % 2]}\t{'AB'[row // 8]}\t{'control' if row < 12 else 'patient'}\t{25 + row % 6}\t"
+    f"{700 - age}\n"
+    for row, age in enumerate(_AGES)
+)
 PHANTOM = {
     "Name": "aekit mri-phantom",
     "GeneratedBy": [{"Name": "aekit", "Parameters": {"n": 40, "size": 16, "seed": 0}}],
@@ -140,6 +156,33 @@ def _visits(path: Path) -> None:
             persons = [person_of(one) for one in cohort.table["participant_id"]]
             assert sessions == "all" or len(set(persons)) == len(persons)
             _ = joint_groups(cohort, None), cohort.sex
+
+
+def _associate(predictions: Path, table: Path | None) -> None:
+    request = Request(predictions, table, ("diagnosis", "score"), controls=parse_expression("diagnosis=control", "-"))
+    sample = read_sample(request)
+    covariates = [read_covariate(sample, name, request) for name in request.covariates]
+    nuisance, _ = build_nuisance(sample, request)
+    few = replace(request, n_permutations=9)
+    assert len(to_table(run_tests(covariates, build_measures(sample), nuisance, few, lambda *_: None)))
+
+
+def _associated(path: Path) -> None:
+    table = path.with_name("patients.txt")
+    table.write_text(PATIENTS)
+    try:
+        _associate(path, table)
+    except AekitError as error:
+        raise AekitError(f"{path}: {error}") from error  # some name the option or the column instead
+
+
+def _patients(path: Path) -> None:
+    predictions = path.with_name("predictions.txt")
+    predictions.write_text(ASSOCIATED)
+    try:
+        _associate(predictions, path)
+    except AekitError as error:
+        raise AekitError(f"{path}: {error}") from error
 
 
 def _compare(path: Path) -> None:
@@ -246,6 +289,8 @@ TARGETS = {
         "sessions", "participants.tsv", SESSIONS, "\t", _sessions, 4000, _other_encodings(SESSIONS)
     ),
     "visits": lambda: _text_target("visits", "participants.csv", VISITS, ",", _visits, 4000, _other_encodings(VISITS)),
+    "associated": lambda: _text_target("associated", "p.csv", ASSOCIATED, ",", _associated, 2000),
+    "patients": lambda: _text_target("patients", "patients.tsv", PATIENTS, "\t", _patients, 2000),
     "dictionary": lambda: _json_target("dictionary", "participants.json", DICTIONARY, _dictionary, 4000),
     "compare": lambda: _text_target("compare", "ours.csv", TABLE, ",", _compare, 3000),
     "compare-with": lambda: _text_target("compare-with", "study.csv", STUDY, ",", _compare_with, 2000),

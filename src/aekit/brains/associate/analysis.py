@@ -221,7 +221,7 @@ def _tests(measure: Measure, covariate: Covariate, nuisance: Nuisance, request: 
         raise AekitError(
             f"--with {shown(covariate.name)}: {count(len(rows), 'participant has', 'participants have')} "
             f"{measure.name} and all columns of the model, at least {MIN_PARTICIPANTS} are needed (missing: "
-            f"{missing or 'none'})"
+            f"{missing or 'none'}); fill in the table, or leave columns out with --adjust"
         )
     tests = _Tests(measure, covariate, nuisance, request, rows, missing)
     if covariate.numbers is not None:

@@ -92,9 +92,8 @@ def read_sample(request: Request) -> Sample:
         without = named(table["participant_id"][~used])
         notes.append(f"left out: no age or no prediction ({int((~used).sum()):,}: {without})")
     table = table[used].reset_index(drop=True)
-    if control is not None and control[used].sum() < MIN_CONTROLS:
-        text = count(int(control[used].sum()), "participant with a prediction fits", "participants with one fit")
-        raise AekitError(f"--controls: {text} '{shown(request.controls.text)}', at least {MIN_CONTROLS} are needed")  # type: ignore[union-attr]
+    if control is not None:
+        _check_controls(int(control[used].sum()), request)
     return Sample(
         name=name,
         table=table,
@@ -105,6 +104,15 @@ def read_sample(request: Request) -> Sample:
         sessions=_sessions(table),
         notes=tuple(notes),
     )
+
+
+def _check_controls(n: int, request: Request) -> None:
+    if n < MIN_CONTROLS and request.controls is not None:
+        text = count(n, "participant with a prediction fits", "participants with a prediction fit")
+        raise AekitError(
+            f"--controls: {text} '{shown(request.controls.text)}', at least {MIN_CONTROLS} are needed; give more of "
+            "them, or leave --controls out"
+        )
 
 
 def _describe_repairs(cohort: Cohort) -> list[str]:

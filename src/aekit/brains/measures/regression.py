@@ -280,7 +280,8 @@ def _group_name(group: object) -> str:
 
 def natural_key(name: str) -> tuple[bool, list[tuple[int, str]]]:
     """Return a key that sorts names of groups, numbers in them in numeric order, ``missing`` last."""
-    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    # Python converts no number of more than 4,300 digits.
+    parts = [(int(part[:99]), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
     return name == MISSING, parts
 
 
