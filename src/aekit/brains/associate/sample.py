@@ -12,9 +12,11 @@ import pandas as pd
 
 from aekit.brains.associate.predicted import Predicted, choose_model, read_predicted
 from aekit.brains.associate.request import Expression, Request
-from aekit.brains.cohort.repairs import MISSING_NUMBER, read_numbers, read_sexes
+from aekit.brains.cohort.parsed import MISSING_NUMBER
+from aekit.brains.cohort.repairs import read_numbers
 from aekit.brains.cohort.scans import match_names
-from aekit.brains.cohort.sessions import person_of
+from aekit.brains.cohort.session_names import person_of
+from aekit.brains.cohort.sexes import read_sexes
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.measures.regression import natural_key
 from aekit.core.text_table import named
