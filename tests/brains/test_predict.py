@@ -4,7 +4,8 @@ import pytest
 from recorded import Recorded
 
 from aekit.brains.members import MemberPrediction
-from aekit.brains.predict import N_SHOWN, _list_paths, _show, _table
+from aekit.brains.predict import N_SHOWN, _blank_doubtful, _list_paths, _show, _show_doubtful, _table
+from aekit.brains.quality.judgement import Judgement
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 
@@ -40,6 +41,37 @@ def test_intervals_are_those_of_the_same_model_and_target_and_never_negative(pat
     assert list(table["age_years_high"]) == [70, 90]
     assert list(table["wmv_ml_high"]) == [520, 470]
     assert "gmv_ml_low" not in table
+
+
+def test_intervals_end_where_ages_and_proportions_do(paths):
+    conformal = [("chain", "age_years", 40.0, 0.9), ("volumes", "gmv_fraction", 0.6, 0.9)]
+    fractions = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]])
+    predicted = MemberPrediction(tissues=fractions, chain_age=np.array([30.0, 110.0]))
+    table = _table(paths, predicted, header("proportion", conformal=conformal))
+    assert list(table["age_years_low"]) == [0, 70]
+    assert list(table["age_years_high"]) == [70, 120]
+    assert list(table["gmv_fraction_low"]) == [0, 0]
+    assert list(table["gmv_fraction_high"]) == [1, pytest.approx(0.9)]
+    volumes = _table(paths, MemberPrediction(tissues=VOLUMES), header(conformal=[("volumes", "gmv_ml", 900.0, 0.9)]))
+    assert list(volumes["gmv_ml_high"]) == [1600, 1500]
+
+
+def test_a_doubtful_scan_has_a_reason_and_no_prediction():
+    table = pd.DataFrame(
+        {"file": ["a.nii", "b.nii"], "age_years": 30.0, "age_years_low": 20.0, "warnings": ["", "odd"]}
+    )
+    judged = Judgement(np.array([0.2, 3.0]), ["", "blurred"], np.zeros(2, bool), np.zeros((2, 1)), None)
+    kept = table.copy()
+    _blank_doubtful(table, judged, keep_outlying=False)
+    assert list(table["reason"]) == ["", "blurred"]
+    assert list(table["age_years"].isna()) == list(table["age_years_low"].isna()) == [False, True]
+    assert list(table["warnings"]) == ["", "odd"]
+    _blank_doubtful(kept, judged, keep_outlying=True)
+    assert list(kept["reason"]) == ["", "blurred"]
+    assert not kept["age_years"].isna().any()
+    progress = Recorded()
+    _show_doubtful(table, progress, keep_outlying=False)
+    assert progress.notices == ["b.nii: blurred; not predicted"]
 
 
 def test_proportions_are_shown_with_three_digits_and_the_rest_with_one(tmp_path):

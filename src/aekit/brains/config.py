@@ -68,6 +68,7 @@ class CohortConfig:
         sex: Column of sexes.
         site: Column of sites.
         session: Which scans of a person with several sessions take part.
+        keep_outlying: Train on scans that are unlike the others, instead of leaving them out; never on impossible ones.
     """
 
     name: str = "participants.tsv"
@@ -85,6 +86,7 @@ class CohortConfig:
     sex: str | None = None
     site: str | None = None
     session: Sessions = "all"
+    keep_outlying: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))

@@ -44,10 +44,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Ensemble:
-    """Networks by member and stage, and the history of their training."""
+    """Networks by member and stage, the history of their training, and other arrays of the checkpoint by name."""
 
     networks: dict[Key, dict[Stage, nn.Module]] = field(default_factory=dict)
     history: list[EpochRow] = field(default_factory=list)
+    images: dict[str, npt.NDArray[np.float16]] = field(default_factory=dict)
 
     def n_parameters(self) -> int:
         """Return the number of weights of all networks."""
@@ -217,13 +218,14 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
-    """Return ``path`` with all networks, named ``fold.seed.stage.weight``, and the header."""
+    """Return ``path`` with all networks, named ``fold.seed.stage.weight``, the header, and the other arrays."""
     tensors = {
         f"{fold}.{seed}.{stage}.{name}": value
         for (fold, seed), stages in sorted(ensemble.networks.items())
         for stage, network in stages.items()
         for name, value in network.state_dict().items()
     }
+    tensors |= {name: torch.from_numpy(image) for name, image in ensemble.images.items()}
     members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
     return write_checkpoint(path, tensors, replace(header, members=members))
 
@@ -242,7 +244,7 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     if not _are_members(header.members):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path, header)
-    ensemble = Ensemble()
+    ensemble = Ensemble(images={name: v.numpy() for name, v in tensors.items() if name.startswith("quality.")})
     for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:

@@ -17,6 +17,7 @@ from aekit.brains.cohort.splits import column_folds, column_split, stratified_fo
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
+from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
 from aekit.core.progress import SILENT, Progress
@@ -37,6 +38,7 @@ class People:
         left_out: participant_id, file, reason: rows of the table and files that are left out.
         n_elsewhere: Scans outside the folder of volumes, as the table's column ``file`` has other paths.
         hint: How ids without a scan differ from the names of files.
+        judged: All scans that could be read, those that are left out as doubtful too, and how usual they are.
     """
 
     cohort: Cohort
@@ -44,6 +46,7 @@ class People:
     left_out: pd.DataFrame
     n_elsewhere: int = 0
     hint: str = ""
+    judged: JudgedScans | None = None
 
     def tissues(self, target: Target | None) -> npt.NDArray[np.float64]:
         """Return volumes in mL or proportions, (N, 3), or (N, 0) if they are not learned."""
@@ -71,7 +74,8 @@ def gather_people(
         progress: Shows how many scans are read.
 
     Raises:
-        AekitError: A scan cannot be used, table and files do not match, or two ids have the same scan.
+        AekitError: A scan cannot be used, table and files do not match, two ids have the same scan, or all scans are
+            impossible.
     """
     matched = match_files(cohort, source.folder, table_path=source.table, pattern=source.pattern)
     reasons = _what_is_missing(cohort, matched, with_volumes=target is not None)
@@ -98,12 +102,17 @@ def gather_people(
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
     left_out += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
     kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
+    good, prepared = cohort.subset(kept), take_rows(prepared, kept)
+    judged = judge_cohort(good, [paths[row].name for row in kept], prepared, keep_outlying=config.keep_outlying)
+    left_out += judged.listed()
+    used = np.flatnonzero(~judged.left_out).astype(np.int64)
     return People(
-        cohort.subset(kept),
-        _take(prepared, kept),
+        good.subset(used),
+        take_rows(prepared, used),
         left_out=pd.DataFrame(left_out, columns=["participant_id", "file", "reason"], dtype=object),
         n_elsewhere=len(set(matched.elsewhere) & set(paths)),
         hint=matched.hint,
+        judged=judged,
     )
 
 
@@ -131,8 +140,9 @@ def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) ->
     return {row: "the same scan as another's" for rows in groups for row in rows}
 
 
-def _take(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
-    if len(rows) == len(prepared.images):
+def take_rows(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
+    """Return some rows of prepared volumes, none of them bad."""
+    if np.array_equal(rows, np.arange(len(prepared.images))):
         return prepared
     numbered = {int(row): number for number, row in enumerate(rows)}
     return replace(
@@ -293,8 +303,9 @@ def report_people(people: People, progress: Progress) -> None:
         progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}{examples})")
     if sessions := describe_sessions(people.cohort):
         progress.notice(f"{people.cohort.name}: {sessions}")
-    if len(people.left_out):
-        counts = people.left_out["reason"].value_counts(sort=False)
+    n_doubtful = 0 if people.judged is None else int(people.judged.left_out.sum())
+    if len(people.left_out) > n_doubtful:
+        counts = people.left_out["reason"].iloc[: len(people.left_out) - n_doubtful].value_counts(sort=False)
         listed = ", ".join(f"{reason} ({n:,})" for reason, n in counts.items())
         progress.notice(f"left out: {listed}")
     if people.hint:
@@ -304,6 +315,8 @@ def report_people(people: People, progress: Progress) -> None:
             f"{count(people.n_elsewhere, 'scan is', 'scans are')} read from the paths in the table's column file, "
             "outside of --volumes; --pattern goes by names instead"
         )
+    if people.judged is not None:
+        report_scans(people.judged, progress)
     for text, n in _warnings(people):
         progress.notice(f"{n:,} of {count(len(people.cohort), 'volume')}: {text}")
 

@@ -17,7 +17,10 @@ from aekit.brains.domain import domain_warnings
 from aekit.brains.finished import describe_interval_level, interval_level
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
+from aekit.brains.people import take_rows
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
+from aekit.brains.quality.judgement import Judgement
+from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
@@ -31,6 +34,7 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 
 N_SHOWN = 20
+_TEXTS = ("file", "warnings", "reason")  # all other columns are predictions
 _DIRECT_AGE = f"direct_{AGE}"
 
 
@@ -69,6 +73,7 @@ def run_predict(
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
     _check_finished(checkpoint, header)
+    standard = read_checkpoint_standard(checkpoint, header, ensemble.images)
     check_writable(target)
     prepared = prepare_volumes(
         paths,
@@ -83,11 +88,14 @@ def run_predict(
         progress.notice(f"{paths[row]}: {why}; left out")
     rows = np.array([row for row in range(len(paths)) if row not in prepared.bad], dtype=np.int64)
     table = _predict([paths[row] for row in rows], rows, prepared, ensemble, config, header, chosen, progress)
+    judged = judge_new_scans(standard, take_rows(prepared, rows), progress)
+    _blank_doubtful(table, judged, keep_outlying=config.data.keep_outlying)
     write_csv(target, table)
     _show(table, header, progress)
-    n_warned = int((table["warnings"] != "").sum())
+    _show_doubtful(table, progress, keep_outlying=config.data.keep_outlying)
+    n_warned, n_doubtful = (int((table[name] != "").sum()) for name in ("warnings", "reason"))
     ages = [name for name in (AGE, _DIRECT_AGE) if name in table]
-    values = {"n": len(table), "n_warned": n_warned, "columns": list(table), "ages": ages}
+    values = {"n": len(table), "n_warned": n_warned, "n_doubtful": n_doubtful, "columns": list(table), "ages": ages}
     if (level := interval_level(header)) is not None:
         values["interval_level"] = level
     return Result(target, values)
@@ -145,8 +153,9 @@ def _table(paths: list[Path], predicted: MemberPrediction, header: Header) -> pd
         columns[name] = values
         for interval in header.result.get("conformal", []):
             if (interval["model"], interval["target"]) == (model, target):
-                columns[f"{name}_low"] = np.maximum(values - interval["half_width"], 0.0)  # no quantity is negative
-                columns[f"{name}_high"] = values + interval["half_width"]
+                most = _most(target)
+                columns[f"{name}_low"] = np.clip(values - interval["half_width"], 0.0, most)
+                columns[f"{name}_high"] = np.clip(values + interval["half_width"], 0.0, most)
 
     if predicted.chain_age is not None:
         add(AGE, predicted.chain_age, "chain", AGE)
@@ -156,6 +165,20 @@ def _table(paths: list[Path], predicted: MemberPrediction, header: Header) -> pd
         for column, target in enumerate(TISSUE_TARGETS[header.model["target"]]):
             add(target, predicted.tissues[:, column], "volumes", target)
     return pd.DataFrame(columns)
+
+
+def _most(target: str) -> float:
+    """Return the largest value that a quantity can have; none is negative."""
+    if target == AGE:
+        return MAX_AGE_YEARS
+    return 1.0 if target.endswith("_fraction") else np.inf
+
+
+def _blank_doubtful(table: pd.DataFrame, judged: Judgement, *, keep_outlying: bool) -> None:
+    """Add the reasons of doubtful scans to a table, and remove their predictions."""
+    table["reason"] = judged.reasons
+    names = [name for name in table if name not in _TEXTS]
+    table.loc[judged.left_out(keep_outlying=keep_outlying), names] = np.nan
 
 
 def _warnings(
@@ -178,7 +201,9 @@ def _warnings(
 
 def _show(table: pd.DataFrame, header: Header, progress: Progress) -> None:
     """Show the first predictions and warnings."""
-    names = [name for name in table if name not in ("file", "warnings") and not name.endswith(("_low", "_high"))]
+    names = [
+        name for name in table if name not in ("file", "warnings", "reason") and not name.endswith(("_low", "_high"))
+    ]
     cells = []
     for _, row in table.head(N_SHOWN).iterrows():
         cells.append([Path(row["file"]).name, *(_with_interval(row, name) for name in names)])
@@ -196,7 +221,19 @@ def _show(table: pd.DataFrame, header: Header, progress: Progress) -> None:
         progress.notice(f"and {len(warned) - N_SHOWN:,} more volumes with warnings; see the table")
 
 
+def _show_doubtful(table: pd.DataFrame, progress: Progress, *, keep_outlying: bool) -> None:
+    """Show why scans are doubtful, and that they have no predictions."""
+    doubtful = table[table["reason"] != ""]
+    for _, row in doubtful.head(N_SHOWN).iterrows():
+        is_kept = keep_outlying and np.isfinite(row.get(AGE, np.nan))
+        progress.notice(f"{row['file']}: {row['reason']}" + ("" if is_kept else "; not predicted"))
+    if len(doubtful) > N_SHOWN:
+        progress.notice(f"and {len(doubtful) - N_SHOWN:,} more doubtful scans; see the column reason")
+
+
 def _with_interval(row: Any, name: str) -> str:
+    if not np.isfinite(row[name]):
+        return "-"
     digits = 3 if name.endswith("_fraction") else 1
     text = f"{row[name]:.{digits}f}"
     if f"{name}_low" in row:

@@ -30,6 +30,7 @@ from aekit.brains.people import (
     report_people,
 )
 from aekit.brains.predictions import Predictions, predict_all
+from aekit.brains.quality.judgement import standard_to_header, standard_to_images
 from aekit.brains.scores import (
     conformal_table,
     differences_table,
@@ -333,6 +334,9 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         "conformal": conformal_table(predictions),
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
     }
+    if people.judged is not None and (standard := people.judged.judgement.standard) is not None:
+        result["quality"] = standard_to_header(standard)
+        ensemble.images.update(standard_to_images(standard))
     write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
 

@@ -25,6 +25,7 @@ from aekit.terminal.brain_options import (
     AgeColumn,
     Group,
     IdColumn,
+    KeepOutlying,
     Pattern,
     Session,
     SexColumn,
@@ -106,6 +107,7 @@ def mri_train(
             "--drop-outliers", rich_help_panel=options.DATA, help="Remove outliers from train, not from other splits."
         ),
     ] = False,
+    keep_outlying: KeepOutlying = CohortConfig.keep_outlying,
     skip_bad: SkipBad = False,
     arch: Annotated[
         BrainArch,
@@ -199,7 +201,7 @@ def mri_train(
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
     columns = (id_column, age_column, sex_column, site_column)
     grid = (parse_grid(size), spacing, correct_bias)
-    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
+    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session, keep_outlying)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
     config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)

@@ -85,6 +85,14 @@ Session = Annotated[
         help="Sessions of a participant with several: the first, the last, or all, which stay in one split.",
     ),
 ]
+KeepOutlying = Annotated[
+    bool,
+    typer.Option(
+        "--keep-outlying",
+        rich_help_panel=options.DATA,
+        help="Use scans that are unlike the others as well; by default they are left out and listed.",
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option(

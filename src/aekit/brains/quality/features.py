@@ -1,0 +1,134 @@
+"""Numbers that describe a scan on the common grid by itself: size, shape, sharpness, ends, symmetry.
+
+They need no other scan. What compares a scan with its cohort is in :mod:`aekit.brains.quality.reference`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from aekit.brains.volumes.gridding import N_BINS, TOP
+from aekit.brains.volumes.store import PreparedVolumes
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+
+COARSE_SIDE = 24  # voxels along the longest side of the coarse images, 8 mm on the default grid
+_TINY = 1e-3  # added before a logarithm
+_TOP_BINS = 2  # bins of the brightest voxels
+
+# The six ends of a scan in the order of their columns: the fraction of the largest slice that the first slices have.
+ENDS = ("left", "right", "back", "front", "bottom", "top")
+OWN = (
+    "brain_volume",
+    "length_x",
+    "length_y",
+    "length_z",
+    "sharpness",
+    "bright",
+    "peak",
+    "slices",
+    "asymmetry",
+    *(f"end_{end}" for end in ENDS),
+)
+
+
+def own_features(volumes: PreparedVolumes) -> Floats:
+    """Return what describes each scan by itself, (N, len(OWN)).
+
+    ``brain_volume`` and ``sharpness`` (mean curvature of intensity inside the brain over its mean) are logarithms, as
+    are ``bright`` (fraction of the brain in the two brightest bins), ``peak`` (fraction in the fullest bin), ``slices``
+    (largest jump of one slice against its neighbours) and ``asymmetry`` (1 - correlation with the mirror image).
+    ``length_x`` is the logarithm of the standard deviation of the brain along an axis over the mean of the three.
+    ``end_top`` is how wide the outermost slices are.
+    """
+    found = np.empty((len(volumes.images), len(OWN)))
+    histograms = np.asarray(volumes.histograms_ml, np.float64)
+    fractions = histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1e-12)
+    bright = np.log(fractions[:, N_BINS - _TOP_BINS :].sum(axis=1) + 10 * _TINY)
+    peak = np.log(fractions.max(axis=1) + _TINY)
+    for row, image in enumerate(volumes.images):
+        one = np.asarray(image, np.float32)
+        inside = one > 0
+        asymmetry = np.log(1 - correlation(one, one[::-1]) + _TINY)
+        values = [np.log(volumes.brain_ml[row]), *_lengths(inside), _sharpness(one, inside), bright[row], peak[row]]
+        found[row] = [*values, np.log(_largest_jump(one) + _TINY), asymmetry, *_ends(inside)]
+    return found
+
+
+def coarsen(images: npt.NDArray[np.floating]) -> Singles:
+    """Return images with at most ``COARSE_SIDE`` voxels along each side, float32 (N, x, y, z), by means of blocks."""
+    factor = -(-max(images.shape[1:]) // COARSE_SIDE)
+    sides = [-(-side // factor) for side in images.shape[1:]]
+    found = np.empty((len(images), *sides), np.float32)
+    margins = [(0, side * factor - own) for side, own in zip(sides, images.shape[1:], strict=True)]
+    x, y, z = sides
+    for row, image in enumerate(images):
+        padded = np.pad(np.asarray(image, np.float32), margins)
+        found[row] = padded.reshape(x, factor, y, factor, z, factor).mean(axis=(1, 3, 5))
+    return found
+
+
+def intensity_fractions(volumes: PreparedVolumes) -> Floats:
+    """Return the fraction of each brain that is darker than the upper end of each bin of intensity, (N, N_BINS)."""
+    counts = np.asarray(volumes.histograms_ml, np.float64)
+    fractions: Floats = np.cumsum(counts, axis=1) / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
+    return fractions
+
+
+def intensity_distance(fractions: Floats, mean: Floats) -> Floats:
+    """Return the area between distribution functions: how far intensities move to turn one into the other, (N,)."""
+    area: Floats = np.abs(fractions - mean).mean(axis=1) * TOP
+    return area
+
+
+def correlation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Return Pearson's r of two images over all voxels; 0 if one of them is constant."""
+    x, y = a.ravel() - a.mean(dtype=np.float64), b.ravel() - b.mean(dtype=np.float64)
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 0 else 0.0
+
+
+def _lengths(inside: npt.NDArray[np.bool_]) -> list[float]:
+    spreads = []
+    for axis in range(3):
+        profile = inside.sum(axis=tuple(one for one in range(3) if one != axis)).astype(np.float64)
+        at = np.arange(len(profile))
+        middle = profile @ at / profile.sum()
+        spreads.append(0.5 * np.log(profile @ np.square(at - middle) / profile.sum() + 1 / 12))
+    mean = sum(spreads) / 3
+    return [float(spread - mean) for spread in spreads]
+
+
+def _sharpness(image: Singles, inside: npt.NDArray[np.bool_]) -> float:
+    """Return the mean absolute Laplacian of voxels whose neighbours are all brain, over their mean, as a logarithm."""
+    middle = (slice(1, -1),) * 3
+    core, curvature = inside[middle].copy(), 6 * image[middle]
+    for axis in range(3):
+        for place in (slice(None, -2), slice(2, None)):
+            beside = tuple(place if one == axis else slice(1, -1) for one in range(3))
+            core &= inside[beside]
+            curvature -= image[beside]
+    if not core.any():
+        return float(np.log(_TINY))
+    return float(np.log(np.abs(curvature[core]).mean() / max(float(image[middle][core].mean()), 1e-6) + _TINY))
+
+
+def _largest_jump(image: Singles) -> float:
+    jumps = []
+    for axis in range(3):
+        sums = image.sum(axis=tuple(one for one in range(3) if one != axis), dtype=np.float64)
+        jumps.append(float(np.abs(np.diff(np.pad(sums, 1), 2)).max(initial=0.0)) / max(float(sums.max()), 1e-6))
+    return max(jumps)
+
+
+def _ends(inside: npt.NDArray[np.bool_]) -> list[float]:
+    """Return how wide the outermost slices are, as a fraction of the widest, at both ends of each axis."""
+    found = []
+    for axis in range(3):
+        areas = inside.sum(axis=tuple(one for one in range(3) if one != axis)).astype(np.float64)
+        known = np.flatnonzero(areas)
+        second = min(1, len(known) - 1)  # the outermost slice may be filled in part
+        found += [float(areas[known[second]] / areas.max()), float(areas[known[-1 - second]] / areas.max())]
+    return found
