@@ -63,6 +63,15 @@ def mri_phantom(
             "% in the bias field, and about 1 mm of blur.",
         ),
     ] = 0.0,
+    broken: Annotated[
+        float,
+        typer.Option(
+            "--broken",
+            rich_help_panel=options.COHORT,
+            metavar="X",
+            help="Fraction of scans and rows to damage, in ways listed in the column damage of qc.tsv.",
+        ),
+    ] = 0.0,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -104,6 +113,6 @@ def mri_phantom(
         console.result(
             run_phantom(
                 n, output, size, spacing, seed, jobs,
-                effects=effects, overwrite=overwrite, resume=resume, progress=console,
+                effects=effects, broken=broken, overwrite=overwrite, resume=resume, progress=console,
             )
         )  # fmt: skip

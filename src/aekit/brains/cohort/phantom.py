@@ -12,11 +12,20 @@ from typing import Any
 
 import pandas as pd
 
+from aekit.brains.cohort.phantom_damage import (
+    ROW_DAMAGE,
+    check_broken,
+    damage_of,
+    damage_phantom,
+    is_scan_damage,
+    swapped_pairs,
+)
 from aekit.brains.cohort.phantom_effects import NO_EFFECTS, Effects, Scanner, draw_scanner
 from aekit.brains.cohort.phantom_people import SITES, Person, draw_person, draw_scan
 from aekit.brains.cohort.phantom_volumes import (
     FIELD_MM,
     LABELS,
+    Phantom,
     build_phantom,
     check_size,
     count_voxels,
@@ -44,6 +53,7 @@ def run_phantom(
     jobs: int | None = None,
     *,
     effects: Effects = NO_EFFECTS,
+    broken: float = 0.0,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -58,6 +68,7 @@ def run_phantom(
         seed: Of participants and images.
         jobs: Threads; None uses all cores.
         effects: Patients and scanners that are planted.
+        broken: Fraction of participants whose scan or row is damaged, in [0, 0.5]; ``qc.tsv`` says how.
         overwrite: Replace a finished cohort.
         resume: Leave a finished cohort as it is.
         progress: Shows how many volumes are done.
@@ -67,8 +78,10 @@ def run_phantom(
     """
     spacing = FIELD_MM / size if spacing_mm is None and size > 0 else spacing_mm or 0.0
     check_size(size, spacing)
+    check_broken(broken)
     name = f"phantom-n{n}-size{size}-seed{seed}" + ("" if spacing_mm is None else f"-spacing{spacing:g}")
-    request = Request(n, size, spacing, seed, output or Path("runs") / f"{name}{effects.name}", effects)
+    name += effects.name + (f"-broken{broken:g}" if broken else "")
+    request = Request(n, size, spacing, seed, output or Path("runs") / name, effects, broken)
     if not _is_finished(request, overwrite=overwrite, resume=resume):
         n_kept = _write_cohort(request, jobs, progress)
         kept = f", {n_kept:,} of which existed" if n_kept else ""
@@ -90,11 +103,13 @@ class Request:
     seed: int
     folder: Path
     effects: Effects = NO_EFFECTS
+    broken: float = 0.0
 
     @property
     def about(self) -> dict[str, Any]:
         """Return the options that determine every single file."""
-        return {"size": self.size, "spacing_mm": self.spacing_mm, "seed": self.seed, **self.effects.about}
+        about = {"size": self.size, "spacing_mm": self.spacing_mm, "seed": self.seed, **self.effects.about}
+        return about | ({"broken": self.broken} if self.broken else {})
 
     def person(self, number: int) -> Person:
         """Return a participant."""
@@ -181,19 +196,27 @@ def _write_volume(request: Request, number: int) -> bool:
     path = request.folder / VOLUMES / f"{person.participant_id}_T1w.nii.gz"
     if path.exists():
         return True
-    counts = count_voxels(person.volumes_ml, request.spacing_mm)
-    phantom = build_phantom(
-        counts,
+    phantom = _draw_volume(request, number)
+    kind = damage_of(number, request.broken, request.seed)
+    if is_scan_damage(kind):
+        other = _draw_volume(request, number - 1) if kind == "duplicate" else None
+        phantom = damage_phantom(kind, phantom, seed=request.seed, number=number, other=other)
+    # Level 1: noise is hardly smaller at level 9, which takes ten times as long. No time stamp, for the same bytes.
+    content = gzip.compress(encode_nifti(phantom), 1, mtime=0)
+    write_atomically(path, lambda file: file.write(content))
+    return False
+
+
+def _draw_volume(request: Request, number: int) -> Phantom:
+    person = request.person(number)
+    return build_phantom(
+        count_voxels(person.volumes_ml, request.spacing_mm),
         size=request.size,
         spacing_mm=request.spacing_mm,
         seed=request.seed,
         number=number,
         scanner=request.scanner(person),
     )
-    # Level 1: noise is hardly smaller at level 9, which takes ten times as long. No time stamp, for the same bytes.
-    content = gzip.compress(encode_nifti(phantom), 1, mtime=0)
-    write_atomically(path, lambda file: file.write(content))
-    return False
 
 
 def _participants_table(request: Request) -> pd.DataFrame:
@@ -219,11 +242,15 @@ def _participants_table(request: Request) -> pd.DataFrame:
                 "synthetic": "true",
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for column, own in (("age", "swapped-ages"), ("sex", "swapped-sexes")):
+        for pair in swapped_pairs(table["age"], table["sex"], own, request.broken, request.seed):
+            table.loc[list(pair), column] = table.loc[list(reversed(pair)), column].to_numpy()
+    return table
 
 
 def _qc_table(request: Request) -> pd.DataFrame:
-    """Return measures of the quality of each scan."""
+    """Return measures of the quality of each scan, and what is damaged if anything is."""
     rows = []
     for number in range(request.n):
         person = request.person(number)
@@ -231,7 +258,22 @@ def _qc_table(request: Request) -> pd.DataFrame:
         tilt_deg, shift_mm = max(map(abs, scan.rotation_deg)), max(map(abs, scan.shift_mm))
         known = {"qc": 1, "cnr": round(scan.cnr, 3), "tilt_deg": round(tilt_deg, 3), "shift_mm": round(shift_mm, 3)}
         rows.append({"participant_id": person.participant_id, **known, "synthetic": "true"})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if request.broken:
+        table["damage"] = _damages(request)
+    return table
+
+
+def _damages(request: Request) -> list[str]:
+    """Return what is damaged about each participant; an empty text for most."""
+    found = [damage_of(number, request.broken, request.seed) for number in range(request.n)]
+    people = [request.person(number) for number in range(request.n)]
+    ages, sexes = [one.age_years for one in people], [one.sex for one in people]
+    for kind in ROW_DAMAGE:
+        for pair in swapped_pairs(ages, sexes, kind, request.broken, request.seed):
+            for number in pair:
+                found[number] = kind
+    return found
 
 
 def _description(request: Request) -> dict[str, Any]:

@@ -6,17 +6,22 @@ one. Strengths are drawn within ranges in which an expert sees the damage at a g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from aekit.brains.cohort.phantom_volumes import Phantom
+from aekit.errors import UsageError
 
 Singles = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 Damage = Callable[[Singles, Spacing, np.random.Generator], Singles]
 
+_PARTNERS = 8  # participants before a damaged one, with one of whom age or sex is swapped
 MAX_BROKEN = 0.5  # of a cohort: each damaged participant has an undamaged one before it
 _BLOB_ML = 1.0
 _SPACING_RANGE_MM = (0.1, 20.0)
@@ -252,9 +257,82 @@ def damage_of(number: int, broken: float, seed: int) -> str:
         broken: Fraction of participants that are damaged, in [0, 0.5].
         seed: Of the cohort.
     """
-    start = 0.9 * np.random.Generator(np.random.PCG64([seed, 5])).random()
-    before, after = int(start + number * broken), int(start + (number + 1) * broken)
-    if number == 0 or after == before:
+    if number == 0 or not broken:
         return ""
-    turn = np.random.Generator(np.random.PCG64([seed, after // len(DAMAGE), 6])).permutation(len(DAMAGE))
-    return DAMAGE[int(turn[after % len(DAMAGE)])]
+    start = _start(seed)
+    before, after = int(start + number * broken), int(start + (number + 1) * broken)
+    return _turns(seed, after // len(DAMAGE))[after % len(DAMAGE)] if after > before else ""
+
+
+@cache
+def _start(seed: int) -> float:
+    return 0.9 * float(np.random.Generator(np.random.PCG64([seed, 5])).random())
+
+
+@cache
+def _turns(seed: int, block: int) -> list[str]:
+    """Return all kinds in the order in which they take turns."""
+    order = np.random.Generator(np.random.PCG64([seed, block, 6])).permutation(len(DAMAGE))
+    return [DAMAGE[number] for number in order]
+
+
+def is_scan_damage(kind: str) -> bool:
+    """Return whether a kind of damage changes the file of a scan, rather than a row of the table."""
+    return bool(kind) and kind not in ROW_DAMAGE
+
+
+def check_broken(broken: float) -> None:
+    """Raise a UsageError if a fraction of damaged participants is outside 0 to 0.5."""
+    if not 0 <= broken <= MAX_BROKEN:
+        raise UsageError(f"--broken: {broken:g} is outside 0 to {MAX_BROKEN:g}; give a fraction, such as 0.1")
+
+
+def damage_phantom(kind: str, phantom: Phantom, *, seed: int, number: int, other: Phantom | None) -> Phantom:
+    """Return a damaged phantom, in 255 steps of intensity as every phantom; its labels are those of before.
+
+    Args:
+        kind: Of the scan, see :func:`damage_scan`.
+        phantom: The scan of participant ``number``.
+        seed: Of the cohort.
+        number: Of the participant.
+        other: The scan of someone else, for ``duplicate``.
+    """
+    random = np.random.Generator(np.random.PCG64([seed, number, 7]))
+    own, others = (None if one is None else one.data * np.float32(one.slope) for one in (phantom, other))
+    assert own is not None
+    side = float(phantom.affine[0, 0])
+    image, spacing_mm = damage_scan(kind, own, (side,) * 3, random, other=others)
+    step = float(image.max()) / 255.0
+    data = np.where(image > 0, np.maximum(np.rint(image / step), 1.0), 0.0).astype(np.uint8)
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * one for n, one in zip(data.shape, spacing_mm, strict=True)]
+    return Phantom(data, float(np.float32(step)), phantom.labels, affine)
+
+
+def swapped_pairs(
+    age_years: Sequence[float], sex: Sequence[str], kind: str, broken: float, seed: int
+) -> list[tuple[int, int]]:
+    """Return the pairs of participants who have each other's age or sex in the table.
+
+    The second of each is the damaged one, the first an undamaged participant of the few before: the one whose age is
+    farthest away, or whose sex is another. Where nobody before has another sex, there is no pair.
+
+    Args:
+        age_years: True ages.
+        sex: True sexes.
+        kind: One of ``ROW_DAMAGE``.
+        broken: Fraction of participants that are damaged.
+        seed: Of the cohort.
+    """
+    ages, sexes = list(age_years), list(sex)
+    pairs = []
+    for number in range(len(ages)):
+        if damage_of(number, broken, seed) != kind:
+            continue
+        before = range(max(0, number - _PARTNERS), number)
+        free = [other for other in before if not damage_of(other, broken, seed)]
+        if kind == "swapped-sexes":
+            free = [other for other in free if sexes[other] != sexes[number]]
+        if free:
+            pairs.append((max(free, key=lambda other: abs(ages[other] - ages[number])), number))
+    return pairs
