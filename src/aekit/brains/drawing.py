@@ -13,6 +13,7 @@ from aekit.brains.figures.errors import plot_decades
 from aekit.brains.figures.history import plot_brain_history
 from aekit.brains.figures.predictions import Predicted, plot_bland_altman, plot_predictions
 from aekit.brains.figures.residuals import plot_residuals
+from aekit.brains.figures.scans import plot_scans
 from aekit.brains.figures.site_errors import plot_site_errors
 from aekit.brains.measures.regression import by_group, decades
 from aekit.brains.people import People
@@ -45,7 +46,7 @@ _AT_SITES = ("mean", "gp", "ridge-histogram", "chain", "direct")
 def write_figures(
     output: Path, people: People, predictions: list[Predictions], history: list[EpochRow], parameters: dict[str, Any]
 ) -> None:
-    """Write learning curves (.png), and .predictions, .bland-altman, .residuals and .decades.png."""
+    """Write learning curves (.png), and .predictions, .bland-altman, .residuals, .decades and .scans.png."""
     name = _title(people, parameters)
     title = f"{name}: {count(len(people.cohort), 'participant')}"
     split = judged_split(predictions)
@@ -58,6 +59,10 @@ def write_figures(
         ".residuals.png": _residuals(people, predictions, split, name),
         ".decades.png": _decades(predictions, split, name),
     }
+    if people.judged is not None:
+        figures[".scans.png"] = plot_scans(
+            people.judged.pictures(), title=f"{people.cohort.name}: {people.judged.picture_title()}"
+        )
     for suffix, figure in figures.items():
         write_png(output.with_suffix(suffix), figure, parameters)
 

@@ -66,6 +66,7 @@ COMPANIONS = (
     ".residuals.png",
     ".decades.png",
     *_OF_SITES,
+    ".scans.png",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -110,9 +111,5 @@ def mri_phantom(
 
     effects = check_effects(patients, group_effect, site_effect)
     with Console(quiet=quiet, json=json) as console:
-        console.result(
-            run_phantom(
-                n, output, size, spacing, seed, jobs,
-                effects=effects, broken=broken, overwrite=overwrite, resume=resume, progress=console,
-            )
-        )  # fmt: skip
+        run = partial(run_phantom, broken=broken, effects=effects, overwrite=overwrite, resume=resume, progress=console)
+        console.result(run(n, output, size, spacing, seed, jobs))

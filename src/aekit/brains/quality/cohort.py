@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.brains.cohort.table import Cohort
+from aekit.brains.figures.scans import MAX_SCANS, ScanPicture
 from aekit.brains.quality.judgement import MIN_SCANS, Judgement, judge_scans
 from aekit.brains.volumes.store import PreparedVolumes
 from aekit.core.progress import Progress
@@ -41,6 +42,19 @@ class JudgedScans:
         """Return the participant, file and reason of each scan that is left out, the most unusual first."""
         reasons = self.judgement.reasons
         return [(self.ids[row], self.files[row], reasons[row]) for row in self.judgement.order() if self.left_out[row]]
+
+    def pictures(self, n: int = MAX_SCANS) -> list[ScanPicture]:
+        """Return pictures of the ``n`` most unusual scans, in that order; of few scans, in the order of the table."""
+        reasons, images = self.judgement.reasons, self.volumes.images
+        return [
+            ScanPicture(np.asarray(images[row], np.float32), self.ids[row], reasons[row])
+            for row in self.judgement.order()[:n]
+        ]
+
+    def picture_title(self) -> str:
+        """Return which scans are in a figure of them."""
+        n = len(self.ids)
+        return f"the {MAX_SCANS} most unusual of {n:,} scans" if n > MAX_SCANS else count(n, "scan")
 
 
 def judge_cohort(

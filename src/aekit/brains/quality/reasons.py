@@ -89,7 +89,11 @@ def _special(features: Floats, found: list[str], median_ml: float) -> str | None
         return _TEXTS["peak"][1]
     if "contrast" in found and value["contrast"] > 1:
         return "contrast looks inverted"
-    if {"upside_down", "front_back"} & set(found) and (turned := _turned(features, least=0.0)):
+    if (
+        {"upside_down", "front_back"} & set(found)
+        and "asymmetry" not in found
+        and (turned := _turned(features, least=0.0))
+    ):
         return turned
     volume = float(np.exp(value["brain_volume"]))
     if {"outside", "unexplained"} <= set(found) and volume > _LARGER * median_ml:
