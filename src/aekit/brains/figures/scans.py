@@ -20,6 +20,7 @@ from aekit.plotting.style import (
     build_figure,
     figure_style,
     finish_figure,
+    hide_axes,
     shorten,
 )
 
@@ -95,13 +96,9 @@ def middle_slices(image: FloatArray) -> FloatArray:
 
 
 def _draw(axes: Axes, picture: ScanPicture, n_lines: int) -> None:
-    axes.imshow(
-        middle_slices(picture.image), cmap="gray", vmin=0, vmax=TOP / 1.15, origin="lower", interpolation="none"
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    slices = middle_slices(picture.image)
+    axes.imshow(slices, cmap=_GREYS, vmin=0, vmax=TOP / 1.15, origin="lower", interpolation="none")
+    hide_axes(axes)
     lines = [shorten(picture.name, 30), *_wrap(picture.reason)]
     text = "\n".join([*lines, *[" "] * (n_lines - len(lines))])
     colour = VERMILION if picture.reason else BLACK
