@@ -59,6 +59,17 @@ def mri_eda(
     split_seed: Annotated[
         int, typer.Option("--split-seed", rich_help_panel=options.DATA, help="Seed of the random split.")
     ] = 0,
+    combat: Annotated[
+        str | None,
+        typer.Option(
+            "--combat",
+            rich_help_panel=options.DATA,
+            metavar="COLUMNS",
+            help="Remove the effects of sites from these columns by ComBat, fitted on train, as in gmv,wmv,csfv or "
+            "'roi_*'; age and sex are kept.",
+            show_default="none",
+        ),
+    ] = None,
     skip_bad: SkipBad = False,
     output: Annotated[
         Path | None,
@@ -90,6 +101,6 @@ def mri_eda(
 
     chosen = TableColumns(id_column, age_column, sex_column, site_column)
     split = SplitPlan(val, test, split_seed, group)
-    reading = partial(run_eda, chosen=chosen, sessions=session, skip_bad=skip_bad)
+    reading = partial(run_eda, chosen=chosen, sessions=session, combat=combat, skip_bad=skip_bad)
     with Console(quiet=quiet, json=json) as console:
         console.result(reading(table, output, volumes=volumes, pattern=pattern, qc=qc, split=split, progress=console))

@@ -23,6 +23,7 @@ from aekit.brains.measures.cohort import (
     stronger_correlation,
 )
 from aekit.brains.measures.outliers import OutlierLimits, fit_outlier_limits
+from aekit.brains.report.harmonise import Harmonised
 from aekit.core.intervals import Interval
 from aekit.errors import AekitError
 
@@ -122,6 +123,7 @@ class Analysis:
         outliers: None if there are too few participants or no volumes.
         why_no_outliers: The reason, if there are none.
         comparisons: One per tissue, if there are proportions.
+        harmonised: Columns without the effects of sites; None if they were not asked for.
     """
 
     cohort: Cohort
@@ -134,6 +136,7 @@ class Analysis:
     outliers: Outliers | None
     why_no_outliers: str
     comparisons: tuple[Comparison, ...]
+    harmonised: Harmonised | None = None
 
     @property
     def has_age(self) -> Flags:
@@ -141,12 +144,13 @@ class Analysis:
         return np.isfinite(self.cohort.age_years)
 
 
-def analyse_cohort(cohort: Cohort, split: npt.NDArray[np.object_]) -> Analysis:
+def analyse_cohort(cohort: Cohort, split: npt.NDArray[np.object_], harmonised: Harmonised | None = None) -> Analysis:
     """Return what can be found out about a cohort.
 
     Args:
         cohort: The participants.
         split: Their split, (N,).
+        harmonised: Columns of it without the effects of sites.
 
     Raises:
         AekitError: No participant has an age.
@@ -171,6 +175,7 @@ def analyse_cohort(cohort: Cohort, split: npt.NDArray[np.object_]) -> Analysis:
         outliers=outliers,
         why_no_outliers=why,
         comparisons=_compare(cohort, measures, correlations, sexes),
+        harmonised=harmonised,
     )
 
 

@@ -14,6 +14,7 @@ from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.report.analysis import Analysis, add_columns, analyse_cohort
 from aekit.brains.report.checks import FailedCheck, find_failed
 from aekit.brains.report.figures import draw_figures
+from aekit.brains.report.harmonise import describe_harmonised, harmonise
 from aekit.brains.report.page import build_sections
 from aekit.brains.report.reading import CohortInput, read_input
 from aekit.brains.report.scans import Scans, check_scans, files_table, unmatched_table
@@ -41,6 +42,7 @@ def run_eda(
     split: SplitPlan = DEFAULT_SPLIT,
     chosen: TableColumns = BY_NAME,
     sessions: Sessions = "all",
+    combat: str | None = None,
     skip_bad: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
@@ -55,6 +57,7 @@ def run_eda(
         split: How to split the participants.
         chosen: Columns of the table that are not to be found by their names.
         sessions: Which rows of a participant with several sessions are described.
+        combat: Names or patterns of columns, with commas, whose effects of sites are removed; None for none.
         skip_bad: Leave out rows that cannot be used, rather than fail.
         progress: Shows the scans being checked, the corrections, and the main numbers.
 
@@ -71,7 +74,8 @@ def run_eda(
     source = read_input(table, qc=qc, group=split.group, skip_bad=skip_bad, chosen=chosen, sessions=sessions)
     cohort = source.cohort
     check_writable(folder / "report.html")
-    analysis = analyse_cohort(cohort, split.draw(cohort))
+    splits = split.draw(cohort)
+    analysis = analyse_cohort(cohort, splits, None if combat is None else harmonise(cohort, splits, combat))
     scans = None
     if volumes is not None:
         scans = check_scans(
@@ -89,6 +93,7 @@ def run_eda(
         "group": split.group,
         "columns": chosen.by_name(),
         "session": sessions,
+        "combat": combat,
         "skip_bad": skip_bad,
     }
     failed = find_failed(analysis, source, scans)
@@ -118,6 +123,8 @@ def _tables(analysis: Analysis, source: CohortInput, scans: Scans | None) -> dic
     tables = build_tables(analysis)
     tables["left-out.csv"] = source.left_out
     tables["repairs.csv"] = repairs_table(source.repairs)
+    if analysis.harmonised is not None:
+        tables["combat.csv"] = analysis.harmonised.effects_table()
     if scans is not None:
         tables["files.csv"] = files_table(analysis.cohort, scans)
         tables["unmatched.csv"] = unmatched_table(scans)
@@ -126,6 +133,8 @@ def _tables(analysis: Analysis, source: CohortInput, scans: Scans | None) -> dic
 
 def _write_participants(folder: Path, analysis: Analysis, scans: Scans | None) -> None:
     participants = add_columns(analysis, None if scans is None else scans.relative_files())
+    if analysis.harmonised is not None:
+        participants = analysis.harmonised.add_to(participants)
     text = participants.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n")
     write_atomically(folder / "participants.tsv", lambda file: file.write(text.encode()))
 
@@ -160,6 +169,8 @@ def _show(analysis: Analysis, source: CohortInput, failed: list[FailedCheck], pr
         progress.notice(f"corrected: {repair.what}, {times}{examples}")
     for note in source.qc_notes:
         progress.notice(note)
+    if analysis.harmonised is not None:
+        progress.notice(describe_harmonised(analysis.harmonised))
     cohort, floor, outliers = analysis.cohort, analysis.floor, analysis.outliers
     age = cohort.age_years[analysis.has_age]
     row = {

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from aekit.brains.measures.cohort import SiteDifference
 from aekit.brains.report.analysis import LABELS, Analysis
+from aekit.brains.report.harmonise import Harmonised, describe_harmonised
 from aekit.brains.report.tables import site_ages
 from aekit.brains.report.words import p_value, picture, some_names
-from aekit.plotting.html import Paragraph, Section, Table
+from aekit.plotting.html import Block, Paragraph, Section, Table
 
 _MAX_ROWS = 60
 
@@ -36,14 +37,25 @@ def site_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
     heads = ["site", "participants", "mean age", "SD", *(f"{name} (mL)" for name in found)]
     rows = [[*_age_cells(site, own), *(_cell(each, site) for each in found.values())] for site, own in ages.items()]
     about = "Difference from the mean of all sites given age and sex, 95 % interval in brackets. Means: sites.csv."
-    return Section(
-        "Sites",
-        [
-            picture(pictures, "sites.png", "Ages and differences by site", caption),
-            Table(heads, rows[:_MAX_ROWS], caption=about),
-            Paragraph(f"Of the variance not explained by age and sex, sites explain: {tests}."),
-        ],
-    )
+    blocks: list[Block] = [
+        picture(pictures, "sites.png", "Ages and differences by site", caption),
+        Table(heads, rows[:_MAX_ROWS], caption=about),
+        Paragraph(f"Of the variance not explained by age and sex, sites explain: {tests}."),
+    ]
+    return Section("Sites", blocks + _harmonised(analysis.harmonised))
+
+
+def _harmonised(found: Harmonised | None) -> list[Block]:
+    """Return what ComBat removed, if it was asked for."""
+    if found is None:
+        return []
+    rows = [
+        [name, f"{100 * before:.1f} %", f"{100 * after:.1f} %"]
+        for name, (before, after) in zip(found.names, found.explained, strict=True)
+    ]
+    heads = ["column", "explained by sites before", "after"]
+    about = "Fraction of the variance not explained by age and sex. What was removed of each site: combat.csv."
+    return [Paragraph(f"{describe_harmonised(found)}."), Table(heads, rows[:_MAX_ROWS], caption=about)]
 
 
 def _age_cells(site: str, ages: npt.NDArray[np.floating]) -> list[object]:
