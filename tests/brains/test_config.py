@@ -11,6 +11,7 @@ from aekit.brains.config import (
     parse_augment,
     parse_grid,
     parse_splits,
+    to_header,
 )
 from aekit.core.settings import from_dict, to_dict
 from aekit.errors import AekitError, UsageError
@@ -61,6 +62,17 @@ def test_a_configuration_goes_through_json_and_back():
     read = json.loads(json.dumps(to_dict(config)))
     parts = zip((BrainModelConfig, CohortConfig, BrainTrainConfig), ("model", "data", "train"), strict=True)
     assert BrainConfig(*(from_dict(cls, read[name], "x") for cls, name in parts)) == config
+
+
+def test_younger_settings_are_in_a_header_only_where_they_say_something():
+    plain = to_header(BrainConfig())
+    younger = {"id", "age", "sex", "site", "session"}
+    assert not younger & set(plain["data"])
+    assert from_dict(CohortConfig, plain["data"], "x") == CohortConfig()
+    own = CohortConfig(age="AgeMRI", session="last")
+    found = to_header(BrainConfig(data=own))["data"]
+    assert younger & set(found) == {"age", "session"}
+    assert from_dict(CohortConfig, found, "x") == own
 
 
 def test_a_setting_of_another_version_is_refused_with_its_source():

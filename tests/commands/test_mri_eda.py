@@ -55,6 +55,28 @@ def test_an_error_is_one_line(aekit, table, tmp_path, options, message):
     assert result.stdout == ""
 
 
+def test_columns_are_named_and_the_last_session_of_each_participant_is_described(aekit, tmp_path):
+    rows = [f"P{person},P{person}_MR{visit},{visit},{'MF'[person % 2]},{50 + person + visit},-9999,{28 - visit}"
+            for person in range(8) for visit in (1, 2)]  # fmt: skip
+    path = tmp_path / "oasis.csv"
+    path.write_text("\n".join(["Subject,MRI ID,Visit,M/F,AgeMRI,age,MMSE", *rows]) + "\n")
+    refused = aekit("mri-eda", path, "-o", tmp_path / "out", "--age", "AgeMR")
+    assert refused.exit_code == 1
+    assert "--age: " in refused.stderr
+    assert "did you mean 'AgeMRI'?" in refused.stderr
+    options = ("--age", "AgeMRI", "--id", "MRI ID", "--session", "last")
+    result = aekit("mri-eda", path, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "column 'AgeMRI' read as age, as --age says" in result.stderr
+    assert "table_age: -9999 read as missing" not in result.stderr  # nothing to compare with
+    table = pd.read_csv(tmp_path / "out" / "participants.tsv", sep="\t")
+    assert list(table["participant_id"]) == [f"P{person}_MR2" for person in range(8)]
+    assert list(table["age"]) == [52 + person for person in range(8)]
+    assert list(table["sex"]) == ["M", "F"] * 4
+    left = pd.read_csv(tmp_path / "out" / "left-out.csv")
+    assert list(left["participant_id"]) == [f"P{person}_MR1" for person in range(8)]
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_sites_in_any_script_make_no_warnings_of_python(aekit, table, tmp_path, quiet):
     sites = ["北京", "القاهرة", "\U0010fff0"] * 4  # the last for private use, so that no font has it
