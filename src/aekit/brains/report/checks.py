@@ -11,6 +11,7 @@ from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans, geometries
 from aekit.brains.report.tables import missing_table
 from aekit.brains.report.words import count_files, count_participants, some_names
+from aekit.errors import count
 
 _MAX_FRACTION_MISSING = 0.05
 
@@ -26,9 +27,11 @@ class FailedCheck:
 def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) -> list[FailedCheck]:
     """Return the checks that failed, the most serious first."""
     failed = [] if scans is None else [*_bad_files(scans), *_bad_space(scans), *_odd_files(scans)]
-    n_left_out = source.left_out["participant_id"].nunique()
-    if n_left_out:
-        failed.append(FailedCheck("left-out", f"{count_participants(n_left_out)} left out, see left-out.csv."))
+    is_session = source.left_out["column"] == "session"  # of participants who take part with another
+    n_left_out, n_sessions = source.left_out.loc[~is_session, "participant_id"].nunique(), int(is_session.sum())
+    counts = [count_participants(n_left_out)] * bool(n_left_out) + [count(n_sessions, "session")] * bool(n_sessions)
+    if counts:
+        failed.append(FailedCheck("left-out", f"{' and '.join(counts)} left out, see left-out.csv."))
     if sessions := describe_sessions(analysis.cohort):
         failed.append(FailedCheck("sessions", f"{sessions}."))
     n_age = int((~analysis.has_age).sum())
