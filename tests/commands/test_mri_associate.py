@@ -8,6 +8,7 @@ import pytest
 
 from aekit.plotting.png import read_parameters
 
+HEADER = "participant_id,split,model,target,truth,prediction\n"
 FAST = ("--permutations", 199)
 
 
@@ -294,11 +295,13 @@ def test_a_table_that_cannot_answer_is_refused_in_one_line_by_column(aekit, coho
     [
         ("", "is empty"),
         ("participant_id,age\nsub-001,20\n", "is not a table of predictions"),
-        ("participant_id,split,model,target,truth,prediction\n", "has a header and no predictions"),
-        ("participant_id,split,model,target,truth,prediction\nsub-001,cv,chain,age_years,20,inf\n", "finite"),
-        ("participant_id,split,model,target,truth,prediction\nsub-001,cv,chain,age_years,20\n", "line 2 has 5 fields"),
-        ("participant_id,split,model,target,truth,prediction\nsub-001,cv,volumes,gmv_ml,20,30\n", "age_years"),
+        (HEADER, "has a header and no predictions"),
+        (HEADER + "sub-001,cv,chain,age_years,20,inf\n", "finite"),
+        (HEADER + "sub-001,cv,chain,age_years,20\n", "line 2 has 5 fields"),
+        (HEADER + "sub-001,cv,volumes,gmv_ml,20,30\n", "age_years"),
         ("file,age_years\nsub-001.nii,\n", "no predicted ages"),
+        ("file,age_years\nsub-001.nii,20\nsub-001.nii,21\n", "several rows of sub-001.nii"),
+        (HEADER + "sub-001,cv,chain,age_years,20,21\nsub-001,cv,chain,age_years,20,22\n", "several rows of sub-001"),
     ],
 )
 def test_a_file_that_is_no_table_of_predictions_is_refused_in_one_line(aekit, cohort, tmp_path, content, names):

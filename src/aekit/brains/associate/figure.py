@@ -34,6 +34,7 @@ _MIN_BOX = 3
 _LINE = 0.2  # inches per row of the forest
 _MAX_PANELS = 6  # covariates with a panel of their own; the table has all
 _PANELS_PER_ROW = 3
+_MAX_CONTRASTS = 6  # with more, the forest is of the gap alone
 
 
 def plot_associations(rows: Sequence[Row], nuisance: Nuisance, *, title: str = "") -> Figure:
@@ -48,8 +49,13 @@ def plot_associations(rows: Sequence[Row], nuisance: Nuisance, *, title: str = "
         title: Title of the figure.
     """
     shown = [row for row in rows if row.contrast != OMNIBUS]
-    covariates = list(dict.fromkeys(row.covariate.name for row in shown))[:_MAX_PANELS]
-    height = 0.7 + _LINE * len(shown) + 0.28 * len({(row.covariate.name, row.contrast) for row in shown})
+    every = list(dict.fromkeys(row.covariate.name for row in shown))
+    covariates = every[:_MAX_PANELS]
+    if len({_contrast(row) for row in shown}) > _MAX_CONTRASTS:
+        shown = [row for row in shown if row.measure.name in _COLOURS]
+    if len(every) > len(covariates):
+        title = f"{title}; below, the first {len(covariates)} of {len(every)} columns"
+    height = 0.7 + _LINE * len(shown) + 0.28 * len({_contrast(row) for row in shown})
     lines = -(-len(covariates) // _PANELS_PER_ROW)
     with figure_style():
         figure = build_figure(9.2, height + 2.9 * lines)
@@ -81,15 +87,17 @@ def _measure_keys(rows: Sequence[Row]) -> dict[str, str]:
 
 def _draw_forest(axes: Axes, rows: Sequence[Row]) -> None:
     """Draw a line per test, grouped by covariate and contrast."""
-    places, labels, heading = [], [], ""
+    places: list[float] = []
+    labels: list[str] = []
+    heading = ("", "")
+    order = list(dict.fromkeys(map(_contrast, rows)))  # whatever the measure
     place = 0.0
-    for row in sorted(rows, key=lambda row: _key(rows, row)):
-        of = _contrast_name(row)
-        if of != heading:
-            place -= 1.4 if heading else 0.0
-            heading = of
+    for row in sorted(rows, key=lambda row: order.index(_contrast(row))):
+        if _contrast(row) != heading:
+            place -= 1.4 if labels else 0.0
+            heading = _contrast(row)
             places.append(place)
-            labels.append(f"{shorten(of, 48)}  (n = {row.fitted.n:,})")
+            labels.append(f"{_contrast_name(row)}  (n = {row.fitted.n:,})")
             place -= 1.0
         colour = _COLOURS.get(row.measure.name, GREY)
         r = row.fitted.r
@@ -107,14 +115,13 @@ def _draw_forest(axes: Axes, rows: Sequence[Row]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _key(rows: Sequence[Row], row: Row) -> int:
-    """Return the place of a contrast among all, whatever the measure."""
-    names = list(dict.fromkeys(_contrast_name(each) for each in rows))
-    return names.index(_contrast_name(row))
+def _contrast(row: Row) -> tuple[str, str]:
+    return row.covariate.name, row.contrast
 
 
 def _contrast_name(row: Row) -> str:
-    return row.covariate.name if row.contrast == SLOPE else f"{row.covariate.name}: {row.contrast}"
+    name = shorten(row.covariate.name, 24)
+    return name if row.groups is None else f"{name}: {shorten(row.groups[0], 20)} - {shorten(row.groups[1], 20)}"
 
 
 def _draw_covariate(axes: Axes, rows: Sequence[Row]) -> None:

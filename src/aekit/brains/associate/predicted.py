@@ -89,6 +89,7 @@ def _of_training(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
             "--test-split"
         )
     place = {name: number for number, name in enumerate(_ORDER)}
+    _check_once([(columns["participant_id"][row], columns["model"][row], columns["split"][row]) for row in kept], path)
     kept.sort(key=lambda row: place.get(columns["split"][row], len(place)))  # of several splits the first counts
     ids = list(dict.fromkeys(columns["participant_id"][row] for row in kept))
     row_of = {one: number for number, one in enumerate(ids)}
@@ -120,6 +121,7 @@ def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     ids = columns.get("participant_id") or [""] * n
     files = columns.get("file") or [""] * n
     labels = [one or file for one, file in zip(ids, files, strict=True)]
+    _check_once([(label,) for label in labels], path)
     direct = f"direct_{AGE}"
     # An empty age is a scan that mri-predict refused, for the reason that stands in its row.
     known = [row for row in range(n) if columns[AGE][row].strip()]
@@ -139,6 +141,13 @@ def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     notes = [f"{path.name}: {count(n - len(known), 'scan')} without a predicted age left out"] if len(known) < n else []
     chosen_ids, chosen_files = (tuple(values[row] for row in known) for values in (ids, files))
     return Predicted(path, chosen_ids, chosen_files, ages, np.full(len(known), np.nan), others, tuple(notes))
+
+
+def _check_once(keys: Sequence[tuple[str, ...]], path: Path) -> None:
+    """Raise an AekitError that names what has several rows, of which none could be preferred."""
+    twice = [" ".join(key) for key, n in Counter(keys).items() if n > 1]
+    if twice:
+        raise AekitError(f"{shown(path)}: has several rows of {named(twice)}; give one table of one training")
 
 
 def _numbers(texts: Sequence[str], name: str, labels: Sequence[str], path: Path) -> Floats:

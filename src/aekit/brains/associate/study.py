@@ -42,6 +42,7 @@ from aekit.errors import AekitError, UsageError, count
 
 COMPANIONS = (".csv", ".png", ".md", ".sessions.csv")
 MAX_PERMUTATIONS = 1_000_000
+FEW_NUMBERS = 6  # that may be codes of groups
 
 
 def run_associate(request: Request, output: Path | None = None, *, progress: Progress = SILENT) -> Result:
@@ -106,7 +107,11 @@ def _notes(sample: Sample, covariates: Sequence[Covariate], nuisance: Nuisance) 
         n = int(sample.is_control[sample.first_rows].sum())
         notes.append(f"{count(n, 'control')} of {count(len(everyone), 'participant')}")
     for one in covariates:
-        if not one.levels:
+        if one.numbers is not None:
+            different = np.unique(one.numbers[np.isfinite(one.numbers)])
+            if len(different) <= FEW_NUMBERS:
+                values = ", ".join(f"{value:g}" for value in different)
+                notes.append(f"{one.name}: {values} read as numbers; --groups {one.name} compares them as groups")
             continue
         text = f"{one.name}: {', '.join(one.levels[1:])} against {one.levels[0]}"
         if sample.is_control is not None and nuisance.age_years is not None:
