@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
 from aekit.brains.volumes.gridding import Grid
-from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
+from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import named
 from aekit.errors import AekitError, count, nearest, shown
@@ -138,25 +138,6 @@ def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) ->
         pairs = named(" and ".join(str(ids[row]) for row in rows) for rows in groups)
         raise AekitError(f"--volumes: two ids have the same scan ({pairs}); fix the table, or add --skip-bad")
     return {row: "the same scan as another's" for rows in groups for row in rows}
-
-
-def take_rows(prepared: PreparedVolumes, rows: Rows) -> PreparedVolumes:
-    """Return some rows of prepared volumes, none of them bad."""
-    if np.array_equal(rows, np.arange(len(prepared.images))):
-        return prepared
-    numbered = {int(row): number for number, row in enumerate(rows)}
-    return replace(
-        prepared,
-        images=prepared.images[rows],
-        histograms_ml=prepared.histograms_ml[rows],
-        brain_ml=prepared.brain_ml[rows],
-        scale=prepared.scale[rows],
-        spacing_mm=prepared.spacing_mm[rows],
-        shapes=[prepared.shapes[row] for row in rows],
-        warnings={numbered[row]: texts for row, texts in prepared.warnings.items() if row in numbered},
-        digests=[prepared.digests[row] for row in rows],
-        bad={},
-    )
 
 
 def check_log_ages(cohort: Cohort) -> None:

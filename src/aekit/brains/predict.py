@@ -17,14 +17,13 @@ from aekit.brains.domain import domain_warnings
 from aekit.brains.finished import describe_interval_level, interval_level
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.people import take_rows
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
-from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes
+from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
 from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads

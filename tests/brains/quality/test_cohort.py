@@ -5,8 +5,8 @@ from quality_cohort import gridded
 from recorded import Recorded
 
 from aekit.brains.cohort.phantom_damage import damage_scan
-from aekit.brains.people import take_rows
 from aekit.brains.quality.cohort import judge_cohort, report_scans
+from aekit.brains.volumes.store import take_rows
 from aekit.errors import AekitError
 
 FILES = [f"{number}.nii" for number in range(40)]

@@ -6,7 +6,6 @@ import pytest
 from quality_cohort import gridded
 
 from aekit.brains.cohort.phantom_damage import damage_scan
-from aekit.brains.people import take_rows
 from aekit.brains.quality.judgement import (
     MIN_SCANS,
     judge_scans,
@@ -14,6 +13,7 @@ from aekit.brains.quality.judgement import (
     standard_to_header,
     standard_to_images,
 )
+from aekit.brains.volumes.store import take_rows
 
 
 def damaged(image, kind, number=0):

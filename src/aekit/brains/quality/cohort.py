@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.figures.scans import MAX_SCANS, ScanPicture
 from aekit.brains.quality.judgement import MIN_SCANS, Judgement, judge_scans
-from aekit.brains.volumes.store import PreparedVolumes
+from aekit.brains.quality.suspects import Suspicion, find_suspicions
+from aekit.brains.volumes.store import PreparedVolumes, take_rows
 from aekit.core.progress import Progress
 from aekit.errors import AekitError, count
 
@@ -29,6 +30,7 @@ class JudgedScans:
         judgement: How usual each is.
         left_out: Which of them are left out, (N,).
         keep_outlying: Whether doubtful scans are kept.
+        suspicions: What may be wrong with rows of the table, by the scans that are not doubtful.
     """
 
     ids: list[str]
@@ -37,6 +39,7 @@ class JudgedScans:
     judgement: Judgement
     left_out: npt.NDArray[np.bool_]
     keep_outlying: bool
+    suspicions: list[Suspicion] = field(default_factory=list)
 
     def listed(self) -> list[tuple[str, str, str]]:
         """Return the participant, file and reason of each scan that is left out, the most unusual first."""
@@ -79,11 +82,21 @@ def judge_cohort(
             f"--volumes: no scan is a brain: {files[0]}: {judgement.reasons[0]}; check the voxel sizes, and that "
             "the scans are skull-stripped"
         )
-    return JudgedScans(ids, list(files), volumes, judgement, left_out, keep_outlying)
+    usual = np.array([row for row in range(len(ids)) if not judgement.reasons[row]], np.int64)
+    suspicions = find_suspicions(cohort.subset(usual), take_rows(volumes, usual)) if len(usual) else []
+    return JudgedScans(ids, list(files), volumes, judgement, left_out, keep_outlying, suspicions)
 
 
 def report_scans(judged: JudgedScans, progress: Progress) -> None:
-    """Give notice of each scan that is left out, and of each that is doubtful and kept, by name and reason."""
+    """Give notice of each doubtful scan by name and reason, and of rows that do not go with their scans."""
+    _report_doubtful(judged, progress)
+    for suspicion in judged.suspicions[:N_NAMED]:
+        progress.notice(f"suspected, not left out: {suspicion.text}")
+    if len(judged.suspicions) > N_NAMED:
+        progress.notice(f"and {len(judged.suspicions) - N_NAMED:,} more suspicions; mri-eda lists them")
+
+
+def _report_doubtful(judged: JudgedScans, progress: Progress) -> None:
     judgement = judged.judgement
     n = len(judged.ids)
     if judgement.standard is None and n:

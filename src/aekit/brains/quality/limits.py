@@ -13,7 +13,7 @@ Flags = npt.NDArray[np.bool_]
 _LOW, _MIDDLE, _HIGH = 0.16, 0.50, 0.84
 _NORMAL = 0.9945  # of a standard normal distribution, the 84th percentile
 _MAD_TO_SD = 1.4826
-# Calibrated on clean cohorts; see docs/decisions/brains.md.
+# In spreads. The most unusual of 181 good IXI scans is at 4.9, of 200 good phantoms at 5.3, most broken ones above 7.
 _LIMIT, _FOR_FEW = 5.0, 10.0
 
 

@@ -26,7 +26,9 @@ class FailedCheck:
 
 def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) -> list[FailedCheck]:
     """Return the checks that failed, the most serious first."""
-    failed = [] if scans is None else [*_bad_files(scans), *_bad_space(scans), *_odd_files(scans)]
+    failed = (
+        [] if scans is None else [*_bad_files(scans), *_doubtful_scans(scans), *_bad_space(scans), *_odd_files(scans)]
+    )
     is_session = source.left_out["column"] == "session"  # of participants who take part with another
     n_left_out, n_sessions = source.left_out.loc[~is_session, "participant_id"].nunique(), int(is_session.sum())
     counts = [count_participants(n_left_out)] * bool(n_left_out) + [count(n_sessions, "session")] * bool(n_sessions)
@@ -50,6 +52,21 @@ def _bad_files(scans: Scans) -> Iterator[FailedCheck]:
     if n_same:
         text = f"{count_participants(n_same)} with a scan identical to someone else's, see files.csv."
         yield FailedCheck("same-scan", text)
+
+
+def _doubtful_scans(scans: Scans) -> Iterator[FailedCheck]:
+    judged = scans.judged
+    if judged is None:
+        return
+    reasons = judged.judgement.reasons
+    doubtful = [f"{judged.ids[row]} ({reasons[row]})" for row in judged.judgement.order() if reasons[row]]
+    if doubtful:
+        what = "scan is" if len(doubtful) == 1 else "scans are"
+        text = f"{len(doubtful):,} {what} broken or unlike the others, and mri-train leaves them out by default"
+        yield FailedCheck("doubtful-scans", f"{text}: {some_names(doubtful)}.")
+    if judged.suspicions:
+        texts = some_names([one.text for one in judged.suspicions])
+        yield FailedCheck("suspicions", f"Rows that do not go with their scans: {texts}.")
 
 
 def _bad_space(scans: Scans) -> Iterator[FailedCheck]:

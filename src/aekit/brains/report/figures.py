@@ -15,6 +15,7 @@ from aekit.brains.figures.measures import (
     plot_sex_differences,
 )
 from aekit.brains.figures.outliers import plot_outliers
+from aekit.brains.figures.scans import plot_scans
 from aekit.brains.figures.sexes import split_by_sex
 from aekit.brains.figures.sites import plot_sites
 from aekit.brains.measures.age_trend import SmoothLine, smooth_line
@@ -49,6 +50,8 @@ def draw_figures(analysis: Analysis, scans: Scans | None) -> dict[str, Figure]:
     figures["split.png"] = plot_split(age, sex, analysis.split[known])
     if scans is not None and scans.space is not None and scans.space.n > 1:
         figures["brain-volume.png"] = _brain_volume(analysis, scans)
+    if scans is not None and scans.judged is not None:
+        figures["scans.png"] = plot_scans(scans.judged.pictures(), title=scans.judged.picture_title())
     return figures
 
 

@@ -12,10 +12,16 @@ import pandas as pd
 
 from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.table import Cohort
+from aekit.brains.config import CohortConfig
 from aekit.brains.measures.cohort import SpaceCheck, check_space
+from aekit.brains.quality.cohort import JudgedScans, judge_cohort
+from aekit.brains.quality.reasons import FEATURES
 from aekit.brains.report.words import count_files
 from aekit.brains.volumes.checks import VolumeCheck, inspect_volumes
+from aekit.brains.volumes.gridding import Grid
+from aekit.brains.volumes.store import prepare_volumes, take_rows
 from aekit.core.progress import SILENT, Progress
+from aekit.errors import AekitError
 
 Floats = npt.NDArray[np.floating]
 
@@ -31,6 +37,7 @@ class Scans:
         same_as: For each participant, ids of others with an identical scan, N of them; mostly empty.
         table_ml: Sum of the table's tissue volumes, (N,); NaN where missing.
         space: Whether the scans keep the size of the head; None without volumes in the table.
+        judged: How usual each usable scan is, on the grid of mri-train; None without usable scans.
     """
 
     folder: Path
@@ -39,6 +46,7 @@ class Scans:
     same_as: tuple[tuple[str, ...], ...]
     table_ml: Floats
     space: SpaceCheck | None
+    judged: JudgedScans | None = None
 
     @property
     def usable(self) -> list[VolumeCheck]:
@@ -98,7 +106,44 @@ def check_scans(
     if volumes_ml is not None:
         scans = replace(scans, space=check_space(scans.brain_ml, table_ml))
     _notice_elsewhere(scans, progress)
-    return scans
+    return replace(scans, judged=_judge(cohort, scans, progress))
+
+
+def _judge(cohort: Cohort, scans: Scans, progress: Progress) -> JudgedScans | None:
+    rows = [row for row, check in enumerate(scans.checks) if check is not None and not check.problem]
+    paths = [path for path in (scans.matched.paths[row] for row in rows) if path is not None]
+    if not paths:
+        return None
+    config = CohortConfig()
+    grid = Grid(config.size, config.spacing_mm)
+    try:
+        volumes = prepare_volumes(paths, grid, correct_bias=config.correct_bias, skip_bad=True, progress=progress)
+    except AekitError:  # every usable file is bad on the grid, which the training will say
+        return None
+    good = np.array([number for number in range(len(paths)) if number not in volumes.bad], np.int64)
+    own = cohort.subset(np.array(rows, np.int64)[good])
+    return judge_cohort(own, [paths[number].name for number in good], take_rows(volumes, good), keep_outlying=True)
+
+
+def quality_table(judged: JudgedScans) -> pd.DataFrame:
+    """Return how usual each scan is and why it is doubtful, the most unusual first, with its features."""
+    order = judged.judgement.order()
+    table = pd.DataFrame(
+        {
+            "participant_id": [judged.ids[row] for row in order],
+            "file": [judged.files[row] for row in order],
+            "score": judged.judgement.score[order],
+            "reason": [judged.judgement.reasons[row] for row in order],
+        }
+    )
+    features = pd.DataFrame(judged.judgement.features[order], columns=list(FEATURES))
+    return pd.concat([table, features], axis=1)
+
+
+def suspicions_table(judged: JudgedScans) -> pd.DataFrame:
+    """Return what may be wrong with rows of the table, though their scans are good."""
+    rows = [(one.what, "; ".join(one.ids), one.text) for one in judged.suspicions]
+    return pd.DataFrame(rows, columns=["what", "participants", "text"])
 
 
 def _notice_elsewhere(scans: Scans, progress: Progress) -> None:

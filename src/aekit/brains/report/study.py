@@ -17,7 +17,14 @@ from aekit.brains.report.figures import draw_figures
 from aekit.brains.report.harmonise import describe_harmonised, harmonise
 from aekit.brains.report.page import build_sections
 from aekit.brains.report.reading import CohortInput, read_input
-from aekit.brains.report.scans import Scans, check_scans, files_table, unmatched_table
+from aekit.brains.report.scans import (
+    Scans,
+    check_scans,
+    files_table,
+    quality_table,
+    suspicions_table,
+    unmatched_table,
+)
 from aekit.brains.report.tables import build_tables, repairs_table
 from aekit.brains.report.words import count_participants
 from aekit.core.artifacts import check_writable, write_atomically, write_csv, write_html, write_png
@@ -128,6 +135,9 @@ def _tables(analysis: Analysis, source: CohortInput, scans: Scans | None) -> dic
     if scans is not None:
         tables["files.csv"] = files_table(analysis.cohort, scans)
         tables["unmatched.csv"] = unmatched_table(scans)
+        if scans.judged is not None:
+            tables["quality.csv"] = quality_table(scans.judged)
+            tables["suspicions.csv"] = suspicions_table(scans.judged)
     return tables
 
 

@@ -16,7 +16,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,6 +112,25 @@ def prepare_volumes(
             remember_key(folder, shortcut, key=key)
     _check_bad(job, prepared.bad, skip_bad=skip_bad)
     return prepared
+
+
+def take_rows(prepared: PreparedVolumes, rows: npt.NDArray[np.int64]) -> PreparedVolumes:
+    """Return some rows of prepared volumes, none of them bad."""
+    if np.array_equal(rows, np.arange(len(prepared.images))):
+        return prepared
+    numbered = {int(row): number for number, row in enumerate(rows)}
+    return replace(
+        prepared,
+        images=prepared.images[rows],
+        histograms_ml=prepared.histograms_ml[rows],
+        brain_ml=prepared.brain_ml[rows],
+        scale=prepared.scale[rows],
+        spacing_mm=prepared.spacing_mm[rows],
+        shapes=[prepared.shapes[row] for row in rows],
+        warnings={numbered[row]: texts for row, texts in prepared.warnings.items() if row in numbered},
+        digests=[prepared.digests[row] for row in rows],
+        bad={},
+    )
 
 
 @dataclass(frozen=True)

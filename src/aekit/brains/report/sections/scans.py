@@ -22,7 +22,29 @@ def scan_section(scans: Scans, cohort: Cohort, pictures: Mapping[str, bytes]) ->
         n_left=3,
     )
     blocks = [*_space(scans, pictures), geometry, *_unusable(scans, cohort), *_warnings(scans), *_same(scans, cohort)]
-    return Section("Scans", blocks)
+    return Section("Scans", [*blocks, *_quality(scans, pictures)])
+
+
+def _quality(scans: Scans, pictures: Mapping[str, bytes]) -> list[Block]:
+    judged = scans.judged
+    if judged is None:
+        return []
+    caption = (
+        "Middle slices of the most unusual scans, the worst first; red: mri-train leaves them out. quality.csv has "
+        "all scans."
+    )
+    blocks: list[Block] = [picture(pictures, "scans.png", "Middle slices of the most unusual scans", caption)]
+    reasons, order = judged.judgement.reasons, judged.judgement.order()
+    rows = [(judged.ids[row], judged.files[row], reasons[row]) for row in order if reasons[row]]
+    if rows:
+        listed = first_of(rows, "Scans that are broken or unlike the others")
+        heads = ["participant", "file", "reason"]
+        blocks.append(Table(heads, rows[:N_LISTED], caption=listed, n_left=3, wrap=["file", "reason"]))
+    if judged.suspicions:
+        found = [(one.what, one.text) for one in judged.suspicions]
+        listed = first_of(found, "Rows that do not go with their scans; nothing is left out for it")
+        blocks.append(Table(["what", "found"], found[:N_LISTED], caption=listed, n_left=2, wrap=["found"]))
+    return blocks
 
 
 def _space(scans: Scans, pictures: Mapping[str, bytes]) -> list[Block]:
