@@ -11,7 +11,9 @@ from scipy import stats
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from aekit.brains.measures import regression
 from aekit.brains.measures.regression import (
+    absolute_error_interval,
     age_corrected_delta,
     bootstrap_mean,
     by_group,
@@ -228,3 +230,22 @@ def test_groups_are_in_their_natural_order_and_the_missing_last():
 def test_a_decade_begins_at_its_round_birthday():
     ages = np.array([0.0, 9.999, 10.0, 29.99, 30.0, 89.0, 120.0, np.nan])
     assert list(decades(ages)) == ["0-9", "0-9", "10-19", "20-29", "30-39", "80-89", "120-129", "missing"]
+
+
+@pytest.mark.parametrize("n", [20, 36, 100])
+def test_one_error_of_300_years_does_not_stretch_an_interval_to_many_times_its_percentile_interval(n):
+    random = np.random.default_rng(3)
+    errors = np.abs(random.normal(0, 6, n))
+    errors[0] = 300
+    mae, low, high = absolute_error_interval(errors)
+    drawn = errors[random.integers(0, n, (4000, n))].mean(axis=1)
+    below, above = np.quantile(drawn, [0.025, 0.975])
+    assert low <= below < mae < above <= high
+    assert high - mae < 2 * (above - mae)
+
+
+def test_the_bound_for_outliers_does_not_touch_usual_errors(monkeypatch):
+    errors = np.abs(np.random.default_rng(0).normal(0, 6, 60))
+    bounded = absolute_error_interval(errors)
+    monkeypatch.setattr(regression, "_LEAST_VARIANCE", 1e-6)
+    assert absolute_error_interval(errors) == pytest.approx(bounded, rel=1e-3)

@@ -20,6 +20,7 @@ MISSING = "missing"  # the group of participants with an unknown group
 MIN_INTERVAL = 5  # participants; with fewer there is no estimate of the spread
 _MIN_BOOTSTRAP = 20  # below, resamples with almost no spread make the upper end several times too large
 _MAX_BOOTSTRAP = 5000  # above, the bootstrap's quantiles equal those of Student's t to a hundredth of the interval
+_LEAST_VARIANCE = 0.2  # of a resample, in units of the variance of the sample
 _MAX_DRAWN = 2**20  # participants drawn at a time, over all resamples of a block: 12 MB
 
 
@@ -171,6 +172,21 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
         exponential  .947 / .919 / .906  .948 / .927 / .919  .951 / .936 / .932  .951 / .941 / .940
         mixture      .885 / .848 / .836  .913 / .889 / .879  .920 / .905 / .897  .951 / .939 / .930
 
+    The variance of a resample counts as at least a fifth of that of the sample. Where one error is far larger than all
+    others, a third of the resamples lack it and have hardly any variance, and their ratios would stretch the upper end:
+    for one error of 300 among 36 of about 5 years, whose mean is 12.9, to [2.8, 168] instead of [2.8, 33] (percentile:
+    [3.9, 30]). Coverage with and without that bound, and the median and the 98th percentile of the widths::
+
+                       n = 20                             100
+        half normal    .940 / .940  0.56 0.90 / 0.56 0.90   .973 / .973  0.24 0.29 / 0.24 0.29
+        exponential    .947 / .947  0.93 1.90 / 0.93 2.20   .953 / .953  0.40 0.55 / 0.40 0.55
+        mixture        .869 / .871  1.50 3.39 / 1.70 6.32   .937 / .937  0.69 1.06 / 0.69 1.07
+        log-normal     .910 / .912  1.67 4.88 / 1.75 10.5   .922 / .922  0.82 2.02 / 0.82 2.48
+        Pareto, 2.5    .891 / .898  0.78 3.21 / 0.86 9.97   .918 / .918  0.42 1.40 / 0.42 2.71
+
+    Of a sample in which large errors are rarer than 1 in n, no interval knows: where one error in 100 is 50 times as
+    large, .48 of the intervals contain the mean at n = 20, and .56 at 100, with either bound.
+
     Below 20 values it is Student's t, which covered .92, .90 and .81 at n = 7; above 5,000 as well, where both agree.
 
     Args:
@@ -196,8 +212,7 @@ def bootstrap_mean(values: FloatArray, *, n_resamples: int = N_RESAMPLES, seed: 
         drawn = generator.integers(0, n, (min(step, n_resamples - start), n), dtype=np.int32)
         shift = centred[drawn].mean(axis=1)
         variance = squared[drawn].mean(axis=1) - np.square(shift)
-        # A resample of a single participant has no spread; its ratio is large, not infinite.
-        ratios[start : start + step] = shift / np.sqrt(np.maximum(variance, 1e-6))
+        ratios[start : start + step] = shift / np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
     upper, lower = np.quantile(ratios, [0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2])
     mean = float(np.mean(values))
     return Interval(mean, mean - spread * float(upper), mean - spread * float(lower))
