@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from aekit.brains.domain import describe_seen, domain_warnings
+from aekit.brains.domain import describe_seen, domain_warnings, usual_range
 from aekit.brains.volumes.gridding import N_BINS
 from aekit.brains.volumes.store import PreparedVolumes
 
@@ -48,7 +48,7 @@ def test_the_ranges_are_those_of_train(seen):
     assert seen["spacing_mm"] == [1.0, 1.2]
     assert seen["shapes"] == [[180, 210, 150]]
     cumulative = np.cumsum(of.histograms_ml[:-2].astype(float), 1) / of.histograms_ml[:-2].sum(1, keepdims=True)
-    np.testing.assert_allclose(seen["intensity"], cumulative.mean(0), atol=1e-6)
+    np.testing.assert_allclose(seen["intensity"], np.median(cumulative, 0), atol=1e-6)
     assert seen["intensity"][-1] == pytest.approx(1)
     assert all(np.diff(seen["intensity"]) >= 0)
 
@@ -132,3 +132,25 @@ def test_phantoms_of_another_size_have_warnings(phantom_people, aekit, tmp_path)
         "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)",
         "shape of 24x24x24 voxels (x, y, z) differs from that of the training scans (16x16x16)",
     ]
+
+
+def test_a_broken_scan_in_training_does_not_widen_the_ranges(seen):
+    of, ages = volumes(), np.linspace(20, 80, N)
+    of.brain_ml[3] = 7005.0
+    of.histograms_ml[3] = 0
+    of.histograms_ml[3, -1] = 7005.0
+    ages[5] = 300.0
+    swollen = describe_seen(of, ages, np.arange(N - 2))
+    assert swollen["brain_ml"][1] < 1600
+    assert swollen["age_years"][1] < 80
+    assert swollen["intensity_distance"] < 1.5 * seen["intensity_distance"]
+    new = volumes(5, seed=2, brain_ml=(2200, 2300), shift=0.1)
+    for row in range(5):
+        assert len(domain_warnings(swollen, new, row, [50.0])) == 2
+
+
+def test_of_many_scans_half_a_percent_lie_beyond_each_end():
+    low, high = usual_range(np.arange(1001.0))
+    assert (low, high) == (5, 995)
+    assert usual_range(np.array([4.0] * 30 + [9.0])) == (4, 9)
+    assert usual_range(np.array([4.0])) == (4, 4)

@@ -1,4 +1,8 @@
-"""The range of the training data, and whether a new scan lies within it."""
+"""The range of the training data, and whether a new scan lies within it.
+
+Ranges are quantiles, not extremes: a single broken scan in training would otherwise widen them until no new scan is
+outside.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,47 @@ _SPACING_TOLERANCE = 0.05  # of the spacing seen: it may be rounded
 _BRAIN_TOLERANCE = 0.05
 # Of the largest distance seen, as a new scan of the same kind exceeds the largest of n with probability 1 / (n + 1).
 _INTENSITY_TOLERANCE = 1.25
+_OUTER = 0.005  # of the training scans lie below a range, and as many above it
+# Beyond the quartiles, in units of their distance: 4.7 SDs of normal values. Of few scans, the quantiles above are the
+# extremes themselves; this keeps them within what the middle half of the scans allows.
+_FENCE = 3.0
 _MAX_SHAPES = 8  # with more shapes in training, the shape of a new scan means nothing
 
 
 def describe_seen(volumes: PreparedVolumes, age_years: npt.NDArray[np.float64], rows: Rows) -> dict[str, Any]:
     """Return the ranges of the scans and ages in ``rows``, as plain values for a header."""
     fractions = _cumulative_fractions(volumes.histograms_ml[rows])
-    mean = fractions.mean(axis=0)
+    middle = np.median(fractions, axis=0)
     shapes = sorted({volumes.shapes[row] for row in rows})
     return {
-        "age_years": [float(age_years[rows].min()), float(age_years[rows].max())],
-        "brain_ml": [float(volumes.brain_ml[rows].min()), float(volumes.brain_ml[rows].max())],
-        "spacing_mm": [float(volumes.spacing_mm[rows].min()), float(volumes.spacing_mm[rows].max())],
+        "age_years": list(usual_range(age_years[rows])),
+        "brain_ml": list(usual_range(volumes.brain_ml[rows])),
+        "spacing_mm": list(usual_range(volumes.spacing_mm[rows].ravel())),
         "shapes": [list(shape) for shape in shapes] if len(shapes) <= _MAX_SHAPES else [],
-        "intensity": [round(float(value), 6) for value in mean],
-        "intensity_distance": float(_distance(fractions, mean).max()),
+        "intensity": [round(float(value), 6) for value in middle],
+        "intensity_distance": usual_range(_distance(fractions, middle))[1],
     }
+
+
+def usual_range(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Return the lower and upper end of values, without the few most extreme ones.
+
+    These are the 0.5 % and 99.5 % quantiles, but no farther from the quartiles than three times the distance between
+    them, unless the quartiles are the same.
+
+    Args:
+        values: (N,), N >= 1.
+    """
+    known = np.asarray(values, np.float64)
+    first, third = (float(one) for one in np.quantile(known, [0.25, 0.75]))
+    # Values that occur: of fewer than 200, the smallest and the largest.
+    low = float(np.quantile(known, _OUTER, method="lower"))
+    high = float(np.quantile(known, 1 - _OUTER, method="higher"))
+    reach = _FENCE * (third - first)
+    if reach <= 0:
+        return low, high
+    inside = known[(known >= first - reach) & (known <= third + reach)]
+    return max(low, float(inside.min())), min(high, float(inside.max()))
 
 
 def domain_warnings(seen: dict[str, Any], volumes: PreparedVolumes, row: int, ages: list[float]) -> list[str]:
