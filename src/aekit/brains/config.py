@@ -19,7 +19,7 @@ Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise"]
 Sessions = Literal["first", "last", "all"]
 
-_YOUNGER = {"data": ("id", "age", "sex", "site", "session")}
+_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying")}
 
 
 @dataclass(frozen=True)

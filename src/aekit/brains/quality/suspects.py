@@ -13,7 +13,7 @@ from scipy import ndimage
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from aekit.brains.cohort.sessions import person_of
+from aekit.brains.cohort.session_names import person_of
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.measures.baselines import smooth_histogram
 from aekit.brains.quality.features import Singles, coarsen
