@@ -19,7 +19,7 @@ Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise"]
 Sessions = Literal["first", "last", "all"]
 
-_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying")}
+_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls")}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class CohortConfig:
         site: Column of sites.
         session: Which scans of a person with several sessions take part.
         keep_outlying: Train on scans that are unlike the others, instead of leaving them out; never on impossible ones.
+        controls: Who takes part in training, cross-validation and the correction of delta, as ``diagnosis=control``;
+            all others are predicted only. None for everyone.
     """
 
     name: str = "participants.tsv"
@@ -87,6 +89,7 @@ class CohortConfig:
     site: str | None = None
     session: Sessions = "all"
     keep_outlying: bool = False
+    controls: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))

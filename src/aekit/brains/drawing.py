@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aekit.brains.cases import CASES
 from aekit.brains.figures.errors import plot_decades
 from aekit.brains.figures.history import plot_brain_history
 from aekit.brains.figures.predictions import Predicted, plot_bland_altman, plot_predictions
@@ -52,10 +53,15 @@ def write_figures(
     split = judged_split(predictions)
     panels = _panels(predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
+    judged += [
+        _only(panel, CASES, f", {CASES}") for panel in panels if CASES in panel.split and panel.quantity == "age"
+    ]
+    n_cases = sum(one == CASES for one in panels[0].split)
+    both = f"{split} and {count(n_cases, 'case')}" if n_cases else split
     figures = {
         ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]).replace(_LOSSES), title=title),
         ".predictions.png": plot_predictions(panels, title=title),
-        ".bland-altman.png": plot_bland_altman(judged, title=_counted(name, len(judged[0].truth), split)),
+        ".bland-altman.png": plot_bland_altman(judged, title=_counted(name, len(judged[0].truth), both)),
         ".residuals.png": _residuals(people, predictions, split, name),
         ".decades.png": _decades(predictions, split, name),
     }
@@ -82,6 +88,8 @@ def _title(people: People, parameters: dict[str, Any]) -> str:
     parts += ["proportions"] if model["target"] == "proportion" else []
     parts += [] if model["histogram"] else ["no histogram"]
     parts += ["outliers dropped from train"] if parameters["data"]["drop_outliers"] else []
+    controls = parameters["data"]["controls"]
+    parts += [] if controls is None else [f"trained on {controls}"]
     return f"{people.cohort.name}, {', '.join(parts)}"
 
 
@@ -115,10 +123,15 @@ def _panels(predictions: list[Predictions]) -> list[Predicted]:
     return panels
 
 
-def _only(panel: Predicted, split: str) -> Predicted:
+def _only(panel: Predicted, split: str, label: str = "") -> Predicted:
     own = np.array([name == split for name in panel.split])
     return Predicted(
-        panel.name, panel.truth[own], panel.prediction[own], [split] * int(own.sum()), panel.quantity, panel.unit
+        panel.name + label,
+        panel.truth[own],
+        panel.prediction[own],
+        [split] * int(own.sum()),
+        panel.quantity,
+        panel.unit,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from aekit.brains.cases import show_group_deltas
 from aekit.brains.measures.conformal import describe_level
 from aekit.core.checkpoint import Header
 from aekit.core.output import Result
@@ -37,14 +38,27 @@ class FinishedRun:
         result = self.header.result
         rows = [row for row in result["metrics"] if row["split"] == result["judged"]]
         values = {"split": result["judged"], "parameters": result["parameters"], "metrics": rows}
+        if result.get("deltas"):
+            values["cases"] = [row for row in result["metrics"] if row["split"] == "cases"]
+            values["deltas"] = result["deltas"]
         if (level := interval_level(self.header)) is not None:
             values["interval_level"] = level
         return Result(self.path, values)
 
     def show(self, progress: Progress) -> None:
-        """Show a table of the metrics of each target, and the level of the intervals of new scans if it is not 90 %."""
+        """Show the metrics of each target, ages of cases, mean deltas of both, and the level of intervals of new scans.
+
+        The level is shown if it is not 90 %.
+        """
         judged = self.header.result["judged"]
-        own = self.metrics[self.metrics["split"] == judged]
+        self._show_split(judged, self.metrics, progress)
+        self._show_split("cases", self.metrics[self.metrics["target"] == "age_years"], progress)
+        show_group_deltas(self.header.result.get("deltas", []), self.path.name, progress)
+        if text := describe_interval_level(self.header):
+            progress.notice(f"{self.path.name}: of new scans, {text}")
+
+    def _show_split(self, split: str, metrics: pd.DataFrame, progress: Progress) -> None:
+        own = metrics[metrics["split"] == split]
         for target, rows in own.groupby("target", sort=False):
             cells: list[tuple[Any, ...]] = [
                 (row.model, _error(row.mae, row.mae_low, row.mae_high), _score(row.r2), _score(row.skill))
@@ -52,10 +66,8 @@ class FinishedRun:
             ]
             level = "[95 %]" if rows["mae_low"].notna().any() else None  # not for a few participants
             mae = " ".join(["MAE", *filter(None, [_UNITS.get(str(target).rpartition("_")[2]), level])])
-            title = f"{self.path.name}: {target}, {judged}, {count(int(rows['n'].iloc[0]), 'participant')}"
+            title = f"{self.path.name}: {target}, {split}, {count(int(rows['n'].iloc[0]), 'participant')}"
             progress.table(title, ["model", mae, "R2", "skill"], cells)
-        if text := describe_interval_level(self.header):
-            progress.notice(f"{self.path.name}: of new scans, {text}")
 
 
 def interval_level(header: Header) -> float | None:

@@ -38,6 +38,7 @@ TISSUE_TARGETS = {
 }
 BASELINES = ("mean", "median", "linear", "gp", "ridge-voxels", "ridge-histogram")
 NETWORKS = ("volumes", "chain", "direct")
+_SPLITS = ("train", "val", "test", "cv", "cases", "dropped")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Predictions:
     Attributes:
         model: One of ``BASELINES`` or ``NETWORKS``.
         target: ``age_years``, ``gmv_ml`` ...
-        split: ``train``, ``val``, ``test``, ``cv``, or ``dropped`` for outliers that no model was trained on.
+        split: ``train``, ``val``, ``test``, ``cv``, ``cases`` for those who are not controls, or ``dropped`` for
+            outliers that no model was trained on.
         rows: Participants, (n,).
         fold: Fold in which each was held out, (n,); -1 for the mean of all folds.
         truth: True values, (n,).
@@ -199,7 +201,7 @@ def _pool(found: list[Predictions]) -> list[Predictions]:
         groups.setdefault((part.model, part.target, part.split), []).append(part)
     order = {name: number for number, name in enumerate((*BASELINES, *NETWORKS))}
     targets = list(dict.fromkeys(part.target for part in found))
-    splits = [name for name in ("train", "val", "test", "cv", "dropped") if any(part.split == name for part in found)]
+    splits = [name for name in _SPLITS if any(part.split == name for part in found)]
     keys = sorted(groups, key=lambda key: (targets.index(key[1]), splits.index(key[2]), order[key[0]]))
     return [_joined(groups[key]) for key in keys]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from aekit.brains.cases import build_control_folds, group_deltas
+from aekit.brains.cohort.controls import parse_controls
 from aekit.brains.cohort.further import describe_left
 from aekit.brains.cohort.table import TISSUES, Cohort, read_cohort
 from aekit.brains.config import BrainConfig, CohortConfig, Source, Target, to_header
@@ -23,7 +26,6 @@ from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.people import (
     Fold,
     People,
-    build_folds,
     check_log_ages,
     describe_held_out,
     gather_people,
@@ -32,6 +34,7 @@ from aekit.brains.people import (
 from aekit.brains.predictions import Predictions, predict_all
 from aekit.brains.quality.judgement import standard_to_header, standard_to_images
 from aekit.brains.scores import (
+    age_trends,
     conformal_table,
     differences_table,
     judged_split,
@@ -53,7 +56,7 @@ from aekit.errors import AekitError, Stopped, count
 
 _OF_SITES = (".sites.csv", ".site-probe.csv", ".sites.png")
 # Columns of a table may have any name, also one that no file can have.
-_NOT_IN_NAME = ("kind", "name", "arch", "id", "age", "sex", "site")
+_NOT_IN_NAME = ("kind", "name", "arch", "id", "age", "sex", "site", "controls")
 COMPANIONS = (
     ".csv",
     ".png",
@@ -124,6 +127,8 @@ def brain_run_name(config: BrainConfig) -> str:
     parts = ["brain", Path(data.name).stem, model.arch]
     for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
         parts += changes_in_name(own, default, but=_NOT_IN_NAME)
+    if data.controls is not None:  # blanks and slashes of values have no place in the name of a file
+        parts.append("controls-" + re.sub(r"[^\w.=!,+-]+", "_", data.controls))
     return "-".join(parts)
 
 
@@ -171,6 +176,8 @@ def train_brains(
     """
     if overwrite and resume:
         raise AekitError("--overwrite, --resume: one starts over, the other continues; give one of them")
+    if config.data.controls is not None:
+        parse_controls(config.data.controls)
     need = ("participant_id", "age", *(TISSUES if config.model.target else ()))
     cohort = read_cohort(
         source.table, need=need, skip_bad=source.skip_bad, chosen=config.data.columns, sessions=config.data.session
@@ -243,7 +250,7 @@ def _prepare(
     people = gather_people(cohort, source, config.data, target=target, jobs=threads, progress=progress)
     if config.model.log_age:
         check_log_ages(people.cohort)
-    folds = build_folds(people, config.data, target)
+    people, folds = build_control_folds(people, config.data, target, progress)
     report_people(people, progress)
     progress.notice(_describe_splits(people, folds, drops_outliers=config.data.drop_outliers))
     seeds = range(config.train.seed, config.train.seed + config.train.seeds)
@@ -333,11 +340,14 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         "judged": judged_split(predictions),
         "metrics": [_plain(row) for row in metrics.to_dict("records")],
         "conformal": conformal_table(predictions),
+        "age_trend": age_trends(predictions),
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
     }
     if people.judged is not None and (standard := people.judged.judgement.standard) is not None:
         result["quality"] = standard_to_header(standard)
         ensemble.images.update(standard_to_images(standard))
+    if deltas := group_deltas(predictions, people, run.config.data):
+        result["deltas"] = deltas
     write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
 

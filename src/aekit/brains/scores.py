@@ -11,8 +11,8 @@ import pandas as pd
 
 from aekit.brains.cohort.further import further_columns
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.measures.conformal import fit_conformal
-from aekit.brains.measures.regression import age_corrected_delta, paired_difference, score
+from aekit.brains.measures.conformal import fit_conformal, fit_conformal_by_prediction
+from aekit.brains.measures.regression import age_corrected_delta, delta_trend, paired_difference, score
 from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
 
 # Baselines that see no more than the image: those on true volumes are a ceiling for a model of the image, not a rival.
@@ -56,9 +56,10 @@ def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.Data
     """Return a row per participant, model and target.
 
     ``delta`` is predicted minus true age. ``delta_corrected`` is the residual of the line of delta on age, which is
-    fitted on other participants: on val for test and dropped, on the other folds for cv, on the rest of val for a
-    participant of val. It is empty if there are fewer than ten of them, and for train. No metric uses it. The last
-    columns are those of :func:`aekit.brains.cohort.further.further_columns`.
+    fitted on other participants: on val for test, cases and dropped, on the other folds for cv, on the rest of val for
+    a participant of val; with cv, on all of cv for test and cases. It is empty if there are fewer than ten of them, and
+    for train. No metric uses it. The last columns are those of
+    :func:`aekit.brains.cohort.further.further_columns`.
     """
     further = further_columns(cohort, taken=PREDICTION_COLUMNS)
     ids = cohort.table["participant_id"].to_numpy(object)
@@ -78,12 +79,18 @@ def predictions_table(predictions: list[Predictions], cohort: Cohort) -> pd.Data
         frame.loc[part.fold < 0, "fold"] = pd.NA
         is_age = part.target == AGE
         frame["delta"] = part.prediction - part.truth if is_age else np.nan
-        frame["delta_corrected"] = _corrected(part, predictions) if is_age else np.nan
+        frame["delta_corrected"] = corrected_delta(part, predictions) if is_age else np.nan
         parts.append(pd.concat([frame, further.iloc[part.rows].reset_index(drop=True)], axis=1))
     return pd.concat(parts, ignore_index=True)
 
 
-def _corrected(part: Predictions, predictions: list[Predictions]) -> npt.NDArray[np.float64]:
+def corrected_delta(part: Predictions, predictions: list[Predictions]) -> npt.NDArray[np.float64]:
+    """Return delta without its trend with age, (n,), as in :func:`predictions_table`; NaN where it is unknown.
+
+    Args:
+        part: Predictions of age.
+        predictions: All predictions, for those of other splits.
+    """
     corrected = np.full(len(part.rows), np.nan)
     known = {other.split: other for other in predictions if (other.model, other.target) == (part.model, part.target)}
     if part.split == "val":
@@ -110,8 +117,26 @@ def conformal_table(predictions: list[Predictions]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for part in predictions:
         if part.split in ("val", "cv") and part.model not in BASELINES:
-            interval = fit_conformal(part.truth - part.prediction)
-            found.append({"model": part.model, "target": part.target, **asdict(interval)})
+            residuals = part.truth - part.prediction
+            is_age = part.target == AGE
+            interval = fit_conformal_by_prediction(part.prediction, residuals) if is_age else fit_conformal(residuals)
+            values = {key: value for key, value in asdict(interval).items() if value is not None}
+            found.append({"model": part.model, "target": part.target, **values})
+    return found
+
+
+def age_trends(predictions: list[Predictions]) -> list[dict[str, Any]]:
+    """Return the line of delta on age of each network, from cv, else val, of at least ten participants.
+
+    With it, the delta of a new scan can be corrected: delta - (intercept + slope x age).
+    """
+    found: list[dict[str, Any]] = []
+    splits = {part.split for part in predictions}
+    for part in predictions:
+        is_network = part.target == AGE and part.model not in BASELINES
+        if is_network and part.split == ("cv" if "cv" in splits else "val") and len(part.truth) >= MIN_FITTED:
+            slope, intercept = delta_trend(part.truth, part.prediction)
+            found.append({"model": part.model, "intercept": intercept, "slope": slope, "n": len(part.truth)})
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -108,6 +109,17 @@ def mri_train(
         ),
     ] = False,
     keep_outlying: KeepOutlying = CohortConfig.keep_outlying,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            "--controls",
+            rich_help_panel=options.DATA,
+            metavar="EXPR",
+            help="Train on these alone, as 'diagnosis=control' or 'diagnosis!=patient'; the others are predicted, as "
+            "split cases.",
+            show_default="everyone",
+        ),
+    ] = None,
     skip_bad: SkipBad = False,
     arch: Annotated[
         BrainArch,
@@ -201,7 +213,8 @@ def mri_train(
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
     columns = (id_column, age_column, sex_column, site_column)
     grid = (parse_grid(size), spacing, correct_bias)
-    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session, keep_outlying)
+    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
+    data = replace(data, keep_outlying=keep_outlying, controls=controls)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
     config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)

@@ -97,6 +97,10 @@ _COUNT, _NUMBER, _MAYBE = int, (int, float), (int, float, type(None))
 _ROW = {"epoch": _COUNT, "split": str, **dict.fromkeys(("total", "reconstruction", "kl", "mse"), _MAYBE)}
 _METRIC = {"target": str, "model": str, "split": str, "mae": _MAYBE}
 _INTERVAL = {"model": str, "target": str, "half_width": _NUMBER, "coverage": _NUMBER}
+_SCALE = dict.fromkeys(("half_width", "centre", "sd", "slope", "low", "high"), _NUMBER)
+_TREND = {"model": str, "intercept": _NUMBER, "slope": _NUMBER}
+_DELTA = {"model": str, "group": str, "split": str, "n": _COUNT, **dict.fromkeys(("mean", "low", "high"), _MAYBE)}
+_DELTA |= dict.fromkeys(("difference", "difference_low", "difference_high"), _MAYBE)
 _PARTS: dict[str, Any] = {
     "aekit": str,
     "model": {"kind": str, "*": object},
@@ -118,7 +122,9 @@ _PARTS: dict[str, Any] = {
         "history": [(_ROW, {"*": _MAYBE})],
         "judged": str,
         "metrics": [(_METRIC, {"mae_low": _MAYBE, "mae_high": _MAYBE, "*": object})],
-        "conformal": [(_INTERVAL, {"*": object})],
+        "conformal": [(_INTERVAL, {"scale": (_SCALE, {}), "*": object})],
+        "deltas": [(_DELTA, {})],
+        "age_trend": [(_TREND, {"*": object})],
         "seen": {
             **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},
             "shapes": [[_COUNT]],

@@ -34,6 +34,7 @@ _SPLITS = {
     "val": (VERMILION, "s"),
     "cv": (VERMILION, "o"),
     "test": (BLACK, "^"),
+    "cases": (PURPLE, "X"),
     "dropped": (PURPLE, "D"),
 }
 _MAX_COLUMNS = 4

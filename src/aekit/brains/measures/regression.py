@@ -240,13 +240,27 @@ def age_corrected_delta(
         Beheshti, Nugent, Potvin & Duchesne 2019, doi:10.1016/j.nicl.2019.102063; de Lange & Cole 2020,
         doi:10.1016/j.nicl.2020.102229.
     """
-    _check(fit_age, fit_predicted)
-    fit_delta = fit_predicted - fit_age
-    centred = fit_age - fit_age.mean()
-    spread = float(np.square(centred).sum())
-    slope = float(centred @ fit_delta) / spread if np.ptp(fit_age) > 0 else 0.0
-    expected = fit_delta.mean() + slope * (age_years - fit_age.mean())
+    slope, _ = delta_trend(fit_age, fit_predicted)
+    expected = (fit_predicted - fit_age).mean() + slope * (age_years - fit_age.mean())
     return np.asarray(predicted_years - age_years - expected, np.float64)
+
+
+def delta_trend(age_years: FloatArray, predicted_years: FloatArray) -> tuple[float, float]:
+    """Return slope and intercept, in years, of the line of delta = predicted - age on age; equal ages give no slope.
+
+    Args:
+        age_years: True ages, (N,), N >= 1.
+        predicted_years: Predicted ages, (N,).
+
+    Raises:
+        ValueError: Lengths that differ, nobody, or a value that is not finite.
+    """
+    _check(age_years, predicted_years)
+    delta = predicted_years - age_years
+    centred = age_years - age_years.mean()
+    spread = float(np.square(centred).sum())
+    slope = float(centred @ delta) / spread if np.ptp(age_years) > 0 else 0.0
+    return slope, float(delta.mean() - slope * age_years.mean())
 
 
 def by_group(
