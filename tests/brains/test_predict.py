@@ -4,6 +4,7 @@ import pytest
 from recorded import Recorded
 
 from aekit.brains.members import MemberPrediction
+from aekit.brains.new_ages import read_intervals, read_new_ages
 from aekit.brains.predict import N_SHOWN, _blank_doubtful, _list_paths, _show, _show_doubtful, _table
 from aekit.brains.quality.judgement import Judgement
 from aekit.core.checkpoint import Header
@@ -12,10 +13,17 @@ from aekit.errors import AekitError
 VOLUMES = np.array([[700.0, 500.0, 200.0], [600.0, 450.0, 300.0]])
 
 
-def header(target="absolute", conformal=()):
+NOBODY, BOTH = np.zeros(2, bool), np.array([False, True])
+
+
+def header(target="absolute", conformal=(), **result):
     keys = ("model", "target", "half_width", "coverage")
-    result = {"conformal": [dict(zip(keys, values, strict=True)) for values in conformal]}
+    result["conformal"] = [dict(zip(keys, values, strict=True)) for values in conformal]
     return Header({"kind": "brain", "target": target}, {}, {}, result=result)
+
+
+def table(paths, predicted, of, unlike=NOBODY):
+    return _table(paths, read_new_ages(predicted, of), of, unlike)
 
 
 @pytest.fixture
@@ -25,22 +33,41 @@ def paths(tmp_path):
 
 def test_age_is_that_of_the_chain_if_there_is_one(paths):
     chain, direct = np.array([30.0, 50.0]), np.array([31.0, 52.0])
-    both = _table(paths, MemberPrediction(tissues=VOLUMES, chain_age=chain, direct_age=direct), header())
+    both = table(paths, MemberPrediction(tissues=VOLUMES, chain_age=chain, direct_age=direct), header())
     assert list(both) == ["file", "age_years", "direct_age_years", "gmv_ml", "wmv_ml", "csfv_ml"]
     assert list(both["age_years"]) == [30, 50]
-    alone = _table(paths, MemberPrediction(direct_age=direct), header(target=None))
+    alone = table(paths, MemberPrediction(direct_age=direct), header(target=None))
     assert list(alone) == ["file", "age_years"]
     assert list(alone["age_years"]) == [31, 52]
 
 
-def test_intervals_are_those_of_the_same_model_and_target_and_never_negative(paths):
-    conformal = [("chain", "age_years", 40.0, 0.9), ("direct", "age_years", 5.0, 0.9), ("volumes", "wmv_ml", 20.0, 0.9)]
+CONFORMAL = [("chain", "age_years", 40.0, 0.9), ("direct", "age_years", 5.0, 0.9), ("volumes", "wmv_ml", 20.0, 0.9)]
+
+
+def test_intervals_are_those_of_the_same_model_and_target_within_what_is_possible(paths):
+    predicted = MemberPrediction(tissues=VOLUMES, chain_age=np.array([30.0, 90.0]))
+    found = table(paths, predicted, header(conformal=CONFORMAL))
+    assert list(found["age_years_low"]) == [0, 50]
+    assert list(found["age_years_high"]) == [70, 120]
+    assert list(found["wmv_ml_high"]) == [520, 470]
+    assert "gmv_ml_low" not in found
+
+
+def test_a_scan_that_is_unlike_the_training_has_no_interval(paths):
     predicted = MemberPrediction(tissues=VOLUMES, chain_age=np.array([30.0, 50.0]))
-    table = _table(paths, predicted, header(conformal=conformal))
-    assert list(table["age_years_low"]) == [0, 10]
-    assert list(table["age_years_high"]) == [70, 90]
-    assert list(table["wmv_ml_high"]) == [520, 470]
-    assert "gmv_ml_low" not in table
+    found = table(paths, predicted, header(conformal=CONFORMAL), BOTH)
+    assert list(found["age_years"]) == [30, 50]
+    for name in ("age_years_low", "age_years_high", "wmv_ml_low", "wmv_ml_high"):
+        assert found[name].isna().tolist() == [False, True]
+
+
+def test_a_half_width_that_varies_with_age_is_used_where_the_checkpoint_has_one(paths):
+    of = header(conformal=CONFORMAL)
+    scale = {"half_width": 10.0, "centre": 40.0, "sd": 10.0, "slope": np.log(2), "low": 35.0, "high": 50.0}
+    of.result["conformal"][0]["scale"] = scale
+    found = table(paths, MemberPrediction(chain_age=np.array([30.0, 50.0])), of)
+    half = (found["age_years_high"] - found["age_years"]).tolist()
+    assert half == pytest.approx([10 / np.sqrt(2), 20.0])  # 30 years has the width of 35, the youngest
 
 
 def test_intervals_end_where_ages_and_proportions_do(paths):
@@ -62,49 +89,56 @@ def test_a_doubtful_scan_has_a_reason_and_no_prediction():
     )
     judged = Judgement(np.array([0.2, 3.0]), ["", "blurred"], np.zeros(2, bool), np.zeros((2, 1)), None)
     kept = table.copy()
-    _blank_doubtful(table, judged, keep_outlying=False)
+    _blank_doubtful(table, judged, np.array([False, True]))
     assert list(table["reason"]) == ["", "blurred"]
     assert list(table["age_years"].isna()) == list(table["age_years_low"].isna()) == [False, True]
     assert list(table["warnings"]) == ["", "odd"]
-    _blank_doubtful(kept, judged, keep_outlying=True)
+    _blank_doubtful(kept, judged, np.zeros(2, bool))
     assert list(kept["reason"]) == ["", "blurred"]
     assert not kept["age_years"].isna().any()
     progress = Recorded()
-    _show_doubtful(table, progress, keep_outlying=False)
+    _show_doubtful(table, np.array([False, True]), progress)
     assert progress.notices == ["b.nii: blurred; not predicted"]
 
 
 def test_proportions_are_shown_with_three_digits_and_the_rest_with_one(tmp_path):
     progress = Recorded()
-    table = pd.DataFrame(
+    shown = pd.DataFrame(
         {"file": ["x/a.nii"], "age_years": [30.04], "age_years_low": [25.0], "age_years_high": [35.0],
-         "gmv_fraction": [0.45678], "warnings": [""]}
+         "gmv_fraction": [0.45678], "delta": [-1.25], "unlike_training": "no", "warnings": [""]}
     )  # fmt: skip
-    _show(table, header("proportion", [("chain", "age_years", 5.0, 0.9)]), progress)
-    cells = ["a.nii", "30.0 [25.0, 35.0]", "0.457"]
-    assert progress.tables == [("predicted with 90 % intervals", ["file", "age_years", "gmv_fraction"], [cells])]
+    _show(shown, read_intervals(header("proportion", [("chain", "age_years", 5.0, 0.9)])), progress)
+    cells = ["a.nii", "30.0 [25.0, 35.0]", "0.457", "-1.2"]
+    assert progress.tables == [
+        ("predicted with 90 % intervals", ["file", "age_years", "gmv_fraction", "delta"], [cells])
+    ]
     assert progress.notices == []
+
+
+def test_ages_of_scans_that_are_unlike_the_training_are_marked():
+    progress = Recorded()
+    ends = {"age_years_low": [np.nan, 20.0], "age_years_high": [np.nan, 40.0]}
+    shown = pd.DataFrame({"file": ["a", "b"], "age_years": 30.0, **ends, "unlike_training": ["yes", "no"]})
+    _show(shown, {}, progress)
+    assert progress.tables[0][2] == [["a", "30.0*"], ["b", "30.0 [20.0, 40.0]"]]
 
 
 def test_the_level_that_few_participants_allow_is_shown_with_the_reason():
     few, progress = header(conformal=[("chain", "age_years", 5.0, 6 / 7)]), Recorded()
     few.result["conformal"][0]["n"] = 6
-    table = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "warnings": ""})
-    _show(table, few, progress)
+    shown = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "warnings": ""})
+    _show(shown, read_intervals(few), progress)
     assert progress.tables[0][0] == "predicted with 86 % intervals"
     (notice,) = progress.notices
     assert notice.startswith("the level of the intervals is 6/7 = 85.7 %, the most that 6 held-out participants")
 
 
-def test_of_many_scans_the_first_are_shown_and_their_warnings_counted():
+def test_of_many_scans_the_first_are_shown():
     progress, n = Recorded(), N_SHOWN + 5
-    table = pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0, "warnings": "unusual"})
-    _show(table, header(), progress)
+    _show(pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0}), {}, progress)
     ((title, _, rows),) = progress.tables
     assert title == f"predicted, without intervals, as no participants were held out, the first {N_SHOWN} of {n}"
     assert len(rows) == N_SHOWN
-    assert progress.notices[0] == "0.nii: unusual"
-    assert progress.notices[-1] == "and 5 more volumes with warnings; see the table"
 
 
 def test_a_volume_that_is_named_twice_is_read_once(tmp_path):

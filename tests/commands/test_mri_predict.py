@@ -86,8 +86,14 @@ def test_scans_of_the_training_have_no_warnings_and_others_do(aekit, brains, sca
     assert warnings[:2] == ["", ""]
     assert "voxel size 8 x 8 x 8 mm differs from that of the training scans (12 mm)" in warnings[2]
     assert "shape of 24x24x24 voxels (x, y, z) differs from that of the training scans (16x16x16)" in warnings[2]
-    assert str(new) in result.stderr
-    assert str(scans[0]) not in result.stderr
+    table = pd.read_csv(tmp_path / "new.csv")
+    assert table["unlike_training"].tolist() == ["no", "no", "yes"]
+    assert table["age_years_low"].isna().tolist() == [False, False, True]
+    stderr = " ".join(result.stderr.split())
+    assert "1 of 3 scans is unlike those of the training: " in stderr
+    assert "shape (1)" in stderr
+    assert "voxel size (1)" in stderr
+    assert "* marks its age, and it has no intervals; --reference recalibrates on controls of their scanner" in stderr
 
 
 def test_json_gives_the_path_and_counts(aekit, brains, scans, tmp_path):
@@ -155,3 +161,104 @@ def test_info_shows_metrics_and_the_ranges_of_the_training_data(aekit, brains):
     assert "chain" in result.stderr
     assert "test MAE" in result.stderr
     assert "spacing_mm 12" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def shifted(aekit, brains, tmp_path_factory):
+    """Return the checkpoint with networks that predict 30 years more, as if they had met another scanner."""
+    ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
+    for stages in ensemble.networks.values():
+        stages["direct"].age.mean.add_(30.0)
+        stages["chain"].age.age.mean.add_(30.0)
+    header.result["seen"]["age_years"] = [0.0, 120.0]
+    return write_ensemble(tmp_path_factory.mktemp("shifted") / "m.safetensors", ensemble, header)
+
+
+def test_a_table_adds_ids_true_ages_and_deltas_on_the_age_trend_of_the_checkpoint(
+    aekit, brains, phantom_cohort, scans, tmp_path
+):
+    ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
+    trend = [{"model": model, "intercept": 5.0, "slope": -0.1} for model in ("chain", "direct")]
+    header.result["age_trend"] = trend
+    checkpoint = write_ensemble(tmp_path / "m.safetensors", ensemble, header)
+    people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").set_index("participant_id")
+    people.drop(index=["sub-0002"]).to_csv(tmp_path / "p.tsv", sep="\t")
+    result = aekit("mri-predict", checkpoint, *scans[:3], "--table", tmp_path / "p.tsv", "-o", tmp_path / "new.csv")
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv(tmp_path / "new.csv", keep_default_na=False, na_values={"true_age_years": [""]})
+    assert table["participant_id"].tolist() == ["sub-0001", "", "sub-0003"]
+    table = pd.read_csv(tmp_path / "new.csv").iloc[[0, 2]]
+    age = people.loc[["sub-0001", "sub-0003"], "age"].to_numpy()
+    np.testing.assert_allclose(table["true_age_years"], age)
+    for prefix in ("", "direct_"):
+        delta = table[f"{prefix}age_years"].to_numpy() - age
+        np.testing.assert_allclose(table[f"{prefix}delta"], delta, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(table[f"{prefix}delta_corrected"], delta - (5 - 0.1 * age), rtol=1e-5, atol=1e-5)
+    assert f"{len(scans) - 3} rows without a scan" in result.stderr
+    assert f"1 scan without a row in the table: {scans[1].name}" in " ".join(result.stderr.split())
+
+
+def test_a_checkpoint_without_an_age_trend_leaves_delta_corrected_empty_and_says_so(
+    aekit, brains, phantom_cohort, scans, tmp_path
+):
+    ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
+    del header.result["age_trend"]
+    old = write_ensemble(tmp_path / "old.safetensors", ensemble, header)
+    result = aekit(
+        "mri-predict", old, scans[0], "--table", phantom_cohort / "participants.tsv", "-o", tmp_path / "new.csv"
+    )
+    row = pd.read_csv(tmp_path / "new.csv").iloc[0]
+    assert np.isfinite(row["delta"])
+    assert np.isnan(row["delta_corrected"])
+    assert "no delta_corrected of chain and direct" in " ".join(result.stderr.split())
+
+
+def test_a_reference_removes_the_offset_of_a_scanner_and_its_own_ages_are_left_out_in_turn(
+    aekit, brains, shifted, phantom_cohort, scans, tmp_path
+):
+    people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t")
+    people[["participant_id", "age"]].iloc[:9].to_csv(tmp_path / "ref.csv", index=False)
+    aekit("mri-predict", brains, *scans, "-o", tmp_path / "before.csv")
+    before = pd.read_csv(tmp_path / "before.csv")["direct_age_years"].to_numpy()
+    result = aekit("mri-predict", shifted, *scans, "--reference", tmp_path / "ref.csv", "-o", tmp_path / "new.csv")
+    assert result.exit_code == 0, result.stderr
+    table, age = pd.read_csv(tmp_path / "new.csv"), people["age"].to_numpy()
+    assert table["reference"].tolist() == ["yes"] * 9 + ["no"] * (len(scans) - 9)
+    errors = age[:9] - before[:9]
+    expected = before + errors.mean()
+    expected[:9] = before[:9] + (errors.sum() - errors) / 8
+    np.testing.assert_allclose(table["direct_age_years"], np.clip(expected, 0, 120), rtol=1e-3, atol=1e-3)
+    half = np.sort(np.abs(age[:9] - expected[:9]))[8]
+    above = table["direct_age_years_high"] - table["direct_age_years"]
+    assert above.max() == pytest.approx(half, rel=1e-3)  # those above 120 years are cut
+    said = " ".join(result.stderr.split())
+    assert f"direct recalibrated on 9 participants: offset {errors.mean() - 30:+.1f} years, slope 1.00" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--reference", "few.csv"], "has 4 participants with an age and a usable scan among those given, at least 5"),
+        (["--table", "others.csv"], "none of the scans is of a participant of others.csv; an id is 'x1'"),
+        (["--pattern", "{id}.nii"], "--pattern: finds the ids of a table in the names of files; give --table"),
+        (["--table", "gone.csv"], "gone.csv"),
+        (["--reference", "no-age.csv"], "has no column age"),
+        (["--table", "p.csv", "--reference", "other-ages.csv"], "years old in one table and"),
+        (["--table", "p.csv", "-o", "p.csv"], "is the --table that is read and would be replaced"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused_in_one_line(
+    aekit, brains, phantom_cohort, scans, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t")[["participant_id", "age"]]
+    people.to_csv("p.csv", index=False)
+    people.iloc[:4].to_csv("few.csv", index=False)
+    people[["participant_id"]].to_csv("no-age.csv", index=False)
+    people.assign(age=people["age"] + 2).to_csv("other-ages.csv", index=False)
+    people.assign(participant_id=[f"x{row}" for row in range(1, len(people) + 1)]).to_csv("others.csv", index=False)
+    result = aekit("mri-predict", brains, *scans, "-q", *(["-o", "new.csv"] if "-o" not in options else []), *options)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "new.csv").exists()

@@ -88,7 +88,7 @@ def _title(people: People, parameters: dict[str, Any]) -> str:
     parts += ["proportions"] if model["target"] == "proportion" else []
     parts += [] if model["histogram"] else ["no histogram"]
     parts += ["outliers dropped from train"] if parameters["data"]["drop_outliers"] else []
-    controls = parameters["data"]["controls"]
+    controls = parameters["data"].get("controls")
     parts += [] if controls is None else [f"trained on {controls}"]
     return f"{people.cohort.name}, {', '.join(parts)}"
 

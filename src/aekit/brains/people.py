@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig, Source, Target
 from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
+from aekit.brains.unlike import group_texts
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
 from aekit.core.progress import SILENT, Progress
@@ -304,8 +304,4 @@ def report_people(people: People, progress: Progress) -> None:
 
 def _warnings(people: People) -> list[tuple[str, int]]:
     """Return each warning about volumes once, with its count; warnings that differ in numbers only are the same."""
-    found: dict[str, list[str]] = {}
-    for texts in people.volumes.warnings.values():
-        for text in texts:
-            found.setdefault(re.sub(r"[\d.,]+", "0", text), []).append(text)
-    return [(texts[0] if len(set(texts)) == 1 else f"{texts[0]}, or similar", len(texts)) for texts in found.values()]
+    return group_texts(text for texts in people.volumes.warnings.values() for text in texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import torch
 from aekit.brains.config import BrainConfig
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
-from aekit.brains.finished import describe_interval_level, interval_level
+from aekit.brains.measures.conformal import Conformal, describe_level
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
+from aekit.brains.new_ages import MODELS, Intervals, NewAges, add_deltas, read_new_ages, recalibrate
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
+from aekit.brains.scan_people import NO_TABLES, ScanPeople, ScanTables, check_reference, match_people
+from aekit.brains.unlike import describe_unlike, group_texts, is_unlike
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
@@ -33,7 +37,8 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 
 N_SHOWN = 20
-_TEXTS = ("file", "warnings", "reason")  # all other columns are predictions
+_TEXTS = ("file", "unlike_training", "warnings", "reason")  # not shown as columns in the terminal
+_KNOWN = ("participant_id", "reference", "true_age_years")  # not predicted
 _DIRECT_AGE = f"direct_{AGE}"
 
 
@@ -47,6 +52,7 @@ def run_predict(
     *,
     spacing_mm: float | None = None,
     skip_bad: bool = False,
+    tables: ScanTables = NO_TABLES,
     progress: Progress = SILENT,
 ) -> Result:
     """Return the table of predictions for new scans, a row per scan, with its number of rows and of warnings.
@@ -59,16 +65,20 @@ def run_predict(
         threads: CPU threads; None uses all cores.
         spacing_mm: Voxel size of .npy files, which have none; None assumes 1 mm and warns.
         skip_bad: Leave out volumes that cannot be used, with a notice.
+        tables: Who is in the scans, for their delta, and who of them are controls to recalibrate on.
         progress: Shows the reading of volumes and the first predictions.
 
     Raises:
-        AekitError: The checkpoint or a volume cannot be used, or the table would replace a file of the training.
+        AekitError: The checkpoint, a volume or a table cannot be used, or the result would replace a file of the
+            training or a table that is read.
     """
     target = choose_target([checkpoint], output, name="predicted", suffix=".csv")
     if target.resolve() in {checkpoint.with_suffix(suffix).resolve() for suffix in COMPANIONS}:
         raise AekitError(f"--output {target}: is a file of the training and would be replaced; choose another name")
+    _check_inputs_stay(target, tables)
     progress = Named(progress, str(target.with_suffix("")))  # others may be running on the same terminal
     paths = _list_paths(volumes)
+    people = match_people(tables, paths, skip_bad=skip_bad, progress=progress)
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
     _check_finished(checkpoint, header)
@@ -86,18 +96,25 @@ def run_predict(
     for row, why in sorted(prepared.bad.items()):
         progress.notice(f"{paths[row]}: {why}; left out")
     rows = np.array([row for row in range(len(paths)) if row not in prepared.bad], dtype=np.int64)
-    table = _predict([paths[row] for row in rows], rows, prepared, ensemble, config, header, chosen, progress)
     judged = judge_new_scans(standard, take_rows(prepared, rows), progress)
-    _blank_doubtful(table, judged, keep_outlying=config.data.keep_outlying)
-    write_csv(target, table)
-    _show(table, header, progress)
-    _show_doubtful(table, progress, keep_outlying=config.data.keep_outlying)
-    n_warned, n_doubtful = (int((table[name] != "").sum()) for name in ("warnings", "reason"))
-    ages = [name for name in (AGE, _DIRECT_AGE) if name in table]
-    values = {"n": len(table), "n_warned": n_warned, "n_doubtful": n_doubtful, "columns": list(table), "ages": ages}
-    if (level := interval_level(header)) is not None:
-        values["interval_level"] = level
-    return Result(target, values)
+    doubtful = judged.left_out(keep_outlying=config.data.keep_outlying)
+    people = None if people is None else people.take(rows).without_reference(doubtful)
+    if people is not None and tables.reference is not None:
+        check_reference(int(people.is_reference.sum()), tables.reference)
+    scans = _Scans([paths[row] for row in rows], rows, prepared, people)
+    found = _predict(scans, ensemble, config, header, chosen, progress)
+    _blank_doubtful(found.table, judged, doubtful)
+    write_csv(target, found.table)
+    _show(found.table, found.ages.intervals, progress)
+    _show_warnings(found, scans, progress)
+    _show_doubtful(found.table, doubtful, progress)
+    return Result(target, _values(found))
+
+
+def _check_inputs_stay(target: Path, tables: ScanTables) -> None:
+    for option, path in (("--table", tables.table), ("--reference", tables.reference)):
+        if path is not None and target.resolve() == path.resolve():
+            raise AekitError(f"--output {target}: is the {option} that is read and would be replaced; choose another")
 
 
 def _list_paths(volumes: Sequence[Path]) -> list[Path]:
@@ -118,48 +135,96 @@ def _check_finished(checkpoint: Path, header: Header) -> None:
         raise AekitError(f"{checkpoint}: its header is damaged; train it again")
 
 
+@dataclass(frozen=True)
+class _Scans:
+    """Scans that can be used.
+
+    Attributes:
+        paths: Files, n of them.
+        rows: Their rows among the prepared volumes, (n,).
+        prepared: The volumes.
+        people: Who is in them; None without tables.
+    """
+
+    paths: list[Path]
+    rows: npt.NDArray[np.int64]
+    prepared: PreparedVolumes
+    people: ScanPeople | None
+
+    @property
+    def is_reference(self) -> npt.NDArray[np.bool_] | None:
+        """Return who belongs to the reference, (n,); None without one."""
+        return None if self.people is None or not self.people.is_reference.any() else self.people.is_reference
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The predictions of scans.
+
+    Attributes:
+        table: A row per scan.
+        ages: Their ages, with intervals.
+        reasons: In which ways each scan is outside the training data.
+        unlike: Scans that have no intervals for it, (n,).
+    """
+
+    table: pd.DataFrame
+    ages: NewAges
+    reasons: list[list[str]]
+    unlike: npt.NDArray[np.bool_]
+
+
 def _predict(
-    paths: list[Path],
-    rows: npt.NDArray[np.int64],
-    prepared: PreparedVolumes,
-    ensemble: Ensemble,
-    config: BrainConfig,
-    header: Header,
-    device: torch.device,
-    progress: Progress,
-) -> pd.DataFrame:
-    """Return the table of predictions for the volumes in ``rows``, with the warnings of each."""
+    scans: _Scans, ensemble: Ensemble, config: BrainConfig, header: Header, device: torch.device, progress: Progress
+) -> _Found:
+    """Return the table of predictions for scans, with the warnings of each."""
     predicted = predict_members(
         ensemble.networks.values(),
-        build_unlabelled_data(prepared),
-        rows,
+        build_unlabelled_data(scans.prepared),
+        scans.rows,
         device=device,
         mirrored="flip" in config.train.augment,
     )
-    table = _table(paths, predicted, header)
-    clamped = np.zeros(len(rows), np.bool_) if predicted.clamped is None else predicted.clamped > 0
+    ages = read_new_ages(predicted, header)
+    if scans.people is not None and scans.is_reference is not None:
+        ages = recalibrate(ages, scans.people, progress)
+    clamped = np.zeros(len(scans.rows), np.bool_) if predicted.clamped is None else predicted.clamped > 0
     if clamped.any():
-        progress.notice(describe_clamped(int(clamped.sum()), count(len(rows), "scan")))
-    table["warnings"] = _warnings(prepared, rows, table, header, clamped)
-    return table
+        progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
+    reasons = _reasons(scans, ages.predicted, header, clamped)
+    unlike = is_unlike(reasons, scans.is_reference)
+    table = _table(scans.paths, ages, header, unlike)
+    if scans.people is not None:
+        table = _with_people(table, ages, scans.people, progress, has_reference=scans.is_reference is not None)
+    table["unlike_training"] = np.where(unlike, "yes", "no")
+    of_files = [scans.prepared.warnings.get(int(row), ()) for row in scans.rows]
+    table["warnings"] = ["; ".join([*own, *why]) for own, why in zip(of_files, reasons, strict=True)]
+    return _Found(table, ages, reasons, unlike)
 
 
-def _table(paths: list[Path], predicted: MemberPrediction, header: Header) -> pd.DataFrame:
-    """Return a row per scan: age, from the chain if there is one, then volumes or proportions, with intervals."""
+def _age_columns(predicted: MemberPrediction) -> dict[str, str]:
+    """Return the column of each network's age: the first is ``age_years``."""
+    models = [model for model, field in MODELS.items() if getattr(predicted, field) is not None]
+    return {model: AGE if place == 0 else _DIRECT_AGE for place, model in enumerate(models)}
+
+
+def _table(paths: list[Path], ages: NewAges, header: Header, unlike: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Return a row per scan: age, from the chain if there is one, then volumes or proportions, with intervals.
+
+    The intervals of scans that are unlike those on which errors were measured are empty: nobody knows their coverage.
+    """
     columns: dict[str, Any] = {"file": [str(path) for path in paths]}
+    predicted = ages.predicted
 
     def add(name: str, values: npt.NDArray[np.float64], model: str, target: str) -> None:
         columns[name] = values
-        for interval in header.result.get("conformal", []):
-            if (interval["model"], interval["target"]) == (model, target):
-                most = _most(target)
-                columns[f"{name}_low"] = np.clip(values - interval["half_width"], 0.0, most)
-                columns[f"{name}_high"] = np.clip(values + interval["half_width"], 0.0, most)
+        if (interval := ages.intervals.get((model, target))) is not None:
+            low, high = interval.interval(values).T
+            columns[f"{name}_low"] = np.where(unlike, np.nan, np.maximum(low, 0.0))  # no quantity is negative
+            columns[f"{name}_high"] = np.where(unlike, np.nan, np.minimum(high, _most(target)))
 
-    if predicted.chain_age is not None:
-        add(AGE, predicted.chain_age, "chain", AGE)
-    if predicted.direct_age is not None:
-        add(AGE if predicted.chain_age is None else _DIRECT_AGE, predicted.direct_age, "direct", AGE)
+    for model, name in _age_columns(predicted).items():
+        add(name, getattr(predicted, MODELS[model]), model, AGE)
     if predicted.tissues is not None:
         for column, target in enumerate(TISSUE_TARGETS[header.model["target"]]):
             add(target, predicted.tissues[:, column], "volumes", target)
@@ -173,68 +238,122 @@ def _most(target: str) -> float:
     return 1.0 if target.endswith("_fraction") else np.inf
 
 
-def _blank_doubtful(table: pd.DataFrame, judged: Judgement, *, keep_outlying: bool) -> None:
-    """Add the reasons of doubtful scans to a table, and remove their predictions."""
+def _blank_doubtful(table: pd.DataFrame, judged: Judgement, doubtful: npt.NDArray[np.bool_]) -> None:
+    """Add the reasons of doubtful scans to a table, and remove the predictions of those that are left out."""
     table["reason"] = judged.reasons
-    names = [name for name in table if name not in _TEXTS]
-    table.loc[judged.left_out(keep_outlying=keep_outlying), names] = np.nan
+    table.loc[doubtful, [name for name in table if name not in (*_TEXTS, *_KNOWN)]] = np.nan
 
 
-def _warnings(
-    prepared: PreparedVolumes,
-    rows: npt.NDArray[np.int64],
-    table: pd.DataFrame,
-    header: Header,
-    clamped: npt.NDArray[np.bool_],
-) -> list[str]:
-    """Return the warnings of each row of the table, about its file and about the training data."""
-    texts = []
-    for place, row in enumerate(rows):
-        ages = [float(table[name].iloc[place]) for name in (AGE, _DIRECT_AGE) if name in table]
-        outside = domain_warnings(header.result["seen"], prepared, int(row), ages)
+def _with_people(
+    table: pd.DataFrame, ages: NewAges, people: ScanPeople, progress: Progress, *, has_reference: bool
+) -> pd.DataFrame:
+    """Return the table with participants, true ages and deltas."""
+    columns: dict[str, Any] = {"file": table["file"], "participant_id": people.ids}
+    if has_reference:
+        columns["reference"] = np.where(people.is_reference, "yes", "no")
+    columns["true_age_years"] = people.age_years
+    columns |= {str(name): table[name] for name in table if name != "file"}
+    without = add_deltas(columns, ages, people.age_years, _age_columns(ages.predicted))
+    if without and np.isfinite(people.age_years).any():
+        progress.notice(
+            f"no delta_corrected of {' and '.join(without)}: the checkpoint has no trend of delta with age, as it is "
+            "of an earlier version or had fewer than ten held-out participants; train it again with --cv"
+        )
+    return pd.DataFrame(columns)
+
+
+def _reasons(
+    scans: _Scans, predicted: MemberPrediction, header: Header, clamped: npt.NDArray[np.bool_]
+) -> list[list[str]]:
+    """Return in which ways each scan lies outside the training data."""
+    found = []
+    for place, row in enumerate(scans.rows):
+        ages = [float(getattr(predicted, MODELS[model])[place]) for model in _age_columns(predicted)]
+        outside = domain_warnings(header.result["seen"], scans.prepared, int(row), ages)
         if clamped[place]:
             outside.append(f"an age outside 0 to {MAX_AGE_YEARS:.0f} years was predicted and clipped")
-        texts.append("; ".join([*prepared.warnings.get(int(row), ()), *outside]))
-    return texts
+        found.append(outside)
+    return found
 
 
-def _show(table: pd.DataFrame, header: Header, progress: Progress) -> None:
-    """Show the first predictions and warnings."""
-    names = [
-        name for name in table if name not in ("file", "warnings", "reason") and not name.endswith(("_low", "_high"))
-    ]
+def _values(found: _Found) -> dict[str, Any]:
+    """Return what --json has besides the path."""
+    table = found.table
+    values: dict[str, Any] = {
+        "n": len(table),
+        "n_warned": int((table["warnings"] != "").sum()),
+        "n_unlike": int(found.unlike.sum()),
+        "n_doubtful": int((table["reason"] != "").sum()),
+        "columns": list(table),
+        "ages": list(_age_columns(found.ages.predicted).values()),
+    }
+    if found.ages.recalibrations:
+        values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
+    if (least := _least(found.ages.intervals)) is not None:
+        values["interval_level"] = least.coverage
+    return values
+
+
+def _least(intervals: Intervals) -> Conformal | None:
+    """Return the interval with the lowest level; None if no participants were held out."""
+    return min(intervals.values(), key=lambda interval: interval.coverage, default=None)
+
+
+def _show(table: pd.DataFrame, intervals: Intervals, progress: Progress) -> None:
+    """Show the first predictions; * marks the ages of scans that are unlike the training."""
+    names = [name for name in table if name not in _TEXTS and not name.endswith(("_low", "_high"))]
     cells = []
     for _, row in table.head(N_SHOWN).iterrows():
-        cells.append([Path(row["file"]).name, *(_with_interval(row, name) for name in names)])
+        is_unlike_training = row.get("unlike_training") == "yes"
+        values = [_with_interval(row, name) for name in names]
+        marked = [
+            f"{text}*" if is_unlike_training and name in (AGE, _DIRECT_AGE) else text
+            for name, text in zip(names, values, strict=True)
+        ]
+        cells.append([Path(row["file"]).name, *marked])
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
-    level = interval_level(header)
-    how = ", without intervals, as no participants were held out"
-    how = how if level is None else f" with {100 * level:.0f} % intervals"
+    how, least = ", without intervals, as no participants were held out", _least(intervals)
+    if least is not None:
+        how = f" with {100 * least.coverage:.0f} % intervals"
     progress.table(f"predicted{how}{more}", ["file", *names], cells)
-    if text := describe_interval_level(header):
+    if least is not None and (text := describe_level(least.coverage, least.n or None)):
         progress.notice(text)
-    warned = table[table["warnings"] != ""]
-    for _, row in warned.head(N_SHOWN).iterrows():
-        progress.notice(f"{row['file']}: {row['warnings']}")
-    if len(warned) > N_SHOWN:
-        progress.notice(f"and {len(warned) - N_SHOWN:,} more volumes with warnings; see the table")
 
 
-def _show_doubtful(table: pd.DataFrame, progress: Progress, *, keep_outlying: bool) -> None:
+def _show_warnings(found: _Found, scans: _Scans, progress: Progress) -> None:
+    """Say in one line how many scans are unlike the training and why, and each warning about files once."""
+    text = describe_unlike(
+        found.reasons,
+        found.unlike,
+        has_reference=bool(found.ages.recalibrations),
+        has_intervals=bool(found.ages.intervals),
+    )
+    if text:
+        progress.notice(text)
+    texts = (text for row in scans.rows for text in scans.prepared.warnings.get(int(row), ()))
+    for text, n in group_texts(texts):
+        progress.notice(f"{n:,} of {count(len(scans.rows), 'volume')}: {text}")
+
+
+def _show_doubtful(table: pd.DataFrame, left_out: npt.NDArray[np.bool_], progress: Progress) -> None:
     """Show why scans are doubtful, and that they have no predictions."""
-    doubtful = table[table["reason"] != ""]
-    for _, row in doubtful.head(N_SHOWN).iterrows():
-        is_kept = keep_outlying and np.isfinite(row.get(AGE, np.nan))
-        progress.notice(f"{row['file']}: {row['reason']}" + ("" if is_kept else "; not predicted"))
+    doubtful = np.flatnonzero(table["reason"] != "")
+    for place in doubtful[:N_SHOWN]:
+        row = table.iloc[place]
+        progress.notice(f"{row['file']}: {row['reason']}" + ("; not predicted" if left_out[place] else ""))
     if len(doubtful) > N_SHOWN:
         progress.notice(f"and {len(doubtful) - N_SHOWN:,} more doubtful scans; see the column reason")
 
 
 def _with_interval(row: Any, name: str) -> str:
-    if not np.isfinite(row[name]):
+    value = row[name]
+    if isinstance(value, str):
+        return value
+    if not np.isfinite(value):
         return "-"
+    if "delta" in name:
+        return f"{value:+.1f}"
     digits = 3 if name.endswith("_fraction") else 1
-    text = f"{row[name]:.{digits}f}"
-    if f"{name}_low" in row:
-        text += f" [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]"
-    return text
+    text = f"{value:.{digits}f}"
+    low, high = (row.get(f"{name}_{end}", np.nan) for end in ("low", "high"))
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else text

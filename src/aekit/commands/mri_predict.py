@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aekit.terminal import completion, options
-from aekit.terminal.brain_options import SkipBad, VoxelSize
+from aekit.terminal.brain_options import Pattern, SkipBad, VoxelSize
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
 
@@ -28,6 +28,30 @@ def mri_predict(
             help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin.",
         ),
     ],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            rich_help_panel=options.DATA,
+            autocompletion=completion.people,
+            metavar="TABLE",
+            help="Participants in the volumes, with their ages: adds ids and delta.",
+            show_default="none",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            rich_help_panel=options.DATA,
+            autocompletion=completion.people,
+            metavar="TABLE",
+            help="Healthy participants with ages and scans among the volumes, 10 to 40 of the same scanner: ages and "
+            "intervals are recalibrated on them.",
+            show_default="none",
+        ),
+    ] = None,
+    pattern: Pattern = None,
     voxel_size: VoxelSize = None,
     skip_bad: SkipBad = False,
     output: Annotated[
@@ -51,17 +75,21 @@ def mri_predict(
     Reads a checkpoint of mri-train and brain volumes. Writes a table (.csv) with a row per scan, in mL and years. The
     intervals are split-conformal: they contain the truth for 90 % of participants like those on which the error was
     measured (val, or the folds of a cross-validation); if those are few, the next level that their number allows, which
-    is printed. For scans that differ from the training data in voxels, size,
-    intensities or age, there is no such guarantee; the column warnings marks them. Prints the path of the table.
+    is printed. Scans that differ from the training data in voxels, size, intensities or age are marked with * and have
+    no intervals: nobody knows how much the networks err for them. --reference finds out from healthy participants of
+    the same scanner. Prints the path of the table.
 
     Example: aekit mri-predict runs/brain.safetensors new/*.nii.gz -o new.csv
     """
     from aekit.brains.predict import run_predict
+    from aekit.brains.scan_people import ScanTables
 
     paths = [Path(text) for text in with_stdin(volumes, kind="volume")]
+    tables = ScanTables(table, reference, pattern)
     with Console(quiet=quiet, json=json) as console:
         console.result(
             run_predict(
-                checkpoint, paths, output, device, threads, spacing_mm=voxel_size, skip_bad=skip_bad, progress=console
+                checkpoint, paths, output, device, threads, spacing_mm=voxel_size, skip_bad=skip_bad, tables=tables,
+                progress=console,
             )
-        )
+        )  # fmt: skip

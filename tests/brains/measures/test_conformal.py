@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aekit.brains.measures.conformal import LEAST, cv_plus_interval, describe_level, fit_conformal
+from aekit.brains.measures.conformal import (
+    LEAST,
+    cv_plus_interval,
+    describe_level,
+    fit_conformal,
+    fit_conformal_by_prediction,
+)
 
 
 def test_the_half_width_is_the_residual_of_the_right_rank():
@@ -112,3 +118,42 @@ def test_a_level_that_is_not_ninety_percent_is_the_fraction_that_the_participant
 def test_nine_participants_are_the_fewest_for_ninety_percent():
     reached = [n for n in range(1, 30) if fit_conformal(np.arange(float(n))).coverage >= 0.9]
     assert reached == list(range(LEAST, 30))
+
+
+def _people(n, rng, *, grows):
+    age = rng.uniform(20, 90, n)
+    sd = 2 + 8 * (age - 20) / 70 if grows else 6
+    return age, age + sd * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_intervals_by_prediction_hold_what_they_state_and_are_narrow_where_errors_are_small(grows):
+    rng, held, young, plain = np.random.default_rng(0), [], [], []
+    for _ in range(40):
+        age, predicted = _people(100, rng, grows=grows)
+        interval = fit_conformal_by_prediction(predicted, age - predicted)
+        new, new_predicted = _people(400, rng, grows=grows)
+        half = interval.half_widths(new_predicted)
+        held.append(np.mean(np.abs(new - new_predicted) <= half))
+        young.append(half[new < 35].mean())
+        plain.append(interval.half_width)
+    assert 0.88 < np.mean(held) < 0.93
+    assert (np.mean(young) < 0.75 * np.mean(plain)) == grows
+
+
+def test_few_residuals_or_equal_predictions_have_the_same_width_everywhere():
+    rng = np.random.default_rng(0)
+    for predicted, residuals in ((np.arange(19.0), np.arange(19.0)), (np.full(50, 3.0), rng.normal(size=50))):
+        assert fit_conformal_by_prediction(predicted, residuals) == fit_conformal(residuals)
+    assert fit_conformal_by_prediction(np.arange(50.0), np.zeros(50)).scale is None
+
+
+def test_the_order_of_participants_does_not_change_the_interval():
+    age, predicted = _people(80, np.random.default_rng(1), grows=True)
+    order = np.random.default_rng(2).permutation(80)
+    found = fit_conformal_by_prediction(predicted, age - predicted)
+    other = fit_conformal_by_prediction(predicted[order], (age - predicted)[order])
+    assert found.scale is not None
+    np.testing.assert_allclose(found.half_widths(predicted), other.half_widths(predicted))
+    ends = found.interval(predicted)
+    np.testing.assert_allclose(ends[:, 1] - ends[:, 0], 2 * found.half_widths(predicted))

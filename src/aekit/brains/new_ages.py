@@ -1,0 +1,144 @@
+"""Ages of new scans: intervals of a checkpoint, recalibration on a reference, and delta given the true age."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aekit.brains.measures.conformal import Conformal, Scale, fit_conformal
+from aekit.brains.measures.recalibration import Recalibration, fit_recalibration, leave_one_out
+from aekit.brains.members import MemberPrediction
+from aekit.brains.networks import MAX_AGE_YEARS
+from aekit.brains.predictions import AGE
+from aekit.brains.scan_people import ScanPeople
+from aekit.brains.scores import MIN_FITTED
+from aekit.core.checkpoint import Header
+from aekit.core.progress import Progress
+
+Floats = npt.NDArray[np.float64]
+Intervals = dict[tuple[str, str], Conformal]  # by model and target
+
+MODELS = {"chain": "chain_age", "direct": "direct_age"}  # to the field of MemberPrediction
+
+
+@dataclass(frozen=True)
+class AgeTrend:
+    """Mean delta of held-out participants at each age: intercept + slope x age, in years."""
+
+    intercept: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class NewAges:
+    """What is known about the ages of new scans.
+
+    Attributes:
+        predicted: With recalibrated ages.
+        intervals: By model and target.
+        trends: By model; a model without is absent.
+        recalibrations: By model; empty without a reference.
+    """
+
+    predicted: MemberPrediction
+    intervals: Intervals
+    trends: dict[str, AgeTrend]
+    recalibrations: dict[str, Recalibration]
+
+
+def read_intervals(header: Header) -> Intervals:
+    """Return the conformal intervals of a checkpoint; those of older versions have the same width at all ages."""
+    found = {}
+    for one in header.result.get("conformal", []):
+        scale = Scale(**one["scale"]) if "scale" in one else None
+        n = one.get("n") if isinstance(one.get("n"), int) else 0
+        found[one["model"], one["target"]] = Conformal(one["half_width"], one["coverage"], 0.0, n, scale)
+    return found
+
+
+def read_new_ages(predicted: MemberPrediction, header: Header) -> NewAges:
+    """Return predictions with the intervals and age trends of their checkpoint."""
+    trends = {one["model"]: AgeTrend(one["intercept"], one["slope"]) for one in header.result.get("age_trend", [])}
+    return NewAges(predicted, read_intervals(header), trends, {})
+
+
+def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAges:
+    """Return ages recalibrated on the reference; its own participants are each recalibrated on the others.
+
+    Half widths are those of leave-one-out errors of the reference. The line of delta on age becomes that of
+    recalibrated ages, through the mean delta of the reference; a model without such a line gets its own from ten
+    participants.
+
+    Args:
+        ages: Predictions of the n scans.
+        people: Who is in them.
+        progress: Told what was done.
+    """
+    own = people.is_reference
+    truth = people.age_years[own]
+    predicted, intervals, trends, fits = ages.predicted, dict(ages.intervals), dict(ages.trends), {}
+    for model, field in MODELS.items():
+        raw = getattr(predicted, field)
+        if raw is None:
+            continue
+        fit, held_out = fit_recalibration(raw[own], truth), leave_one_out(raw[own], truth)
+        new = fit(raw)
+        new[own] = held_out
+        before = intervals.get((model, AGE))
+        interval = fit_conformal(truth - held_out)
+        progress.notice(_describe(model, fit, raw[own], before, interval, is_only=_n_models(ages.predicted) == 1))
+        predicted = predicted._replace(**{field: np.clip(new, 0.0, MAX_AGE_YEARS)})
+        intervals[model, AGE] = interval
+        fits[model] = fit
+        if (trend := _trend(trends.get(model), fit, truth, held_out)) is not None:
+            trends[model] = trend
+    return replace(ages, predicted=predicted, intervals=intervals, trends=trends, recalibrations=fits)
+
+
+def _n_models(predicted: MemberPrediction) -> int:
+    return sum(getattr(predicted, field) is not None for field in MODELS.values())
+
+
+def _trend(trend: AgeTrend | None, fit: Recalibration, truth: Floats, held_out: Floats) -> AgeTrend | None:
+    delta = held_out - truth
+    if trend is not None:
+        slope = fit.slope * (1 + trend.slope) - 1  # of recalibrated ages on true ones
+    elif len(truth) >= MIN_FITTED:
+        slope = float(np.polyfit(truth, delta, 1)[0]) if np.ptp(truth) > 0 else 0.0
+    else:
+        return None
+    return AgeTrend(float((delta - slope * truth).mean()), slope)
+
+
+def _describe(
+    model: str, fit: Recalibration, raw: Floats, before: Conformal | None, after: Conformal, *, is_only: bool
+) -> str:
+    text = f"recalibrated on {fit.n:,} participants: offset {fit.offset:+.1f} years, slope {fit.slope:.2f}; half width "
+    text += "" if before is None else f"{before.half_widths(raw).mean():.1f} -> "
+    return ("" if is_only else f"{model} ") + text + f"{after.half_width:.1f} years"
+
+
+def add_deltas(columns: dict[str, Any], ages: NewAges, age_years: Floats, names: dict[str, str]) -> list[str]:
+    """Add delta and delta_corrected of each model to the columns of a table, and return models without an age trend.
+
+    Args:
+        columns: Of the table, changed in place.
+        ages: Of the n scans.
+        age_years: True ages, (n,), NaN where unknown.
+        names: Model -> its column of ages, ``age_years`` or ``direct_age_years``.
+    """
+    without = []
+    for model, name in names.items():
+        prefix = name.removesuffix(AGE)
+        delta = getattr(ages.predicted, MODELS[model]) - age_years
+        columns[f"{prefix}delta"] = delta
+        trend = ages.trends.get(model)
+        if trend is None:
+            without.append(model)
+            columns[f"{prefix}delta_corrected"] = np.full(len(delta), np.nan)
+        else:
+            columns[f"{prefix}delta_corrected"] = delta - (trend.intercept + trend.slope * age_years)
+    return without
