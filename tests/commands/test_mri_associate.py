@@ -213,6 +213,29 @@ def test_columns_that_the_predictions_have_need_no_table(aekit, cohort, done, tm
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "p.associate.csv"), done[1], rtol=1e-6)
 
 
+def test_without_a_table_the_volumes_are_those_that_the_predictions_were_compared_with(aekit, cohort, done, tmp_path):
+    frame = pd.read_csv(cohort[0]).query("target == 'age_years'")
+    table = cohort[2]
+    parts = [frame.merge(table[["participant_id", "sex", "site", "diagnosis", "mmse"]], on="participant_id")]
+    for name in ("gmv", "wmv", "csfv"):
+        own = {"participant_id": table["participant_id"], "split": "cv", "model": "chain", "target": f"{name}_ml"}
+        parts.append(pd.DataFrame({**own, "truth": table[name], "prediction": 1.0}))
+    pd.concat(parts).to_csv(tmp_path / "p.csv", index=False)
+    options = ("--with", "diagnosis,mmse", "--controls", "diagnosis=control", *FAST, "-q")
+    assert aekit("mri-associate", tmp_path / "p.csv", *options).exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "p.associate.csv"), done[1], rtol=1e-6)
+
+
+def test_columns_of_other_names_are_named(aekit, cohort, done, tmp_path):
+    renamed = cohort[2].rename(columns={"participant_id": "who", "age": "years", "sex": "mf", "site": "scanner"})
+    renamed.to_csv(tmp_path / "t.csv", index=False)
+    options = ("--with", "diagnosis,mmse", "--controls", "diagnosis=control", *FAST, "-q", "-o", tmp_path / "o.csv")
+    named = ("--id", "who", "--age", "years", "--sex", "mf", "--site", "scanner")
+    result = aekit("mri-associate", cohort[0], tmp_path / "t.csv", *options, *named)
+    assert result.exit_code == 0, result.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "o.csv"), done[1])
+
+
 def test_two_sessions_are_compared_and_the_tests_use_the_first(aekit, cohort, tmp_path):
     frame, table = pd.read_csv(cohort[0]), cohort[2]
     random = np.random.default_rng(5)

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from aekit.brains.associate.request import AgeTrend
+from aekit.brains.config import TableColumns
 from aekit.core.settings import MAX_SEED
 from aekit.terminal import completion, options
-from aekit.terminal.brain_options import SkipBad
+from aekit.terminal.brain_options import AgeColumn, IdColumn, SexColumn, SiteColumn, SkipBad
 from aekit.terminal.console import Console
 
 
@@ -115,6 +116,10 @@ def mri_associate(
             show_default="column file, or the id in the name",
         ),
     ] = None,
+    id_column: IdColumn = None,
+    age_column: AgeColumn = None,
+    sex_column: SexColumn = None,
+    site_column: SiteColumn = None,
     skip_bad: SkipBad = False,
     output: Annotated[
         Path | None,
@@ -150,6 +155,7 @@ def mri_associate(
     request = build_request(
         predictions, table, covariates, model=model, controls=controls, references=reference, groups=groups,
         adjust=adjust, age_trend=age_trend, n_permutations=permutations, seed=seed, pattern=pattern, skip_bad=skip_bad,
+        columns=TableColumns(id_column, age_column, sex_column, site_column),
     )  # fmt: skip
     with Console(quiet=quiet, json=json) as console:
         console.result(run_associate(request, output, progress=console))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.brains.cohort.repairs import read_numbers
-from aekit.brains.predictions import AGE, BASELINES, NETWORKS
+from aekit.brains.predictions import AGE, BASELINES, NETWORKS, TISSUE_TARGETS
 from aekit.core.text_table import named, read_text_table
 from aekit.errors import AekitError, count, nearest, shown
 
@@ -34,7 +34,7 @@ class Predicted:
         files: Path of each scan, (N,); empty texts if the file has ids.
         ages: Model -> predicted ages in years, (N,), NaN where it predicted none.
         age_years: True ages, (N,), NaN where the file has none.
-        others: Further columns of the file as texts, (N,) each.
+        others: Further columns of the file as texts, (N,) each; true volumes in mL as gmv, wmv and csfv.
         notes: What was left out.
     """
 
@@ -108,11 +108,21 @@ def _of_training(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     others = {
         name: [values[first[one]] for one in ids] for name, values in columns.items() if name and name not in _OWN
     }
+    others |= {name: texts for name, texts in _volumes(columns, ids).items() if name not in others}
     used = ", ".join(f"{name} {n:,}" for name, n in splits.items() if name not in _SEEN)
     left = ", ".join(f"{name} {n:,}" for name, n in splits.items() if name in _SEEN)
     notes = [f"{path.name}: {count(len(ids), 'participant')} that were held out ({used})"]
     notes += [f"{path.name}: left out: {left}, as the networks were fitted to or for them"] if left else []
     return Predicted(path, tuple(ids), ("",) * len(ids), found, age_years, others, tuple(notes))
+
+
+def _volumes(columns: Mapping[str, list[str]], ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the true volumes in mL of the participants, empty texts where there are none, by tissue."""
+    found: dict[str, dict[str, str]] = {}
+    for one, target, truth in zip(columns["participant_id"], columns["target"], columns["truth"], strict=True):
+        if target in TISSUE_TARGETS["absolute"]:
+            found.setdefault(target.removesuffix("_ml"), {}).setdefault(one, truth)
+    return {name: [values.get(one, "") for one in ids] for name, values in found.items()}
 
 
 def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aekit.brains.config import TableColumns
 from aekit.errors import UsageError
 
 AgeTrend = Literal["linear", "quadratic"]
@@ -49,6 +50,7 @@ class Request:
         seed: Of the permutations.
         pattern: Where the id is in the names of files of mri-predict.
         skip_bad: Leave out rows of the table that cannot be used.
+        columns: Columns of the table that options name.
     """
 
     predictions: Path
@@ -64,6 +66,7 @@ class Request:
     seed: int = 0
     pattern: str | None = None
     skip_bad: bool = False
+    columns: TableColumns = field(default_factory=TableColumns)
 
 
 def parse_names(text: str, option: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def read_sample(request: Request) -> Sample:
     if request.table is None:
         table, rows, name = _own_table(predicted), np.arange(len(predicted.ids)), predicted.path.name
     else:
-        cohort = read_cohort(request.table, skip_bad=request.skip_bad)
+        cohort = read_cohort(request.table, skip_bad=request.skip_bad, chosen=request.columns)
         notes += _describe_repairs(cohort)
         table, rows, more = _joined(predicted, cohort, request)
         notes, name = [*notes, *more], cohort.name
