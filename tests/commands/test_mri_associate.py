@@ -226,6 +226,20 @@ def test_without_a_table_the_volumes_are_those_that_the_predictions_were_compare
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "p.associate.csv"), done[1], rtol=1e-6)
 
 
+def test_a_volume_or_their_sum_is_tested_with_the_gap_and_not_with_itself(aekit, cohort, tmp_path):
+    table = cohort[2]
+    total = (table["gmv"] + table["wmv"] + table["csfv"]).round(0)  # rounded, as tables are
+    table.assign(tiv=total).to_csv(tmp_path / "t.csv", index=False)
+    result = aekit("mri-associate", cohort[0], tmp_path / "t.csv", "--with", "tiv,gmv", *FAST, "-o", tmp_path / "o.csv")
+    assert result.exit_code == 0, result.stderr
+    found = pd.read_csv(tmp_path / "o.csv").groupby("covariate")["measure"].agg(set)
+    assert "gap" in found["tiv"] & found["gmv"]
+    assert "gmv" in found["tiv"]
+    assert not {"gap given volumes", "gmv"} & found["gmv"]
+    assert "gap given volumes" not in found["tiv"]
+    assert "tiv: not tested with gap given volumes" in result.stderr
+
+
 def test_columns_of_other_names_are_named(aekit, cohort, done, tmp_path):
     renamed = cohort[2].rename(columns={"participant_id": "who", "age": "years", "sex": "mf", "site": "scanner"})
     renamed.to_csv(tmp_path / "t.csv", index=False)

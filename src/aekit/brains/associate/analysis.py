@@ -200,6 +200,8 @@ def run_tests(
 ) -> list[Row]:
     """Return all tests of all measures with all covariates.
 
+    A volume is not tested with itself, and the gap given volumes not with what the volumes determine, as their sum.
+
     Raises:
         AekitError: A covariate cannot be told from what is in every model, or too few participants have all values.
     """
@@ -207,7 +209,17 @@ def run_tests(
     pairs = [(measure, covariate) for covariate in covariates for measure in measures]
     for number, (measure, covariate) in enumerate(pairs):
         report(number, len(pairs))
-        found += list(_tests(measure, covariate, nuisance.without(covariate.name), request))
+        if measure.name == covariate.name:
+            continue
+        own = nuisance.without(covariate.name)
+        try:
+            found += list(_tests(measure, covariate, own, request))
+        except ConfoundedError as error:
+            if not measure.given.shape[1]:
+                raise AekitError(
+                    f"--with {shown(covariate.name)}: cannot be told from {named(own.names) or 'a constant'}, which "
+                    "determine it for those with all values; leave one out with --adjust"
+                ) from error
     return found
 
 
@@ -315,14 +327,7 @@ class _Tests:
         return centred
 
     def _fit(self, nuisance: Floats, tested: Floats) -> Fitted:
-        try:
-            design = build_design(nuisance, tested)
-        except ConfoundedError as error:
-            names = [*self.nuisance.names, *(["the volumes"] if self.measure.given.shape[1] else [])]
-            raise AekitError(
-                f"--with {shown(self.covariate.name)}: cannot be told from {named(names) or 'the constant'}, which "
-                f"determine it for the {len(self.rows):,} participants with all values; leave one out with --adjust"
-            ) from error
+        design = build_design(nuisance, tested)
         values = self.measure.values[self.rows]
         return fit_columns(design, values, n_permutations=self.request.n_permutations, seed=self.request.seed)
 

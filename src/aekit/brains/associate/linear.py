@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 _RELATIVE = 1e-8  # what is left of a column that the others determine, as a fraction of it
+_ROUNDED = 1e-2  # the same of a tested column: a sum of rounded volumes differs from the total by the rounding
 _BLOCK = 2**22  # numbers that are permuted at a time: 32 MB
 
 
@@ -81,7 +82,7 @@ def build_design(nuisance: Floats, tested: Floats) -> Design:
     left = centred - own @ (own.T @ centred)
     left -= own @ (own.T @ left)  # once more: cancellation leaves a trace of the nuisance
     size = np.linalg.norm(centred, axis=0)
-    if (np.linalg.norm(left, axis=0) <= _RELATIVE * np.maximum(size, 1e-300)).any():
+    if (np.linalg.norm(left, axis=0) <= _ROUNDED * np.maximum(size, 1e-300)).any():
         raise ConfoundedError("a tested column is determined by the others")
     inner = _orthonormal(left / np.linalg.norm(left, axis=0))
     if inner.shape[1] < tested.shape[1] or len(tested) <= own.shape[1] + inner.shape[1]:

@@ -13,6 +13,7 @@ from aekit.brains.associate import retest
 from aekit.brains.associate.analysis import (
     GAP,
     GIVEN_VOLUMES,
+    Measure,
     Nuisance,
     Row,
     build_measures,
@@ -66,6 +67,8 @@ def run_associate(request: Request, output: Path | None = None, *, progress: Pro
     check_writable(target)
     measures = build_measures(sample)
     rows = run_tests(covariates, measures, nuisance, request, lambda done, total: progress.update("tests", done, total))
+    for text in _untested(rows, covariates, measures):
+        progress.notice(text)
     table, repeats = to_table(rows), retest.compare_sessions(sample)
     parameters = _parameters(request, sample, nuisance.names)
     title = f"{sample.name}: {count(len(sample.first_rows), 'participant')}, gap of {sample.model or 'the network'}"
@@ -125,6 +128,17 @@ def _notes(sample: Sample, covariates: Sequence[Covariate], nuisance: Nuisance) 
         n = len(sample.sessions)
         have = "participant has" if n == 1 else "participants have"
         notes.append(f"{n:,} {have} several sessions: the tests use the first one of each")
+    return notes
+
+
+def _untested(rows: Sequence[Row], covariates: Sequence[Covariate], measures: Sequence[Measure]) -> list[str]:
+    """Return which measures were not tested with a covariate, as it is one of them or the volumes determine it."""
+    done = {(row.measure.name, row.covariate.name) for row in rows}
+    notes = []
+    for one in covariates:
+        left = [measure.name for measure in measures if (measure.name, one.name) not in done]
+        if left:
+            notes.append(f"{one.name}: not tested with {', '.join(left)}, as the volumes determine it")
     return notes
 
 
