@@ -56,6 +56,9 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "mri-eda": ("mri-eda", *BRAIN[:3], "-o", "eda"),
     "mri-train": ("mri-train", *BRAIN, "--epochs", 2, "-o", "brain.safetensors"),
     "mri-predict": ("mri-predict", "brain.safetensors", "cohort/volumes", "-o", "predict/x.csv"),
+    "mri-associate": (
+        "mri-associate", "brain.predictions.csv", "cohort/participants.tsv", "--with", "tiv", "-o", "associate/x.csv",
+    ),
     "report": ("report", "pca", "-o", "report.html"),  # one of all would show the seconds that trainings took
     "info": ("info", "tuned.safetensors", "--json"),
 }  # fmt: skip

@@ -19,7 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 _OF_TRAINING = ("participant_id", "split", "model", "target", "truth", "prediction")
 _OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings", "file"})
-_SEEN = ("train", "dropped")  # dropped: beyond the limits for outliers, and in cv once more
+# Splits that are left out; of a cross-validation, those who were dropped are in cv, too.
+_SEEN = {"train": "the networks were trained on them", "dropped": "outliers that were left out of train"}
 _ORDER = ("cv", "test", "val")
 CHOSEN = ("chain", "direct")  # those that see nothing but the image
 
@@ -110,9 +111,9 @@ def _of_training(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     }
     others |= {name: texts for name, texts in _volumes(columns, ids).items() if name not in others}
     used = ", ".join(f"{name} {n:,}" for name, n in splits.items() if name not in _SEEN)
-    left = ", ".join(f"{name} {n:,}" for name, n in splits.items() if name in _SEEN)
+    left = ", ".join(f"{name} {n:,} ({_SEEN[name]})" for name, n in splits.items() if name in _SEEN)
     notes = [f"{path.name}: {count(len(ids), 'participant')} that were held out ({used})"]
-    notes += [f"{path.name}: left out: {left}, as the networks were fitted to or for them"] if left else []
+    notes += [f"{path.name}: left out: {left}"] if left else []
     return Predicted(path, tuple(ids), ("",) * len(ids), found, age_years, others, tuple(notes))
 
 
