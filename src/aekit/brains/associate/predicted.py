@@ -18,7 +18,8 @@ from aekit.errors import AekitError, count, nearest, shown
 Floats = npt.NDArray[np.float64]
 
 _OF_TRAINING = ("participant_id", "split", "model", "target", "truth", "prediction")
-_OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings", "file"})
+_MARKS = ("true_age_years", "unlike_training", "reason")  # of mri-predict --table
+_OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings", "file", *_MARKS})
 # Splits that are left out; of a cross-validation, those who were dropped are in cv, too.
 _SEEN = {"train": "the networks were trained on them", "dropped": "outliers that were left out of train"}
 _ORDER = ("cv", "test", "val")
@@ -151,7 +152,9 @@ def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     }
     notes = [f"{path.name}: {count(n - len(known), 'scan')} without a predicted age left out"] if len(known) < n else []
     chosen_ids, chosen_files = (tuple(values[row] for row in known) for values in (ids, files))
-    return Predicted(path, chosen_ids, chosen_files, ages, np.full(len(known), np.nan), others, tuple(notes))
+    texts = columns.get("true_age_years") or [""] * n
+    true_years = read_numbers([texts[row] for row in known], "true_age_years", is_decimal=False).values
+    return Predicted(path, chosen_ids, chosen_files, ages, true_years, others, tuple(notes))
 
 
 def _check_once(keys: Sequence[tuple[str, ...]], path: Path) -> None:
