@@ -25,7 +25,7 @@ MIN_FOR_AGES = 60  # participants: with fewer, an age cannot be predicted well e
 MIN_FOR_SEXES = 10  # of each sex
 _N_FOLDS = 10
 # In robust standard deviations. Of 200 clean phantoms and 181 people none is beyond.
-_AGE_LIMIT, _PAIR_LIMIT, _AFTER_SWAP = 5.5, 2.5, 1.5
+_AGE_LIMIT, _PAIR_LIMIT, _PAIR_PRODUCT, _AFTER_SWAP = 5.5, 2.5, 10.0, 1.5
 _FOR_FEW = 20.0
 _SEX_LIMIT = 3.0  # standard errors by which the wrong sex is larger
 _PENALTIES = np.logspace(-4, 1, 11)
@@ -142,7 +142,7 @@ def _pairs(ages: Floats, predicted: Floats, z: Floats, spread: Floats) -> list[t
                 abs(ages[second] - predicted[first] - middle) / spread[first],
                 abs(ages[first] - predicted[second] - middle) / spread[second],
             )
-            if after < _AFTER_SWAP:
+            if after < _AFTER_SWAP and -z[first] * z[second] > _PAIR_PRODUCT:
                 fits.append((after, int(first), int(second)))
     found: list[tuple[int, int]] = []
     for _, one, other in sorted(fits):

@@ -103,10 +103,21 @@ def check_scans(
     table_ml = np.full(len(cohort), np.nan) if volumes_ml is None else volumes_ml.sum(axis=1)
     same_as = _same_scans([str(one) for one in cohort.table["participant_id"]], checks)
     scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None)
+    scans = replace(scans, judged=_judge(cohort, scans, progress))
     if volumes_ml is not None:
-        scans = replace(scans, space=check_space(scans.brain_ml, table_ml))
+        scans = replace(scans, space=check_space(_usual_ml(cohort, scans), table_ml))
     _notice_elsewhere(scans, progress)
-    return replace(scans, judged=_judge(cohort, scans, progress))
+    return scans
+
+
+def _usual_ml(cohort: Cohort, scans: Scans) -> Floats:
+    """Return the brain-mask volume of each participant's scan, (N,); NaN for doubtful ones too, as a few hide all."""
+    judged = scans.judged
+    if judged is None:
+        return scans.brain_ml
+    doubtful = {one for one, reason in zip(judged.ids, judged.judgement.reasons, strict=True) if reason}
+    is_doubtful = np.array([str(one) in doubtful for one in cohort.table["participant_id"]], bool)
+    return np.where(is_doubtful, np.nan, scans.brain_ml)
 
 
 def _judge(cohort: Cohort, scans: Scans, progress: Progress) -> JudgedScans | None:
