@@ -32,7 +32,7 @@ def test_no_scan_of_a_clean_cohort_is_doubtful(clean):
     [
         ("inverted", "inverted"), ("cropped-top", "cropped at the top"),
         ("cropped-side", "cropped at the"), ("half-empty", "cropped"), ("constant", "hardly any contrast"),
-        ("saturated", "hardly any contrast"), ("scalp", "the skull is still there"), ("spikes", "too bright"),
+        ("saturated", "hardly any contrast"), ("scalp", "a skull, or a wrong voxel size"), ("spikes", "too bright"),
         ("axes-swapped", "too tall from bottom to top"), ("eaten", ""),
     ],
 )  # fmt: skip

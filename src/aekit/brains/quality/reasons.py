@@ -97,7 +97,7 @@ def _special(features: Floats, found: list[str], median_ml: float) -> str | None
         return turned
     volume = float(np.exp(value["brain_volume"]))
     if {"outside", "unexplained"} <= set(found) and volume > _LARGER * median_ml:
-        return f"a brain of {volume:,.0f} mL: the skull is still there, or a wrong voxel size"
+        return f"a brain of {volume:,.0f} mL: a skull, or a wrong voxel size"
     return None
 
 
