@@ -244,7 +244,7 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     if not _are_members(header.members):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path, header)
-    ensemble = Ensemble(images={name: v.numpy() for name, v in tensors.items() if name.startswith("quality.")})
+    ensemble = Ensemble(images={name: v.half().numpy() for name, v in tensors.items() if name.startswith("quality.")})
     for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:

@@ -100,7 +100,7 @@ def test_a_standard_survives_a_checkpoint_and_judges_new_scans_alike(phantoms, w
     found = with_scans({7: damaged(phantoms[7], "inverted"), 9: damaged(phantoms[9], "cropped-top")})
     judged = judge_scans(found)
     header = json.loads(json.dumps(standard_to_header(judged.standard)))
-    again = read_standard(header, standard_to_images(judged.standard)).judge(found)
+    again = read_standard(header, standard_to_images(judged.standard), (24,) * 3).judge(found)
     assert [bool(reason) for reason in again.reasons] == [bool(reason) for reason in judged.reasons]
     assert again.reasons[9] == judged.reasons[9]
     usual = judged.score < 1
@@ -108,7 +108,7 @@ def test_a_standard_survives_a_checkpoint_and_judges_new_scans_alike(phantoms, w
 
 
 def test_an_older_checkpoint_has_no_standard():
-    assert read_standard(None, {}) is None
+    assert read_standard(None, {}, (24,) * 3) is None
 
 
 def test_a_damaged_standard_is_refused(clean):
@@ -116,6 +116,11 @@ def test_a_damaged_standard_is_refused(clean):
     header, images = standard_to_header(standard), standard_to_images(standard)
     for broken in ({"centre": header["centre"][:-1]}, {"below": [0.0] * len(header["below"])}):
         with pytest.raises(ValueError, match="limits"):
-            read_standard(header | broken, images)
+            read_standard(header | broken, images, (24,) * 3)
     with pytest.raises(ValueError, match="sizes"):
-        read_standard(header, images | {"quality.mask": images["quality.mask"][:-1]})
+        read_standard(header, images | {"quality.mask": images["quality.mask"][:-1]}, (24,) * 3)
+    with pytest.raises(ValueError, match="sizes"):
+        read_standard(header, images, (48, 24, 24))
+    for broken in ({"limit": float("inf")}, {"fractions": [0.5]}, {"fractions": [float("nan")] * 64}):
+        with pytest.raises(ValueError, match="finite"):
+            read_standard(header | broken, images, (24,) * 3)

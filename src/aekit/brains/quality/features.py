@@ -5,6 +5,8 @@ They need no other scan. What compares a scan with its cohort is in :mod:`aekit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -60,7 +62,7 @@ def own_features(volumes: PreparedVolumes) -> Floats:
 def coarsen(images: npt.NDArray[np.floating]) -> Singles:
     """Return images with at most ``COARSE_SIDE`` voxels along each side, float32 (N, x, y, z), by means of blocks."""
     factor = -(-max(images.shape[1:]) // COARSE_SIDE)
-    sides = [-(-side // factor) for side in images.shape[1:]]
+    sides = coarse_size(images.shape[1:])
     found = np.empty((len(images), *sides), np.float32)
     margins = [(0, side * factor - own) for side, own in zip(sides, images.shape[1:], strict=True)]
     x, y, z = sides
@@ -68,6 +70,12 @@ def coarsen(images: npt.NDArray[np.floating]) -> Singles:
         padded = np.pad(np.asarray(image, np.float32), margins)
         found[row] = padded.reshape(x, factor, y, factor, z, factor).mean(axis=(1, 3, 5))
     return found
+
+
+def coarse_size(size: Sequence[int]) -> tuple[int, ...]:
+    """Return the voxels along each side of the coarse image of a grid."""
+    factor = -(-max(size) // COARSE_SIDE)
+    return tuple(-(-side // factor) for side in size)
 
 
 def intensity_fractions(volumes: PreparedVolumes) -> Floats:

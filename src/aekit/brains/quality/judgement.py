@@ -7,6 +7,7 @@ do not hide each other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from aekit.brains.quality.features import OWN, Singles, coarsen, intensity_fractions, own_features
+from aekit.brains.quality.features import OWN, Singles, coarse_size, coarsen, intensity_fractions, own_features
 from aekit.brains.quality.limits import Limits, first_limits, fit_limits
 from aekit.brains.quality.reasons import FEATURES, FLOOR, SCANNER, excess, explain
 from aekit.brains.quality.reference import Reference, compare_with_others, fit_reference
+from aekit.brains.volumes.gridding import N_BINS
 from aekit.brains.volumes.store import PreparedVolumes
 
 Floats = npt.NDArray[np.float64]
@@ -174,15 +176,18 @@ def standard_to_images(standard: ScanStandard) -> dict[str, npt.NDArray[np.float
     return {f"quality.{name}": image.astype(np.float16) for name, image in images.items()}
 
 
-def read_standard(header: dict[str, Any] | None, images: dict[str, npt.NDArray[Any]]) -> ScanStandard | None:
+def read_standard(
+    header: dict[str, Any] | None, images: dict[str, npt.NDArray[Any]], size: Sequence[int]
+) -> ScanStandard | None:
     """Return the standard that a checkpoint has, or None: it is older, or had too few scans.
 
     Args:
         header: From :func:`standard_to_header`.
         images: Those of :func:`standard_to_images`.
+        size: Voxels of the grid.
 
     Raises:
-        KeyError, TypeError, ValueError: They are damaged.
+        KeyError, TypeError, ValueError, OverflowError: They are damaged.
     """
     if not header or header.get("features") != list(FEATURES):
         return None
@@ -193,7 +198,11 @@ def read_standard(header: dict[str, Any] | None, images: dict[str, npt.NDArray[A
     mean, mask, components = (
         np.asarray(images[f"quality.{name}"], np.float32) for name in ("mean", "mask", "components")
     )
-    if mean.shape != mask.shape or mean.ndim != 3 or components.shape[1:] != (mean.size,):
+    if {mean.shape, mask.shape} != {coarse_size(size)} or components.ndim != 2 or components.shape[1] != mean.size:
         raise ValueError("images of different sizes")
-    limits = Limits(centre, below, above, float(header["limit"]))
-    return ScanStandard(int(header["n"]), limits, Reference(mean, mask, np.array(header["fractions"]), components))
+    fractions, limit = np.array(header["fractions"], np.float64), float(header["limit"])
+    numbers = (centre, below, above, fractions, np.array(limit), mean, mask, components)
+    if fractions.shape != (N_BINS,) or limit <= 0 or not all(np.isfinite(one).all() for one in numbers):
+        raise ValueError("numbers that are not finite")
+    limits = Limits(centre, below, above, limit)
+    return ScanStandard(int(header["n"]), limits, Reference(mean, mask, fractions, components))

@@ -27,8 +27,8 @@ def read_checkpoint_standard(
     """
     found: Any = header.result.get("quality")
     try:
-        return read_standard(found, images)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return read_standard(found, images, header.data["size"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise AekitError(f"{path}: its header is damaged ({error}); train it again") from error
 
 
