@@ -13,7 +13,7 @@ from aekit.errors import AekitError
 VOLUMES = np.array([[700.0, 500.0, 200.0], [600.0, 450.0, 300.0]])
 
 
-NOBODY, BOTH = np.zeros(2, bool), np.array([False, True])
+NOBODY, SECOND = np.zeros(2, bool), np.array([False, True])
 
 
 def header(target="absolute", conformal=(), **result):
@@ -22,8 +22,8 @@ def header(target="absolute", conformal=(), **result):
     return Header({"kind": "brain", "target": target}, {}, {}, result=result)
 
 
-def table(paths, predicted, of, unlike=NOBODY):
-    return _table(paths, read_new_ages(predicted, of), of, unlike)
+def table(paths, predicted, of, unlike=NOBODY, unknown=NOBODY):
+    return _table(paths, read_new_ages(predicted, of), of, unlike, unknown)
 
 
 @pytest.fixture
@@ -55,10 +55,17 @@ def test_intervals_are_those_of_the_same_model_and_target_within_what_is_possibl
 
 def test_a_scan_that_is_unlike_the_training_has_no_interval(paths):
     predicted = MemberPrediction(tissues=VOLUMES, chain_age=np.array([30.0, 50.0]))
-    found = table(paths, predicted, header(conformal=CONFORMAL), BOTH)
+    found = table(paths, predicted, header(conformal=CONFORMAL), SECOND, SECOND)
     assert list(found["age_years"]) == [30, 50]
     for name in ("age_years_low", "age_years_high", "wmv_ml_low", "wmv_ml_high"):
         assert found[name].isna().tolist() == [False, True]
+
+
+def test_a_reference_gives_ages_an_interval_and_volumes_none(paths):
+    predicted = MemberPrediction(tissues=VOLUMES, chain_age=np.array([30.0, 50.0]))
+    found = table(paths, predicted, header(conformal=CONFORMAL), SECOND, NOBODY)
+    assert found["age_years_low"].notna().all()
+    assert found["wmv_ml_low"].isna().tolist() == [False, True]
 
 
 def test_a_half_width_that_varies_with_age_is_used_where_the_checkpoint_has_one(paths):
@@ -107,7 +114,7 @@ def test_proportions_are_shown_with_three_digits_and_the_rest_with_one(tmp_path)
         {"file": ["x/a.nii"], "age_years": [30.04], "age_years_low": [25.0], "age_years_high": [35.0],
          "gmv_fraction": [0.45678], "delta": [-1.25], "unlike_training": "no", "warnings": [""]}
     )  # fmt: skip
-    _show(shown, read_intervals(header("proportion", [("chain", "age_years", 5.0, 0.9)])), progress)
+    _show(shown, read_intervals(header("proportion", [("chain", "age_years", 5.0, 0.9)])), NOBODY, progress)
     cells = ["a.nii", "30.0 [25.0, 35.0]", "0.457", "-1.2"]
     assert progress.tables == [
         ("predicted with 90 % intervals", ["file", "age_years", "gmv_fraction", "delta"], [cells])
@@ -119,7 +126,7 @@ def test_ages_of_scans_that_are_unlike_the_training_are_marked():
     progress = Recorded()
     ends = {"age_years_low": [np.nan, 20.0], "age_years_high": [np.nan, 40.0]}
     shown = pd.DataFrame({"file": ["a", "b"], "age_years": 30.0, **ends, "unlike_training": ["yes", "no"]})
-    _show(shown, {}, progress)
+    _show(shown, {}, ~SECOND, progress)
     assert progress.tables[0][2] == [["a", "30.0*"], ["b", "30.0 [20.0, 40.0]"]]
 
 
@@ -127,7 +134,7 @@ def test_the_level_that_few_participants_allow_is_shown_with_the_reason():
     few, progress = header(conformal=[("chain", "age_years", 5.0, 6 / 7)]), Recorded()
     few.result["conformal"][0]["n"] = 6
     shown = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "warnings": ""})
-    _show(shown, read_intervals(few), progress)
+    _show(shown, read_intervals(few), NOBODY, progress)
     assert progress.tables[0][0] == "predicted with 86 % intervals"
     (notice,) = progress.notices
     assert notice.startswith("the level of the intervals is 6/7 = 85.7 %, the most that 6 held-out participants")
@@ -135,7 +142,9 @@ def test_the_level_that_few_participants_allow_is_shown_with_the_reason():
 
 def test_of_many_scans_the_first_are_shown():
     progress, n = Recorded(), N_SHOWN + 5
-    _show(pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0}), {}, progress)
+    _show(
+        pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0}), {}, np.zeros(n, bool), progress
+    )
     ((title, _, rows),) = progress.tables
     assert title == f"predicted, without intervals, as no participants were held out, the first {N_SHOWN} of {n}"
     assert len(rows) == N_SHOWN

@@ -88,7 +88,7 @@ def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAge
         new = fit(raw)
         new[own] = held_out
         before = intervals.get((model, AGE))
-        interval = fit_conformal(truth - held_out)
+        interval = _interval(truth, held_out, before)
         progress.notice(_describe(model, fit, raw[own], before, interval, is_only=_n_models(ages.predicted) == 1))
         predicted = predicted._replace(**{field: np.clip(new, 0.0, MAX_AGE_YEARS)})
         intervals[model, AGE] = interval
@@ -96,6 +96,16 @@ def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAge
         if (trend := _trend(trends.get(model), fit, truth, held_out)) is not None:
             trends[model] = trend
     return replace(ages, predicted=predicted, intervals=intervals, trends=trends, recalibrations=fits)
+
+
+def _interval(truth: Floats, held_out: Floats, before: Conformal | None) -> Conformal:
+    """Return the interval from leave-one-out errors; a few participants only tell how wide, not how width varies."""
+    interval = fit_conformal(truth - held_out)
+    if before is None or before.scale is None:
+        return interval
+    ratios = (truth - held_out) / before.scale(held_out)
+    factor = fit_conformal(ratios).half_width
+    return replace(interval, scale=replace(before.scale, half_width=factor * before.scale.half_width))
 
 
 def _n_models(predicted: MemberPrediction) -> int:
@@ -118,7 +128,7 @@ def _describe(
 ) -> str:
     text = f"recalibrated on {fit.n:,} participants: offset {fit.offset:+.1f} years, slope {fit.slope:.2f}; half width "
     text += "" if before is None else f"{before.half_widths(raw).mean():.1f} -> "
-    return ("" if is_only else f"{model} ") + text + f"{after.half_width:.1f} years"
+    return ("" if is_only else f"{model} ") + text + f"{after.half_widths(fit(raw)).mean():.1f} years"
 
 
 def add_deltas(columns: dict[str, Any], ages: NewAges, age_years: Floats, names: dict[str, str]) -> list[str]:

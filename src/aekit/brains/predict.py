@@ -105,7 +105,7 @@ def run_predict(
     found = _predict(scans, ensemble, config, header, chosen, progress)
     _blank_doubtful(found.table, judged, doubtful)
     write_csv(target, found.table)
-    _show(found.table, found.ages.intervals, progress)
+    _show(found.table, found.ages.intervals, found.unknown, progress)
     _show_warnings(found, scans, progress)
     _show_doubtful(found.table, doubtful, progress)
     return Result(target, _values(found))
@@ -165,13 +165,15 @@ class _Found:
         table: A row per scan.
         ages: Their ages, with intervals.
         reasons: In which ways each scan is outside the training data.
-        unlike: Scans that have no intervals for it, (n,).
+        unlike: Which are outside it, (n,).
+        unknown: Which are outside the reference as well, so that their errors are unknown, (n,).
     """
 
     table: pd.DataFrame
     ages: NewAges
     reasons: list[list[str]]
     unlike: npt.NDArray[np.bool_]
+    unknown: npt.NDArray[np.bool_]
 
 
 def _predict(
@@ -192,14 +194,14 @@ def _predict(
     if clamped.any():
         progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
     reasons = _reasons(scans, ages.predicted, header, clamped)
-    unlike = is_unlike(reasons, scans.is_reference)
-    table = _table(scans.paths, ages, header, unlike)
+    unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, scans.is_reference)
+    table = _table(scans.paths, ages, header, unlike, unknown)
     if scans.people is not None:
         table = _with_people(table, ages, scans.people, progress, has_reference=scans.is_reference is not None)
     table["unlike_training"] = np.where(unlike, "yes", "no")
     of_files = [scans.prepared.warnings.get(int(row), ()) for row in scans.rows]
     table["warnings"] = ["; ".join([*own, *why]) for own, why in zip(of_files, reasons, strict=True)]
-    return _Found(table, ages, reasons, unlike)
+    return _Found(table, ages, reasons, unlike, unknown)
 
 
 def _age_columns(predicted: MemberPrediction) -> dict[str, str]:
@@ -208,10 +210,19 @@ def _age_columns(predicted: MemberPrediction) -> dict[str, str]:
     return {model: AGE if place == 0 else _DIRECT_AGE for place, model in enumerate(models)}
 
 
-def _table(paths: list[Path], ages: NewAges, header: Header, unlike: npt.NDArray[np.bool_]) -> pd.DataFrame:
+def _table(
+    paths: list[Path], ages: NewAges, header: Header, unlike: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_]
+) -> pd.DataFrame:
     """Return a row per scan: age, from the chain if there is one, then volumes or proportions, with intervals.
 
     The intervals of scans that are unlike those on which errors were measured are empty: nobody knows their coverage.
+
+    Args:
+        paths: Files, n of them.
+        ages: Predictions and intervals.
+        header: Of the checkpoint.
+        unlike: Scans that are unlike those of the training, (n,), which have no intervals of volumes.
+        unknown: Scans that are unlike those of the reference, too, (n,), which have no intervals of age.
     """
     columns: dict[str, Any] = {"file": [str(path) for path in paths]}
     predicted = ages.predicted
@@ -220,8 +231,9 @@ def _table(paths: list[Path], ages: NewAges, header: Header, unlike: npt.NDArray
         columns[name] = values
         if (interval := ages.intervals.get((model, target))) is not None:
             low, high = interval.interval(values).T
-            columns[f"{name}_low"] = np.where(unlike, np.nan, np.maximum(low, 0.0))  # no quantity is negative
-            columns[f"{name}_high"] = np.where(unlike, np.nan, np.minimum(high, _most(target)))
+            empty = unknown if target == AGE else unlike
+            columns[f"{name}_low"] = np.where(empty, np.nan, np.maximum(low, 0.0))  # no quantity is negative
+            columns[f"{name}_high"] = np.where(empty, np.nan, np.minimum(high, _most(target)))
 
     for model, name in _age_columns(predicted).items():
         add(name, getattr(predicted, MODELS[model]), model, AGE)
@@ -299,15 +311,14 @@ def _least(intervals: Intervals) -> Conformal | None:
     return min(intervals.values(), key=lambda interval: interval.coverage, default=None)
 
 
-def _show(table: pd.DataFrame, intervals: Intervals, progress: Progress) -> None:
-    """Show the first predictions; * marks the ages of scans that are unlike the training."""
+def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.bool_], progress: Progress) -> None:
+    """Show the first predictions; * marks ages whose error is unknown."""
     names = [name for name in table if name not in _TEXTS and not name.endswith(("_low", "_high"))]
     cells = []
-    for _, row in table.head(N_SHOWN).iterrows():
-        is_unlike_training = row.get("unlike_training") == "yes"
+    for (_, row), is_unknown in zip(table.head(N_SHOWN).iterrows(), unknown, strict=False):
         values = [_with_interval(row, name) for name in names]
         marked = [
-            f"{text}*" if is_unlike_training and name in (AGE, _DIRECT_AGE) else text
+            f"{text}*" if is_unknown and name in (AGE, _DIRECT_AGE) else text
             for name, text in zip(names, values, strict=True)
         ]
         cells.append([Path(row["file"]).name, *marked])
@@ -324,7 +335,7 @@ def _show_warnings(found: _Found, scans: _Scans, progress: Progress) -> None:
     """Say in one line how many scans are unlike the training and why, and each warning about files once."""
     text = describe_unlike(
         found.reasons,
-        found.unlike,
+        found.unknown,
         has_reference=bool(found.ages.recalibrations),
         has_intervals=bool(found.ages.intervals),
     )

@@ -21,7 +21,7 @@ def kind_of(reason: str) -> str:
 
 
 def is_unlike(reasons: Sequence[Sequence[str]], is_reference: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
-    """Return which scans are unlike the training data and, with a reference, unlike its scans as well, (n,).
+    """Return which scans are unlike those of the training and, with a reference, of the reference as well, (n,).
 
     Errors of the reference tell how much the model errs for scans that differ from the training in the same ways.
 

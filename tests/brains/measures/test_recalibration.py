@@ -21,9 +21,9 @@ def test_few_participants_give_the_mean_error_as_an_offset_and_no_slope():
 def test_a_slope_that_helps_is_found_and_one_that_does_not_is_not():
     predicted, age = scanner(40, offset=20, slope=0.6, noise=3)
     fit = fit_recalibration(predicted, age)
-    assert fit.slope == pytest.approx(np.polyfit(predicted, age, 1)[0], abs=0.02)  # hardly shrunk
+    assert fit.slope == pytest.approx(np.polyfit(predicted, age, 1)[0], abs=0.03)  # hardly shrunk
     plain = [fit_recalibration(*scanner(20, offset=-10, slope=1, noise=5, seed=seed)) for seed in range(100)]
-    assert np.mean([one.slope == 1 for one in plain]) > 0.5
+    assert np.mean([one.slope == 1 for one in plain]) > 0.6
     assert np.mean([abs(one.offset + 10) for one in plain]) < 1.5
 
 

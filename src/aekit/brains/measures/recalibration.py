@@ -15,7 +15,10 @@ Floats = npt.NDArray[np.float64]
 
 LEAST = 5  # reference participants
 LEAST_FOR_SLOPE = 10
-_SLOPE_SD = 0.5  # how far from one slopes lie, before anything is known of the scanner
+# Mean absolute error after an offset alone -> after this rule, SD of noise 8 years, 300 simulations: 10 participants,
+# slope 1 6.70 -> 6.78, 0.6 7.80 -> 7.37, 0.2 10.4 -> 8.0; 20 participants 6.55 -> 6.60, 7.65 -> 6.98, 10.2 -> 7.1.
+_SLOPE_SD = 0.25  # how far from one slopes lie, before anything is known of the scanner
+_CLEAR = 0.5  # standard errors of the mean gain that a slope must bring
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Recalibration:
 
 
 def fit_recalibration(predicted_years: Floats, age_years: Floats) -> Recalibration:
-    """Return the offset, with the slope if the mean absolute error by leave-one-out is smaller with it.
+    """Return the offset, with the slope if the mean absolute error by leave-one-out is clearly smaller with it.
 
     Args:
         predicted_years: Ages that the model predicts for the reference, (N,), N >= 2.
@@ -59,7 +62,8 @@ def fit_recalibration(predicted_years: Floats, age_years: Floats) -> Recalibrati
         [_slope(np.delete(predicted_years, row), np.delete(age_years, row)) for row in range(n)], np.float64
     )
     by_slope = others_age + slopes * (predicted_years - others_predicted)
-    if np.abs(by_slope - age_years).mean() >= np.abs(by_offset - age_years).mean():
+    gain = np.abs(by_offset - age_years) - np.abs(by_slope - age_years)
+    if gain.mean() <= _CLEAR * gain.std(ddof=1) / np.sqrt(n):
         return plain
     return Recalibration(centre, offset, _slope(predicted_years, age_years), n)
 
