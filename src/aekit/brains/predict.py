@@ -24,7 +24,7 @@ from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
 from aekit.brains.scan_people import NO_TABLES, ScanPeople, ScanTables, check_reference, match_people
-from aekit.brains.unlike import describe_unlike, group_texts, is_unlike
+from aekit.brains.unlike import describe_unlike, group_texts, is_unlike, without_interval
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
 from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
@@ -105,7 +105,7 @@ def run_predict(
     found = _predict(scans, ensemble, config, header, chosen, progress)
     _blank_doubtful(found.table, judged, doubtful)
     write_csv(target, found.table)
-    _show(found.table, found.ages.intervals, found.unknown, progress)
+    _show(found.table, found.ages.intervals, without_interval(found.unknown), progress)
     _show_warnings(found, scans, progress)
     _show_doubtful(found.table, doubtful, progress)
     return Result(target, _values(found))
@@ -195,7 +195,7 @@ def _predict(
         progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
     reasons = _reasons(scans, ages.predicted, header, clamped)
     unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, scans.is_reference)
-    table = _table(scans.paths, ages, header, unlike, unknown)
+    table = _table(scans.paths, ages, header, without_interval(unlike), without_interval(unknown))
     if scans.people is not None:
         table = _with_people(table, ages, scans.people, progress, has_reference=scans.is_reference is not None)
     table["unlike_training"] = np.where(unlike, "yes", "no")
@@ -221,8 +221,8 @@ def _table(
         paths: Files, n of them.
         ages: Predictions and intervals.
         header: Of the checkpoint.
-        unlike: Scans that are unlike those of the training, (n,), which have no intervals of volumes.
-        unknown: Scans that are unlike those of the reference, too, (n,), which have no intervals of age.
+        unlike: Scans without intervals of volumes, as they are unlike those of the training, (n,).
+        unknown: Scans without intervals of age, as they are unlike those of the reference, too, (n,).
     """
     columns: dict[str, Any] = {"file": [str(path) for path in paths]}
     predicted = ages.predicted

@@ -115,8 +115,7 @@ def mri_train(
             "--controls",
             rich_help_panel=options.DATA,
             metavar="EXPR",
-            help="Train on these alone, as 'diagnosis=control' or 'diagnosis!=patient'; the others are predicted, as "
-            "split cases.",
+            help="Train on these alone, as 'dx=control' or 'dx!=patient'; the others are predicted, as split cases.",
             show_default="everyone",
         ),
     ] = None,
