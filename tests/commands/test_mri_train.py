@@ -554,3 +554,57 @@ def test_a_signal_stops_it_and_resume_continues(start, phantom_cohort, mri_train
     assert resumed.paths == [tmp_path / "m.safetensors"]
     assert "continuing after" in resumed.stderr
     assert not unfinished.exists()
+
+
+@pytest.fixture(scope="module")
+def patients(phantom_cohort, tmp_path_factory):
+    """Return a table of the phantoms, of whom every fourth is a patient."""
+    table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t")
+    table["diagnosis"] = ["patient" if row % 4 == 0 else "control" for row in range(len(table))]
+    path = tmp_path_factory.mktemp("patients") / "participants.tsv"
+    table.drop(columns="file", errors="ignore").to_csv(path, sep="\t", index=False)
+    return path
+
+
+def test_controls_are_judged_and_cases_are_predicted_with_their_mean_delta(aekit, phantom_cohort, patients, tmp_path):
+    options = ("--volumes", phantom_cohort / "volumes", "--size", 16, "--spacing", 12, "--epochs", 1, "--seeds", 1)
+    controls = ("--controls", "diagnosis=control")
+    result = aekit("mri-train", patients, *options, "--cv", 2, *controls, "-o", tmp_path, "--json")
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["path"].endswith("-controls-diagnosis=control.safetensors")
+    assert {row["split"] for row in said["metrics"]} == {"cv"}
+    assert {row["split"] for row in said["cases"]} == {"cases"}
+    table = pd.read_csv(Path(said["path"]).with_suffix(".predictions.csv"))
+    labels = pd.read_csv(patients, sep="\t").set_index("participant_id")["diagnosis"]
+    assert set(labels[table.query("split == 'cases'")["participant_id"]]) == {"patient"}
+    assert set(labels[table.query("split == 'cv'")["participant_id"]]) == {"control"}
+    chain = table.query("model == 'chain' and target == 'age_years' and split == 'cases'")
+    cases = next(row for row in said["deltas"] if (row["model"], row["group"]) == ("chain", "cases"))
+    assert cases["n"] == len(chain) == (labels == "patient").sum()
+    assert cases["mean"] == pytest.approx(chain["delta_corrected"].mean(), rel=1e-5)
+    assert result.stderr.index("age_years, cv, ") < result.stderr.index("age_years, cases, ")
+    assert "delta given age (delta_corrected), years" in " ".join(result.stderr.split())
+    again = aekit("mri-train", patients, *options, "--cv", 2, "-o", said["path"], "--resume")
+    assert again.exit_code == 1
+    assert "controls diagnosis=control" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "exit_code", "message"),
+    [
+        ("diagnosis", 2, "is not column=value"),
+        ("diagnose=control", 1, "did you mean 'diagnosis'?"),
+        ("diagnosis=zzz", 1, "nobody in participants.tsv has diagnosis 'zzz', only control, patient"),
+        ("diagnosis!=control,patient", 1, "leaves nobody to train on"),
+    ],
+)
+def test_an_expression_that_does_not_fit_the_table_is_refused(
+    aekit, phantom_cohort, patients, tmp_path, text, exit_code, message
+):
+    options = ("--volumes", phantom_cohort / "volumes", "--size", 16, "--spacing", 12, "-q")
+    result = aekit("mri-train", patients, *options, "--controls", text, "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == exit_code
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "x.safetensors").exists()
