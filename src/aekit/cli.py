@@ -25,6 +25,7 @@ from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
 from aekit.commands.mri_associate import mri_associate
 from aekit.commands.mri_eda import mri_eda
+from aekit.commands.mri_explain import mri_explain
 from aekit.commands.mri_phantom import mri_phantom
 from aekit.commands.mri_predict import mri_predict
 from aekit.commands.mri_train import mri_train
@@ -185,6 +186,7 @@ for command in (
     mri_train,
     mri_predict,
     mri_associate,
+    mri_explain,
     mri_phantom,
     report,
     info,

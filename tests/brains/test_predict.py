@@ -5,7 +5,7 @@ from recorded import Recorded
 
 from aekit.brains.members import MemberPrediction
 from aekit.brains.new_ages import read_intervals, read_new_ages
-from aekit.brains.predict import N_SHOWN, _blank_doubtful, _list_paths, _show, _show_doubtful, _table
+from aekit.brains.predict import N_SHOWN, _blank_doubtful, _show, _show_doubtful, _table, list_paths
 from aekit.brains.quality.judgement import Judgement
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
@@ -153,7 +153,7 @@ def test_of_many_scans_the_first_are_shown():
 def test_a_volume_that_is_named_twice_is_read_once(tmp_path):
     for name in ("b.nii", "a.nii"):
         (tmp_path / name).touch()
-    found = _list_paths([tmp_path / "b.nii", tmp_path, tmp_path / "." / "b.nii"])
+    found = list_paths([tmp_path / "b.nii", tmp_path, tmp_path / "." / "b.nii"])
     assert found == [tmp_path / "b.nii", tmp_path / "a.nii"]
     with pytest.raises(AekitError, match=r"c\.nii: does not exist"):
-        _list_paths([tmp_path / "c.nii"])
+        list_paths([tmp_path / "c.nii"])

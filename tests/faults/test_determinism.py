@@ -59,6 +59,10 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "mri-associate": (
         "mri-associate", "brain.predictions.csv", "cohort/participants.tsv", "--with", "tiv", "-o", "associate/x.csv",
     ),
+    "mri-explain": (
+        "mri-explain", "brain.safetensors", "cohort/volumes/sub-000[1-3]*", "--samples", 2, "--randomisations", 2,
+        "-o", "explain",
+    ),
     "report": ("report", "pca", "-o", "report.html"),  # one of all would show the seconds that trainings took
     "info": ("info", "tuned.safetensors", "--json"),
 }  # fmt: skip

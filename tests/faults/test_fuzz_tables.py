@@ -37,7 +37,7 @@ from aekit.brains.cohort.sessions import joint_groups
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.hypotheses import _read_ages
-from aekit.brains.predict import _list_paths
+from aekit.brains.predict import list_paths
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data.image_set import ImageSet
@@ -234,7 +234,7 @@ def _checkpoints(arguments: list[str]) -> object:
 
 
 def _volume_paths(arguments: list[str]) -> list[Path]:
-    return _list_paths([Path(text) for text in with_stdin(arguments, kind="volume")])
+    return list_paths([Path(text) for text in with_stdin(arguments, kind="volume")])
 
 
 def _stdin(path: Path) -> None:

@@ -77,11 +77,11 @@ def run_predict(
         raise AekitError(f"--output {target}: is a file of the training and would be replaced; choose another name")
     _check_inputs_stay(target, tables)
     progress = Named(progress, str(target.with_suffix("")))  # others may be running on the same terminal
-    paths = _list_paths(volumes)
+    paths = list_paths(volumes)
     people = match_people(tables, paths, skip_bad=skip_bad, progress=progress)
     n_threads, chosen = set_threads(threads), choose_device(device)
     ensemble, config, header = read_ensemble(checkpoint, chosen)
-    _check_finished(checkpoint, header)
+    check_finished(checkpoint, header)
     standard = read_checkpoint_standard(checkpoint, header, ensemble.images)
     check_writable(target)
     prepared = prepare_volumes(
@@ -117,8 +117,12 @@ def _check_inputs_stay(target: Path, tables: ScanTables) -> None:
             raise AekitError(f"--output {target}: is the {option} that is read and would be replaced; choose another")
 
 
-def _list_paths(volumes: Sequence[Path]) -> list[Path]:
-    """Return the volumes, each once, with folders replaced by their volumes."""
+def list_paths(volumes: Sequence[Path]) -> list[Path]:
+    """Return the volumes, each once, with folders replaced by their volumes.
+
+    Raises:
+        AekitError: One does not exist, or a folder has no volumes.
+    """
     paths: dict[Path, Path] = {}
     for path in volumes:
         if not path.exists():
@@ -128,7 +132,12 @@ def _list_paths(volumes: Sequence[Path]) -> list[Path]:
     return list(paths.values())
 
 
-def _check_finished(checkpoint: Path, header: Header) -> None:
+def check_finished(checkpoint: Path, header: Header) -> None:
+    """Check that a training is finished.
+
+    Raises:
+        AekitError: It is not, or its header is damaged.
+    """
     if not header.result or header.state is not None:
         raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
     if "seen" not in header.result:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.brains.cohort.scans import match_files
+from aekit.brains.cohort.scans import match_files, rows_of_files
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.errors import AekitError
 
@@ -299,3 +299,17 @@ def test_the_scan_of_a_session_that_was_left_out_has_a_row(tmp_path, pattern):
     matched = match_files(cohort, tmp_path, table_path=tmp_path / "table.tsv", pattern=pattern)
     assert [path.name for path in matched.paths] == ["a_ses-1_T1w.nii", "b_ses-1_T1w.nii"]
     assert [path.name for path in matched.without_row] == ["d_T1w.nii"]
+
+
+def test_files_find_their_rows_by_the_column_file_or_by_the_id_in_their_name(cohort_of):
+    files = [Path("a/sub-02_T1w.nii.gz"), Path("b/sub-02_ses-1.nii"), Path("c/sub-112.nii"), Path("d/12.npy")]
+    by_name = cohort_of(participant_id=["sub-02", "sub-12"], age=[20, 30])
+    assert rows_of_files(by_name, files) == {files[0]: 0, files[1]: 0, files[3]: 1}
+    by_column = cohort_of(participant_id=["x", "y"], age=[20, 30], file=["scans/sub-112.nii", ""])
+    assert rows_of_files(by_column, files) == {files[2]: 0}
+
+
+def test_a_file_of_two_participants_is_refused(cohort_of):
+    cohort = cohort_of(participant_id=["sub-02", "T1w"], age=[20, 30], file=["x.nii", "y/x.nii"])
+    with pytest.raises(AekitError, match=r"d/x\.nii: belongs to several participants, sub-02 and T1w"):
+        rows_of_files(cohort, [Path("d/x.nii")])

@@ -139,6 +139,34 @@ def match_names(cohort: Cohort, files: Sequence[Path], *, pattern: str | None = 
     return tuple(choices[row][0] if row in choices else None for row in range(len(ids)))
 
 
+def rows_of_files(cohort: Cohort, files: Sequence[Path]) -> dict[Path, int]:
+    """Return the row of the participant to whom each file belongs; files without a row are absent.
+
+    Its column ``file`` comes first, compared by base name; else the id must be in the name of the file.
+
+    Args:
+        cohort: The participants.
+        files: Some of their volumes; several of one participant are allowed.
+
+    Raises:
+        AekitError: A file belongs to several participants.
+    """
+    ids = [str(one) for one in cohort.table["participant_id"]]
+    if "file" in cohort.table and cohort.table["file"].notna().any():
+        bases = [Path(value).name if isinstance(value, str) else "" for value in cohort.table["file"]]
+        choices = {row: [path for path in files if path.name == base] for row, base in enumerate(bases)}
+    else:
+        choices = _by_name(ids, files)
+    row_of: dict[Path, int] = {}
+    for row, paths in sorted(choices.items()):
+        for path in paths:
+            if path in row_of:
+                both = f"{ids[row_of[path]]} and {ids[row]}"
+                raise AekitError(f"{shown(path)}: belongs to several participants, {both}; fix the ids or the names")
+            row_of[path] = row
+    return row_of
+
+
 class _Places:
     """The real paths of files, with one question to the file system per folder."""
 
