@@ -81,12 +81,12 @@ def test_intervals_end_where_ages_and_proportions_do(paths):
     conformal = [("chain", "age_years", 40.0, 0.9), ("volumes", "gmv_fraction", 0.6, 0.9)]
     fractions = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]])
     predicted = MemberPrediction(tissues=fractions, chain_age=np.array([30.0, 110.0]))
-    table = _table(paths, predicted, header("proportion", conformal=conformal))
-    assert list(table["age_years_low"]) == [0, 70]
-    assert list(table["age_years_high"]) == [70, 120]
-    assert list(table["gmv_fraction_low"]) == [0, 0]
-    assert list(table["gmv_fraction_high"]) == [1, pytest.approx(0.9)]
-    volumes = _table(paths, MemberPrediction(tissues=VOLUMES), header(conformal=[("volumes", "gmv_ml", 900.0, 0.9)]))
+    found = table(paths, predicted, header("proportion", conformal=conformal))
+    assert list(found["age_years_low"]) == [0, 70]
+    assert list(found["age_years_high"]) == [70, 120]
+    assert list(found["gmv_fraction_low"]) == [0, 0]
+    assert list(found["gmv_fraction_high"]) == [1, pytest.approx(0.9)]
+    volumes = table(paths, MemberPrediction(tissues=VOLUMES), header(conformal=[("volumes", "gmv_ml", 900.0, 0.9)]))
     assert list(volumes["gmv_ml_high"]) == [1600, 1500]
 
 

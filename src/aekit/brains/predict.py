@@ -241,8 +241,8 @@ def _table(
         if (interval := ages.intervals.get((model, target))) is not None:
             low, high = interval.interval(values).T
             empty = unknown if target == AGE else unlike
-            columns[f"{name}_low"] = np.where(empty, np.nan, np.maximum(low, 0.0))  # no quantity is negative
-            columns[f"{name}_high"] = np.where(empty, np.nan, np.minimum(high, _most(target)))
+            columns[f"{name}_low"] = np.where(empty, np.nan, np.clip(low, 0.0, _most(target)))
+            columns[f"{name}_high"] = np.where(empty, np.nan, np.clip(high, 0.0, _most(target)))
 
     for model, name in _age_columns(predicted).items():
         add(name, getattr(predicted, MODELS[model]), model, AGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -215,10 +216,7 @@ def mri_train(
     data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
     data = replace(data, keep_outlying=keep_outlying, controls=controls)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
-    config = BrainConfig(model, data, train)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
-    run = run_hypotheses if hypotheses else run_training
+    run = partial(run_hypotheses if hypotheses else run_training, overwrite=overwrite, resume=resume)
     with Console(quiet=quiet, json=json) as console:
-        console.result(
-            run(config, source, output, device, threads, overwrite=overwrite, resume=resume, progress=console)
-        )
+        console.result(run(BrainConfig(model, data, train), source, output, device, threads, progress=console))
