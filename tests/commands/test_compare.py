@@ -171,8 +171,10 @@ def test_the_table_is_written_for_latex_too_and_its_path_is_printed(aekit, table
     assert {"x.csv", "x.md", "x.tex"} <= {path.name for path in tables.iterdir()}
     text = (tables / "x.tex").read_text()
     assert r"\multicolumn{1}{r}{p\_1 \& co}" in text
-    first = text.split("\\midrule\n")[1].splitlines()[0]
-    assert first.startswith(r"0.10 & 10 & 91.00 & ${}\pm 1.06$ & 92.5\phantom{0} & $-$1.50 & 20.5 & ${}\pm 0.7$ & 20.0")
+    # Too wide for a page: the second measure is in a table of its own, with the keys repeated.
+    first, second = (part.splitlines()[0] for part in text.split("\\midrule\n")[1:])
+    assert first == r"0.10 & 10 & 91.00 & ${}\pm 1.06$ & 92.5\phantom{0} & $-$1.50 \\"
+    assert second.startswith(r"0.10 & 10 & 20.5 & ${}\pm 0.7$ & 20.0")
     assert r"% ours: results.csv" in text
 
 
