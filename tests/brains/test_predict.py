@@ -23,7 +23,7 @@ def header(target="absolute", conformal=(), **result):
 
 
 def table(paths, predicted, of, unlike=NOBODY, unknown=NOBODY):
-    return _table(paths, read_new_ages(predicted, of), of, unlike, unknown)
+    return _table(paths, read_new_ages(predicted, of), predicted.tissues, of, unlike, unknown)
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ def test_predictions_are_those_of_the_training_for_the_same_participants(aekit, 
     table["participant_id"] = table["file"].str.extract(r"(sub-\d+)", expand=False)
     known = pd.read_csv(brains.with_suffix(".predictions.csv"))
     for column, model, target in (
-        ("age_years", "chain", "age_years"),
+        ("chain_age_years", "chain", "age_years"),
+        ("ridge_age_years", "ridge-histogram", "age_years"),
         ("direct_age_years", "direct", "age_years"),
         ("gmv_ml", "volumes", "gmv_ml"),
         ("csfv_ml", "volumes", "csfv_ml"),
@@ -44,6 +45,18 @@ def test_predictions_are_those_of_the_training_for_the_same_participants(aekit, 
         np.testing.assert_allclose(both[column], both["prediction"], rtol=1e-4)
 
 
+def test_the_age_that_comes_first_is_that_of_the_model_with_the_smallest_held_out_error(aekit, brains, scans, tmp_path):
+    result = aekit("mri-predict", brains, *scans[:3], "-o", tmp_path / "new.csv")
+    table = pd.read_csv(tmp_path / "new.csv")
+    columns = {"chain": "chain_age_years", "direct": "direct_age_years", "ridge-histogram": "ridge_age_years"}
+    metrics = pd.read_csv(brains.with_suffix(".metrics.csv")).query("target == 'age_years' and split == 'test'")
+    best = metrics.set_index("model").loc[list(columns), "mae"].idxmin()
+    assert table["model"].tolist() == [best] * 3
+    for end in ("", "_low", "_high"):
+        assert table[f"age_years{end}"].equals(table[f"{columns[best]}{end}"])
+    assert f"age_years by {best}" in " ".join(result.stderr.split())
+
+
 def test_the_width_of_an_interval_follows_from_the_validation_residuals(aekit, brains, scans, tmp_path):
     aekit("mri-predict", brains, scans[0], "-o", tmp_path / "new.csv")
     row = pd.read_csv(tmp_path / "new.csv").iloc[0]
@@ -51,8 +64,9 @@ def test_the_width_of_an_interval_follows_from_the_validation_residuals(aekit, b
     val = known[(known["model"] == "chain") & (known["target"] == "age_years") & (known["split"] == "val")]
     residuals = np.sort(np.abs(val["truth"] - val["prediction"]))
     rank = min(int(np.ceil(0.9 * (len(residuals) + 1) - 1e-9)), len(residuals))
-    assert row["age_years_high"] - row["age_years"] == pytest.approx(residuals[rank - 1], rel=1e-4)
-    assert row["age_years_low"] == pytest.approx(max(row["age_years"] - residuals[rank - 1], 0), rel=1e-4, abs=1e-6)
+    age, low, high = (row[f"chain_age_years{end}"] for end in ("", "_low", "_high"))
+    assert high - age == pytest.approx(residuals[rank - 1], rel=1e-4)
+    assert low == pytest.approx(max(age - residuals[rank - 1], 0), rel=1e-4, abs=1e-6)
 
 
 def test_scans_with_an_impossible_age_are_counted_and_marked(aekit, brains, scans, tmp_path):
@@ -178,7 +192,7 @@ def test_a_table_adds_ids_true_ages_and_deltas_on_the_age_trend_of_the_checkpoin
     aekit, brains, phantom_cohort, scans, tmp_path
 ):
     ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
-    trend = [{"model": model, "intercept": 5.0, "slope": -0.1} for model in ("chain", "direct")]
+    trend = [{"model": model, "intercept": 5.0, "slope": -0.1} for model in ("chain", "direct", "ridge-histogram")]
     header.result["age_trend"] = trend
     checkpoint = write_ensemble(tmp_path / "m.safetensors", ensemble, header)
     people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").set_index("participant_id")
@@ -190,7 +204,7 @@ def test_a_table_adds_ids_true_ages_and_deltas_on_the_age_trend_of_the_checkpoin
     table = pd.read_csv(tmp_path / "new.csv").iloc[[0, 2]]
     age = people.loc[["sub-0001", "sub-0003"], "age"].to_numpy()
     np.testing.assert_allclose(table["true_age_years"], age)
-    for prefix in ("", "direct_"):
+    for prefix in ("", "chain_", "direct_", "ridge_"):
         delta = table[f"{prefix}age_years"].to_numpy() - age
         np.testing.assert_allclose(table[f"{prefix}delta"], delta, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(table[f"{prefix}delta_corrected"], delta - (5 - 0.1 * age), rtol=1e-5, atol=1e-5)
@@ -210,7 +224,7 @@ def test_a_checkpoint_without_an_age_trend_leaves_delta_corrected_empty_and_says
     row = pd.read_csv(tmp_path / "new.csv").iloc[0]
     assert np.isfinite(row["delta"])
     assert np.isnan(row["delta_corrected"])
-    assert "no delta_corrected of chain and direct" in " ".join(result.stderr.split())
+    assert "no delta_corrected of chain, direct, ridge-histogram" in " ".join(result.stderr.split())
 
 
 def test_a_reference_removes_the_offset_of_a_scanner_and_its_own_ages_are_left_out_in_turn(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from aekit.brains.cases import show_group_deltas
 from aekit.brains.measures.conformal import describe_level
+from aekit.brains.verdict import describe_verdict
 from aekit.core.checkpoint import Header
 from aekit.core.output import Result
 from aekit.core.progress import Progress
@@ -46,14 +47,16 @@ class FinishedRun:
         return Result(self.path, values)
 
     def show(self, progress: Progress) -> None:
-        """Show the metrics of each target, ages of cases, mean deltas of both, and the level of intervals of new scans.
+        """Show the metrics of each target, ages of cases, mean deltas of both, and what to know about new scans.
 
-        The level is shown if it is not 90 %.
+        That is: no network beats the baselines, and the level of intervals if it is not 90 %.
         """
         judged = self.header.result["judged"]
         self._show_split(judged, self.metrics, progress)
         self._show_split("cases", self.metrics[self.metrics["target"] == "age_years"], progress)
         show_group_deltas(self.header.result.get("deltas", []), self.path.name, progress)
+        if text := describe_verdict(self.header.result):
+            progress.notice(f"{self.path.name}: {text}")
         if text := describe_interval_level(self.header):
             progress.notice(f"{self.path.name}: of new scans, {text}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aekit.brains.histogram_model import RIDGE
 from aekit.brains.measures.conformal import Conformal, Scale, fit_conformal
 from aekit.brains.measures.recalibration import Recalibration, fit_recalibration, leave_one_out
 from aekit.brains.members import MemberPrediction
@@ -21,7 +23,7 @@ from aekit.core.progress import Progress
 Floats = npt.NDArray[np.float64]
 Intervals = dict[tuple[str, str], Conformal]  # by model and target
 
-MODELS = {"chain": "chain_age", "direct": "direct_age"}  # to the field of MemberPrediction
+_COLUMNS = {"chain": f"chain_{AGE}", "direct": f"direct_{AGE}", RIDGE: f"ridge_{AGE}"}
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,25 @@ class NewAges:
     """What is known about the ages of new scans.
 
     Attributes:
-        predicted: With recalibrated ages.
+        years: Of each model, (n,) each, clipped to 0 to 120 and recalibrated if there is a reference.
+        columns: The model of each column of ages, ``age_years`` first.
+        is_outside: Whose age by a model other than the networks was clipped, (n,).
         intervals: By model and target.
         trends: By model; a model without is absent.
         recalibrations: By model; empty without a reference.
     """
 
-    predicted: MemberPrediction
+    years: dict[str, Floats]
+    columns: dict[str, str]
+    is_outside: npt.NDArray[np.bool_]
     intervals: Intervals
     trends: dict[str, AgeTrend]
     recalibrations: dict[str, Recalibration]
+
+    @property
+    def has_choice(self) -> bool:
+        """Return whether ``age_years`` is that of the best model, which older checkpoints do not name."""
+        return len(self.columns) > len(self.years)
 
 
 def read_intervals(header: Header) -> Intervals:
@@ -59,10 +70,30 @@ def read_intervals(header: Header) -> Intervals:
     return found
 
 
-def read_new_ages(predicted: MemberPrediction, header: Header) -> NewAges:
-    """Return predictions with the intervals and age trends of their checkpoint."""
+def read_new_ages(predicted: MemberPrediction, header: Header, simple: Mapping[str, Floats] | None = None) -> NewAges:
+    """Return the ages of n scans with the intervals and age trends of their checkpoint.
+
+    ``age_years`` is that of the model with the smallest error on held-out participants, which the header names, and
+    every model has a column of its own. An older checkpoint has the age of the chain first, else of the direct network,
+    and no other models than these.
+
+    Args:
+        predicted: By the networks.
+        header: Of the checkpoint.
+        simple: By other models, (n,) each; they are clipped to 0 to 120 years, as those of networks are.
+    """
     trends = {one["model"]: AgeTrend(one["intercept"], one["slope"]) for one in header.result.get("age_trend", [])}
-    return NewAges(predicted, read_intervals(header), trends, {})
+    networks = {"chain": predicted.chain_age, "direct": predicted.direct_age}
+    years = {model: values for model, values in networks.items() if values is not None}
+    if simple:
+        is_outside = np.any([(values <= 0) | (values >= MAX_AGE_YEARS) for values in simple.values()], axis=0)
+        years |= {model: np.clip(values, 0.0, MAX_AGE_YEARS) for model, values in simple.items()}
+        first = header.result.get("best_age_model")
+        columns = {AGE: first if first in years else next(iter(years)), **{_COLUMNS[model]: model for model in years}}
+    else:
+        is_outside = np.zeros(len(next(iter(years.values()), ())), np.bool_)
+        columns = dict(zip((AGE, _COLUMNS["direct"]), years, strict=False))
+    return NewAges(years, columns, is_outside, read_intervals(header), trends, {})
 
 
 def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAges:
@@ -79,23 +110,20 @@ def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAge
     """
     own = people.is_reference
     truth = people.age_years[own]
-    predicted, intervals, trends, fits = ages.predicted, dict(ages.intervals), dict(ages.trends), {}
-    for model, field in MODELS.items():
-        raw = getattr(predicted, field)
-        if raw is None:
-            continue
+    years, intervals, trends, fits = dict(ages.years), dict(ages.intervals), dict(ages.trends), {}
+    for model, raw in ages.years.items():
         fit, held_out = fit_recalibration(raw[own], truth), leave_one_out(raw[own], truth)
         new = fit(raw)
         new[own] = held_out
         before = intervals.get((model, AGE))
         interval = _interval(truth, held_out, before)
-        progress.notice(_describe(model, fit, raw[own], before, interval, is_only=_n_models(ages.predicted) == 1))
-        predicted = predicted._replace(**{field: np.clip(new, 0.0, MAX_AGE_YEARS)})
+        progress.notice(_describe(model, fit, raw[own], before, interval, is_only=len(years) == 1))
+        years[model] = np.clip(new, 0.0, MAX_AGE_YEARS)
         intervals[model, AGE] = interval
         fits[model] = fit
         if (trend := _trend(trends.get(model), fit, truth, held_out)) is not None:
             trends[model] = trend
-    return replace(ages, predicted=predicted, intervals=intervals, trends=trends, recalibrations=fits)
+    return replace(ages, years=years, intervals=intervals, trends=trends, recalibrations=fits)
 
 
 def _interval(truth: Floats, held_out: Floats, before: Conformal | None) -> Conformal:
@@ -106,10 +134,6 @@ def _interval(truth: Floats, held_out: Floats, before: Conformal | None) -> Conf
     ratios = (truth - held_out) / before.scale(held_out)
     factor = fit_conformal(ratios).half_width
     return replace(interval, scale=replace(before.scale, half_width=factor * before.scale.half_width))
-
-
-def _n_models(predicted: MemberPrediction) -> int:
-    return sum(getattr(predicted, field) is not None for field in MODELS.values())
 
 
 def _trend(trend: AgeTrend | None, fit: Recalibration, truth: Floats, held_out: Floats) -> AgeTrend | None:
@@ -131,24 +155,23 @@ def _describe(
     return ("" if is_only else f"{model} ") + text + f"{after.half_widths(fit(raw)).mean():.1f} years"
 
 
-def add_deltas(columns: dict[str, Any], ages: NewAges, age_years: Floats, names: dict[str, str]) -> list[str]:
-    """Add delta and delta_corrected of each model to the columns of a table, and return models without an age trend.
+def add_deltas(columns: dict[str, Any], ages: NewAges, age_years: Floats) -> list[str]:
+    """Add delta and delta_corrected of each column of ages to a table, and return models without an age trend.
 
     Args:
         columns: Of the table, changed in place.
         ages: Of the n scans.
         age_years: True ages, (n,), NaN where unknown.
-        names: Model -> its column of ages, ``age_years`` or ``direct_age_years``.
     """
-    without = []
-    for model, name in names.items():
+    without = set()
+    for name, model in ages.columns.items():
         prefix = name.removesuffix(AGE)
-        delta = getattr(ages.predicted, MODELS[model]) - age_years
+        delta = ages.years[model] - age_years
         columns[f"{prefix}delta"] = delta
         trend = ages.trends.get(model)
         if trend is None:
-            without.append(model)
+            without.add(model)
             columns[f"{prefix}delta_corrected"] = np.full(len(delta), np.nan)
         else:
             columns[f"{prefix}delta_corrected"] = delta - (trend.intercept + trend.slope * age_years)
-    return without
+    return [model for model in ages.years if model in without]

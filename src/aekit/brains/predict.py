@@ -15,10 +15,11 @@ import torch
 from aekit.brains.config import BrainConfig
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
+from aekit.brains.histogram_model import predict_simple_ages
 from aekit.brains.measures.conformal import Conformal, describe_level
-from aekit.brains.members import Ensemble, MemberPrediction, predict_members, read_ensemble
+from aekit.brains.members import Ensemble, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.new_ages import MODELS, Intervals, NewAges, add_deltas, read_new_ages, recalibrate
+from aekit.brains.new_ages import Intervals, NewAges, add_deltas, read_new_ages, recalibrate
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
@@ -37,9 +38,8 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 
 N_SHOWN = 20
-_TEXTS = ("file", "unlike_training", "warnings", "reason")  # not shown as columns in the terminal
+_TEXTS = ("file", "model", "unlike_training", "warnings", "reason")  # not shown as columns in the terminal
 _KNOWN = ("participant_id", "reference", "true_age_years")  # not predicted
-_DIRECT_AGE = f"direct_{AGE}"
 
 
 @keeps_torch_settings
@@ -101,7 +101,7 @@ def run_predict(
     people = None if people is None else people.take(rows).without_reference(doubtful)
     if people is not None and tables.reference is not None:
         check_reference(int(people.is_reference.sum()), tables.reference)
-    scans = _Scans([paths[row] for row in rows], rows, prepared, people)
+    scans = _Scans(checkpoint, [paths[row] for row in rows], rows, prepared, people)
     found = _predict(scans, ensemble, config, header, chosen, progress)
     _blank_doubtful(found.table, judged, doubtful)
     write_csv(target, found.table)
@@ -149,12 +149,14 @@ class _Scans:
     """Scans that can be used.
 
     Attributes:
+        checkpoint: Whose networks predict them.
         paths: Files, n of them.
         rows: Their rows among the prepared volumes, (n,).
         prepared: The volumes.
         people: Who is in them; None without tables.
     """
 
+    checkpoint: Path
     paths: list[Path]
     rows: npt.NDArray[np.int64]
     prepared: PreparedVolumes
@@ -196,15 +198,16 @@ def _predict(
         device=device,
         mirrored="flip" in config.train.augment,
     )
-    ages = read_new_ages(predicted, header)
+    histograms_ml = scans.prepared.histograms_ml[scans.rows]
+    ages = read_new_ages(predicted, header, predict_simple_ages(header, histograms_ml, str(scans.checkpoint)))
     if scans.people is not None and scans.is_reference is not None:
         ages = recalibrate(ages, scans.people, progress)
-    clamped = np.zeros(len(scans.rows), np.bool_) if predicted.clamped is None else predicted.clamped > 0
+    clamped = ages.is_outside if predicted.clamped is None else ages.is_outside | (predicted.clamped > 0)
     if clamped.any():
         progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
-    reasons = _reasons(scans, ages.predicted, header, clamped)
+    reasons = _reasons(scans, ages, header, clamped)
     unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, scans.is_reference)
-    table = _table(scans.paths, ages, header, without_interval(unlike), without_interval(unknown))
+    table = _table(scans.paths, ages, predicted.tissues, header, without_interval(unlike), without_interval(unknown))
     if scans.people is not None:
         table = _with_people(table, ages, scans.people, progress, has_reference=scans.is_reference is not None)
     table["unlike_training"] = np.where(unlike, "yes", "no")
@@ -213,28 +216,27 @@ def _predict(
     return _Found(table, ages, reasons, unlike, unknown)
 
 
-def _age_columns(predicted: MemberPrediction) -> dict[str, str]:
-    """Return the column of each network's age: the first is ``age_years``."""
-    models = [model for model, field in MODELS.items() if getattr(predicted, field) is not None]
-    return {model: AGE if place == 0 else _DIRECT_AGE for place, model in enumerate(models)}
-
-
 def _table(
-    paths: list[Path], ages: NewAges, header: Header, unlike: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_]
+    paths: list[Path],
+    ages: NewAges,
+    tissues: npt.NDArray[np.float64] | None,
+    header: Header,
+    unlike: npt.NDArray[np.bool_],
+    unknown: npt.NDArray[np.bool_],
 ) -> pd.DataFrame:
-    """Return a row per scan: age, from the chain if there is one, then volumes or proportions, with intervals.
+    """Return a row per scan: ages, the best model's first, then volumes or proportions, with intervals.
 
     The intervals of scans that are unlike those on which errors were measured are empty: nobody knows their coverage.
 
     Args:
         paths: Files, n of them.
         ages: Predictions and intervals.
+        tissues: Predicted volumes in mL or proportions, (n, 3), or None.
         header: Of the checkpoint.
         unlike: Scans without intervals of volumes, as they are unlike those of the training, (n,).
         unknown: Scans without intervals of age, as they are unlike those of the reference, too, (n,).
     """
     columns: dict[str, Any] = {"file": [str(path) for path in paths]}
-    predicted = ages.predicted
 
     def add(name: str, values: npt.NDArray[np.float64], model: str, target: str) -> None:
         columns[name] = values
@@ -244,11 +246,13 @@ def _table(
             columns[f"{name}_low"] = np.where(empty, np.nan, np.clip(low, 0.0, _most(target)))
             columns[f"{name}_high"] = np.where(empty, np.nan, np.clip(high, 0.0, _most(target)))
 
-    for model, name in _age_columns(predicted).items():
-        add(name, getattr(predicted, MODELS[model]), model, AGE)
-    if predicted.tissues is not None:
+    for name, model in ages.columns.items():
+        add(name, ages.years[model], model, AGE)
+        if name == AGE and ages.has_choice:
+            columns["model"] = model
+    if tissues is not None:
         for column, target in enumerate(TISSUE_TARGETS[header.model["target"]]):
-            add(target, predicted.tissues[:, column], "volumes", target)
+            add(target, tissues[:, column], "volumes", target)
     return pd.DataFrame(columns)
 
 
@@ -274,23 +278,21 @@ def _with_people(
         columns["reference"] = np.where(people.is_reference, "yes", "no")
     columns["true_age_years"] = people.age_years
     columns |= {str(name): table[name] for name in table if name != "file"}
-    without = add_deltas(columns, ages, people.age_years, _age_columns(ages.predicted))
+    without = add_deltas(columns, ages, people.age_years)
     if without and np.isfinite(people.age_years).any():
         progress.notice(
-            f"no delta_corrected of {' and '.join(without)}: the checkpoint has no trend of delta with age, as it is "
+            f"no delta_corrected of {', '.join(without)}: the checkpoint has no trend of delta with age, as it is "
             "of an earlier version or had fewer than ten held-out participants; train it again with --cv"
         )
     return pd.DataFrame(columns)
 
 
-def _reasons(
-    scans: _Scans, predicted: MemberPrediction, header: Header, clamped: npt.NDArray[np.bool_]
-) -> list[list[str]]:
+def _reasons(scans: _Scans, ages: NewAges, header: Header, clamped: npt.NDArray[np.bool_]) -> list[list[str]]:
     """Return in which ways each scan lies outside the training data."""
     found = []
     for place, row in enumerate(scans.rows):
-        ages = [float(getattr(predicted, MODELS[model])[place]) for model in _age_columns(predicted)]
-        outside = domain_warnings(header.result["seen"], scans.prepared, int(row), ages)
+        own = [float(ages.years[model][place]) for model in dict.fromkeys(ages.columns.values())]
+        outside = domain_warnings(header.result["seen"], scans.prepared, int(row), own)
         if clamped[place]:
             outside.append(f"an age outside 0 to {MAX_AGE_YEARS:.0f} years was predicted and clipped")
         found.append(outside)
@@ -306,7 +308,7 @@ def _values(found: _Found) -> dict[str, Any]:
         "n_unlike": int(found.unlike.sum()),
         "n_doubtful": int((table["reason"] != "").sum()),
         "columns": list(table),
-        "ages": list(_age_columns(found.ages.predicted).values()),
+        "ages": list(found.ages.columns),
     }
     if found.ages.recalibrations:
         values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
@@ -322,12 +324,15 @@ def _least(intervals: Intervals) -> Conformal | None:
 
 def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.bool_], progress: Progress) -> None:
     """Show the first predictions; * marks ages whose error is unknown."""
+    first = table["model"].iloc[0] if "model" in table and len(table) else ""
     names = [name for name in table if name not in _TEXTS and not name.endswith(("_low", "_high"))]
+    if first:  # the deltas of all models would not fit into a terminal
+        names = [name for name in names if not name.endswith(("_delta", "_delta_corrected"))]
     cells = []
     for (_, row), is_unknown in zip(table.head(N_SHOWN).iterrows(), unknown, strict=False):
         values = [_with_interval(row, name) for name in names]
         marked = [
-            f"{text}*" if is_unknown and name in (AGE, _DIRECT_AGE) else text
+            f"{text}*" if is_unknown and name.endswith(AGE) and name not in _KNOWN else text
             for name, text in zip(names, values, strict=True)
         ]
         cells.append([Path(row["file"]).name, *marked])
@@ -335,6 +340,7 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
     how, least = ", without intervals, as no participants were held out", _least(intervals)
     if least is not None:
         how = f" with {100 * least.coverage:.0f} % intervals"
+    how += f", age_years by {first}" if first else ""
     progress.table(f"predicted{how}{more}", ["file", *names], cells)
     if least is not None and (text := describe_level(least.coverage, least.n or None)):
         progress.notice(text)

@@ -90,7 +90,7 @@ def predict_all(
         histogram=smooth_histogram(people.volumes.histograms_ml),
         gram=gram_matrix(people.volumes.images),
     )
-    targets = _targets(people, config)
+    targets = find_targets(people, config)
     found: list[Predictions] = []
     clamped = np.zeros(len(people.cohort), np.bool_)
     for number, fold in enumerate(folds):
@@ -145,7 +145,8 @@ class _Features:
     gram: Floats
 
 
-def _targets(people: People, config: BrainConfig) -> dict[str, Floats]:
+def find_targets(people: People, config: BrainConfig) -> dict[str, Floats]:
+    """Return the true values of all participants that models learn, (N,) each, by name: ages, then volumes."""
     tissues = people.tissues(config.model.target)
     names = TISSUE_TARGETS[config.model.target] if config.model.target else ()
     return {AGE: people.cohort.age_years, **{name: tissues[:, column] for column, name in enumerate(names)}}

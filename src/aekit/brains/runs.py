@@ -21,6 +21,7 @@ from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
 from aekit.brains.finished import FinishedRun, from_header
+from aekit.brains.histogram_model import describe_histogram_models
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.people import (
@@ -31,7 +32,7 @@ from aekit.brains.people import (
     gather_people,
     report_people,
 )
-from aekit.brains.predictions import Predictions, predict_all
+from aekit.brains.predictions import Predictions, find_targets, predict_all
 from aekit.brains.quality.judgement import standard_to_header, standard_to_images
 from aekit.brains.scores import (
     age_trends,
@@ -43,6 +44,7 @@ from aekit.brains.scores import (
 )
 from aekit.brains.sites import describe_sites, probe_table, site_names, site_table
 from aekit.brains.training import EpochCounter, EpochRow, Member, TrainingSetup, stages_of
+from aekit.brains.verdict import find_verdict
 from aekit.brains.volumes.gridding import N_BINS
 from aekit.core.artifacts import write_csv
 from aekit.core.checkpoint import Header, read_header
@@ -341,6 +343,10 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         "metrics": [_plain(row) for row in metrics.to_dict("records")],
         "conformal": conformal_table(predictions),
         "age_trend": age_trends(predictions),
+        **find_verdict(predictions),
+        "ridge_histogram": describe_histogram_models(
+            people.volumes.histograms_ml, find_targets(people, run.config), [fold.train for fold in run.folds]
+        ),
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
     }
     if people.judged is not None and (standard := people.judged.judgement.standard) is not None:

@@ -17,6 +17,7 @@ from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
 
 # Baselines that see no more than the image: those on true volumes are a ceiling for a model of the image, not a rival.
 IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
+APPLIED_BASELINES = ("ridge-histogram",)  # to new scans; their coefficients are in the checkpoint
 MIN_FITTED = 10  # participants for the line of delta on age
 _DELTAS = ("delta", "delta_corrected")
 PREDICTION_COLUMNS = ("participant_id", "split", "fold", "model", "target", "truth", "prediction", *_DELTAS)
@@ -113,10 +114,10 @@ def corrected_delta(part: Predictions, predictions: list[Predictions]) -> npt.ND
 
 
 def conformal_table(predictions: list[Predictions]) -> list[dict[str, Any]]:
-    """Return the conformal intervals of each network's targets, from val or cv."""
+    """Return the conformal intervals of each model that is applied to new scans, of its targets, from val or cv."""
     found: list[dict[str, Any]] = []
     for part in predictions:
-        if part.split in ("val", "cv") and part.model not in BASELINES:
+        if part.split in ("val", "cv") and _is_applied(part):
             residuals = part.truth - part.prediction
             is_age = part.target == AGE
             interval = fit_conformal_by_prediction(part.prediction, residuals) if is_age else fit_conformal(residuals)
@@ -126,18 +127,22 @@ def conformal_table(predictions: list[Predictions]) -> list[dict[str, Any]]:
 
 
 def age_trends(predictions: list[Predictions]) -> list[dict[str, Any]]:
-    """Return the line of delta on age of each network, from cv, else val, of at least ten participants.
+    """Return the line of delta on age of each model for new scans, from cv, else val, of at least ten participants.
 
     With it, the delta of a new scan can be corrected: delta - (intercept + slope x age).
     """
     found: list[dict[str, Any]] = []
     splits = {part.split for part in predictions}
     for part in predictions:
-        is_network = part.target == AGE and part.model not in BASELINES
-        if is_network and part.split == ("cv" if "cv" in splits else "val") and len(part.truth) >= MIN_FITTED:
+        is_known = part.target == AGE and _is_applied(part)
+        if is_known and part.split == ("cv" if "cv" in splits else "val") and len(part.truth) >= MIN_FITTED:
             slope, intercept = delta_trend(part.truth, part.prediction)
             found.append({"model": part.model, "intercept": intercept, "slope": slope, "n": len(part.truth)})
     return found
+
+
+def _is_applied(part: Predictions) -> bool:
+    return part.model not in BASELINES or part.model in APPLIED_BASELINES
 
 
 def judged_split(predictions: list[Predictions]) -> str:

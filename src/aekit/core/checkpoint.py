@@ -125,6 +125,14 @@ _PARTS: dict[str, Any] = {
         "conformal": [(_INTERVAL, {"scale": (_SCALE, {}), "*": object})],
         "deltas": [(_DELTA, {})],
         "age_trend": [(_TREND, {"*": object})],
+        "best_age_model": str,
+        "against_baseline": {
+            **dict.fromkeys(("model", "baseline", "split"), str),
+            **dict.fromkeys(("mae", "baseline_mae", "difference"), _NUMBER),
+            **dict.fromkeys(("low", "high"), _MAYBE),
+            "*": object,
+        },
+        "ridge_histogram": ({"targets": [str], "folds": [{"weight": [[_NUMBER]], "bias": [_NUMBER]}]}, {}),
         "seen": {
             **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},
             "shapes": [[_COUNT]],

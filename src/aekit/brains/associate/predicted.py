@@ -23,6 +23,7 @@ _OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings",
 # Splits that are left out; of a cross-validation, those who were dropped are in cv, too.
 _SEEN = {"train": "the networks were trained on them", "dropped": "outliers that were left out of train"}
 _ORDER = ("cv", "test", "val")
+_OF_MODELS = {"chain_": "chain", "direct_": "direct", "ridge_": "ridge-histogram"}  # prefixes of mri-predict's columns
 CHOSEN = ("chain", "direct")  # those that see nothing but the image
 
 
@@ -128,23 +129,25 @@ def _volumes(columns: Mapping[str, list[str]], ids: Sequence[str]) -> dict[str, 
 
 
 def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
-    """Return the rows of mri-predict; which network an only column of ages is from, the file does not say."""
+    """Return the rows of mri-predict.
+
+    Where there is no column ``model``, an only column of ages does not say which network it is from.
+    """
     n = len(columns[AGE])
     ids = columns.get("participant_id") or [""] * n
     files = columns.get("file") or [""] * n
     labels = [one or file for one, file in zip(ids, files, strict=True)]
     _check_once([(label,) for label in labels], path)
-    direct = f"direct_{AGE}"
     # An empty age is a scan that mri-predict refused, for the reason that stands in its row.
     known = [row for row in range(n) if columns[AGE][row].strip()]
     if not known:
         raise AekitError(f"{shown(path)}: has no predicted ages; give a table of mri-predict")
-    names = {"chain": AGE, "direct": direct} if direct in columns else {"": AGE}
+    names = _age_columns(columns)
     ages = {
         model: _numbers([columns[name][row] for row in known], name, [labels[row] for row in known], path)
         for model, name in names.items()
     }
-    prefix = (AGE, direct, "gmv", "wmv", "csfv")
+    prefix = (AGE, *_OF_MODELS, "gmv", "wmv", "csfv")
     others = {
         name: [values[row] for row in known]
         for name, values in columns.items()
@@ -155,6 +158,16 @@ def _of_prediction(path: Path, columns: Mapping[str, list[str]]) -> Predicted:
     texts = columns.get("true_age_years") or [""] * n
     true_years = read_numbers([texts[row] for row in known], "true_age_years", is_decimal=False).values
     return Predicted(path, chosen_ids, chosen_files, ages, true_years, others, tuple(notes))
+
+
+def _age_columns(columns: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return the column of ages of each model in a table of mri-predict."""
+    if "model" in columns:
+        found = {model: f"{prefix}{AGE}" for prefix, model in _OF_MODELS.items() if f"{prefix}{AGE}" in columns}
+        if found:
+            return found
+    direct = f"direct_{AGE}"
+    return {"chain": AGE, "direct": direct} if direct in columns else {"": AGE}
 
 
 def _check_once(keys: Sequence[tuple[str, ...]], path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import mmap
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -109,19 +110,41 @@ def smooth_histogram(histograms: FloatArray, *, sd_bins: float = 2.0) -> npt.NDA
     return np.asarray(blurred, np.float64)
 
 
-def fit_ridge(x: FloatArray, y: FloatArray) -> Predict:
-    """Return the prediction of ridge regression on a histogram, with the penalty of each target by leave-one-out.
+@dataclass(frozen=True)
+class LinearModel:
+    """A linear function of features.
+
+    Attributes:
+        weight: Of each target and feature, (T, F), or (F,) for targets without an axis.
+        bias: Of each target, (T,) or ().
+    """
+
+    weight: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+    def __call__(self, x: FloatArray) -> npt.NDArray[np.float64]:
+        """Return predictions, (M, T) or (M,), from features, (M, F)."""
+        found: npt.NDArray[np.float64] = np.asarray(x, np.float64) @ self.weight.T + self.bias
+        return found
+
+
+def fit_ridge(x: FloatArray, y: FloatArray) -> LinearModel:
+    """Return ridge regression on a histogram, with the penalty of each target by leave-one-out.
 
     Args:
         x: Features of the train participants, such as histograms blurred by :func:`smooth_histogram`, (N, F).
         y: Their targets, (N,) or (N, T).
     """
     if len(x) < 2:  # nobody remains when one is left out
-        return lambda others: predict_mean(y, len(others))
+        mean = np.asarray(y, np.float64).mean(axis=0)
+        return LinearModel(np.zeros((*mean.shape, x.shape[1])), mean)
     scale = _Scale(x, each=False)
     penalties = _HISTOGRAM_PENALTIES * len(x)
     model = RidgeCV(penalties, alpha_per_target=np.ndim(y) == 2).fit(scale(x), y)
-    return lambda others: np.asarray(model.predict(scale(others)), np.float64)
+    # scikit-learn drops the axis of a single target.
+    weight = np.reshape(model.coef_ / scale.spread, (*np.shape(y)[1:], x.shape[1]))
+    bias = np.reshape(model.intercept_, np.shape(y)[1:])
+    return LinearModel(weight, bias - weight @ scale.mean)
 
 
 class _Scale:
@@ -132,12 +155,12 @@ class _Scale:
 
     def __init__(self, x: FloatArray, *, each: bool = True) -> None:
         values = np.asarray(x, np.float64)
-        self._mean = values.mean(axis=0)
+        self.mean = values.mean(axis=0)
         spread = values.std(axis=0) if each else np.sqrt(values.var(axis=0).mean())
-        self._spread = np.where(spread > 0, spread, 1.0)
+        self.spread = np.where(spread > 0, spread, 1.0)
 
     def __call__(self, x: FloatArray) -> npt.NDArray[np.float64]:
-        scaled: npt.NDArray[np.float64] = (np.asarray(x, np.float64) - self._mean) / self._spread
+        scaled: npt.NDArray[np.float64] = (np.asarray(x, np.float64) - self.mean) / self.spread
         return scaled
 
 
