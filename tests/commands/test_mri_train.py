@@ -336,7 +336,7 @@ def test_usage_errors_end_with_code_two(mri_train, options, said):
         (("--size", "2"), "--size: 2x2x2 voxels are outside 4 to 512; "),
         (("--size", "5", "--arch", "base"), "--size: 5 voxels are too few for --arch base; "),
         (("--spacing", "nan"), "--spacing: nan mm is outside"),
-        (("--augment", "flip,zoom"), "--augment: 'zoom' is not one of flip, shift, gain, noise, none"),
+        (("--augment", "flip,zoom"), "--augment: 'zoom' is not one of flip, shift, gain, noise, scanner, none"),
         (("--augment", "flop"), "did you mean 'flip'?"),
         (("--cv", "1"), "--cv: 1 is below 2; "),
         (("--cv", "41"), "--cv: 40 participants cannot fill 41 folds; "),

@@ -16,7 +16,7 @@ from aekit.errors import UsageError, nearest
 
 BrainArch = Literal["strided", "base", "deep"]
 Target = Literal["absolute", "proportion"]
-Augmentation = Literal["flip", "shift", "gain", "noise"]
+Augmentation = Literal["flip", "shift", "gain", "noise", "scanner"]
 Sessions = Literal["first", "last", "all"]
 
 _YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls")}

@@ -27,6 +27,7 @@ from aekit.brains.networks import (
     TissueNet,
     ridge_by_leave_one_out,
 )
+from aekit.brains.scanner import ScannerEffects
 from aekit.core.progress import SILENT, Progress
 from aekit.core.schedule import ADAM_BETAS, learning_rate
 from aekit.errors import AekitError, Stopped
@@ -190,14 +191,30 @@ def init_network(stage: Stage, member: Member, setup: TrainingSetup, before: dic
     normalisation = fit_normalisation(data, member.train, log_age=config.model.log_age)
     network = build_network(stage, config, normalisation, data.cumulative_ml.shape[1])
     rows = torch.from_numpy(member.train)
+    histograms = _train_histograms(stage, member, setup) if config.model.histogram else data.cumulative_ml[rows]
     if isinstance(network, TissueNet) and network.net.histogram_head is not None:
-        features = network.net.scale_histogram(data.cumulative_ml[rows])
+        features = network.net.scale_histogram(histograms)
         network.net.init_from_histogram(*ridge_by_leave_one_out(features, network.to_outputs(data.tissues[rows])))
     if isinstance(network, DirectNet) and network.net.histogram_head is not None:
-        features = network.net.scale_histogram(data.cumulative_ml[rows])
+        features = network.net.scale_histogram(histograms)
         z = network.age.to_z(data.age_years[rows])[:, None]
         network.net.init_from_histogram(*ridge_by_leave_one_out(features, z))
     return network
+
+
+def _train_histograms(stage: Stage, member: Member, setup: TrainingSetup) -> Tensor:
+    """Return the cumulative histograms that a network starts from, (N, N_BINS): as scanners show them, if asked for."""
+    rows, data = torch.from_numpy(member.train), setup.data
+    if "scanner" not in setup.config.train.augment or stage == "age":
+        return data.cumulative_ml[rows]
+    generator = torch.Generator().manual_seed(init_seed(stage, member))
+    effects, cpu = ScannerEffects(), torch.device("cpu")
+    found = []
+    for part in torch.split(rows, EVALUATION_BATCH):
+        setup.check_cancelled()
+        batch = data.take(part, cpu)
+        found.append(effects(batch.images, batch.cumulative_ml, generator)[1])
+    return torch.cat(found)
 
 
 def train_stage(network: nn.Module, stage: Stage, member: Member, setup: TrainingSetup) -> list[EpochRow]:
@@ -225,7 +242,7 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
             setup.check_cancelled()
             batch = setup.data.take(rows, setup.device, with_images=has_images)
             if has_images:
-                batch = batch._replace(images=augmenter(batch.images, generator))
+                batch = augmenter.augment(batch, generator)
             for group in optimizer.param_groups:
                 done = (epoch + step / n_batches) / n_epochs
                 group["lr"] = learning_rate(lr, "one-cycle", done, n_epochs * n_batches)
@@ -291,7 +308,7 @@ def init_seed(stage: Stage, member: Member) -> int:
 
 
 class Augmenter:
-    """Augments training images at random: flips left and right, shifts, scales intensities, adds noise.
+    """Augments training images at random: flips left and right, shifts, gain, noise, and effects of scanners.
 
     It never zooms, which would change the volumes that are to be predicted.
 
@@ -303,9 +320,17 @@ class Augmenter:
     def __init__(self, kinds: Sequence[Augmentation], spacing_mm: float) -> None:
         self._kinds = frozenset(kinds)
         self._reach = max(1, round(SHIFT_MM / spacing_mm))
+        self._scanner = ScannerEffects() if "scanner" in kinds else None
+
+    def augment(self, batch: BrainBatch, generator: torch.Generator) -> BrainBatch:
+        """Return a batch with augmented images; scanner effects change the histograms in the same way."""
+        images, cumulative_ml = self(batch.images, generator), batch.cumulative_ml
+        if self._scanner is not None:
+            images, cumulative_ml = self._scanner(images, cumulative_ml, generator)
+        return batch._replace(images=images, cumulative_ml=cumulative_ml)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return augmented images, (B, 1, X, Y, Z); random numbers are drawn on the CPU."""
+        """Return augmented images, (B, 1, X, Y, Z), without scanner effects; random numbers are drawn on the CPU."""
         n = len(images)
         if "flip" in self._kinds:
             flips = torch.rand(n, generator=generator) < 0.5

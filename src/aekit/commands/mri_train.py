@@ -179,7 +179,7 @@ def mri_train(
             autocompletion=completion.several_of(get_args(Augmentation)),
             rich_help_panel=options.TRAINING,
             metavar="LIST",
-            help="Comma-separated list of flip, shift, gain, noise; or none.",
+            help="Comma-separated list of flip, shift, gain, noise, scanner; or none.",
         ),
     ] = ",".join(BrainTrainConfig.augment),
     seeds: Annotated[
