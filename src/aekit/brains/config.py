@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from aekit.core.settings import Precision, check_at_least, check_choice, check_seed, is_whole_number, to_dict
+from aekit.core.settings import (
+    Precision,
+    check_at_least,
+    check_choice,
+    check_not_empty,
+    check_seed,
+    is_whole_number,
+    to_dict,
+)
 from aekit.errors import UsageError, nearest
 
 BrainArch = Literal["strided", "base", "deep"]
@@ -19,7 +27,7 @@ Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise", "scanner"]
 Sessions = Literal["first", "last", "all"]
 
-_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls")}
+_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls"), "train": ("init",)}
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,7 @@ class BrainTrainConfig:
         seeds: Number of networks trained from different initial weights; predictions are their mean.
         seed: First of these seeds.
         precision: As for autoencoders.
+        init: Checkpoint with whose networks the training begins; None draws weights.
     """
 
     epochs: int | None = None
@@ -164,9 +173,11 @@ class BrainTrainConfig:
     seeds: int = 2
     seed: int = 0
     precision: Precision = "auto"
+    init: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augment", tuple(self.augment))
+        check_not_empty("init", self.init)
         for kind in self.augment:
             check_choice("augment", kind, Augmentation)
         check_choice("precision", self.precision, Precision)

@@ -23,7 +23,7 @@ from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Labelled, Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 
 # Each one keeps the changes of those before it.
 HYPOTHESES: dict[str, tuple[BrainArch, Target, bool]] = {
@@ -57,7 +57,12 @@ def run_hypotheses(
     """Yield the checkpoint of each hypothesis, with the metrics of the split by which it is judged.
 
     The arguments are those of :func:`aekit.brains.runs.run_training`; see :func:`compare_hypotheses` for the files.
+
+    Raises:
+        UsageError: The networks are to begin with those of another run, which cannot have all architectures.
     """
+    if config.train.init is not None:
+        raise UsageError("--init: not with --hypotheses, which trains networks of several kinds")
 
     def train(own: BrainConfig, path: Path) -> FinishedRun:
         return train_brains(

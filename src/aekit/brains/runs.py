@@ -24,6 +24,7 @@ from aekit.brains.finished import FinishedRun, from_header
 from aekit.brains.histogram_model import describe_histogram_models
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
+from aekit.brains.parent import Parent, check_other_scans, check_same_parent, describe_parent, read_parent
 from aekit.brains.people import (
     Fold,
     People,
@@ -127,6 +128,8 @@ def brain_run_name(config: BrainConfig) -> str:
     model, data, train = config.model, config.data, config.train
     fresh = BrainConfig(data=CohortConfig(val=0.0, test=0.0)) if data.cv else BrainConfig()
     parts = ["brain", Path(data.name).stem, model.arch]
+    if train.init is not None:
+        train = replace(train, init=Path(train.init).stem)
     for own, default in ((model, fresh.model), (data, fresh.data), (train, fresh.train)):
         parts += changes_in_name(own, default, but=_NOT_IN_NAME)
     if data.controls is not None:  # blanks and slashes of values have no place in the name of a file
@@ -147,7 +150,9 @@ def fill_brain_defaults(config: BrainConfig, cohort: Cohort) -> BrainConfig:
         raise AekitError(
             f"{cohort.name}: has no columns gmv, wmv and csfv, only {seen}; add --direct to learn age without volumes"
         )
-    lr, epochs = train.lr or DEFAULT_LR[model.arch], train.epochs or DEFAULT_EPOCHS[model.arch]
+    # As the chain, whose parts are trained already.
+    default_lr = DEFAULT_LR[model.arch] / (1 if train.init is None else 3)
+    lr, epochs = train.lr or default_lr, train.epochs or DEFAULT_EPOCHS[model.arch]
     return replace(
         config,
         model=replace(model, target=target),
@@ -190,7 +195,9 @@ def train_brains(
     with files.writing():
         if header := files.claim(progress):
             return from_header(output, header)
-        run = _prepare(config, cohort, source, choose_device(device), set_threads(threads), progress)
+        chosen, n_threads = choose_device(device), set_threads(threads)
+        parent = read_parent(config.train.init, config, output, chosen)
+        run = _prepare(config, cohort, source, parent, chosen, n_threads, progress)
         ensemble = Ensemble()
         if files.is_unfinished():
             ensemble = _read_unfinished(files.state, run)
@@ -220,12 +227,14 @@ class _Run:
     threads: int
     n_workers: int
     precision: Literal["fp32", "bf16"]
+    parent: Parent | None
 
     @property
     def header(self) -> Header:
         """Return the header of the checkpoint, before there are results."""
         ran_on = {"device": self.device.type, "threads": self.threads, "precision": self.precision}
-        header = Header(**to_header(self.config), ran_on=ran_on)
+        lineage = [] if self.parent is None else self.parent.lineage
+        header = Header(**to_header(self.config), ran_on=ran_on, lineage=lineage)
         splits = {"train": self.folds[0].train, **self.folds[0].held_out}
         header.data.update(
             shape=list(self.config.data.size),
@@ -241,11 +250,18 @@ def _read_own(wanted: dict[str, Any], path: Path) -> Header:
     """Return the header of a checkpoint or state, which must be of the same run."""
     header = read_header(path)
     check_same_run(path, wanted, header, to_dict(BrainConfig()))
+    check_same_parent(path, header, wanted["train"]["init"])
     return header
 
 
 def _prepare(
-    config: BrainConfig, cohort: Cohort, source: Source, device: torch.device, threads: int, progress: Progress
+    config: BrainConfig,
+    cohort: Cohort,
+    source: Source,
+    parent: Parent | None,
+    device: torch.device,
+    threads: int,
+    progress: Progress,
 ) -> _Run:
     """Return everything that a training needs, and report the participants."""
     target = config.model.target
@@ -253,13 +269,16 @@ def _prepare(
     if config.model.log_age:
         check_log_ages(people.cohort)
     people, folds = build_control_folds(people, config.data, target, progress)
+    if parent is not None:
+        check_other_scans(parent, people.volumes.fingerprint)
+        progress.notice(describe_parent(parent))
     report_people(people, progress)
     progress.notice(_describe_splits(people, folds, drops_outliers=config.data.drop_outliers))
     seeds = range(config.train.seed, config.train.seed + config.train.seeds)
     members = [_member(fold, seed) for fold in folds for seed in seeds]
     n_workers = min(threads, len(members)) if device.type == "cpu" else 1
     precision = choose_precision(config.train.precision, device, threads_per_operator=max(1, threads // n_workers))
-    return _Run(config, people, folds, members, device, threads, n_workers, precision)
+    return _Run(config, people, folds, members, device, threads, n_workers, precision, parent)
 
 
 def _member(fold: Fold, seed: int) -> Member:
@@ -307,6 +326,7 @@ def _train(run: _Run, ensemble: Ensemble, state: Path, progress: Progress) -> No
         precision=run.precision,
         progress=progress,
         counter=EpochCounter(len(run.members), run.config, done, progress),
+        initial=run.parent.networks_for(run.members) if run.parent else {},
     )
     header = run.header
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -121,6 +121,7 @@ class TrainingSetup:
         progress: Asked at every step whether to stop.
         counter: Counts the epochs; None for none.
         cancelled: Set to end all members.
+        initial: The networks that a member, by fold and seed, begins with; weights are drawn for the others.
     """
 
     config: BrainConfig
@@ -130,6 +131,7 @@ class TrainingSetup:
     progress: Progress = SILENT
     counter: EpochCounter | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    initial: Mapping[tuple[int, int], Mapping[Stage, nn.Module]] = field(default_factory=dict)
 
     def check_cancelled(self) -> None:
         """Raise Cancelled if another member failed, and Stopped if a signal asks to stop."""
@@ -188,6 +190,9 @@ def init_network(stage: Stage, member: Member, setup: TrainingSetup, before: dic
         assert isinstance(tissues, TissueNet)
         assert isinstance(age, AgeNet)
         return Chain(tissues, age)
+    if initial := setup.initial.get((member.fold, member.seed)):
+        # With their normalisation: weights are relative to it, and the new cohort may be too small for one of its own.
+        return copy.deepcopy(initial[stage])
     normalisation = fit_normalisation(data, member.train, log_age=config.model.log_age)
     network = build_network(stage, config, normalisation, data.cumulative_ml.shape[1])
     rows = torch.from_numpy(member.train)

@@ -188,6 +188,17 @@ def mri_train(
     ] = BrainTrainConfig.seeds,
     seed: options.Seed = BrainTrainConfig.seed,
     precision: options.PrecisionName = BrainTrainConfig.precision,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            autocompletion=completion.checkpoints,
+            rich_help_panel=options.TRAINING,
+            metavar="FILE",
+            help="Begin with the networks of a finished mri-train of other participants.",
+            show_default="random weights",
+        ),
+    ] = None,
     output: options.Output = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -215,7 +226,7 @@ def mri_train(
     grid = (parse_grid(size), spacing, correct_bias)
     data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
     data = replace(data, keep_outlying=keep_outlying, controls=controls)
-    train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision)
+    train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision, init)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
     run = partial(run_hypotheses if hypotheses else run_training, overwrite=overwrite, resume=resume)
     with Console(quiet=quiet, json=json) as console:

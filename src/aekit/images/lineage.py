@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from aekit.core.checkpoint import Header, read_state_header
+from aekit.core.lineage import lineage_of
 from aekit.core.run_files import RunFiles
 from aekit.core.settings import to_dict
 from aekit.core.weights import checksum
@@ -27,11 +28,8 @@ def read_lineage(path: Path) -> list[dict[str, Any]]:
         AekitError: It cannot be read, is unfinished, or holds no autoencoder.
     """
     header = read_parent(path)
-    data = {"data": header.data["name"]} if "name" in header.data else {}
     with naming_init():
-        sha256 = checksum(path, header)
-    own = {"name": path.name, "sha256": sha256, "epoch": header.result.get("epoch", 0)}
-    return [own | data, *header.lineage]
+        return lineage_of(path, header, header.result.get("epoch", 0))
 
 
 def find_lineage(files: RunFiles, init: str | None) -> list[dict[str, Any]]:
