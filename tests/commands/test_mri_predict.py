@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aekit.brains.members import read_ensemble, write_ensemble
+from aekit.core.checkpoint import read_header
 
 GRID = ("--size", 16, "--spacing", 12)
 
@@ -55,6 +56,23 @@ def test_the_age_that_comes_first_is_that_of_the_model_with_the_smallest_held_ou
     for end in ("", "_low", "_high"):
         assert table[f"age_years{end}"].equals(table[f"{columns[best]}{end}"])
     assert f"age_years by {best}" in " ".join(result.stderr.split())
+
+
+@pytest.mark.slow
+def test_the_stack_predicts_new_scans_as_it_did_those_that_no_fold_saw(aekit, phantom_cohort, scans, tmp_path):
+    path = tmp_path / "cv.safetensors"
+    options = ("--volumes", phantom_cohort / "volumes", "--size", 8, "--spacing", 24, "--epochs", 1, "--seeds", 1)
+    aekit("mri-train", phantom_cohort / "participants.tsv", *options, "--cv", 2, "--test-split", 0.3, "-o", path)
+    assert aekit("mri-predict", path, *scans, "-o", tmp_path / "new.csv").exit_code == 0
+    table = pd.read_csv(tmp_path / "new.csv")
+    table["participant_id"] = table["file"].str.extract(r"(sub-\d+)", expand=False)
+    known = pd.read_csv(path.with_suffix(".predictions.csv")).query("model == 'stack' and split == 'test'")
+    both = table.merge(known, on="participant_id")
+    assert len(both) == len(known) == 12
+    np.testing.assert_allclose(both["stack_age_years"], both["prediction"], rtol=1e-4)
+    stack = read_header(path).result["stack"]
+    assert sum(stack["weights"]) == pytest.approx(1)
+    assert "stack" in pd.read_csv(path.with_suffix(".differences.csv"))["model"].tolist()
 
 
 def test_the_width_of_an_interval_follows_from_the_validation_residuals(aekit, brains, scans, tmp_path):
@@ -192,7 +210,8 @@ def test_a_table_adds_ids_true_ages_and_deltas_on_the_age_trend_of_the_checkpoin
     aekit, brains, phantom_cohort, scans, tmp_path
 ):
     ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
-    trend = [{"model": model, "intercept": 5.0, "slope": -0.1} for model in ("chain", "direct", "ridge-histogram")]
+    models = ("chain", "direct", "ridge-histogram", "stack")
+    trend = [{"model": model, "intercept": 5.0, "slope": -0.1} for model in models]
     header.result["age_trend"] = trend
     checkpoint = write_ensemble(tmp_path / "m.safetensors", ensemble, header)
     people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").set_index("participant_id")

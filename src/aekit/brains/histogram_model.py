@@ -9,14 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.brains.measures.baselines import fit_ridge, smooth_histogram
-from aekit.brains.predictions import AGE
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-
-RIDGE = "ridge-histogram"
 
 
 def describe_histogram_models(
@@ -60,19 +57,3 @@ def predict_histogram_models(
         raise AekitError(f"{source}: its header is damaged; train it again")
     found = features @ weight.mean(axis=0).T + bias.mean(axis=0)
     return {name: found[:, column] for column, name in enumerate(names)}
-
-
-def predict_simple_ages(header: Header, histograms_ml: npt.NDArray[np.floating], source: str) -> dict[str, Floats]:
-    """Return the ages of scans by ridge regression, (M,) in years, which are not clipped, by model.
-
-    It is empty for a checkpoint that is older than this. Arguments as of :func:`predict_histogram_models`.
-
-    Raises:
-        AekitError: What the checkpoint has does not fit together.
-    """
-    ridge = predict_histogram_models(header, histograms_ml, source)
-    if ridge is None:
-        return {}
-    if AGE not in ridge:
-        raise AekitError(f"{source}: its header is damaged; train it again")
-    return {RIDGE: ridge[AGE]}

@@ -33,6 +33,7 @@ from aekit.brains.training import (
     stages_of,
     train_stage,
 )
+from aekit.brains.voxel_model import TENSOR
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.settings import from_dict
 from aekit.core.weights import build_checked, read_tensors, write_checkpoint
@@ -44,11 +45,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Ensemble:
-    """Networks by member and stage, the history of their training, and other arrays of the checkpoint by name."""
+    """Networks by member and stage, the history of their training, and other arrays of the checkpoint.
+
+    These are images by name, and weights of voxels, (X, Y, Z), for ridge regression of age on them.
+    """
 
     networks: dict[Key, dict[Stage, nn.Module]] = field(default_factory=dict)
     history: list[EpochRow] = field(default_factory=list)
     images: dict[str, npt.NDArray[np.float16]] = field(default_factory=dict)
+    voxel_weights: Tensor | None = None
 
     def n_parameters(self) -> int:
         """Return the number of weights of all networks."""
@@ -226,6 +231,7 @@ def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
         for name, value in network.state_dict().items()
     }
     tensors |= {name: torch.from_numpy(image) for name, image in ensemble.images.items()}
+    tensors |= {} if ensemble.voxel_weights is None else {TENSOR: ensemble.voxel_weights}
     members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
     return write_checkpoint(path, tensors, replace(header, members=members))
 
@@ -244,7 +250,8 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     if not _are_members(header.members):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path, header)
-    ensemble = Ensemble(images={name: v.half().numpy() for name, v in tensors.items() if name.startswith("quality.")})
+    images = {name: v.half().numpy() for name, v in tensors.items() if name.startswith("quality.")}
+    ensemble = Ensemble(images=images, voxel_weights=tensors.get(TENSOR))
     for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aekit.brains.histogram_model import RIDGE
 from aekit.brains.measures.conformal import Conformal, Scale, fit_conformal
 from aekit.brains.measures.recalibration import Recalibration, fit_recalibration, leave_one_out
 from aekit.brains.members import MemberPrediction
@@ -17,13 +16,15 @@ from aekit.brains.networks import MAX_AGE_YEARS
 from aekit.brains.predictions import AGE
 from aekit.brains.scan_people import ScanPeople
 from aekit.brains.scores import MIN_FITTED
+from aekit.brains.simple_models import RIDGE
+from aekit.brains.stacking import STACK
 from aekit.core.checkpoint import Header
 from aekit.core.progress import Progress
 
 Floats = npt.NDArray[np.float64]
 Intervals = dict[tuple[str, str], Conformal]  # by model and target
 
-_COLUMNS = {"chain": f"chain_{AGE}", "direct": f"direct_{AGE}", RIDGE: f"ridge_{AGE}"}
+_COLUMNS = {"chain": f"chain_{AGE}", "direct": f"direct_{AGE}", RIDGE: f"ridge_{AGE}", STACK: f"stack_{AGE}"}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import torch
 from aekit.brains.config import BrainConfig
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
-from aekit.brains.histogram_model import predict_simple_ages
 from aekit.brains.measures.conformal import Conformal, describe_level
 from aekit.brains.members import Ensemble, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
@@ -25,6 +24,7 @@ from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
 from aekit.brains.scan_people import NO_TABLES, ScanPeople, ScanTables, check_reference, match_people
+from aekit.brains.simple_models import predict_simple_ages
 from aekit.brains.unlike import describe_unlike, group_texts, is_unlike, without_interval
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
@@ -198,8 +198,10 @@ def _predict(
         device=device,
         mirrored="flip" in config.train.augment,
     )
-    histograms_ml = scans.prepared.histograms_ml[scans.rows]
-    ages = read_new_ages(predicted, header, predict_simple_ages(header, histograms_ml, str(scans.checkpoint)))
+    simple = predict_simple_ages(
+        scans.checkpoint, header, ensemble.voxel_weights, predicted, scans.prepared, scans.rows
+    )
+    ages = read_new_ages(predicted, header, simple)
     if scans.people is not None and scans.is_reference is not None:
         ages = recalibrate(ages, scans.people, progress)
     clamped = ages.is_outside if predicted.clamped is None else ages.is_outside | (predicted.clamped > 0)

@@ -76,8 +76,9 @@ def predict_all(
     config: BrainConfig,
     device: torch.device,
     progress: Progress = SILENT,
+    gram: Floats | None = None,
 ) -> list[Predictions]:
-    """Return the predictions of all models and splits, folds pooled.
+    """Return the predictions of all models and splits, folds pooled; ``gram`` is computed unless it is known.
 
     Raises:
         Stopped: A signal asked for it.
@@ -88,7 +89,7 @@ def predict_all(
     features = _Features(
         tissues=people.tissues(config.model.target),
         histogram=smooth_histogram(people.volumes.histograms_ml),
-        gram=gram_matrix(people.volumes.images),
+        gram=gram_matrix(people.volumes.images) if gram is None else gram,
     )
     targets = find_targets(people, config)
     found: list[Predictions] = []

@@ -21,7 +21,7 @@ from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
 from aekit.brains.finished import FinishedRun, from_header
-from aekit.brains.histogram_model import describe_histogram_models
+from aekit.brains.measures.baselines import gram_matrix
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.parent import Parent, check_other_scans, check_same_parent, describe_parent, read_parent
@@ -33,7 +33,7 @@ from aekit.brains.people import (
     gather_people,
     report_people,
 )
-from aekit.brains.predictions import Predictions, find_targets, predict_all
+from aekit.brains.predictions import Predictions, predict_all
 from aekit.brains.quality.judgement import standard_to_header, standard_to_images
 from aekit.brains.scores import (
     age_trends,
@@ -43,7 +43,9 @@ from aekit.brains.scores import (
     metrics_table,
     predictions_table,
 )
+from aekit.brains.simple_models import fit_simple_models
 from aekit.brains.sites import describe_sites, probe_table, site_names, site_table
+from aekit.brains.stacking import stack_ages
 from aekit.brains.training import EpochCounter, EpochRow, Member, TrainingSetup, stages_of
 from aekit.brains.verdict import find_verdict
 from aekit.brains.volumes.gridding import N_BINS
@@ -345,7 +347,10 @@ def _n_stages(ensemble: Ensemble) -> int:
 def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progress) -> FinishedRun:
     """Write the tables and figures, and then the checkpoint: if it exists, its companions do."""
     people, header = run.people, run.header
-    predictions = predict_all(people, run.folds, ensemble, run.config, run.device, progress)
+    progress.update("inner products of images", 0, 1)
+    gram = gram_matrix(people.volumes.images)
+    predictions = predict_all(people, run.folds, ensemble, run.config, run.device, progress, gram)
+    predictions += stack_ages(predictions)
     metrics = metrics_table(predictions)
     write_csv(output.with_suffix(".csv"), pd.DataFrame([asdict(row) for row in ensemble.history]))
     write_csv(output.with_suffix(".predictions.csv"), predictions_table(predictions, people.cohort))
@@ -356,6 +361,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     write_csv(output.with_suffix(".left-out.csv"), people.left_out)
     _write_sites(run, predictions, output, progress)
     write_figures(output, people, predictions, ensemble.history, header.to_dict())
+    simple, ensemble.voxel_weights = fit_simple_models(people, run.folds, run.config, predictions, gram)
     train = np.unique(np.concatenate([fold.train for fold in run.folds]))
     result = {
         "parameters": ensemble.n_parameters(),
@@ -364,9 +370,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         "conformal": conformal_table(predictions),
         "age_trend": age_trends(predictions),
         **find_verdict(predictions),
-        "ridge_histogram": describe_histogram_models(
-            people.volumes.histograms_ml, find_targets(people, run.config), [fold.train for fold in run.folds]
-        ),
+        **simple,
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
     }
     if people.judged is not None and (standard := people.judged.judgement.standard) is not None:

@@ -11,7 +11,7 @@ from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE, Predictions
 from aekit.brains.scores import IMAGE_BASELINES, judged_split
 
-_APPLICABLE = ("chain", "direct", "ridge-histogram")  # models of age that a checkpoint can apply to new scans
+_APPLICABLE = ("chain", "direct", "ridge-histogram", "stack")  # models of age that a checkpoint can apply to new scans
 _IMAGE_NETWORKS = ("chain", "direct")  # "volumes" has its age from true volumes
 
 

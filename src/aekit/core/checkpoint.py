@@ -132,6 +132,10 @@ _PARTS: dict[str, Any] = {
             **dict.fromkeys(("low", "high"), _MAYBE),
             "*": object,
         },
+        "stack": (
+            {"models": [str], "weights": [_NUMBER], "mean_years": _NUMBER},
+            {"voxel_bias": _NUMBER, "*": object},
+        ),
         "ridge_histogram": ({"targets": [str], "folds": [{"weight": [[_NUMBER]], "bias": [_NUMBER]}]}, {}),
         "seen": {
             **{name: [_NUMBER, _NUMBER] for name in ("age_years", "brain_ml", "spacing_mm")},

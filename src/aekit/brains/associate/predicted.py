@@ -23,7 +23,8 @@ _OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings",
 # Splits that are left out; of a cross-validation, those who were dropped are in cv, too.
 _SEEN = {"train": "the networks were trained on them", "dropped": "outliers that were left out of train"}
 _ORDER = ("cv", "test", "val")
-_OF_MODELS = {"chain_": "chain", "direct_": "direct", "ridge_": "ridge-histogram"}  # prefixes of mri-predict's columns
+# Prefixes of mri-predict's columns.
+_OF_MODELS = {"chain_": "chain", "direct_": "direct", "ridge_": "ridge-histogram", "stack_": "stack"}
 CHOSEN = ("chain", "direct")  # those that see nothing but the image
 
 

@@ -218,6 +218,27 @@ def _forget(images: npt.NDArray[np.floating]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def fit_ridge_voxels(gram: FloatArray, targets: FloatArray, train: IntArray) -> npt.NDArray[np.float64]:
+    """Return the weight of each train participant's image in ridge regression on voxels, (n, T); their sum is 0.
+
+    The weights of voxels are the sum of the train images times these. Arguments as of :func:`predict_ridge_voxels`.
+    """
+    inner = gram[np.ix_(train, train)]
+    means = inner.mean(axis=0)
+    centred = inner - means - means[:, None] + means.mean()
+    values, vectors = np.linalg.eigh(centred)
+    values = np.maximum(values, 0.0)
+    rotated = vectors.T @ (targets[train] - targets[train].mean(axis=0))  # (n, T)
+    least = np.full(rotated.shape[1], np.inf)
+    dual = np.zeros(rotated.shape)
+    for shrunken in _penalised(values):
+        left_out = _left_out_errors(vectors, shrunken, rotated)
+        better = left_out < least
+        least[better] = left_out[better]
+        dual[:, better] = vectors @ (shrunken[:, None] * rotated[:, better])
+    return dual
+
+
 def predict_ridge_voxels(
     gram: FloatArray, targets: FloatArray, train: IntArray, others: IntArray
 ) -> npt.NDArray[np.float64]:
@@ -236,23 +257,10 @@ def predict_ridge_voxels(
         Saunders, Gammerman & Vovk 1998, Ridge regression learning algorithm in dual variables; leave-one-out of a
         linear smoother: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, section 7.10.1.
     """
-    inner = gram[np.ix_(train, train)]
-    means = inner.mean(axis=0)
-    centred = inner - means - means[:, None] + means.mean()
+    means = gram[np.ix_(train, train)].mean(axis=0)
     across = gram[np.ix_(others, train)]
     across = across - across.mean(axis=1, keepdims=True) - means + means.mean()
-    middle = targets[train].mean(axis=0)
-    values, vectors = np.linalg.eigh(centred)
-    values = np.maximum(values, 0.0)
-    rotated = vectors.T @ (targets[train] - middle)  # (n, T)
-    projected = across @ vectors  # (M, n)
-    least = np.full(rotated.shape[1], np.inf)
-    predicted = np.tile(middle, (len(others), 1)).astype(np.float64)
-    for shrunken in _penalised(values):
-        left_out = _left_out_errors(vectors, shrunken, rotated)
-        better = left_out < least
-        least[better] = left_out[better]
-        predicted[:, better] = middle[better] + projected @ (shrunken[:, None] * rotated[:, better])
+    predicted: npt.NDArray[np.float64] = targets[train].mean(axis=0) + across @ fit_ridge_voxels(gram, targets, train)
     return predicted
 
 
