@@ -5,7 +5,6 @@ from scipy import stats
 from aekit.brains.measures.cohort import (
     absolute_error,
     age_floor,
-    check_space,
     cohens_d,
     correlate,
     describe,
@@ -221,33 +220,3 @@ def test_participants_without_a_site_are_left_out():
     found = site_difference(generator.normal(size=60), age, sex, site)
     assert found.sites == ("A", "B")
     assert found.n.sum() == 40
-
-
-def test_space_follows_from_the_size_of_heads():
-    generator = np.random.default_rng(8)
-    table = generator.normal(1450, 130, 60)
-    native = check_space(table * 1.04 + generator.normal(0, 20, 60), table)
-    assert (native.space, native.unit_factor) == ("native", 1)
-    assert native.slope == pytest.approx(1.04, abs=0.01)
-    assert check_space(np.full(60, 1800.0) + np.tile([-1, 1], 30), np.sort(table)).space == "normalised"
-    halfway = table + generator.normal(0, 130, 60)
-    assert check_space(halfway, table).space == "undecided"
-    assert check_space(table[:5], table[:5]).space == "undecided"
-
-
-@pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6])
-def test_a_wrong_unit_is_a_power_of_a_thousand(factor):
-    table = np.random.default_rng(9).normal(1450, 130, 40)
-    found = check_space(1.1 * table * factor, table)
-    assert found.unit_factor == pytest.approx(factor)
-    assert found.space == "native"
-
-
-def test_scans_and_volumes_that_are_missing_do_not_count():
-    table = np.random.default_rng(10).normal(1450, 130, 40)
-    brain = table.copy()
-    brain[:5] = np.nan
-    assert check_space(brain, table).n == 35
-    nothing = check_space(np.full(3, np.nan), table[:3])
-    assert nothing.n == 0
-    assert nothing.unit_factor == 1

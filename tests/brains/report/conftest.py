@@ -9,7 +9,7 @@ import pytest
 
 from aekit.brains.cohort.scans import MatchedFiles
 from aekit.brains.cohort.table import read_cohort
-from aekit.brains.measures.cohort import SpaceCheck
+from aekit.brains.measures.space import SpaceCheck
 from aekit.brains.report.analysis import analyse_cohort
 from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,13 @@ def test_several_sessions_are_reported_with_their_number(failed):
 def test_sites_that_differ_are_reported(failed, participants):
     grey = participants(60)["gmv"] + np.where(np.arange(60) < 30, 150, 0)
     assert "grey matter" in failed(gmv=grey)["sites"]
+
+
+def test_scans_that_do_not_fit_the_table_as_the_others_do_are_named_with_their_ratio(failed, make_scans):
+    scans = make_scans(shapes=((2, 2, 2),) * 3)
+    space = replace(scans.space, each=("native", "disagrees", "native"), ratio=np.array([1.0, 1.31, 1.0]))
+    text = failed(replace(scans, space=space))["space-of-scans"]
+    assert text.startswith(
+        "1 file with a brain that does not fit the table as the others do (brain / table, median 1.00)"
+    )
+    assert text.endswith(": 1.nii (1.31).")

@@ -61,3 +61,23 @@ def test_files_outside_the_folder_are_noticed(cohort, recorder, tmp_path):
     assert scans.relative_files()[:2] == [None, "sub-001.nii.gz"]
     [notice] = progress.notices
     assert notice.startswith("1 file outside of --volumes")
+
+
+@pytest.mark.parametrize(("column", "factor"), [("tiv", 1), ("eTIV", 1000), ("ICV_mm3", 1000), ("TIV (L)", 0.001)])
+def test_an_intracranial_volume_stands_in_for_tissue_volumes_in_any_unit(
+    participants, write_table, write_scan, tmp_path, column, factor
+):
+    table = participants(10)
+    (tmp_path / "scans").mkdir()
+    total = table[["gmv", "wmv", "csfv"]].sum(axis=1)
+    for row, volume in enumerate(total):
+        write_scan(tmp_path / "scans" / f"sub-{row:03d}.nii.gz", 1.3 * volume if row == 4 else volume, seed=row)
+    table = table.drop(columns=["gmv", "wmv", "csfv"]).assign(**{column: total * factor})
+    scans = check(read_cohort(write_table(table, tmp_path / "t.tsv")), tmp_path)
+    np.testing.assert_allclose(scans.table_ml, total, rtol=1e-5)
+    assert scans.table_columns == column
+    assert (scans.space.space, scans.space.disagreeing) == ("native", [4])
+    assert (
+        files_table(read_cohort(tmp_path / "t.tsv"), scans)["space"].tolist()
+        == ["native"] * 4 + ["disagrees"] + ["native"] * 5
+    )

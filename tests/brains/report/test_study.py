@@ -50,6 +50,7 @@ def test_the_result_is_the_page_with_its_numbers(report):
     assert said["failed"] == [
         "unusable-files",
         "same-scan",
+        "space-of-scans",  # one of the two with the same scan
         "rows-without-file",
         "files-without-row",
         "left-out",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,6 @@ NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
 CONFIDENCE = 0.95
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
 PERCENTILES = (5, 25, 50, 75, 95)
-
-NATIVE_R, NORMALISED_R = 0.9, 0.2
-MIN_SCANS = 8
-Space = Literal["native", "normalised", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -395,42 +390,3 @@ def site_difference(
         p_value=float(stats.f.sf(f_value, n_sites - 1, full.n_free)),
         explained=gained / max(reduced.squares, 1e-300),
     )
-
-
-@dataclass(frozen=True)
-class SpaceCheck:
-    """Whether scans keep the size of the head, as the volumes of the table do.
-
-    Attributes:
-        space: "native" (r above 0.9), "normalised" (|r| below 0.2: head size has been removed), or "undecided".
-        n: Participants with both.
-        r: Pearson correlation of brain-mask volume and table; NaN for fewer than eight participants.
-        slope: Median of brain-mask volume / table: near 1 unless a unit is wrong.
-        unit_factor: Power of ten by which the table is off (1000: the table is a thousand times too small), else 1.
-    """
-
-    space: Space
-    n: int
-    r: float
-    slope: float
-    unit_factor: float
-
-
-def check_space(brain_ml: FloatArray, table_ml: FloatArray) -> SpaceCheck:
-    """Return whether the brain-mask volume of scans follows the sum of the table's tissue volumes.
-
-    Args:
-        brain_ml: Brain-mask volume of each scan in mL, (N,), NaN where there is none.
-        table_ml: Sum of the tissue volumes of the table in mL, (N,), NaN where there is none.
-    """
-    both = np.isfinite(brain_ml) & np.isfinite(table_ml) & (brain_ml > 0) & (table_ml > 0)
-    brain, table = brain_ml[both], table_ml[both]
-    n = len(brain)
-    slope = float(np.median(brain / table)) if n else np.nan
-    # Masks differ by up to a factor of about two; anything near a power of a thousand is a wrong unit.
-    power = 3 * round(np.log10(slope) / 3) if n else 0
-    if n < MIN_SCANS or _is_constant(brain) or _is_constant(table):
-        return SpaceCheck("undecided", n, np.nan, slope, 10.0**power)
-    r = float(np.corrcoef(brain, table)[0, 1])
-    space: Space = "native" if r > NATIVE_R else "normalised" if abs(r) < NORMALISED_R else "undecided"
-    return SpaceCheck(space, n, r, slope, 10.0**power)

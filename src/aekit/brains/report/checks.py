@@ -81,6 +81,20 @@ def _bad_space(scans: Scans) -> Iterator[FailedCheck]:
     if scans.space.space == "undecided":
         text = f"The scans are in neither clearly native nor clearly normalised space ({space_numbers(scans)})."
         yield FailedCheck("space", text)
+    if odd := scans.space.disagreeing:
+        ratio = scans.space.ratio
+        named = [_name_of(scans, row) + ("" if ratio is None else f" ({ratio[row]:.2f})") for row in odd]
+        text = (
+            f"{count_files(len(odd))} with a brain that does not fit the table as the others do (brain / table, median "
+            f"{scans.space.slope / scans.space.unit_factor:.2f}): another space, someone else's scan, a bad mask or a "
+            f"wrong value: {some_names(named)}."
+        )
+        yield FailedCheck("space-of-scans", text)
+
+
+def _name_of(scans: Scans, row: int) -> str:
+    path = scans.matched.paths[row]
+    return "" if path is None else path.name
 
 
 def _odd_files(scans: Scans) -> Iterator[FailedCheck]:
@@ -123,7 +137,9 @@ def space_numbers(scans: Scans) -> str:
     assert scans.space is not None
     if scans.space.r != scans.space.r:
         return f"too few to decide: {count_participants(scans.space.n)} with both a scan and volumes"
+    spread = "" if scans.space.spread != scans.space.spread else f" +- {100 * scans.space.spread:.1f} %"
     return (
-        f"brain-mask volume against gmv + wmv + csfv: r = {scans.space.r:.3f}, median ratio {scans.space.slope:.3g}, "
+        f"brain-mask volume against {scans.table_columns}: r = {scans.space.r:.3f}, median ratio "
+        f"{scans.space.slope:.3g}{spread}, "
         f"{count_participants(scans.space.n)}"
     )

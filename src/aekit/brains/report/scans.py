@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from aekit.brains.cohort.scans import MatchedFiles, match_files
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig
-from aekit.brains.measures.cohort import SpaceCheck, check_space
+from aekit.brains.measures.space import SpaceCheck, check_space
 from aekit.brains.quality.cohort import JudgedScans, judge_cohort
 from aekit.brains.quality.reasons import FEATURES
 from aekit.brains.report.words import count_files
@@ -25,6 +26,11 @@ from aekit.errors import AekitError
 
 Floats = npt.NDArray[np.floating]
 
+_INTRACRANIAL = re.compile(
+    r"(e|s)?(tiv|ticv|icv)(ml|mm3|cm3|cc|l)?|estimatedtotalintracranialvol(ume)?|intracranialvolume"
+)
+_USUAL_HEAD_ML = 1450.0
+
 
 @dataclass(frozen=True, eq=False)
 class Scans:
@@ -35,9 +41,10 @@ class Scans:
         matched: The file of each participant.
         checks: Check of each participant's file, None without a file, N of them.
         same_as: For each participant, ids of others with an identical scan, N of them; mostly empty.
-        table_ml: Sum of the table's tissue volumes, (N,); NaN where missing.
+        table_ml: Sum of the table's tissue volumes, or its intracranial volume, (N,); NaN where missing.
         space: Whether the scans keep the size of the head; None without volumes in the table.
         judged: How usual each usable scan is, on the grid of mri-train; None without usable scans.
+        table_columns: What ``table_ml`` is in the table.
     """
 
     folder: Path
@@ -47,6 +54,7 @@ class Scans:
     table_ml: Floats
     space: SpaceCheck | None
     judged: JudgedScans | None = None
+    table_columns: str = "gmv + wmv + csfv"
 
     @property
     def usable(self) -> list[VolumeCheck]:
@@ -99,12 +107,11 @@ def check_scans(
     checks: list[VolumeCheck | None] = [None] * len(cohort)
     for row, check in zip(rows, found, strict=True):
         checks[row] = check
-    volumes_ml = cohort.volumes_ml
-    table_ml = np.full(len(cohort), np.nan) if volumes_ml is None else volumes_ml.sum(axis=1)
+    table_ml, columns = _table_volumes(cohort)
     same_as = _same_scans([str(one) for one in cohort.table["participant_id"]], checks)
-    scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None)
+    scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None, table_columns=columns)
     scans = replace(scans, judged=_judge(cohort, scans, progress))
-    if volumes_ml is not None:
+    if columns:
         scans = replace(scans, space=check_space(_usual_ml(cohort, scans), table_ml))
     _notice_elsewhere(scans, progress)
     return scans
@@ -155,6 +162,24 @@ def suspicions_table(judged: JudgedScans) -> pd.DataFrame:
     """Return what may be wrong with rows of the table, though their scans are good."""
     rows = [(one.what, "; ".join(one.ids), one.text) for one in judged.suspicions]
     return pd.DataFrame(rows, columns=["what", "participants", "text"])
+
+
+def _table_volumes(cohort: Cohort) -> tuple[Floats, str]:
+    """Return the volume of each head in mL by the table, (N,), and which columns it is from, empty if there are none.
+
+    Intracranial volumes have no fixed unit: they are brought to the power of a thousand that makes mL of them.
+    """
+    if cohort.volumes_ml is not None:
+        return cohort.volumes_ml.sum(axis=1), "gmv + wmv + csfv"
+    for column in cohort.table:
+        if not _INTRACRANIAL.fullmatch(re.sub(r"[^a-z0-9]", "", str(column).lower())):
+            continue
+        values = pd.to_numeric(cohort.table[column], errors="coerce").to_numpy(float)
+        values = np.where(values > 0, values, np.nan)
+        if np.isfinite(values).any():
+            middle = float(np.nanmedian(values))
+            return values / 1000.0 ** round(float(np.log10(middle / _USUAL_HEAD_ML)) / 3), str(column)
+    return np.full(len(cohort), np.nan), ""
 
 
 def _notice_elsewhere(scans: Scans, progress: Progress) -> None:
@@ -208,6 +233,7 @@ def files_table(cohort: Cohort, scans: Scans) -> pd.DataFrame:
                 "brain_ml": brain,
                 "table_ml": scans.table_ml[row],
                 "brain_to_table": brain / scans.table_ml[row],
+                "space": scans.space.each[row] if scans.space is not None and scans.space.each else "",
                 "sha256": "" if check is None else check.digest,
             }
         )
