@@ -128,3 +128,18 @@ def test_augmentations_are_in_their_own_order_and_may_be_none():
     assert parse_augment("none") == ()
     with pytest.raises(AekitError, match=r"^--augment: 'flop' is not one of .*; did you mean 'flip'\?$"):
         parse_augment("flop")
+
+
+def test_headers_have_the_settings_of_alignment_only_where_they_are_used():
+    plain = to_header(BrainConfig())
+    assert not {"register", "template", "intensity"} & set(plain["data"])
+    aligned = to_header(BrainConfig(data=CohortConfig(register="affine", template="mni.nii")))
+    assert (aligned["data"]["register"], aligned["data"]["template"]) == ("affine", "mni.nii")
+    assert plain["model"] == aligned["model"]
+
+
+def test_a_template_to_which_nothing_is_aligned_is_refused():
+    with pytest.raises(UsageError, match="--template: no scan is aligned to it; add --register"):
+        CohortConfig(template="mni.nii")
+    with pytest.raises(UsageError, match="--register: 'warp' is not one of none, rigid, affine"):
+        CohortConfig(register="warp")

@@ -15,6 +15,8 @@ from aekit.brains.members import (
     write_ensemble,
 )
 from aekit.brains.training import EpochRow, Member, TrainingSetup, build_network, fit_normalisation, stages_of
+from aekit.brains.volumes.registration import WORKING_GRID
+from aekit.brains.volumes.template import Template
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError
@@ -284,3 +286,17 @@ def test_scans_of_which_a_network_predicts_an_impossible_age_are_marked(toy, bra
     assert found.clamped.tolist() == [0.5] * 6
     first = predict_members([ensemble.networks[0, 0]], data, rows, device=CPU, mirrored=mirrored)
     np.testing.assert_allclose(found.direct_age, (first.direct_age + 120) / 2)
+
+
+def test_the_template_is_kept_with_the_networks(toy, brain_config, tmp_path):
+    config, data = brain_config(direct=True, register="rigid"), toy()
+    ensemble = untrained(config, data)
+    ensemble.template = Template(np.random.default_rng(0).uniform(0, 1, WORKING_GRID.size).astype(np.float16))
+    path = write_ensemble(tmp_path / "x.safetensors", ensemble, header(config))
+    read, found, _ = read_ensemble(path, torch.device("cpu"))
+    assert found.data.register == "rigid"
+    np.testing.assert_array_equal(read.template.image, ensemble.template.image)
+    ensemble.template = None
+    path = write_ensemble(tmp_path / "x.safetensors", ensemble, header(config))
+    with pytest.raises(AekitError, match=r"x\.safetensors: its template is missing or damaged; train it again"):
+        read_ensemble(path, torch.device("cpu"))

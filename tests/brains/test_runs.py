@@ -2,11 +2,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from recorded import Recorded
 
 from aekit.brains import runs
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
+from aekit.brains.members import read_ensemble
+from aekit.brains.predict import run_predict
 from aekit.brains.runs import brain_run_name, fill_brain_defaults, run_training, train_brains
+from aekit.brains.volumes.gridding import Grid
+from aekit.brains.volumes.store import prepare_volumes
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.durable import one_writer
 from aekit.errors import AekitError, Stopped
@@ -130,3 +135,30 @@ def test_a_second_process_may_not_write_the_same_output(run, tmp_path, monkeypat
 def test_overwrite_and_resume_exclude_each_other(run):
     with pytest.raises(AekitError, match="--overwrite, --resume"):
         run("x", overwrite=True, resume=True)
+
+
+# --- aligned to a template ---
+
+
+@pytest.mark.slow
+def test_a_checkpoint_aligns_new_scans_to_the_template_of_its_training(run, phantom_source, tmp_path):
+    aligned = replace(run.config, data=replace(run.config.data, register="rigid"))
+    finished = run("x", config=aligned)
+    ensemble, config, header = read_ensemble(finished.path, torch.device("cpu"))
+    assert config.data.register == "rigid"
+    assert header.result["poses"].keys() == {"correlation", "scale", "rotation_deg"}
+    scans = sorted(phantom_source.folder.glob("*.nii.gz"))
+    grid = Grid(config.data.size, config.data.spacing_mm)
+    of_training = prepare_volumes(scans, grid, register="rigid", correct_bias=True, jobs=1)
+    alone = prepare_volumes(scans[5:6], grid, register="rigid", template=ensemble.template, correct_bias=True)
+    np.testing.assert_array_equal(alone.images[0], of_training.images[5])
+    table = tmp_path / "new.csv"
+    result = run_predict(finished.path, scans[:3], table, "cpu", 1)
+    assert result.values["n"] == 3
+    with pytest.raises(AekitError, match=r"x\.safetensors: was trained with register rigid, not none"):
+        run("x", resume=True)
+
+
+def test_a_run_is_named_after_how_its_scans_are_aligned():
+    aligned = BrainConfig(data=CohortConfig(register="affine", template="mni_2mm.nii.gz"))
+    assert brain_run_name(aligned) == "brain-participants-strided-registeraffine-templatemni_2mm"

@@ -26,8 +26,13 @@ BrainArch = Literal["strided", "base", "deep"]
 Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise", "scanner"]
 Sessions = Literal["first", "last", "all"]
+Intensity = Literal["percentiles", "peaks"]
+Register = Literal["none", "rigid", "affine"]
 
-_YOUNGER = {"data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls"), "train": ("init",)}
+_YOUNGER = {
+    "data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls", "register", "template", "intensity"),
+    "train": ("init",),
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,9 @@ class CohortConfig:
         keep_outlying: Train on scans that are unlike the others, instead of leaving them out; never on impossible ones.
         controls: Who takes part in training, cross-validation and the correction of delta, as ``diagnosis=control``;
             all others are predicted only. None for everyone.
+        register: Align each volume to a template: not at all, by rotation and shift, or also in size and shear.
+        template: Name of the template's file; None is made from the cohort.
+        intensity: Scale each volume by two percentiles of its intensities, or align the peaks of three tissues.
     """
 
     name: str = "participants.tsv"
@@ -98,11 +106,18 @@ class CohortConfig:
     session: Sessions = "all"
     keep_outlying: bool = False
     controls: str | None = None
+    register: Register = "none"
+    template: str | None = None
+    intensity: Intensity = "percentiles"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))
         check_seed("split-seed", self.split_seed)
         check_choice("session", self.session, Sessions)
+        check_choice("intensity", self.intensity, Intensity)
+        check_choice("register", self.register, Register)
+        if self.template is not None and self.register == "none":
+            raise UsageError("--template: no scan is aligned to it; add --register affine or rigid")
         if isinstance(self.cv, str):
             if self.group is not None:
                 raise UsageError("--group: not with --cv COLUMN, which holds out whole groups; give one of them")
@@ -209,6 +224,7 @@ class Source:
         pattern: Name of a file, with ``{id}``; None searches each name for an id.
         spacing_mm: Voxel size of .npy files; None assumes 1 mm.
         skip_bad: Leave out what cannot be used instead of raising an error.
+        template: What scans are aligned to; None is made from them.
     """
 
     table: Path
@@ -216,6 +232,7 @@ class Source:
     pattern: str | None = None
     spacing_mm: float | None = None
     skip_bad: bool = False
+    template: Path | None = None
 
 
 def to_header(config: BrainConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,27 +33,36 @@ from aekit.brains.training import (
     stages_of,
     train_stage,
 )
+from aekit.brains.volumes.registration import WORKING_GRID
+from aekit.brains.volumes.template import Template
 from aekit.brains.voxel_model import TENSOR
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.settings import from_dict
 from aekit.core.weights import build_checked, read_tensors, write_checkpoint
 from aekit.errors import AekitError
 
+_TEMPLATE = "template"  # name of its tensor
 Key = tuple[int, int]  # fold and seed
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass
 class Ensemble:
-    """Networks by member and stage, the history of their training, and other arrays of the checkpoint.
+    """Networks by member and stage, and what goes with them in the checkpoint.
 
-    These are images by name, and weights of voxels, (X, Y, Z), for ridge regression of age on them.
+    Attributes:
+        networks: By member and stage.
+        history: Of their training.
+        images: Other arrays by name.
+        voxel_weights: Of ridge regression of age on voxels, (X, Y, Z); None without.
+        template: What scans are aligned to; None if they are not.
     """
 
     networks: dict[Key, dict[Stage, nn.Module]] = field(default_factory=dict)
     history: list[EpochRow] = field(default_factory=list)
     images: dict[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     voxel_weights: Tensor | None = None
+    template: Template | None = None
 
     def n_parameters(self) -> int:
         """Return the number of weights of all networks."""
@@ -232,6 +241,8 @@ def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
     }
     tensors |= {name: torch.from_numpy(image) for name, image in ensemble.images.items()}
     tensors |= {} if ensemble.voxel_weights is None else {TENSOR: ensemble.voxel_weights}
+    if ensemble.template is not None:
+        tensors[_TEMPLATE] = torch.from_numpy(ensemble.template.image)
     members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
     return write_checkpoint(path, tensors, replace(header, members=members))
 
@@ -250,8 +261,10 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     if not _are_members(header.members):
         raise AekitError(f"{path}: its header is damaged; train it again")
     tensors = read_tensors(path, header)
-    images = {name: v.half().numpy() for name, v in tensors.items() if name.startswith("quality.")}
-    ensemble = Ensemble(images=images, voxel_weights=tensors.get(TENSOR))
+    images = {name: value.half().numpy() for name, value in tensors.items() if name.startswith("quality.")}
+    ensemble = Ensemble(
+        images=images, voxel_weights=tensors.get(TENSOR), template=_read_template(path, config, tensors)
+    )
     for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})
         for stage in stages:
@@ -262,6 +275,15 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
             network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             own[stage] = network.eval()
     return ensemble, config, header
+
+
+def _read_template(path: Path, config: BrainConfig, tensors: Mapping[str, Tensor]) -> Template | None:
+    if config.data.register == "none":
+        return None
+    image = tensors.get(_TEMPLATE)
+    if image is None or image.dtype != torch.float16 or tuple(image.shape) != WORKING_GRID.size:
+        raise AekitError(f"{path}: its template is missing or damaged; train it again")
+    return Template(image.numpy())
 
 
 def _is_number(value: object) -> bool:

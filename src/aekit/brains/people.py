@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
 from aekit.brains.unlike import group_texts
 from aekit.brains.volumes.gridding import Grid
-from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
+from aekit.brains.volumes.store import MAX_NAMED, PreparedVolumes, prepare_volumes, take_rows, unusual_poses
+from aekit.brains.volumes.template import describe_poses, read_template
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import named
 from aekit.errors import AekitError, count, nearest, shown
@@ -94,11 +96,15 @@ def gather_people(
         paths,
         Grid(config.size, config.spacing_mm),
         correct_bias=config.correct_bias,
+        intensity=config.intensity,
+        register=config.register,
+        template=None if source.template is None else read_template(source.template),
         spacing_mm=source.spacing_mm,
         skip_bad=source.skip_bad,
         jobs=jobs,
         progress=progress,
     )
+    _notice_poses(prepared, paths, progress)
     bad = {**_copies(prepared, cohort.table["participant_id"], skip_bad=source.skip_bad), **prepared.bad}
     left_out += [(str(cohort.table["participant_id"][row]), paths[row].name, why) for row, why in sorted(bad.items())]
     kept = np.array([row for row in range(len(cohort)) if row not in bad], dtype=np.int64)
@@ -138,6 +144,15 @@ def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) ->
         pairs = named(" and ".join(str(ids[row]) for row in rows) for rows in groups)
         raise AekitError(f"--volumes: two ids have the same scan ({pairs}); fix the table, or add --skip-bad")
     return {row: "the same scan as another's" for rows in groups for row in rows}
+
+
+def _notice_poses(prepared: PreparedVolumes, paths: Sequence[Path], progress: Progress) -> None:
+    """Name scans whose alignment to the template is unusual among the others."""
+    found = unusual_poses(prepared, describe_poses(prepared.poses))
+    for row, texts in list(found.items())[:MAX_NAMED]:
+        progress.notice(f"{paths[row].name}: {'; '.join(texts)}")
+    if len(found) > MAX_NAMED:
+        progress.notice(f"and {len(found) - MAX_NAMED:,} more volumes with an unusual alignment")
 
 
 def check_log_ages(cohort: Cohort) -> None:

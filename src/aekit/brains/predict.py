@@ -28,7 +28,7 @@ from aekit.brains.simple_models import predict_simple_ages
 from aekit.brains.unlike import describe_unlike, group_texts, is_unlike, without_interval
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import list_volumes
-from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
+from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows, with_pose_warnings
 from aekit.core.artifacts import check_writable, write_csv
 from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
@@ -88,11 +88,15 @@ def run_predict(
         paths,
         Grid(config.data.size, config.data.spacing_mm),
         correct_bias=config.data.correct_bias,
+        intensity=config.data.intensity,
+        register=config.data.register,
+        template=ensemble.template,
         spacing_mm=spacing_mm,
         skip_bad=skip_bad,
         jobs=n_threads,
         progress=progress,
     )
+    prepared = with_pose_warnings(prepared, header.result.get("poses", {}))
     for row, why in sorted(prepared.bad.items()):
         progress.notice(f"{paths[row]}: {why}; left out")
     rows = np.array([row for row in range(len(paths)) if row not in prepared.bad], dtype=np.int64)

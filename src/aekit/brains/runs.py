@@ -49,6 +49,7 @@ from aekit.brains.stacking import stack_ages
 from aekit.brains.training import EpochCounter, EpochRow, Member, TrainingSetup, stages_of
 from aekit.brains.verdict import find_verdict
 from aekit.brains.volumes.gridding import N_BINS
+from aekit.brains.volumes.template import describe_poses
 from aekit.core.artifacts import write_csv
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.device import choose_device, choose_precision, seed_everything, set_threads
@@ -61,7 +62,7 @@ from aekit.errors import AekitError, Stopped, count
 
 _OF_SITES = (".sites.csv", ".site-probe.csv", ".sites.png")
 # Columns of a table may have any name, also one that no file can have.
-_NOT_IN_NAME = ("kind", "name", "arch", "id", "age", "sex", "site", "controls")
+_NOT_IN_NAME = ("kind", "name", "arch", "id", "age", "sex", "site", "controls", "template")
 COMPANIONS = (
     ".csv",
     ".png",
@@ -136,6 +137,8 @@ def brain_run_name(config: BrainConfig) -> str:
         parts += changes_in_name(own, default, but=_NOT_IN_NAME)
     if data.controls is not None:  # blanks and slashes of values have no place in the name of a file
         parts.append("controls-" + re.sub(r"[^\w.=!,+-]+", "_", data.controls))
+    if data.template is not None:
+        parts.append(f"template{data.template.partition('.')[0]}")
     return "-".join(parts)
 
 
@@ -200,7 +203,7 @@ def train_brains(
         chosen, n_threads = choose_device(device), set_threads(threads)
         parent = read_parent(config.train.init, config, output, chosen)
         run = _prepare(config, cohort, source, parent, chosen, n_threads, progress)
-        ensemble = Ensemble()
+        ensemble = Ensemble(template=run.people.volumes.template)
         if files.is_unfinished():
             ensemble = _read_unfinished(files.state, run)
             n_all = len(run.members) * len(stages_of(config))
@@ -378,6 +381,8 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         ensemble.images.update(standard_to_images(standard))
     if deltas := group_deltas(predictions, people, run.config.data):
         result["deltas"] = deltas
+    if people.volumes.template is not None:
+        result["poses"] = describe_poses(people.volumes.poses[train])
     write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
 

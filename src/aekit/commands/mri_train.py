@@ -27,13 +27,16 @@ from aekit.terminal.brain_options import (
     AgeColumn,
     Group,
     IdColumn,
+    IntensityBy,
     KeepOutlying,
     Pattern,
+    RegisterTo,
     Session,
     SexColumn,
     SiteColumn,
     SkipBad,
     Table,
+    TemplateFile,
     VoxelSize,
 )
 from aekit.terminal.console import Console
@@ -71,6 +74,9 @@ def mri_train(
             help="Correct each volume for the bias field, the slow intensity drift caused by the coils.",
         ),
     ] = CohortConfig.correct_bias,
+    intensity: IntensityBy = CohortConfig.intensity,
+    register: RegisterTo = CohortConfig.register,
+    template: TemplateFile = None,
     voxel_size: VoxelSize = None,
     cv: Annotated[
         str,
@@ -223,11 +229,11 @@ def mri_train(
     splits = parse_splits(cv, val, test_split)
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
     columns = (id_column, age_column, sex_column, site_column)
-    grid = (parse_grid(size), spacing, correct_bias)
-    data = CohortConfig(table.name, *grid, *splits, group, split_seed, drop_outliers, *columns, session)
-    data = replace(data, keep_outlying=keep_outlying, controls=controls)
+    grid = (table.name, parse_grid(size), spacing, correct_bias)
+    data = CohortConfig(*grid, *splits, group, split_seed, drop_outliers, *columns, session, keep_outlying, controls)
+    data = replace(data, register=register, template=template.name if template else None, intensity=intensity)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision, init)
-    source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad)
+    source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad, template=template)
     run = partial(run_hypotheses if hypotheses else run_training, overwrite=overwrite, resume=resume)
     with Console(quiet=quiet, json=json) as console:
         console.result(run(BrainConfig(model, data, train), source, output, device, threads, progress=console))

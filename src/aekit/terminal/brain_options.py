@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aekit.brains.config import Sessions
+from aekit.brains.config import Intensity, Register, Sessions
 from aekit.terminal import completion, options
 
 Table = Annotated[
@@ -91,6 +91,32 @@ KeepOutlying = Annotated[
         "--keep-outlying",
         rich_help_panel=options.DATA,
         help="Use scans that are unlike the others as well; by default they are left out and listed.",
+    ),
+]
+IntensityBy = Annotated[
+    Intensity,
+    typer.Option(
+        "--intensity",
+        rich_help_panel=options.DATA,
+        help="Scale intensities by percentiles, or align the peaks of fluid, grey and white matter.",
+    ),
+]
+RegisterTo = Annotated[
+    Register,
+    typer.Option(
+        "--register",
+        rich_help_panel=options.DATA,
+        help="Align each volume to a template: rotate and shift it (rigid), or also match its size (affine).",
+    ),
+]
+TemplateFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--template",
+        rich_help_panel=options.DATA,
+        metavar="FILE",
+        help="Skull-stripped volume to align to, with --register.",
+        show_default="mean of the cohort",
     ),
 ]
 SkipBad = Annotated[

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from analytic_head import head, rotation
 from scipy.stats import norm
 
-from aekit.brains.volumes.gridding import N_BINS, TOP, Grid, overlap_weights, to_grid
+from aekit.brains.volumes.gridding import N_BINS, TOP, Grid, is_oblique, overlap_weights, to_grid
 from aekit.brains.volumes.nifti import Volume
 from aekit.errors import AekitError
 
@@ -151,3 +152,98 @@ def test_a_brain_that_does_not_fit_is_a_warning_with_the_fraction_that_is_lost()
 def test_an_impossible_grid_is_an_error(values):
     with pytest.raises(AekitError, match=r"--(size|spacing): "):
         Grid(*values)
+
+
+def test_an_aligned_volume_with_tilted_axes_is_the_volume_without():
+    # The same head, sampled along the axes of the world and along tilted ones: its formula knows no interpolation.
+    grid = Grid((32, 36, 32), 6.0)
+    straight = 100 * head((72, 84, 72), 3.0)
+    turned = rotation((12, -20, 25))
+    # A voxel i of the tilted file lies at turned @ i, so its head is that which turned.T maps there.
+    tilted = 100 * head((72, 84, 72), 3.0, linear=turned.T)
+    affine = np.eye(4)
+    affine[:3, :3] = 3.0 * turned
+    plain = to_grid(volume(straight), grid)
+    resliced = to_grid(Volume(tilted, affine, (3.0, 3.0, 3.0), (), tilted.shape, "RAS"), grid)
+    assert np.corrcoef(plain.image.ravel(), resliced.image.ravel())[0, 1] > 0.999
+    assert np.abs(plain.image - resliced.image).mean() < 0.003
+    unturned = to_grid(volume(tilted), grid)
+    assert np.corrcoef(plain.image.ravel(), unturned.image.ravel())[0, 1] < 0.97
+    assert resliced.brain_ml == pytest.approx(plain.brain_ml, rel=0.002)
+    assert resliced.image.sum(dtype=float) * resliced.scale == pytest.approx(
+        plain.image.sum(dtype=float) * plain.scale, rel=0.002
+    )
+    assert resliced.cut < 1e-3
+
+
+def test_a_tilt_too_small_to_see_changes_nothing():
+    data = brain()
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, :3] = rotation((0.03, 0, 0.03)) @ affine[:3, :3]
+    assert not is_oblique(affine)
+    tilted = to_grid(Volume(data, affine, (3.0, 3.0, 3.0), (), data.shape, "RAS"), Grid((16, 18, 17), 9.0))
+    np.testing.assert_array_equal(tilted.image, to_grid(volume(data), Grid((16, 18, 17), 9.0)).image)
+
+
+def test_the_shape_of_a_sheared_volume_is_that_of_the_head():
+    shear = np.eye(3)
+    shear[0, 1] = 0.3
+    data = 100 * head((72, 84, 72), 3.0, linear=np.linalg.inv(shear))
+    affine = np.eye(4)
+    affine[:3, :3] = 3.0 * shear
+    sizes = tuple(np.linalg.norm(affine[:3, :3], axis=0))
+    grid = Grid((32, 36, 32), 6.0)
+    sheared = to_grid(Volume(data, affine, sizes, (), data.shape, "RAS"), grid)
+    plain = to_grid(volume(100 * head((72, 84, 72), 3.0)), grid)
+    assert np.corrcoef(plain.image.ravel(), sheared.image.ravel())[0, 1] > 0.999
+    assert sheared.brain_ml == pytest.approx(plain.brain_ml, rel=0.002)
+
+
+def test_a_matrix_turns_the_image_and_leaves_volume_and_histogram_alone():
+    grid = Grid((32, 36, 32), 6.0)
+    linear = rotation((10, 5, -15)) @ np.diag([1.1, 0.9, 1.0])
+    moved = volume(100 * head((72, 84, 72), 3.0, linear=linear))
+    plain, straight = to_grid(moved, grid), to_grid(volume(100 * head((72, 84, 72), 3.0)), grid)
+    aligned = to_grid(moved, grid, matrix=np.hstack([linear, np.zeros((3, 1))]))
+    assert np.corrcoef(straight.image.ravel(), aligned.image.ravel())[0, 1] > 0.998
+    assert np.corrcoef(straight.image.ravel(), plain.image.ravel())[0, 1] < 0.98
+    np.testing.assert_array_equal(aligned.histogram_ml, plain.histogram_ml)
+    assert (aligned.brain_ml, aligned.scale) == (plain.brain_ml, plain.scale)
+    assert aligned.cut < 2e-3
+
+
+def test_the_part_of_an_aligned_brain_outside_the_grid_is_counted():
+    whole = volume(100 * head((72, 84, 72), 3.0))
+    small = Grid((16, 20, 16), 6.0)
+    kept = to_grid(whole, small)
+    aligned = to_grid(whole, small, matrix=np.eye(3, 4))
+    assert aligned.cut == pytest.approx(kept.cut, abs=0.01)
+    assert "of the brain lies outside the grid" in aligned.warnings[-1]
+
+
+def tissues(power=1.0, shape=(40, 48, 44)):
+    """Return fluid around grey around white matter, with noise."""
+    where = np.indices(shape)
+    radius = np.sqrt(sum(((where[axis] - shape[axis] / 2) / (0.45 * shape[axis])) ** 2 for axis in range(3)))
+    data = np.select([radius < 0.7, radius < 0.93, radius < 1], [900.0, 600.0, 250.0], 0.0)
+    data *= np.exp(np.random.default_rng(0).normal(0, 0.05, shape))
+    return (data / 900) ** power * 900
+
+
+def test_aligned_peaks_undo_a_change_of_contrast_that_percentiles_keep():
+    grid = Grid((24, 26, 25), 6.5)
+    moved = {}
+    for how in ("percentiles", "peaks"):
+        plain, other = (to_grid(volume(tissues(power)), grid, intensity=how) for power in (1.0, 0.6))
+        moved[how] = np.abs(np.cumsum(plain.histogram_ml - other.histogram_ml)).mean()
+        assert other.histogram_ml.sum() == pytest.approx(other.brain_ml, rel=1e-5)
+        assert not other.warnings
+    assert moved["peaks"] < 0.4 * moved["percentiles"]
+
+
+def test_where_tissues_cannot_be_told_apart_percentiles_are_used_and_said():
+    data = volume(np.where(brain() > 0, np.random.default_rng(0).normal(600, 20, (40, 48, 44)), 0))
+    grid = Grid((24, 26, 25), 6.5)
+    plain, peaks = to_grid(data, grid), to_grid(data, grid, intensity="peaks")
+    np.testing.assert_array_equal(peaks.image, plain.image)
+    assert peaks.warnings[-1].startswith("three tissues cannot be told apart by intensity")

@@ -6,12 +6,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from analytic_head import degrees_between, head, rotation
 from recorded import Recorded
 
 import aekit.brains.volumes.store as module
 from aekit.brains.volumes.gridding import Grid, to_grid
 from aekit.brains.volumes.nifti import Volume
-from aekit.brains.volumes.store import prepare_volumes
+from aekit.brains.volumes.store import prepare_volumes, take_rows, unusual_poses, with_pose_warnings
+from aekit.brains.volumes.template import Template, pose_of
 from aekit.errors import AekitError
 
 
@@ -248,3 +250,121 @@ def test_the_histograms_of_ixi_predict_the_tissue_volumes(cache):
     guess = cross_val_predict(model, prepared.histograms_ml, truth, cv=KFold(5, shuffle=True, random_state=0))
     r2 = 1 - ((guess - truth) ** 2).sum(axis=0) / ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
     assert (r2 > [0.96, 0.93, 0.92]).all(), r2
+
+
+# --- aligned to a template ---
+
+POSES = ((8, -6, 10), (-5, 4, 0), (0, 9, -7))
+
+
+def write_heads(folder, poses=POSES):
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for number, degrees in enumerate(poses):
+        paths.append(folder / f"sub-{number}.nii")
+        data = 100 * head((48, 56, 48), 4.0, linear=rotation(degrees))
+        paths[-1].write_bytes(nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1])).to_bytes())
+        os.utime(paths[-1], (time.time() - 100,) * 2)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def straight():
+    return Template(head().astype(np.float16))
+
+
+def test_aligned_scans_are_alike_and_their_volumes_are_those_of_the_files(cache, tmp_path, straight):
+    paths = write_heads(tmp_path / "heads")
+    grid = Grid((24, 28, 24), 8.0)
+    native = prepare_volumes(paths, grid)
+    aligned = prepare_volumes(paths, grid, register="rigid", template=straight, jobs=1)
+    for name in ("histograms_ml", "brain_ml", "scale", "digests", "warnings"):
+        np.testing.assert_array_equal(getattr(aligned, name), getattr(native, name))
+    for row, degrees in enumerate(POSES):
+        pose = pose_of(aligned.poses[row])
+        assert degrees_between(pose.matrix[:, :3], rotation(degrees)) < 0.3
+    assert native.poses.size == 0
+    assert native.template is None
+    spread = [np.asarray(each.images, float).std(axis=0).mean() for each in (native, aligned)]
+    assert spread[1] < 0.2 * spread[0]
+
+
+def test_the_template_of_a_cohort_is_kept_with_its_scans_and_gives_the_same_images_to_others(
+    cache, tmp_path, decoded, monkeypatch
+):
+    monkeypatch.setattr(module, "_SETTLED_SECONDS", -1)
+    paths = write_heads(tmp_path / "heads")
+    first = prepare_volumes(paths, GRID, register="rigid", jobs=1)
+    n_decoded = len(decoded)
+    again = prepare_volumes(paths, GRID, register="rigid", jobs=1)
+    assert len(decoded) == n_decoded
+    np.testing.assert_array_equal(again.poses, first.poses)
+    np.testing.assert_array_equal(again.template.image, first.template.image)
+    # As mri-predict does it: one scan, with the template of the training.
+    alone = prepare_volumes(paths[1:2], GRID, register="rigid", template=first.template)
+    np.testing.assert_array_equal(alone.images[0], first.images[1])
+    np.testing.assert_array_equal(alone.poses[0], first.poses[1])
+
+
+def test_how_and_to_what_scans_are_aligned_makes_another_store(cache, tmp_path, straight):
+    paths = write_heads(tmp_path / "heads", POSES[:1])
+    other = Template(head(linear=rotation((0, 0, 20))).astype(np.float16))
+    stores = [prepare_volumes(paths, GRID, register="none")]
+    stores += [prepare_volumes(paths, GRID, register="rigid", template=each) for each in (straight, other)]
+    assert len({store.fingerprint for store in stores}) == 3
+
+
+def test_bad_files_are_not_aligned(cache, tmp_path):
+    paths = write_heads(tmp_path / "heads", POSES[:2])
+    paths[0].write_bytes(b"")
+    prepared = prepare_volumes(paths, GRID, register="affine", skip_bad=True, jobs=1)
+    assert list(prepared.bad) == [0]
+    assert not prepared.poses[0].any()
+    assert prepared.poses[1, 12] > 0.9
+    with pytest.raises(AekitError, match="the file is empty"):
+        prepare_volumes(paths, GRID, register="affine")
+    with pytest.raises(AekitError, match="the file is empty; fix it"):
+        prepare_volumes(paths[:1], GRID, register="affine")
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "other"])
+def test_a_store_with_a_damaged_template_is_prepared_again(cache, tmp_path, straight, damage):
+    paths = write_heads(tmp_path / "heads", POSES[:1])
+    first = prepare_volumes(paths, GRID, register="rigid", template=straight)
+    (path,) = cache.glob("*.template.npy")
+    if damage == "missing":
+        path.unlink()
+    elif damage == "short":
+        path.write_bytes(path.read_bytes()[:-10])
+    else:
+        np.save(path, np.zeros(3))
+    again = prepare_volumes(paths, GRID, register="rigid", template=straight)
+    assert again.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(again.template.image, straight.image)
+
+
+def test_a_scan_upside_down_is_named_among_others(cache, tmp_path, straight):
+    paths = write_heads(tmp_path / "heads", POSES[:2])
+    prepared = prepare_volumes(paths, GRID, register="rigid", template=straight)
+    limits = {"correlation": [0.9, 1.0], "scale": [0.9, 1.1], "rotation_deg": [0.0, 10.0]}
+    assert list(unusual_poses(prepared, limits)) == [0]
+    assert unusual_poses(prepared, {}) == {}
+
+
+def test_how_intensities_are_scaled_makes_another_store(cache, paths):
+    stores = [prepare_volumes(paths, GRID, intensity=how) for how in ("percentiles", "peaks")]
+    assert stores[0].fingerprint != stores[1].fingerprint
+    assert stores[0].fingerprint == prepare_volumes(paths, GRID).fingerprint
+    np.testing.assert_array_equal(stores[0].brain_ml, stores[1].brain_ml)
+
+
+def test_rows_keep_their_poses_and_are_warned_of_an_unusual_one(cache, tmp_path, straight):
+    prepared = prepare_volumes(write_heads(tmp_path / "heads"), GRID, register="rigid", template=straight, jobs=1)
+    taken = take_rows(prepared, np.array([2, 0]))
+    np.testing.assert_array_equal(taken.poses, prepared.poses[[2, 0]])
+    assert taken.template is prepared.template
+    limits = {"correlation": [0.0, 1.0], "scale": [0.1, 9.0], "rotation_deg": [0.0, 13.0]}
+    assert with_pose_warnings(prepared, {}).warnings == prepared.warnings
+    warned = with_pose_warnings(taken, limits).warnings  # only the first was turned by more than 13 degrees
+    assert list(warned) == [1]
+    assert warned[1][-1].startswith("turned by 14 degrees to match the template")

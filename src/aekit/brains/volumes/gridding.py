@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from aekit.brains.config import Intensity
 from aekit.brains.volumes.bias_field import fit_bias_field
 from aekit.brains.volumes.mask import Mask, brain_intensities, brain_mask, brain_warnings
 from aekit.brains.volumes.nifti import BadVolume, Spacing, Triple, Volume, Voxels
+from aekit.brains.volumes.tissue_peaks import TissueScale, fit_tissue_scale
 from aekit.errors import UsageError, count
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +32,8 @@ _FINE = 8  # fine bins per bin
 # SD in bins of the Gaussian that smooths a histogram, as files of 8 bits have steps as wide as a bin, which beat with
 # the bins: R^2 of the tissue volumes as above with and without it, on IXI 0.960 and 0.929, on phantoms 0.928 and 0.921.
 _SMOOTH_BINS = 1.0
+_TILT_DEG = 0.1  # below it, the corner of a brain is 0.14 mm from where it should be, and nothing is interpolated
+_MAX_POINTS = 8  # along the edge of a voxel of the grid
 _CUT_FRACTION = 0.005  # of a brain outside the grid: below it there is no warning
 
 
@@ -79,17 +84,30 @@ class GriddedBrain:
     warnings: tuple[str, ...]
 
 
-def to_grid(volume: Volume, grid: Grid, *, correct_bias: bool = False) -> GriddedBrain:
+def to_grid(
+    volume: Volume,
+    grid: Grid,
+    *,
+    correct_bias: bool = False,
+    intensity: Intensity = "percentiles",
+    matrix: Floats | None = None,
+) -> GriddedBrain:
     """Return a brain averaged over the voxels of a grid that is centred on it, and scaled.
 
     The value of a voxel of the grid is the mean of the file's intensities over its cube, each weighted by the volume of
     the overlap; parts of the cube outside the file or the brain count as 0. So the sum over all voxels times their
     volume stays the same, at any ratio of voxel sizes and for shifts by a fraction of a voxel.
 
+    A volume whose axes are tilted from R-A-S, or a brain that is to be turned to a template, is interpolated at several
+    points of each voxel of the grid, whose mean is taken. Histogram and volume are of the file's voxels in either case.
+
     Args:
         volume: From :func:`aekit.brains.volumes.nifti.read_volume`.
         grid: The target grid; its centre is placed on the centroid of the brain mask.
         correct_bias: Remove the bias field first; see :mod:`aekit.brains.volumes.bias_field`.
+        intensity: Scale by two ``percentiles``, a gain alone, or align the ``peaks`` of three tissues; see
+            :mod:`aekit.brains.volumes.tissue_peaks`.
+        matrix: From places in the grid to places in the scan, in mm from their centres, (3, 4); None keeps the pose.
 
     Raises:
         BadVolume: There is no brain in the volume.
@@ -99,16 +117,26 @@ def to_grid(volume: Volume, grid: Grid, *, correct_bias: bool = False) -> Gridde
     if correct_bias:
         brain /= fit_bias_field(brain, mask)
     inside = brain[mask]
-    scale = _scale_of(inside)
-    inside = np.minimum(inside / np.float32(scale), np.float32(TOP))
+    tissues = fit_tissue_scale(inside) if intensity == "peaks" else None
+    scale = _scale_of(inside) if tissues is None else tissues.unit
+    inside = _scaled(inside, scale, tissues)
     voxel_ml = volume.voxel_ml
     histogram_ml = _smooth_histogram(inside) * voxel_ml
     brain_ml = inside.size * voxel_ml
-    np.minimum(brain / np.float32(scale), np.float32(TOP), out=brain)
-    image = _average(brain, mask, volume.spacing_mm, grid)
-    total = float(inside.sum(dtype=np.float64)) * math.prod(volume.spacing_mm) / 1000.0
-    cut = max(0.0, 1.0 - float(image.sum(dtype=np.float64)) * grid.spacing_mm**3 / 1000.0 / total)
+    brain = _scaled(brain, scale, tissues)
+    ratio = 1.0  # of a volume in the scan to that in the grid
+    if matrix is None and not is_oblique(volume.affine):
+        image = _average(brain, mask, volume.spacing_mm, grid)
+        total = float(inside.sum(dtype=np.float64)) * math.prod(volume.spacing_mm) / 1000.0
+    else:
+        matrix = np.eye(3, 4) if matrix is None else matrix
+        image = reslice(brain, mask, volume.affine, grid, matrix)
+        total = float(inside.sum(dtype=np.float64)) * voxel_ml
+        ratio = abs(float(np.linalg.det(matrix[:, :3])))
+    cut = max(0.0, 1.0 - float(image.sum(dtype=np.float64)) * ratio * grid.spacing_mm**3 / 1000.0 / total)
     warnings = (*volume.warnings, *brain_warnings(brain_ml))
+    if intensity == "peaks" and tissues is None:
+        warnings += ("three tissues cannot be told apart by intensity, which is scaled by percentiles instead",)
     if cut > _CUT_FRACTION:
         box = f"{grid.text} voxels of {grid.spacing_mm:g} mm"
         warnings += (f"{100 * cut:.1f} % of the brain lies outside the grid of {box}",)
@@ -125,6 +153,11 @@ def _scale_of(inside: Voxels) -> float:
     if scale <= 0:
         raise BadVolume("its brain is as dark as the background", "view it")
     return scale
+
+
+def _scaled(values: Voxels, scale: float, tissues: TissueScale | None) -> Voxels:
+    scaled = values / np.float32(scale) if tissues is None else tissues.apply(values)
+    return np.minimum(scaled, np.float32(TOP), out=scaled)
 
 
 def _smooth_histogram(inside: Voxels) -> Floats:
@@ -153,6 +186,56 @@ def _average(brain: Voxels, mask: Mask, spacing_mm: Spacing, grid: Grid) -> Voxe
         block = image.take(range(first, stop), axis=0).reshape(stop - first, -1)
         image = (weights @ block).reshape(grid.size[axis], *image.shape[1:]).transpose(1, 2, 0)
     return np.ascontiguousarray(image)
+
+
+def is_oblique(affine: Floats) -> bool:
+    """Return whether the axes of a volume are not those of the world, R, A and S, but tilted or sheared."""
+    linear = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(linear - np.diag(np.sign(np.diag(linear)))).max() > math.sin(math.radians(_TILT_DEG)))
+
+
+def reslice(brain: Voxels, mask: Mask, affine: Floats, grid: Grid, matrix: Floats) -> Voxels:
+    """Return a brain on a grid whose axes are turned, scaled or sheared against its own, float32 (X, Y, Z).
+
+    Args:
+        brain: Intensities, 0 outside the brain, (X, Y, Z).
+        mask: The brain, whose centroid is the centre of the scan.
+        affine: From voxel indices of ``brain`` to mm, (4, 4).
+        grid: The target grid.
+        matrix: From places in the grid to places in the scan, in mm from their centres, (3, 4).
+    """
+    linear = np.linalg.inv(affine[:3, :3]) @ matrix[:, :3] * grid.spacing_mm  # voxels of the file per voxel of the grid
+    spans, centre = _spans(mask)
+    place = centre + np.linalg.inv(affine[:3, :3]) @ matrix[:, 3] - linear @ ((np.array(grid.size) - 1) / 2)
+    low, high = _corners(spans, linear, place, grid.size)  # of the part of the grid where there is brain
+    image = np.zeros(grid.size, np.float32)
+    # So many points along the edges of a voxel of the grid that two of them meet each voxel of the file.
+    n = int(np.clip(math.ceil(2 * np.abs(linear).max()), 2, _MAX_POINTS))
+    _, n_y, n_z = (int(side) for side in high - low)
+    for row in range(low[0], high[0]):  # slab by slab, as all points at once may not fit into memory
+        first = place + linear @ (np.array([row, low[1], low[2]]) + (1 / n - 1) / 2)
+        points = ndimage.affine_transform(brain, linear / n, first, (n, n * n_y, n * n_z), order=1, mode="constant")
+        image[row, low[1] : high[1], low[2] : high[2]] = points.reshape(n, n_y, n, n_z, n).mean(axis=(0, 2, 4))
+    return image
+
+
+def _spans(mask: Mask) -> tuple[list[tuple[int, int]], Floats]:
+    """Return the first and last brain voxel along each axis, and the centroid of the brain, (3,), in voxels."""
+    profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    rows = [np.flatnonzero(profile) for profile in profiles]
+    centre = [float(profile @ np.arange(len(profile))) / float(profile.sum()) for profile in profiles]
+    return [(int(row[0]), int(row[-1])) for row in rows], np.array(centre)
+
+
+def _corners(
+    spans: list[tuple[int, int]], linear: Floats, place: Floats, size: Triple
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the first voxel of the grid in which there may be brain, and the last one plus 1, both (3,)."""
+    corners = np.array(list(itertools.product(*((low - 1, high + 1) for low, high in spans))), np.float64)
+    found = np.linalg.solve(linear, (corners - place).T)
+    low = np.clip(np.floor(found.min(axis=1)).astype(np.int64), 0, size)
+    high = np.clip(np.ceil(found.max(axis=1)).astype(np.int64) + 1, low, size)
+    return low, high
 
 
 def overlap_weights(edges_mm: Floats, n_out: int, spacing_mm: float) -> Floats:

@@ -441,11 +441,11 @@ def _add_affine_warnings(
     if not math.isclose(product, volume, rel_tol=_RIGHT_ANGLED):
         warnings.append(
             f"its axes are sheared: a voxel has {100 * volume / product:.0f} % of the product of its sizes, "
-            "and the shear is not corrected"
+            "and it is resliced to R-A-S"
         )
     tilt = float(np.degrees(nib.affines.obliquity(affine).max()))
     if tilt > _OBLIQUE_DEG:
-        warnings.append(f"its axes are tilted by {tilt:.0f} degrees from R-A-S, which is not corrected")
+        warnings.append(f"its axes are tilted by {tilt:.0f} degrees from R-A-S, to which it is resliced")
 
 
 # --- .npy ---
