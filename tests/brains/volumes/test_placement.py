@@ -3,6 +3,8 @@ import gzip
 import nibabel
 import numpy as np
 import pytest
+from analytic_head import head, rotation
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aekit.brains.volumes.gridding import Grid, to_grid
@@ -46,6 +48,35 @@ def test_maps_lie_over_the_scan_in_its_own_space(brain, tmp_path, axes):
     )
     assert back.header.get_zooms() == pytest.approx((6, 6, 6))
     assert nibabel.aff2axcodes(back.affine) == ("R", "A", "S")
+
+
+def test_maps_of_an_aligned_scan_are_turned_back_to_the_scan(tmp_path):
+    linear, shift_mm = rotation((10, 5, -15)) @ np.diag([1.1, 0.9, 1.0]), np.array([4.0, -3.0, 2.0])
+    data = 100 * head((72, 84, 72), 3.0, linear=linear)
+    nibabel.save(
+        nibabel.Nifti1Image(data, np.array([[3, 0, 0, -80], [0, 3, 0, 9], [0, 0, 3, 4], [0, 0, 0, 1.0]])),
+        tmp_path / "a.nii",
+    )
+    volume, grid = read_volume(tmp_path / "a.nii"), Grid((36, 40, 36), 6.0)
+    matrix = np.hstack([linear, shift_mm[:, None]])
+    gridded = to_grid(volume, grid, matrix=matrix)
+    affine = grid_affine(volume, grid, np.array([*matrix.ravel(), 1.0]))
+    # The scan at the places of the grid's voxels, found from the affines of both alone.
+    to_scan = np.linalg.inv(volume.affine) @ affine
+    smooth = ndimage.gaussian_filter(data, 0.7)
+    expected = ndimage.affine_transform(smooth, to_scan[:3, :3], to_scan[:3, 3], grid.size, order=1)
+    np.testing.assert_allclose(gridded.image * gridded.scale, expected, atol=12)
+    assert np.corrcoef(gridded.image.ravel(), expected.ravel())[0, 1] > 0.998
+    unturned = np.linalg.inv(volume.affine) @ grid_affine(volume, grid)
+    other = ndimage.affine_transform(smooth, unturned[:3, :3], unturned[:3, 3], grid.size, order=1)
+    assert np.corrcoef(gridded.image.ravel(), other.ravel())[0, 1] < 0.98
+
+
+def test_a_sheared_map_has_no_qform_which_could_not_state_it(tmp_path):
+    affine = np.array([[6, 1, 0, -40], [0, 6, 0, -50], [0, 0, 6, -30], [0, 0, 0, 1.0]])
+    back = nibabel.load(write_nifti(tmp_path / "a.nii.gz", np.ones(GRID.size), affine, "x"))
+    np.testing.assert_allclose(back.affine, affine)
+    assert (int(back.header["qform_code"]), int(back.header["sform_code"])) == (0, 1)
 
 
 def test_qform_and_sform_agree_and_the_bytes_have_no_time_stamp(tmp_path):

@@ -29,8 +29,9 @@ from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_stan
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import decode_volume
 from aekit.brains.volumes.placement import grid_affine
-from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows
+from aekit.brains.volumes.store import PreparedVolumes, prepare_volumes, take_rows, with_pose_warnings
 from aekit.core.artifacts import check_writable
+from aekit.core.checkpoint import Header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Named, Progress
@@ -77,7 +78,7 @@ def run_explain(
     model, networks = _choose(checkpoint, ensemble, request.model)
     groups = read_groups(wanted.table, wanted.group, paths)
     check_writable(folder / f"{STEM}.png")
-    prepared = _prepare(paths, config, wanted, n_threads, progress)
+    prepared = _prepare(paths, ensemble, config, header, wanted, n_threads, progress)
     used = [row for row in range(len(paths)) if row not in prepared.bad]
     judged = judge_new_scans(
         read_checkpoint_standard(checkpoint, header, ensemble.images), take_rows(prepared, np.array(used)), progress
@@ -87,7 +88,10 @@ def run_explain(
             progress.notice(f"{paths[row]}: {reason}; its maps explain an age that is not to be trusted")
     paths = [paths[row] for row in used]
     grid = Grid(config.data.size, config.data.spacing_mm)
-    affines = [grid_affine(decode_volume(path, wanted.spacing_mm), grid) for path in paths]
+    poses = prepared.poses[used]
+    affines = [
+        grid_affine(decode_volume(path, wanted.spacing_mm), grid, pose) for path, pose in zip(paths, poses, strict=True)
+    ]
     mirrored = "flip" in config.train.augment
     explained = Explained(request, model, networks, mirrored, grid, chosen, _scans(prepared, used))
     target = Output(folder, {"checkpoint": checkpoint.name, "explain": to_dict(request), **to_dict(config)})
@@ -117,18 +121,28 @@ def _choose(checkpoint: Path, ensemble: Ensemble, asked: Model | None) -> tuple[
 
 
 def _prepare(
-    paths: list[Path], config: BrainConfig, wanted: ScanRequest, n_threads: int, progress: Progress
+    paths: list[Path],
+    ensemble: Ensemble,
+    config: BrainConfig,
+    header: Header,
+    wanted: ScanRequest,
+    n_threads: int,
+    progress: Progress,
 ) -> PreparedVolumes:
     """Return the scans on the grid of a checkpoint, and name those that cannot be used."""
     prepared = prepare_volumes(
         paths,
         Grid(config.data.size, config.data.spacing_mm),
         correct_bias=config.data.correct_bias,
+        intensity=config.data.intensity,
+        register=config.data.register,
+        template=ensemble.template,
         spacing_mm=wanted.spacing_mm,
         skip_bad=wanted.skip_bad,
         jobs=n_threads,
         progress=progress,
     )
+    prepared = with_pose_warnings(prepared, header.result.get("poses", {}))
     for row, why in sorted(prepared.bad.items()):
         progress.notice(f"{paths[row]}: {why}; left out")
     for row, texts in sorted(prepared.warnings.items()):

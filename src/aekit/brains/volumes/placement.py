@@ -10,25 +10,40 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from aekit.brains.volumes.gridding import Grid
+from aekit.brains.volumes.gridding import Grid, is_oblique
 from aekit.brains.volumes.mask import brain_mask
 from aekit.brains.volumes.nifti import Volume
+from aekit.brains.volumes.template import pose_of
 from aekit.core.artifacts import write_atomically
 
 Floats = npt.NDArray[np.float64]
 
+_RIGHT_ANGLED = 1e-3  # cosine of the angle between two axes: affines of turned volumes are off by 1e-6
 
-def grid_affine(volume: Volume, grid: Grid) -> Floats:
+
+def grid_affine(volume: Volume, grid: Grid, pose: Floats | None = None) -> Floats:
     """Return the affine from voxel indices of the grid to mm in the scan's own space, (4, 4).
 
-    The grid's axes are those of the volume, and its centre is the centroid of the brain mask, as in
-    :func:`aekit.brains.volumes.gridding.to_grid`.
+    As in :func:`aekit.brains.volumes.gridding.to_grid`, the grid's axes are those of the world, or of the template that
+    the scan is aligned to, and the centre of the scan is the centroid of the brain mask. Axes of a volume that are
+    almost those of the world are used as they are.
+
+    Args:
+        volume: The scan.
+        grid: The grid.
+        pose: Where the brain lies relative to the template, (13,), see
+            :func:`aekit.brains.volumes.template.align_all`; None, or empty, if it is not aligned.
     """
     centroid = np.array([float(places.mean()) for places in np.nonzero(brain_mask(volume.data))])
-    axes = volume.affine[:3, :3] / np.asarray(volume.spacing_mm) * grid.spacing_mm
+    is_aligned = pose is not None and pose.size > 0
+    matrix = pose_of(pose).matrix if pose is not None and is_aligned else np.eye(3, 4)
+    axes = matrix[:, :3] * grid.spacing_mm
+    if not is_aligned and not is_oblique(volume.affine):
+        axes = volume.affine[:3, :3] / np.asarray(volume.spacing_mm) * grid.spacing_mm
     affine = np.eye(4)
     affine[:3, :3] = axes
-    affine[:3, 3] = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3] - axes @ _middle(grid)
+    centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
+    affine[:3, 3] = centre_mm + matrix[:, 3] - axes @ _middle(grid)
     return affine
 
 
@@ -62,7 +77,10 @@ def write_nifti(path: Path, values: Floats, affine: Floats, description: str) ->
     header.set_data_dtype(np.float32)
     header.set_data_shape(values.shape)
     header.set_xyzt_units("mm")
-    header.set_qform(affine, code=1)
+    # A qform has no shear, which alignment by --register affine leaves: with a code of 0 viewers use the sform.
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    is_sheared = np.abs(axes.T @ axes - np.eye(3)).max() > _RIGHT_ANGLED
+    header.set_qform(affine, code=0 if is_sheared else 1)
     header.set_sform(affine, code=1)
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"], header["magic"] = 352, b"n+1"
