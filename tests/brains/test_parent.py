@@ -99,3 +99,19 @@ def test_the_name_of_a_run_has_that_of_its_parent_and_others_are_as_before(confi
     plain = brain_run_name(config)
     assert "init" not in plain
     assert brain_run_name(beginning_with(config, "runs/ixi.safetensors")) == f"{plain}-initixi"
+
+
+@pytest.mark.slow
+def test_scans_are_aligned_to_the_template_of_the_parent(train, config, phantom_source, others, tmp_path):
+    aligned = replace(config, data=replace(config.data, register="rigid"))
+    train("parent", aligned, phantom_source)
+    init = tmp_path / "parent.safetensors"
+    train("child", beginning_with(aligned, init), others)
+    parent, child = (read_ensemble(tmp_path / f"{name}.safetensors", CPU)[0] for name in ("parent", "child"))
+    assert child.template.digest == parent.template.digest
+    train("alone", aligned, others)
+    assert read_ensemble(tmp_path / "alone.safetensors", CPU)[0].template.digest != parent.template.digest
+    with pytest.raises(
+        AekitError, match=r"^--init .*: was trained with register rigid, not none; add --register rigid"
+    ):
+        train("other", beginning_with(config, init), others)

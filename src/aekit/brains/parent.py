@@ -20,7 +20,10 @@ from aekit.core.settings import as_text, flag
 from aekit.errors import AekitError
 
 # The settings on which weights depend, or what the images mean that they were trained on, by the part they are in.
-_FITTING = {"model": ("arch", "target", "histogram", "log_age"), "data": ("size", "spacing_mm", "correct_bias")}
+_FITTING = {
+    "model": ("arch", "target", "histogram", "log_age"),
+    "data": ("size", "spacing_mm", "correct_bias", "register", "intensity"),
+}
 _OPTIONS = {"spacing_mm": "--spacing"}
 
 
@@ -68,6 +71,8 @@ def read_parent(init: str | None, config: BrainConfig, output: Path, device: tor
     if header.state is not None or not header.result:
         raise AekitError(f"--init {path}: is an unfinished run; finish it with --resume and give its checkpoint")
     _check_fits(path, there, config)
+    if config.data.template is not None:
+        raise AekitError(f"--template: the template of --init {path} is kept, where its networks learned; leave it out")
     with _naming_init():
         ensemble, _, header = read_ensemble(path, device)
     _check_stages(path, ensemble, config)

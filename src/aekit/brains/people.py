@@ -21,7 +21,7 @@ from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
 from aekit.brains.unlike import group_texts
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import MAX_NAMED, PreparedVolumes, prepare_volumes, take_rows, unusual_poses
-from aekit.brains.volumes.template import describe_poses, read_template
+from aekit.brains.volumes.template import Template, describe_poses, read_template
 from aekit.core.progress import SILENT, Progress
 from aekit.core.text_table import named
 from aekit.errors import AekitError, count, nearest, shown
@@ -62,6 +62,7 @@ def gather_people(
     config: CohortConfig,
     *,
     target: Target | None,
+    template: Template | None = None,
     jobs: int | None = None,
     progress: Progress = SILENT,
 ) -> People:
@@ -72,6 +73,7 @@ def gather_people(
         source: Where the scans are.
         config: The grid that they are averaged to, and whether bias fields are removed.
         target: None if tissue volumes are not learned.
+        template: What scans are aligned to, if they are; None is that of ``source``, or one made from the scans.
         jobs: Threads that read scans; None uses all cores.
         progress: Shows how many scans are read.
 
@@ -98,7 +100,7 @@ def gather_people(
         correct_bias=config.correct_bias,
         intensity=config.intensity,
         register=config.register,
-        template=None if source.template is None else read_template(source.template),
+        template=template if source.template is None else read_template(source.template),
         spacing_mm=source.spacing_mm,
         skip_bad=source.skip_bad,
         jobs=jobs,

@@ -270,7 +270,11 @@ def _prepare(
 ) -> _Run:
     """Return everything that a training needs, and report the participants."""
     target = config.model.target
-    people = gather_people(cohort, source, config.data, target=target, jobs=threads, progress=progress)
+    # Networks that go on must see brains in the place where they learned them.
+    template = None if parent is None else parent.ensemble.template
+    people = gather_people(
+        cohort, source, config.data, target=target, template=template, jobs=threads, progress=progress
+    )
     if config.model.log_age:
         check_log_ages(people.cohort)
     people, folds = build_control_folds(people, config.data, target, progress)
