@@ -90,7 +90,7 @@ def test_maps_lie_over_their_scans_in_the_files(explained, scans):
 def test_ages_are_those_of_mri_predict(aekit, explained, brains, scans, tmp_path):
     aekit("mri-predict", brains, *scans[:4], "-o", tmp_path / "new.csv", "-q")
     ages = pd.read_csv(explained[0] / "explain.csv")["age_years"]
-    predicted = pd.read_csv(tmp_path / "new.csv")["age_years"]
+    predicted = pd.read_csv(tmp_path / "new.csv")["chain_age_years"]
     has_age = predicted.notna()  # a doubtful scan has none, but is explained
     assert has_age.any()
     np.testing.assert_allclose(ages[has_age], predicted[has_age], rtol=1e-4)
