@@ -332,8 +332,9 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
     """Show the first predictions; * marks ages whose error is unknown."""
     first = table["model"].iloc[0] if "model" in table and len(table) else ""
     names = [name for name in table if name not in _TEXTS and not name.endswith(("_low", "_high"))]
-    if first:  # the deltas of all models would not fit into a terminal
-        names = [name for name in names if not name.endswith(("_delta", "_delta_corrected"))]
+    if first:  # the ages and deltas of all models would not fit into a terminal
+        own = (f"_{AGE}", "_delta", "_delta_corrected")
+        names = [name for name in names if not name.endswith(own) or name in _KNOWN]
     cells = []
     for (_, row), is_unknown in zip(table.head(N_SHOWN).iterrows(), unknown, strict=False):
         values = [_with_interval(row, name) for name in names]

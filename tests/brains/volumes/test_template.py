@@ -48,7 +48,7 @@ def test_a_template_is_sharper_than_the_mean_and_has_the_mean_pose():
         assert degrees_between(found, rotation(degrees[row]) @ rotation(degrees[0]).T) < 0.5
     mean = np.mean([pose.matrix[:, :3] for pose in poses], axis=0)
     left, _, right = np.linalg.svd(mean)
-    assert degrees_between(left @ right, np.eye(3)) < 2
+    assert degrees_between(left @ right, np.eye(3)) < 3  # of ten heads that are turned by 10 degrees (SD)
 
 
 def test_unusable_rows_have_no_pose_and_count_for_nothing():
