@@ -23,8 +23,10 @@ from safetensors.torch import load_file
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.volumes import store as volume_cache
 from aekit.brains.volumes.checks import inspect_volume
+from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.nifti import read_volume
 from aekit.core.checkpoint import read_header
+from aekit.core.progress import SILENT
 from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
@@ -216,7 +218,8 @@ def test_a_pickle_in_the_cache_is_never_run(tmp_path, monkeypatch):
     for end in (".npy", ".rows.npy"):
         (tmp_path / f"{key}{end}").write_bytes(_evil_npy(marker))
     (tmp_path / f"{key}.json").write_text(json.dumps({"shape": [2]}))
-    assert volume_cache._open(tmp_path, key) is None
+    job = volume_cache._Job((), Grid((6, 6, 6), 24.0), correct_bias=False, spacing_mm=None, jobs=1, progress=SILENT)
+    assert volume_cache._open(job, tmp_path, key) is None
     assert not marker.exists()
 
 

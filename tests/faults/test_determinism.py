@@ -14,6 +14,7 @@ from children import children
 
 from aekit.cli import app
 
+_MODULES = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools")]  # what the program imports of tests
 TIMES = ("seconds", "images_per_second")  # the only columns that may differ, in trainings and grids
 BRAIN = ("cohort/participants.tsv", "--volumes", "cohort/volumes", "--spacing", 12, "--size", 16)
 PROBE = ("--labels", "10,20", "--draws", 2, "--methods", "frozen,logistic,spread,pixels,pca")
@@ -106,7 +107,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             folder.mkdir()
             environment = os.environ | {
                 "PYTHONHASHSEED": str(jobs),
-                "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+                "PYTHONPATH": os.pathsep.join([*_MODULES, os.environ.get("PYTHONPATH", "")]),
                 "AEKIT_CACHE": str(folder.parent / "cache"),
             }
             folders.append(folder)

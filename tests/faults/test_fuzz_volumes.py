@@ -21,6 +21,7 @@ from aekit.brains.volumes.checks import inspect_volume
 from aekit.brains.volumes.gridding import Grid, to_grid
 from aekit.brains.volumes.nifti import BadVolume, read_volume
 from aekit.brains.volumes.store import prepare_volumes
+from aekit.core.progress import SILENT
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
@@ -177,13 +178,16 @@ def _volumes_made() -> tuple[Path, str, dict[str, bytes]]:
     return folder / "cache" / "volumes", key, {name.removeprefix(key): data for name, data in found.items()}
 
 
+JOB = volume_cache._Job((), Grid((6, 6, 6), 24.0), correct_bias=False, spacing_mm=None, jobs=1, progress=SILENT)
+
+
 def _cached_volumes(name: str, suffix: str, n_long: int, damage: Callable[[bytes], list[Any]]) -> Target:
     folder, key, files = _volumes_made()
 
     def read(path: Path) -> None:
         for end, data in files.items():
             (folder / f"{key}{end}").write_bytes(path.read_bytes() if end == suffix else data)
-        found = volume_cache._open(folder, key)
+        found = volume_cache._open(JOB, folder, key)
         if found is None:
             raise AekitError(f"{path}: is damaged; it is made anew")
         for row in range(len(found.images)):

@@ -182,7 +182,9 @@ def fill_background(data: Voxels, warnings: list[str]) -> Voxels:
         warnings: Receives a sentence if something was filled.
     """
     finite = np.isfinite(data)
-    if finite.all() or not data.any(where=finite):
+    with np.errstate(invalid="ignore"):  # a signalling NaN of a damaged file would warn
+        is_empty = finite.all() or not data.any(where=finite)
+    if is_empty:
         return data
     outside = ~finite & _reached(~finite | (data == 0))
     infinite = np.isinf(data)
