@@ -89,6 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(toy, brain
     assert not torch.equal(*weights)
 
 
+@pytest.mark.slow
 def test_the_history_has_a_line_for_each_epoch_in_the_order_of_stages(toy, brain_config):
     config = brain_config(epochs=2)
     found = train(TrainingSetup(config, toy(), CPU, "fp32"), members(), n_workers=2, threads=2).history

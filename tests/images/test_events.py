@@ -31,6 +31,7 @@ def _steps(folder):
 
 
 @needs_tensorboard
+@pytest.mark.slow
 def test_events_have_the_columns_of_the_history_the_rate_and_reconstructions(tmp_path):
     train_tiny(tmp_path / "x.safetensors", val=0.3, epochs=12, tensorboard=tmp_path / "logs")
     train_tiny(tmp_path / "y.safetensors", val=0.3, epochs=12)

@@ -27,6 +27,7 @@ def test_sites_that_differ_are_recognised(rng):
     assert found.low < found.accuracy <= found.high <= 1
 
 
+@pytest.mark.slow
 def test_without_traces_the_accuracy_is_that_of_chance_and_its_interval_contains_it(rng):
     found = [probe_sites(rng.normal(size=(60, 3)), _names(40, 20), seed=seed) for seed in range(40)]
     assert np.mean([one.accuracy for one in found]) == pytest.approx(0.5, abs=0.05)

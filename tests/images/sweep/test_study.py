@@ -70,6 +70,7 @@ def test_every_checkpoint_is_yielded_in_order_with_its_test_results(make_done, t
     )
 
 
+@pytest.mark.slow
 def test_grids_of_the_same_cells_have_folders_of_their_own_for_events(make_done, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
