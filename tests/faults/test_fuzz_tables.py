@@ -28,8 +28,9 @@ from fuzzing import (
 
 from aekit.brains.associate.analysis import build_measures, build_nuisance, run_tests, to_table
 from aekit.brains.associate.covariates import read_covariate
-from aekit.brains.associate.request import Request, parse_expression
+from aekit.brains.associate.request import Request
 from aekit.brains.associate.sample import read_sample
+from aekit.brains.cohort.expressions import parse_expression
 from aekit.brains.cohort.phantom import ABOUT, _read_about
 from aekit.brains.cohort.scans import match_files
 from aekit.brains.cohort.session_names import person_of

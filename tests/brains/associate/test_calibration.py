@@ -13,8 +13,9 @@ from scipy import stats
 
 from aekit.brains.associate.analysis import GAP, build_measures, build_nuisance, run_tests, to_table
 from aekit.brains.associate.covariates import read_covariate
-from aekit.brains.associate.request import Request, parse_expression
+from aekit.brains.associate.request import Request
 from aekit.brains.associate.sample import Sample
+from aekit.brains.cohort.expressions import parse_expression
 
 EFFECT = 5.0
 SLOPE = -0.6

@@ -5,8 +5,9 @@ import pytest
 from aekit.brains.associate.analysis import build_measures, build_nuisance, run_tests
 from aekit.brains.associate.covariates import read_covariate
 from aekit.brains.associate.figure import plot_associations
-from aekit.brains.associate.request import Request, parse_expression
+from aekit.brains.associate.request import Request
 from aekit.brains.associate.sample import Sample
+from aekit.brains.cohort.expressions import parse_expression
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,18 @@
-"""What is asked of a table of predictions, and expressions such as ``diagnosis=control``."""
+"""What is asked of a table of predictions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aekit.brains.cohort.expressions import Expression, parse_expression
 from aekit.brains.config import TableColumns
 from aekit.errors import UsageError
 
 AgeTrend = Literal["linear", "quadratic"]
 ADJUSTED = ("age", "sex", "site")
-
-
-@dataclass(frozen=True)
-class Expression:
-    """Rows whose column has, or has not, one of some values.
-
-    Attributes:
-        column: Name of the column.
-        values: As they are written in the table.
-        negated: Whether the rows with other values are meant.
-        text: The expression as it was given.
-    """
-
-    column: str
-    values: tuple[str, ...]
-    negated: bool
-    text: str
 
 
 @dataclass(frozen=True)
@@ -79,22 +62,6 @@ def parse_names(text: str, option: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{option}: {text!r} names no column; give names of columns with commas")
     return names
-
-
-def parse_expression(text: str, option: str) -> Expression:
-    """Return an expression: ``column=value``, ``column=value,value`` or ``column!=value``.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    match = re.fullmatch(r"\s*([^=!]+?)\s*(!?=)=?\s*(.+?)\s*", text)
-    values = tuple(dict.fromkeys(value.strip() for value in match[3].split(",") if value.strip())) if match else ()
-    if match is None or not values:
-        raise UsageError(
-            f"{option}: {text!r} is not column=value; write it as 'diagnosis=control', 'diagnosis=control,sibling' or "
-            "'diagnosis!=patient', in quotes"
-        )
-    return Expression(match[1], values, match[2] == "!=", text.strip())
 
 
 def parse_references(texts: Sequence[str]) -> tuple[Expression, ...]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from aekit.brains.associate.predicted import Predicted, choose_model, read_predicted
-from aekit.brains.associate.request import Expression, Request
+from aekit.brains.associate.request import Request
+from aekit.brains.cohort.expressions import Expression
 from aekit.brains.cohort.parsed import MISSING_NUMBER
 from aekit.brains.cohort.repairs import read_numbers
 from aekit.brains.cohort.scans import match_names

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aekit.brains.cohort.expressions import Expression, parse_expression
 from aekit.brains.cohort.sessions import persons_of
 from aekit.brains.cohort.table import Cohort
 from aekit.core.text_table import named
-from aekit.errors import AekitError, UsageError, nearest, shown
+from aekit.errors import AekitError, nearest, shown
 
 OPTION = "--controls"
 
@@ -26,21 +26,8 @@ _CONTROL_LIKE = frozenset(
 _MAX_VALUES = 12  # a column of more is no diagnosis
 
 
-@dataclass(frozen=True)
-class Controls:
-    """Rows whose column has, or has not, one of some values.
-
-    Attributes:
-        column: Name of the column.
-        values: As they are written in the table.
-        negated: Whether the rows with other values are meant.
-        text: The expression as it was given.
-    """
-
-    column: str
-    values: tuple[str, ...]
-    negated: bool
-    text: str
+class Controls(Expression):
+    """Those who are healthy, by an expression."""
 
     def labels(self, cohort: Cohort) -> NDArray[np.object_]:
         """Return the value of each participant in the column as a text, objects (N,); empty where missing.
@@ -96,14 +83,8 @@ def parse_controls(text: str) -> Controls:
     Raises:
         UsageError: It is something else.
     """
-    match = re.fullmatch(r"\s*([^=!]+?)\s*(!?=)=?\s*(.+?)\s*", text)
-    values = tuple(dict.fromkeys(value.strip() for value in match[3].split(",") if value.strip())) if match else ()
-    if match is None or not values:
-        raise UsageError(
-            f"{OPTION}: {text!r} is not column=value; write it as 'diagnosis=control', 'diagnosis=control,sibling' or "
-            "'diagnosis!=patient', in quotes"
-        )
-    return Controls(match[1], values, match[2] == "!=", text.strip())
+    found = parse_expression(text, OPTION)
+    return Controls(found.column, found.values, found.negated, found.text)
 
 
 def describe_cases_in_train(cohort: Cohort, train: NDArray[np.int64]) -> str:
