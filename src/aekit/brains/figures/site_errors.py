@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from aekit.brains.figures.sites import MAX_SITES
 from aekit.plotting.style import (
+    BLACK,
     GREY,
     add_legend_below,
     build_figure,
@@ -56,6 +57,7 @@ def plot_site_errors(table: pd.DataFrame, models: Sequence[str], *, title: str =
             for place in range(1, len(sites)):
                 axes.axhline(place - 0.5, color="#e3e3e3", linewidth=0.6, zorder=0)
         keys = [_key(number, model) for number, model in enumerate(drawn)]
+        keys.append(Line2D([], [], color=BLACK, linewidth=1.1, label="95 % interval"))
         add_legend_below(figure, keys)
         return finish_figure(figure, title)
 
