@@ -1,10 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 
-from aekit.brains.config import BrainModelConfig
+from aekit.brains.config import BrainArch, BrainModelConfig
 from aekit.brains.networks import (
     AgeNet,
     AgeScale,
@@ -19,7 +21,7 @@ from aekit.brains.networks import (
 from aekit.brains.networks import _penalties as penalties
 from aekit.errors import AekitError
 
-ARCHS = ("strided", "base", "deep")
+ARCHS = get_args(BrainArch)
 N_BINS = 7
 
 
@@ -28,9 +30,16 @@ def normalisation(target="absolute", *, log_age=False):
     if target == "proportion":
         mean, sd = ([0.48, 0.35, 0.17], [0.03, 0.02, 0.04])
     age = (3.5, 0.6) if log_age else (40.0, 20.0)
-    histogram = torch.linspace(100, 1400, N_BINS)
+    histogram, age_range = torch.linspace(100, 1400, N_BINS), torch.tensor([20.0, 80.0])
+    age_range = age_range.log() if log_age else age_range
     return Normalisation(
-        torch.tensor(mean), torch.tensor(sd), torch.tensor(age[0]), torch.tensor(age[1]), histogram, torch.tensor(90.0)
+        torch.tensor(mean),
+        torch.tensor(sd),
+        torch.tensor(age[0]),
+        torch.tensor(age[1]),
+        age_range,
+        histogram,
+        torch.tensor(90.0),
     )
 
 
@@ -189,7 +198,7 @@ def test_the_weights_include_the_normalisation(arch):
     net = tissue_net(arch, target="proportion").eval()
     batch = people(target="proportion")
     ones = Normalisation(
-        torch.ones(3), torch.ones(3), torch.ones(()), torch.ones(()), torch.ones(N_BINS), torch.ones(())
+        torch.ones(3), torch.ones(3), torch.ones(()), torch.ones(()), torch.ones(2), torch.ones(N_BINS), torch.ones(())
     )
     other = TissueNet(BrainModelConfig(arch=arch, target="proportion"), (12, 12, 12), ones, N_BINS).eval()
     assert not torch.equal(other(*batch[:2]), net(*batch[:2]))

@@ -22,7 +22,7 @@ from aekit.core.settings import (
 )
 from aekit.errors import UsageError, nearest
 
-BrainArch = Literal["strided", "base", "deep"]
+BrainArch = Literal["strided", "base", "deep", "sfcn"]
 Target = Literal["absolute", "proportion"]
 Augmentation = Literal["flip", "shift", "gain", "noise", "scanner"]
 Sessions = Literal["first", "last", "all"]
@@ -139,8 +139,8 @@ class BrainModelConfig:
 
     Attributes:
         kind: ``brain``, which distinguishes it from an autoencoder.
-        arch: ``strided`` (stride-2 convolutions), ``base`` (one 5x5x5 convolution and a linear layer) or ``deep`` (five
-            convolutions with pooling and a small MLP).
+        arch: ``strided`` (stride-2 convolutions), ``base`` (one 5x5x5 convolution and a linear layer), ``deep`` (five
+            convolutions with pooling and a small MLP) or ``sfcn`` (five wider ones with pooling; direct age in bins).
         target: Tissue volumes in mL, or as proportions of their sum; None is mL if the table has volumes, otherwise
             only ages are learned.
         histogram: Use the intensity histogram of the brain as a second input, and start as the ridge regression on it.

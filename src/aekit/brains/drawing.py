@@ -58,8 +58,10 @@ def write_figures(
     ]
     n_cases = sum(one == CASES for one in panels[0].split)
     both = f"{split} and {count(n_cases, 'case')}" if n_cases else split
+    losses = pd.DataFrame([asdict(row) for row in history]).replace(_LOSSES)
+    others = {"direct": "KL divergence, nats"} if parameters["model"]["arch"] == "sfcn" else {}
     figures = {
-        ".png": plot_brain_history(pd.DataFrame([asdict(row) for row in history]).replace(_LOSSES), title=title),
+        ".png": plot_brain_history(losses, other_losses=others, title=title),
         ".predictions.png": plot_predictions(panels, title=title),
         ".bland-altman.png": plot_bland_altman(judged, title=_counted(name, len(judged[0].truth), both)),
         ".residuals.png": _residuals(people, predictions, split, name),

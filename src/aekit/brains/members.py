@@ -320,7 +320,5 @@ def _build_empty(stage: Stage, config: BrainConfig, n_bins: int) -> nn.Module:
 
 
 def _empty_normalisation(config: BrainConfig, n_bins: int) -> Normalisation:
-    n_tissues = 3 if config.model.target else 0
-    return Normalisation(
-        torch.ones(n_tissues), torch.ones(n_tissues), torch.ones(()), torch.ones(()), torch.ones(n_bins), torch.ones(())
-    )
+    tissues, one = torch.ones(3 if config.model.target else 0), torch.ones(())
+    return Normalisation(tissues, tissues, one, one, torch.ones(2), torch.ones(n_bins), one)

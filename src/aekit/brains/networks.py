@@ -7,6 +7,7 @@ set, so that inputs and outputs are in plain units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,16 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aekit.brains.age_bins import N_AGE_BINS, AgeBins
 from aekit.brains.config import BrainArch, BrainModelConfig, Target
-from aekit.errors import AekitError
+from aekit.brains.encoders import ENCODERS, GridSize, SeededDropout
 
-GridSize = tuple[int, int, int]
 N_TISSUES = 3
-_STRIDED_CHANNELS = (16, 32, 64, 64)
-_BASE_CHANNELS = 8
-_DEEP_CHANNELS = (8, 16, 32, 64, 64)
-_LEAK = 0.1  # slope of the leaky ReLU below zero
 _AGE_UNITS = 32
+_BINNED_DROPOUT = 0.5  # before the bins of age, as published; volumes are linear in features, which need all of them
 MAX_AGE_YEARS = 120.0
 
 
@@ -53,6 +51,7 @@ class Normalisation:
         tissue_sd: Its standard deviation, (3,).
         age_mean: Mean age in years, or mean of its logarithm.
         age_sd: Its standard deviation.
+        age_range: Lowest and highest age, or their logarithms, (2,).
         cumulative_mean: Mean cumulative histogram in mL, (N_BINS,).
         cumulative_sd: One SD for all of its bins, as rare bins are noisy.
     """
@@ -61,6 +60,7 @@ class Normalisation:
     tissue_sd: Tensor
     age_mean: Tensor
     age_sd: Tensor
+    age_range: Tensor
     cumulative_mean: Tensor
     cumulative_sd: Tensor
 
@@ -74,16 +74,24 @@ class ImageNet(nn.Module):
         n_outputs: Number of outputs, K.
         normalisation: Of the train set, for the histogram.
         n_bins: Bins of the histogram; 0 for none.
+        dropout: Fraction of the encoder's features that are left out in training.
     """
 
     cumulative_mean: Tensor
     cumulative_sd: Tensor
 
     def __init__(
-        self, arch: BrainArch, size: GridSize, n_outputs: int, normalisation: Normalisation, n_bins: int
+        self,
+        arch: BrainArch,
+        size: GridSize,
+        n_outputs: int,
+        normalisation: Normalisation,
+        n_bins: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, n_features = ENCODERS[arch](size)
+        self.dropout = SeededDropout(dropout)
         self.head = nn.Linear(n_features, n_outputs)
         self.histogram_head = nn.Linear(n_bins, n_outputs) if n_bins else None
         self.register_buffer("cumulative_mean", normalisation.cumulative_mean.clone())
@@ -94,7 +102,7 @@ class ImageNet(nn.Module):
         # The last layers stay in fp32: tissue volumes need a precision of a few mL in a thousand.
         features = self.encoder(images).float()
         with torch.autocast(images.device.type, enabled=False):
-            outputs: Tensor = self.head(features)
+            outputs: Tensor = self.head(self.dropout(features))
             if self.histogram_head is not None:
                 outputs = outputs + self.histogram_head(self.scale_histogram(cumulative_ml))
         return outputs
@@ -227,7 +235,7 @@ class Chain(nn.Module):
 
 
 class DirectNet(nn.Module):
-    """Image -> age, without volumes in between.
+    """Image -> age, without volumes in between; ``sfcn`` predicts the probability of bins of age.
 
     Args:
         config: Architecture and target.
@@ -238,16 +246,47 @@ class DirectNet(nn.Module):
 
     def __init__(self, config: BrainModelConfig, size: GridSize, normalisation: Normalisation, n_bins: int) -> None:
         super().__init__()
-        self.net = ImageNet(config.arch, size, 1, normalisation, n_bins)
+        is_binned = config.arch == "sfcn"
+        n_outputs, dropout = (N_AGE_BINS, _BINNED_DROPOUT) if is_binned else (1, 0.0)
+        self.net = ImageNet(config.arch, size, n_outputs, normalisation, n_bins, dropout)
         self.age = AgeScale(normalisation, log_age=config.log_age)
+        z_range = (normalisation.age_range - normalisation.age_mean) / normalisation.age_sd
+        self.bins = AgeBins(*z_range) if is_binned else None
+        if self.bins is not None:  # about as ages are distributed in train, as the other networks start at their mean
+            _, bias = self.bins.outputs_of(torch.zeros(1, 1), torch.zeros(1), torch.ones(()))
+            with torch.no_grad():
+                self.net.head.bias.copy_(bias)
 
     def forward(self, images: Tensor, cumulative_ml: Tensor) -> Tensor:
         """Return ages in years, (B,)."""
-        return self.age.to_years(self.net(images, cumulative_ml)[:, 0])
+        outputs = self.net(images, cumulative_ml)
+        return self.age.to_years(outputs[:, 0] if self.bins is None else self.bins.expectation(outputs))
 
     def loss(self, batch: BrainBatch) -> Tensor:
-        """Return the mean squared error of z-scores, a scalar."""
-        return F.mse_loss(self.net(batch.images, batch.cumulative_ml)[:, 0], self.age.to_z(batch.age_years))
+        """Return the mean squared error of z-scores, or the divergence from the labels of bins in nats, a scalar."""
+        outputs, z = self.net(batch.images, batch.cumulative_ml), self.age.to_z(batch.age_years)
+        return F.mse_loss(outputs[:, 0], z) if self.bins is None else self.bins.loss(outputs, z)
+
+    def labelled_years(self) -> tuple[float, float]:
+        """Return the lowest and the highest age that it can be trained on."""
+        if self.bins is None:
+            return 0.0, math.inf
+        lowest, highest = self.age.to_years(torch.stack(self.bins.labelled)).tolist()
+        return lowest, highest
+
+    def init_from_histogram(self, cumulative_ml: Tensor, age_years: Tensor) -> None:
+        """Initialise as the ridge regression of age on the histogram.
+
+        Args:
+            cumulative_ml: Cumulative histograms of the train set, (N, N_BINS).
+            age_years: Its ages, (N,).
+        """
+        features, z = self.net.scale_histogram(cumulative_ml), self.age.to_z(age_years)[:, None]
+        weight, bias = ridge_by_leave_one_out(features, z)
+        if self.bins is not None:
+            error_sd = (features @ weight.T + bias - z).square().mean().sqrt()
+            weight, bias = self.bins.outputs_of(weight, bias, error_sd)
+        self.net.init_from_histogram(weight, bias)
 
 
 class AgeScale(nn.Module):
@@ -281,58 +320,6 @@ class AgeScale(nn.Module):
 def is_clamped(age_years: Tensor) -> Tensor:
     """Return which ages of networks were clamped to 0 or 120 years, (B,)."""
     return (age_years <= 0) | (age_years >= MAX_AGE_YEARS)
-
-
-class _Conv3d(nn.Conv3d):
-    """A convolution that stays in fp32 where an axis is shorter than its kernel.
-
-    There oneDNN returns uninitialised memory as bf16 gradient of the weights, or writes out of bounds (torch 2.15 on a
-    processor with AMX): NaN in some weights, different bytes each time, or a crash.
-    """
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return features, (B, n_out, X', Y', Z'), of features (B, n_in, X, Y, Z)."""
-        if min(features.shape[2:]) >= self.kernel_size[0]:
-            return super().forward(features)
-        with torch.autocast(features.device.type, enabled=False):
-            return super().forward(features.float())
-
-
-def _strided(size: GridSize) -> tuple[nn.Module, int]:
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip((1, *_STRIDED_CHANNELS), _STRIDED_CHANNELS, strict=False):
-        layers += [_Conv3d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.SiLU()]
-    return nn.Sequential(*layers, _MeanOverVoxels()), _STRIDED_CHANNELS[-1]
-
-
-def _base(size: GridSize) -> tuple[nn.Module, int]:
-    if min(size) < 6:
-        raise AekitError(f"--size: {min(size)} voxels are too few for --arch base; give 6 or more, or --arch strided")
-    pooled = [(side - 4) // 2 for side in size]
-    layers = (nn.Conv3d(1, _BASE_CHANNELS, 5), nn.LeakyReLU(_LEAK), nn.AvgPool3d(2), nn.Flatten())
-    return nn.Sequential(*layers), _BASE_CHANNELS * pooled[0] * pooled[1] * pooled[2]
-
-
-def _deep(size: GridSize) -> tuple[nn.Module, int]:
-    layers: list[nn.Module] = []
-    sides = list(size)
-    for n_in, n_out in zip((1, *_DEEP_CHANNELS), _DEEP_CHANNELS, strict=False):
-        layers += [_Conv3d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.LeakyReLU(_LEAK)]
-        if min(sides) >= 2:
-            layers.append(nn.AvgPool3d(2))
-            sides = [side // 2 for side in sides]
-    n_flat = _DEEP_CHANNELS[-1] * sides[0] * sides[1] * sides[2]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_flat, 64), nn.LeakyReLU(_LEAK)), 64
-
-
-class _MeanOverVoxels(nn.Module):
-    def forward(self, features: Tensor) -> Tensor:
-        return features.mean((2, 3, 4))
-
-
-ENCODERS = {"strided": _strided, "base": _base, "deep": _deep}
-DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 10, "deep": 10}
-DEFAULT_LR: dict[BrainArch, float] = {"strided": 3e-3, "base": 1e-3, "deep": 3e-4}
 
 
 def ridge_by_leave_one_out(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

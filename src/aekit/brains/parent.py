@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from aekit.brains.config import BrainConfig
 from aekit.brains.members import Ensemble, Key, read_brain_config, read_ensemble
+from aekit.brains.networks import DirectNet
 from aekit.brains.training import Member, Stage, stages_of
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.lineage import lineage_of
@@ -124,6 +127,27 @@ def check_other_scans(parent: Parent, fingerprint: str) -> None:
             f"--init {parent.path}: was trained on these scans, so that no participant would be new to it; "
             "give those of other participants"
         )
+
+
+def check_ages(parent: Parent, ids: Sequence[str], age_years: npt.NDArray[np.float64]) -> None:
+    """Raise an AekitError if ages in train are beyond the bins of a network that predicts bins of age.
+
+    Args:
+        parent: The run that the training begins with.
+        ids: Of the participants in train.
+        age_years: Their ages, (N,).
+    """
+    for stages in parent.ensemble.networks.values():
+        direct = stages.get("direct")
+        lowest, highest = direct.labelled_years() if isinstance(direct, DirectNet) else (0.0, np.inf)
+        beyond = np.flatnonzero((age_years < lowest) | (age_years > highest))
+        if len(beyond):
+            raise AekitError(
+                f"--init {parent.path}: its bins hold ages from {lowest:.1f} to {highest:.1f} years, but "
+                f"{ids[beyond[0]]} is {age_years[beyond[0]]:g}"
+                + (f", and {len(beyond) - 1} more are outside" if len(beyond) > 1 else "")
+                + "; leave them out of the table, or train without --init"
+            )
 
 
 def check_same_parent(source: Path, header: Header, init: str | None) -> None:

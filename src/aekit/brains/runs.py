@@ -20,11 +20,11 @@ from aekit.brains.config import BrainConfig, CohortConfig, Source, Target, to_he
 from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
+from aekit.brains.encoders import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.finished import FinishedRun, from_header
 from aekit.brains.measures.baselines import gram_matrix
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
-from aekit.brains.networks import DEFAULT_EPOCHS, DEFAULT_LR
-from aekit.brains.parent import Parent, check_other_scans, check_same_parent, describe_parent, read_parent
+from aekit.brains.parent import Parent, check_ages, check_other_scans, check_same_parent, describe_parent, read_parent
 from aekit.brains.people import (
     Fold,
     People,
@@ -280,6 +280,8 @@ def _prepare(
     people, folds = build_control_folds(people, config.data, target, progress)
     if parent is not None:
         check_other_scans(parent, people.volumes.fingerprint)
+        train = np.unique(np.concatenate([fold.train for fold in folds]))
+        check_ages(parent, people.cohort.table["participant_id"].to_numpy()[train], people.cohort.age_years[train])
         progress.notice(describe_parent(parent))
     report_people(people, progress)
     progress.notice(_describe_splits(people, folds, drops_outliers=config.data.drop_outliers))

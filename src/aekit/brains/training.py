@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from aekit.brains.config import Augmentation, BrainConfig
 from aekit.brains.data import BrainData
+from aekit.brains.encoders import DEFAULT_EPOCHS, DEFAULT_LR, draw_dropout_from
 from aekit.brains.networks import (
-    DEFAULT_EPOCHS,
-    DEFAULT_LR,
     AgeNet,
     BrainBatch,
     Chain,
@@ -162,7 +161,10 @@ def fit_normalisation(data: BrainData, train: Rows, *, log_age: bool) -> Normali
     if not bool((age_sd > 0).all()) or not bool((tissue_sd > 0).all()):
         raise AekitError("train: all participants are of one age, or have the same volumes; there is nothing to learn")
     spread = (cumulative - cumulative.mean(0)).square().mean().sqrt()
-    return Normalisation(tissues.mean(0), tissue_sd, ages.mean(), age_sd, cumulative.mean(0), spread.clamp_min(1e-6))
+    age_range = torch.stack([ages.min(), ages.max()])
+    return Normalisation(
+        tissues.mean(0), tissue_sd, ages.mean(), age_sd, age_range, cumulative.mean(0), spread.clamp_min(1e-6)
+    )
 
 
 def stages_of(config: BrainConfig) -> tuple[Stage, ...]:
@@ -201,9 +203,7 @@ def init_network(stage: Stage, member: Member, setup: TrainingSetup, before: dic
         features = network.net.scale_histogram(histograms)
         network.net.init_from_histogram(*ridge_by_leave_one_out(features, network.to_outputs(data.tissues[rows])))
     if isinstance(network, DirectNet) and network.net.histogram_head is not None:
-        features = network.net.scale_histogram(histograms)
-        z = network.age.to_z(data.age_years[rows])[:, None]
-        network.net.init_from_histogram(*ridge_by_leave_one_out(features, z))
+        network.init_from_histogram(histograms, data.age_years[rows])
     return network
 
 
@@ -241,6 +241,7 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
         # Seeded for each epoch, so that it does not depend on what was drawn before it.
         generator = torch.Generator().manual_seed(_seed_of(stage, member, epoch))
         network.train()
+        draw_dropout_from(network, generator)
         losses = []
         order = torch.from_numpy(member.train)[torch.randperm(len(member.train), generator=generator)]
         for step, rows in enumerate(order.tensor_split(n_batches)):
@@ -263,6 +264,7 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
         if setup.counter is not None:
             setup.counter.count(stage, member, n_epochs, history[-1])
     network.eval()
+    draw_dropout_from(network, None)
     return history
 
 

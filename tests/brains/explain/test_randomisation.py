@@ -13,7 +13,15 @@ BRAIN = np.ones((6, 6, 6), bool)
 
 def normalisation():
     tissues = torch.tensor([700.0, 500.0, 250.0])
-    return Normalisation(tissues, tissues / 10, torch.tensor(40.0), torch.tensor(20.0), torch.zeros(12), torch.ones(()))
+    return Normalisation(
+        tissues,
+        tissues / 10,
+        torch.tensor(40.0),
+        torch.tensor(20.0),
+        torch.tensor([20.0, 80.0]),
+        torch.zeros(12),
+        torch.ones(()),
+    )
 
 
 def direct():

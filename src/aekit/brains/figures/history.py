@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import fill
+from types import MappingProxyType
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +15,13 @@ from aekit.brains.figures.splits import build_panels, finish_panels, split_names
 from aekit.plotting.style import figure_style
 
 
-def plot_brain_history(history: pd.DataFrame, *, loss_label: str = "MSE of z-scores", title: str = "") -> Figure:
+def plot_brain_history(
+    history: pd.DataFrame,
+    *,
+    loss_label: str = "MSE of z-scores",
+    other_losses: Mapping[str, str] = MappingProxyType({}),
+    title: str = "",
+) -> Figure:
     """Return learning curves, one panel per stage: the loss on train and held-out participants against the epoch.
 
     Several folds or seeds are thin lines; their mean is a thick one and ends where the first of them ends.
@@ -22,6 +30,7 @@ def plot_brain_history(history: pd.DataFrame, *, loss_label: str = "MSE of z-sco
         history: Columns ``stage``, ``epoch`` (from 1), ``split`` (``train``, ``val`` ...) and ``loss``, and ``fold``
             and ``seed`` where there are several; one row per epoch, split and run.
         loss_label: Name of the loss.
+        other_losses: Its name in stages that have another one.
         title: Title of the figure.
     """
     stages = list(dict.fromkeys(history["stage"]))
@@ -29,7 +38,7 @@ def plot_brain_history(history: pd.DataFrame, *, loss_label: str = "MSE of z-sco
         figure, grid = build_panels(len(stages), width=3.3, height=2.7)
         for axes, stage in zip(grid, stages, strict=True):
             _draw_curves(axes, history[history["stage"] == stage])
-            axes.set(xlabel="epoch", ylabel=loss_label)
+            axes.set(xlabel="epoch", ylabel=other_losses.get(str(stage), loss_label))
             axes.set_title(fill(str(stage), 36))
         return finish_panels(figure, list(dict.fromkeys(history["split"])), title, is_line=True)
 
