@@ -85,6 +85,14 @@ def test_the_gradient_of_the_loss_is_the_difference_of_the_distributions(bins):
     torch.testing.assert_close(outputs.grad, expected.detach())
 
 
+def test_the_gradient_of_the_expectation_is_the_covariance_with_the_centres(bins):
+    outputs = torch.randn(2, N_AGE_BINS, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    expectation = bins.expectation(outputs)
+    expectation.sum().backward()
+    expected = torch.softmax(outputs, 1) * (bins.centres - expectation[:, None])
+    torch.testing.assert_close(outputs.grad, expected.detach())
+
+
 def test_outputs_that_are_linear_in_a_prediction_have_it_as_expectation(bins):
     weight, bias = torch.tensor([[0.5, -0.25]]).double(), torch.tensor([0.3]).double()
     features = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)).double()

@@ -90,6 +90,51 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(toy, brain
 
 
 @pytest.mark.slow
+def test_dropout_of_members_side_by_side_is_that_of_members_one_after_another(toy, brain_config, tmp_path):
+    config = brain_config(arch="sfcn", direct=True, epochs=2, cv=2, val=0.0, test=0.0)
+    setup = TrainingSetup(config, toy(), CPU, "fp32")
+    paths = []
+    for n in (1, 4):
+        found = train(setup, members(folds=2, seeds=2), n_workers=n, threads=n)
+        paths.append(write_ensemble(tmp_path / f"{n}.safetensors", found, header(config)))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("log_age", [False, True])
+def test_bins_of_age_are_read_from_the_checkpoint(toy, brain_config, tmp_path, log_age):
+    data = toy()
+    config = brain_config(arch="sfcn", target=None, direct=True, log_age=log_age)
+    written = untrained(config, data)
+    path = write_ensemble(tmp_path / "x.safetensors", written, header(config))
+    read, _, _ = read_ensemble(path, CPU)
+    networks = [ensemble.networks[0, 0]["direct"] for ensemble in (written, read)]
+    batch = data.take(torch.arange(24), CPU)
+    with torch.no_grad():
+        ages, again = (network(*batch[:2]) for network in networks)
+    assert torch.equal(ages, again)
+    assert networks[0].labelled_years() == networks[1].labelled_years()
+    lowest, highest = networks[1].labelled_years()
+    assert lowest < float(data.age_years.min())
+    assert float(data.age_years.max()) < highest < 1.3 * float(data.age_years.max())
+
+
+def test_networks_without_bins_have_the_weights_that_they_always_had(toy, brain_config):
+    for arch in ("strided", "base", "deep"):
+        (stages,) = untrained(brain_config(arch=arch, direct=True), toy()).networks.values()
+        own = set(stages["direct"].state_dict())
+        assert {name for name in own if not name.startswith("net.encoder.")} == {
+            "net.cumulative_mean",
+            "net.cumulative_sd",
+            "net.head.weight",
+            "net.head.bias",
+            "net.histogram_head.weight",
+            "net.histogram_head.bias",
+            "age.mean",
+            "age.sd",
+        }
+
+
+@pytest.mark.slow
 def test_the_history_has_a_line_for_each_epoch_in_the_order_of_stages(toy, brain_config):
     config = brain_config(epochs=2)
     found = train(TrainingSetup(config, toy(), CPU, "fp32"), members(), n_workers=2, threads=2).history

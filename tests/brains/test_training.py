@@ -133,6 +133,79 @@ def test_networks_start_as_the_ridge_regression_on_the_histogram(toy, brain_conf
     np.testing.assert_allclose(network(*batch[:2]).detach(), said, rtol=2e-4)
 
 
+@pytest.mark.parametrize("log_age", [False, True])
+def test_a_network_with_bins_of_age_starts_as_the_ridge_regression_but_for_the_ends_of_its_bins(
+    toy, brain_config, log_age
+):
+    data = toy(40)
+    found = {}
+    for arch in ("strided", "sfcn"):
+        config = brain_config(arch=arch, target=None, direct=True, log_age=log_age)
+        network = init_network("direct", member(40, 10), TrainingSetup(config, data, CPU, "fp32"), {}).eval()
+        found[arch] = network(*data.take(torch.arange(40), CPU)[:2]).detach()
+    low, high = data.age_years[:30].min(), data.age_years[:30].max()
+    inside = (found["strided"] > low) & (found["strided"] < high)
+    assert int(inside.sum()) > 20
+    torch.testing.assert_close(found["sfcn"][inside], found["strided"][inside], rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("log_age", [False, True])
+def test_without_a_histogram_a_network_with_bins_starts_near_the_mean_age(toy, brain_config, log_age):
+    data = toy(40)
+    config = brain_config(arch="sfcn", target=None, direct=True, histogram=False, log_age=log_age)
+    torch.manual_seed(0)
+    network = init_network("direct", member(40, 10), TrainingSetup(config, data, CPU, "fp32"), {}).eval()
+    network.net.head.weight.data.zero_()
+    found = network(*data.take(torch.arange(40), CPU)[:2]).detach()
+    ages = data.age_years[:30]
+    mean, sd = (ages.log().mean().exp() if log_age else ages.mean()), ages.std()
+    assert float((found - mean).abs().max()) < 0.15 * float(sd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bins_of_age_learn_from_the_image_what_predicts_new_people_better_than_the_mean(toy, brain_config, precision):
+    data = toy(60)
+    # Ages follow from how bright an image is, and from nothing else.
+    brightness = data.images.astype(np.float32).mean((1, 2, 3))
+    z = (brightness - brightness.mean()) / brightness.std()
+    data = replace(data, age_years=torch.from_numpy(50 + 12 * z))
+    config = brain_config(arch="sfcn", target=None, direct=True, histogram=False, epochs=12, lr=3e-3, augment=())
+    setup, who = TrainingSetup(config, data, CPU, precision), member(60, 20)
+    torch.manual_seed(0)
+    network = init_network("direct", who, setup, {})
+    history = train_stage(network, "direct", who, setup)
+    batch = data.take(torch.from_numpy(who.held_out), CPU)
+    with torch.no_grad():
+        error = float((network(*batch[:2]) - batch.age_years).abs().mean())
+    floor = float((data.age_years[:40].mean() - batch.age_years).abs().mean())
+    assert error < 0.7 * floor
+    assert history[-1].loss == pytest.approx(float(network.loss(batch).detach()), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_dropout_follows_from_the_seed_and_the_epoch_and_from_nothing_else(toy, brain_config):
+    setup = TrainingSetup(brain_config(arch="sfcn", target=None, direct=True), toy(), CPU, "fp32")
+    found = []
+    for noise in (1, 2):
+        torch.manual_seed(0)
+        network = init_network("direct", member(), setup, {})
+        torch.manual_seed(noise)
+        train_stage(network, "direct", member(), setup)
+        found.append(weights({"direct": network}))
+    assert_same(*found)
+
+
+def test_volumes_of_sfcn_are_learned_without_dropout(toy, brain_config):
+    normalisation = fit_normalisation(toy(), np.arange(9), log_age=False)
+    config = brain_config(arch="sfcn", direct=True)
+    fractions = {
+        stage: build_network(stage, config, normalisation, 12).net.dropout.fraction for stage in ("volumes", "direct")
+    }
+    assert fractions == {"volumes": 0.0, "direct": 0.5}
+    assert build_network("direct", brain_config(), normalisation, 12).net.dropout.fraction == 0.0
+
+
 def test_the_chain_starts_as_its_halves_and_leaves_them_as_they_were(toy, brain_config):
     setup, who, data = TrainingSetup(brain_config(lr=0.01), toy(), CPU, "fp32"), member(), toy()
     before = {}
@@ -178,6 +251,7 @@ def test_what_is_trained_follows_from_the_configuration(brain_config, model, sta
         ("strided", {}, True),
         ("base", {}, True),
         ("deep", {}, True),
+        ("sfcn", {}, True),
         ("strided", {"histogram": False}, False),
         ("base", {"histogram": False}, False),
     ],
