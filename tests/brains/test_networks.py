@@ -83,6 +83,7 @@ def test_a_grid_that_the_base_network_cannot_pool_is_an_error(size):
     with pytest.raises(AekitError, match=r"^--size: .*--arch base; give 6 or more"):
         tissue_net("base", size)
     assert tissue_net("deep", size)(*people(size)[:2]).shape == (4, 3)
+    assert tissue_net("sfcn", size)(*people(size)[:2]).shape == (4, 3)
     assert tissue_net("strided", size)(*people(size)[:2]).shape == (4, 3)
 
 

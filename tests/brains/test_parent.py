@@ -1,5 +1,7 @@
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recorded import Recorded
@@ -7,10 +9,11 @@ from recorded import Recorded
 from aekit.brains import runs
 from aekit.brains.config import Source
 from aekit.brains.hypotheses import run_hypotheses
-from aekit.brains.members import read_ensemble
+from aekit.brains.members import Ensemble, read_ensemble
+from aekit.brains.parent import Parent, check_ages
 from aekit.brains.runs import brain_run_name, train_brains
-from aekit.brains.training import train_stage
-from aekit.core.checkpoint import resume_path
+from aekit.brains.training import build_network, fit_normalisation, train_stage
+from aekit.core.checkpoint import Header, resume_path
 from aekit.errors import AekitError, UsageError
 
 CPU = torch.device("cpu")
@@ -93,6 +96,28 @@ def test_what_cannot_be_a_parent_is_refused_by_name(train, config, others, vae_c
     assert not resume_path(tmp_path / "x.safetensors").exists()
     with pytest.raises(UsageError, match="--init: not with --hypotheses"):
         next(run_hypotheses(beginning_with(config, vae_checkpoint), others))
+
+
+def test_ages_beyond_the_bins_of_a_parent_are_refused_by_name(toy, brain_config):
+    config = brain_config(arch="sfcn", target=None, direct=True)
+    data = toy()
+    network = build_network("direct", config, fit_normalisation(data, np.arange(24), log_age=False), 12)
+    parent = Parent(Path("old.safetensors"), Ensemble({(0, 0): {"direct": network}}), Header({}, {}, {}))
+    ages, ids = data.age_years.numpy().astype(float), [f"sub-{n}" for n in range(24)]
+    check_ages(parent, ids, ages)
+    highest = network.labelled_years()[1]
+    assert ages.max() < highest < 120
+    ages[3] = highest - 0.01
+    check_ages(parent, ids, ages)
+    ages[3] = ages[7] = highest + 0.01
+    with pytest.raises(
+        AekitError, match=r"^--init old\.safetensors: its bins hold ages from .* but sub-3 is .*, and 1 more .*; leave"
+    ):
+        check_ages(parent, ids, ages)
+    strided = build_network(
+        "direct", brain_config(direct=True), fit_normalisation(data, np.arange(24), log_age=False), 12
+    )
+    check_ages(replace(parent, ensemble=Ensemble({(0, 0): {"direct": strided}})), ids, ages)
 
 
 def test_the_name_of_a_run_has_that_of_its_parent_and_others_are_as_before(config):

@@ -129,7 +129,11 @@ def mri_train(
     skip_bad: SkipBad = False,
     arch: Annotated[
         BrainArch,
-        typer.Option("--arch", rich_help_panel=options.MODEL, help="Network for the image; strided is fastest."),
+        typer.Option(
+            "--arch",
+            rich_help_panel=options.MODEL,
+            help="Network for the image; strided is fastest. sfcn learns direct age as a distribution over bins.",
+        ),
     ] = BrainModelConfig.arch,
     target: Annotated[
         Target | None,
@@ -170,7 +174,7 @@ def mri_train(
             "--epochs",
             rich_help_panel=options.TRAINING,
             help="Epochs for image to volumes; the chain adds half that number.",
-            show_default="40; base and deep 10",
+            show_default="40; base and deep 10, sfcn 20",
         ),
     ] = None,
     batch_size: Annotated[

@@ -45,3 +45,8 @@ def test_a_single_run_is_one_line_per_split():
     assert [len(each.lines) for each in axes] == [2, 2, 2]
     assert axes[0].get_yscale() == "linear"
     assert plot_brain_history(_history(60, 1, start=900.0)).axes[0].get_yscale() == "log"
+
+
+def test_a_stage_with_another_loss_has_its_name_on_the_axis():
+    figure = plot_brain_history(_history(3, 1), other_losses={"chain": "KL divergence, nats"})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["MSE of z-scores"] * 2 + ["KL divergence, nats"]
