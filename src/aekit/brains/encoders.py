@@ -123,5 +123,5 @@ ENCODERS: dict[BrainArch, Callable[[GridSize], tuple[nn.Module, int]]] = {
     "deep": _deep,
     "sfcn": _sfcn,
 }
-DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 10, "deep": 10, "sfcn": 20}
-DEFAULT_LR: dict[BrainArch, float] = {"strided": 3e-3, "base": 1e-3, "deep": 3e-4, "sfcn": 1e-3}
+DEFAULT_EPOCHS: dict[BrainArch, int] = {"strided": 40, "base": 10, "deep": 10, "sfcn": 10}
+DEFAULT_LR: dict[BrainArch, float] = {"strided": 3e-3, "base": 1e-3, "deep": 3e-4, "sfcn": 3e-3}

@@ -174,7 +174,7 @@ def mri_train(
             "--epochs",
             rich_help_panel=options.TRAINING,
             help="Epochs for image to volumes; the chain adds half that number.",
-            show_default="40; base and deep 10, sfcn 20",
+            show_default="40; base, deep and sfcn 10",
         ),
     ] = None,
     batch_size: Annotated[
