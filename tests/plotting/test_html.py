@@ -79,7 +79,8 @@ def test_the_page_needs_nothing_from_outside(png):
 
 
 def test_links_lead_to_sections_even_of_one_name():
-    page = build_report([Section("Summary", []), Section("A b", []), Section("a B", [])], title="t", parameters={})
+    names = ("Summary", "A b", "a B")
+    page = build_report([Section(name, [Paragraph("x")]) for name in names], title="t", parameters={})
     read = Reader(page)
     links = [attrs["href"][1:] for tag, attrs in read.tags if tag == "a"]
     anchors = [attrs["id"] for tag, attrs in read.tags if tag == "section"]
@@ -113,7 +114,9 @@ def test_blocks_within_blocks_are_shown_and_never_run():
     inner = [Code(NASTY), Table([NASTY], [[NASTY]]), Paragraph("half a pair: \ud800")]
     part = Subsection(NASTY, "_1", [Details(NASTY, inner), Row([inner, [Paragraph(NASTY)]])])
     link = Table(["to"], [[Link(NASTY, "_1")]])
-    page = build_report([Section("a", [link]), Section("b", [part]), Section("c", [])], title="t", parameters={})
+    page = build_report(
+        [Section("a", [link]), Section("b", [part]), Section("c", [Paragraph("x")])], title="t", parameters={}
+    )
     read = Reader(page)
     assert "script" not in {tag for tag, _ in read.tags}
     assert read.text.count(NASTY) == 11
@@ -139,3 +142,16 @@ def test_only_the_style_and_script_of_the_page_are_allowed():
         own = re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", page, flags=re.DOTALL)
         assert allowed == {b64encode(sha256(text.encode()).digest()).decode() for text in own}
         assert len(own) == 1 + sortable
+
+
+def test_what_holds_nothing_has_no_heading_and_is_not_in_the_contents():
+    nothing = [Paragraph(" "), Bullets([]), Facts([]), Code(""), Table(["a"], []), Row([[], [Paragraph("")]])]
+    empty = [*nothing, Details("empty details", nothing), Subsection("empty part", "_1", nothing)]
+    full = [*empty, Subsection("part", "_2", [*nothing, Details("details", [Code("x")])])]
+    sections = [Section("Summary", [Paragraph("x")]), Section("empty section", empty), Section("section", full)]
+    read = Reader(build_report([*sections, Section("last", [Paragraph("x")])], title="t", parameters={}))
+    assert "empty" not in read.text
+    links = {attrs["href"][1:] for tag, attrs in read.tags if tag == "a"}
+    assert links == {"section", "last", "_2"}
+    assert {"table", "ul", "p"} & {tag for tag, _ in read.tags} == {"p", "ul"}  # of the contents, and three texts
+    assert [tag for tag, _ in read.tags].count("p") == 2

@@ -157,7 +157,8 @@ def build_report(
 ) -> str:
     """Return the report as one self-contained HTML page that works offline and in print.
 
-    All texts are escaped. The same arguments give the same bytes.
+    All texts are escaped. The same arguments give the same bytes. Blocks without content, such as a table without
+    rows, are left out, and so are the sections and subsections that have nothing else.
 
     Args:
         sections: At least one; the first is the summary, and links to the others are above it.
@@ -167,6 +168,7 @@ def build_report(
         parameters: Parameters that made the report, for a meta tag named aekit.
         is_wide: Use the width of a large screen, for tables with many columns.
     """
+    sections = [Section(section.heading, full) for section in sections if (full := _with_content(section.blocks))]
     anchors = _anchors([section.heading for section in sections])
     body = "\n".join(_section(section, anchor) for section, anchor in zip(sections, anchors, strict=True))
     script = SCRIPT if 'class="sortable"' in body else ""
@@ -200,6 +202,26 @@ def _policy(script: str) -> str:
     style, own = (f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in (STYLE, script))
     scripts = f" script-src {own};" if script else ""
     return f"default-src 'none'; img-src data:; style-src {style};{scripts} base-uri 'none'; form-action 'none'"
+
+
+def _with_content(blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks that show something."""
+    full: list[Block] = []
+    for block in blocks:
+        match block:
+            case Details(summary, inner) if own := _with_content(inner):
+                full.append(Details(summary, own))
+            case Subsection(heading, anchor, inner) if own := _with_content(inner):
+                full.append(Subsection(heading, anchor, own))
+            case Row(columns) if parts := [own for column in columns if (own := _with_content(column))]:
+                full.append(Row(parts))
+            case Paragraph(text) | Code(text) if text.strip():
+                full.append(block)
+            case Bullets(items) | Facts(items) | Table(rows=items) if items:
+                full.append(block)
+            case Picture():
+                full.append(block)
+    return full
 
 
 def _contents(sections: Sequence[Section], anchors: Sequence[str]) -> str:
