@@ -68,7 +68,7 @@ def test_columns_are_named_and_the_last_session_of_each_participant_is_described
     result = aekit("mri-eda", path, "-o", tmp_path / "out", *options)
     assert result.exit_code == 0, result.stderr
     assert "column 'AgeMRI' read as age, as --age says" in result.stderr
-    assert "left-out: 8 sessions left out, see left-out.csv." in result.stderr
+    assert "left-out: 8 sessions left out, see left-out.csv: P0_MR1, P1_MR1, " in result.stderr
     table = pd.read_csv(tmp_path / "out" / "participants.tsv", sep="\t")
     assert list(table["participant_id"]) == [f"P{person}_MR2" for person in range(8)]
     assert list(table["age"]) == [52 + person for person in range(8)]

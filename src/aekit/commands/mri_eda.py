@@ -71,6 +71,15 @@ def mri_eda(
         ),
     ] = None,
     skip_bad: SkipBad = False,
+    hypotheses: Annotated[
+        bool,
+        typer.Option(
+            "--hypotheses",
+            rich_help_panel=options.DATA,
+            help="Say what the cohort means for H1 of mri-train --hypotheses: proportions of tissues differ less by "
+            "sex than volumes, and predict age better.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -89,9 +98,8 @@ def mri_eda(
 
     Reads the table, and with --volumes every scan. Writes a folder: report.html with everything on one page, every
     figure as PNG, every table as CSV, and participants.tsv, the input of mri-train: the corrected table with columns
-    for outliers and for a split that is balanced in age and sex. Outliers are flagged, not removed. Hypothesis
-    H1 is that proportions of the three tissues differ less by sex than volumes, and predict age better. Prints the path
-    of the report. If the table is called participants.tsv, the folder must be another than its own.
+    for outliers and for a split that is balanced in age and sex. Outliers are flagged, not removed. Prints the path of
+    the report. If the table is called participants.tsv, the folder must be another than its own.
 
     Example: aekit mri-eda participants.tsv --volumes scans -o report
     """
@@ -102,5 +110,6 @@ def mri_eda(
     chosen = TableColumns(id_column, age_column, sex_column, site_column)
     split = SplitPlan(val, test, split_seed, group)
     reading = partial(run_eda, chosen=chosen, sessions=session, combat=combat, skip_bad=skip_bad)
+    reporting = partial(reading, volumes=volumes, pattern=pattern, qc=qc, split=split, hypotheses=hypotheses)
     with Console(quiet=quiet, json=json) as console:
-        console.result(reading(table, output, volumes=volumes, pattern=pattern, qc=qc, split=split, progress=console))
+        console.result(reporting(table, output, progress=console))

@@ -41,12 +41,32 @@ def test_an_undecided_space_is_reported_with_its_numbers(failed, make_scans):
 def test_odd_files_are_counted(failed, make_scans):
     found = failed(make_scans(n_nan=3, shapes=((2, 2, 2), (3, 3, 3))))
     assert found["nan-voxels"].startswith("2 files with voxels that are NaN or infinite")
+    assert found["nan-voxels"].endswith(": 0.nii, 1.nii.")
     assert found["geometry"].startswith("The files come in 2 combinations")
+    assert found["geometry"].endswith("unlike most: 1.nii.")
+
+
+def test_every_warning_of_a_file_is_a_failed_check_with_its_name(make_scans, analyse_table, participants):
+    texts = [("is tilted by 12 degrees",), ("is tilted by 7.5 degrees", "has no unit"), ("has no unit",)]
+    scans = make_scans(shapes=((2, 2, 2),) * 4)
+    checks = tuple(replace(check, warnings=own) for check, own in zip(scans.checks, [*texts, ()], strict=True))
+    analysis, source = analyse_table(participants(4)[["participant_id", "age"]])
+    found = find_failed(analysis, source, replace(scans, checks=checks))
+    assert [each.text for each in found if each.name == "file-warnings"] == [
+        "2 files: 0.nii (is tilted by 12 degrees), 1.nii (is tilted by 7.5 degrees).",
+        "2 files: has no unit: 1.nii, 2.nii.",
+    ]
+
+
+def test_files_that_only_the_grid_refuses_are_named_with_the_reason(failed, make_scans):
+    text = failed(replace(make_scans(shapes=((2, 2, 2),) * 2), off_grid={1: "is empty"}))["unusable-on-grid"]
+    assert text == "Cannot be used on the grid of mri-train: 1 file: is empty: 1.nii."
 
 
 def test_many_missing_values_are_reported(failed):
     sex = np.where(np.arange(60) < 6, "n/a", "F")
-    assert failed(sex=sex) == {"missing-sex": "10 % of the values of sex are missing."}
+    names = ", ".join(f"sub-{row:03d}" for row in range(6))
+    assert failed(sex=sex) == {"missing-sex": f"10 % of the values of sex are missing: {names}."}
 
 
 def test_several_sessions_are_reported_with_their_number(failed):

@@ -53,6 +53,7 @@ def test_the_result_is_the_page_with_its_numbers(report):
         "space-of-scans",  # one of the two with the same scan
         "rows-without-file",
         "files-without-row",
+        "file-warnings",
         "left-out",
         "missing-age",
     ]
@@ -153,8 +154,10 @@ def test_the_page_holds_every_figure_and_escapes_the_table(report):
     assert page.count("data:image/png;base64") == len(pictures)
     assert "<b>A" not in page
     assert "&lt;b&gt;A" in page
-    assert "H1, sexes:" in page
-    assert "H1, age:" in page
+    assert "Do proportions differ by sex?" in page
+    assert "Do proportions say more about age than volumes?" in page
+    assert "H1," not in page
+    assert "hypothesis H1" not in page
     for picture in pictures:
         assert json.loads(Image.open(picture).text["aekit"])["command"] == "mri-eda"
 
@@ -167,7 +170,7 @@ def test_progress_shows_the_main_numbers_and_every_failed_check(report):
     assert (shown["participants"], shown["female"], shown["male"]) == ("43", 21, 22)
     done = {what.rpartition(": ")[2]: counts for what, *counts in progress.updates}
     assert done["checking volumes"] == [N - 2, N - 2]
-    assert "missing-age: 1 participant without an age: excluded wherever age is needed." in progress.notices
+    assert "missing-age: 1 participant without an age, excluded wherever age is needed: sub-006." in progress.notices
 
 
 def test_a_table_of_ages_alone_has_a_report_of_them(participants, write_table, tmp_path):

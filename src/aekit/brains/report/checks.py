@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from aekit.brains.cohort.sessions import describe_sessions
 from aekit.brains.report.analysis import LABELS, Analysis
 from aekit.brains.report.reading import CohortInput
-from aekit.brains.report.scans import Scans, geometries
+from aekit.brains.report.scans import Scans, geometries, geometry_of
 from aekit.brains.report.tables import missing_table
 from aekit.brains.report.words import count_files, count_participants, some_names
 from aekit.errors import count
 
 _MAX_FRACTION_MISSING = 0.05
+_NUMBER = re.compile(r"\d[\d.,]*(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) ->
     n_left_out, n_sessions = source.left_out.loc[~is_session, "participant_id"].nunique(), int(is_session.sum())
     counts = [count_participants(n_left_out)] * bool(n_left_out) + [count(n_sessions, "session")] * bool(n_sessions)
     if counts:
-        failed.append(FailedCheck("left-out", f"{' and '.join(counts)} left out, see left-out.csv."))
+        names = some_names(list(dict.fromkeys(map(str, source.left_out["participant_id"]))))
+        failed.append(FailedCheck("left-out", f"{' and '.join(counts)} left out, see left-out.csv: {names}."))
     if sessions := describe_sessions(analysis.cohort):
         failed.append(FailedCheck("sessions", f"{sessions}."))
     n_age = int((~analysis.has_age).sum())
     if n_age:
-        text = f"{count_participants(n_age)} without an age: excluded wherever age is needed."
+        names = some_names(_ids(analysis, ~analysis.has_age))
+        text = f"{count_participants(n_age)} without an age, excluded wherever age is needed: {names}."
         failed.append(FailedCheck("missing-age", text))
     return [*failed, *_missing_values(analysis), *_site_effects(analysis)]
 
@@ -46,12 +54,15 @@ def find_failed(analysis: Analysis, source: CohortInput, scans: Scans | None) ->
 def _bad_files(scans: Scans) -> Iterator[FailedCheck]:
     bad = scans.unusable
     if bad:
-        names = some_names([check.path.name for check in bad])
+        names = some_names([f"{check.path.name} ({check.problem})" for check in bad])
         yield FailedCheck("unusable-files", f"{count_files(len(bad))} cannot be used: {names}.")
-    n_same = sum(bool(same) for same in scans.same_as)
-    if n_same:
-        text = f"{count_participants(n_same)} with a scan identical to someone else's, see files.csv."
-        yield FailedCheck("same-scan", text)
+    if scans.off_grid:
+        listed = _by_kind([(_name_of(scans, row), why) for row, why in scans.off_grid.items()])
+        yield FailedCheck("unusable-on-grid", f"Cannot be used on the grid of mri-train: {'; '.join(listed)}.")
+    same = [_name_of(scans, row) for row, others in enumerate(scans.same_as) if others]
+    if same:
+        what = f"{count_participants(len(same))} with a scan identical to someone else's"
+        yield FailedCheck("same-scan", f"{what}, see files.csv: {some_names(same)}.")
 
 
 def _doubtful_scans(scans: Scans) -> Iterator[FailedCheck]:
@@ -98,27 +109,58 @@ def _name_of(scans: Scans, row: int) -> str:
 
 
 def _odd_files(scans: Scans) -> Iterator[FailedCheck]:
-    n_rows, n_files = len(scans.matched.without_file), len(scans.matched.without_row)
-    if n_rows:
+    without_file, without_row = scans.matched.without_file, scans.matched.without_row
+    if without_file:
         hint = f" {scans.matched.hint}." if scans.matched.hint else ""
-        yield FailedCheck("rows-without-file", f"{count_participants(n_rows)} without a file, see unmatched.csv.{hint}")
-    if n_files:
-        text = f"{count_files(n_files)} without a participant in the table, see unmatched.csv."
-        yield FailedCheck("files-without-row", text)
-    n_nan = sum(bool(check.n_nan) for check in scans.usable)
-    if n_nan:
-        yield FailedCheck("nan-voxels", f"{count_files(n_nan)} with voxels that are NaN or infinite, see files.csv.")
-    n_geometries = len(geometries(scans))
-    if n_geometries > 1:
-        text = f"The files come in {n_geometries} combinations of size, spacing and orientation."
-        yield FailedCheck("geometry", text)
+        text = f"{count_participants(len(without_file))} without a file, see unmatched.csv"
+        yield FailedCheck("rows-without-file", f"{text}: {some_names(without_file)}.{hint}")
+    if without_row:
+        text = f"{count_files(len(without_row))} without a participant in the table, see unmatched.csv"
+        yield FailedCheck("files-without-row", f"{text}: {some_names([path.name for path in without_row])}.")
+    has_nan = [check.path.name for check in scans.usable if check.n_nan]
+    if has_nan:
+        text = f"{count_files(len(has_nan))} with voxels that are NaN or infinite, see files.csv"
+        yield FailedCheck("nan-voxels", f"{text}: {some_names(has_nan)}.")
+    kinds = geometries(scans)
+    if len(kinds) > 1:
+        usual = kinds[0][:-1]
+        others = [check.path.name for check in scans.usable if geometry_of(check) != usual]
+        text = f"The files come in {len(kinds)} combinations of size, spacing and orientation; unlike most"
+        yield FailedCheck("geometry", f"{text}: {some_names(others)}.")
+    for text in file_warnings(scans):
+        yield FailedCheck("file-warnings", f"{text}.")
+
+
+def file_warnings(scans: Scans) -> list[str]:
+    """Return what is unusual about files, the most frequent first: how many of them, what, and their names."""
+    return _by_kind([(_name_of(scans, row), text) for row, texts in enumerate(scans.warnings()) for text in texts])
+
+
+def _by_kind(texts: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line per kind of text, with the names of the files; those that differ in numbers alone are of a kind."""
+    kinds: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, text in texts:
+        kinds[_NUMBER.sub("#", text)].append((name, text))
+    lines = []
+    for own in sorted(kinds.values(), key=len, reverse=True):
+        if len({text for _, text in own}) == 1:
+            lines.append(f"{count_files(len(own))}: {own[0][1]}: {some_names([name for name, _ in own])}")
+        else:
+            lines.append(f"{count_files(len(own))}: {some_names([f'{name} ({text})' for name, text in own])}")
+    return lines
 
 
 def _missing_values(analysis: Analysis) -> Iterator[FailedCheck]:
     table = missing_table(analysis)
     gaps = table[(table["share_missing"] > _MAX_FRACTION_MISSING) & table["column"].isin(["sex", *LABELS])]
     for name, fraction in zip(gaps["column"], gaps["share_missing"], strict=True):
-        yield FailedCheck(f"missing-{name}", f"{100 * fraction:.0f} % of the values of {name} are missing.")
+        names = some_names(_ids(analysis, analysis.cohort.table[name].isna().to_numpy(bool)))
+        text = f"{100 * fraction:.0f} % of the values of {name} are missing: {names}."
+        yield FailedCheck(f"missing-{name}", text)
+
+
+def _ids(analysis: Analysis, which: npt.NDArray[np.bool_]) -> list[str]:
+    return [str(one) for one in analysis.cohort.table["participant_id"][which]]
 
 
 def _site_effects(analysis: Analysis) -> Iterator[FailedCheck]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ class Scans:
         space: Whether the scans keep the size of the head; None without volumes in the table.
         judged: How usual each usable scan is, on the grid of mri-train; None without usable scans.
         table_columns: What ``table_ml`` is in the table.
+        ids: participant_id of each, N of them.
+        off_grid: Why usable files cannot be used on the grid of mri-train, by row.
     """
 
     folder: Path
@@ -55,6 +58,8 @@ class Scans:
     space: SpaceCheck | None
     judged: JudgedScans | None = None
     table_columns: str = "gmv + wmv + csfv"
+    ids: tuple[str, ...] = ()
+    off_grid: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def usable(self) -> list[VolumeCheck]:
@@ -70,6 +75,15 @@ class Scans:
     def brain_ml(self) -> Floats:
         """Return the brain-mask volume of each participant's scan in mL, (N,); NaN where there is none."""
         return np.array([np.nan if check is None or check.problem else check.brain_ml for check in self.checks])
+
+    def warnings(self) -> list[tuple[str, ...]]:
+        """Return what is unusual about each participant's file, also on the grid of mri-train, N of them."""
+        found = [() if check is None or check.problem else check.warnings for check in self.checks]
+        judged = self.judged
+        if judged is not None:
+            on_grid = {judged.ids[row]: texts for row, texts in judged.volumes.warnings.items()}
+            found = [(*own, *on_grid.get(one, ())) for one, own in zip(self.ids, found, strict=True)]
+        return [tuple(dict.fromkeys(texts)) for texts in found]
 
     def relative_files(self) -> list[str | None]:
         """Return each participant's file relative to the folder; None where it lies elsewhere or is missing."""
@@ -108,9 +122,10 @@ def check_scans(
     for row, check in zip(rows, found, strict=True):
         checks[row] = check
     table_ml, columns = _table_volumes(cohort)
-    same_as = _same_scans([str(one) for one in cohort.table["participant_id"]], checks)
-    scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None, table_columns=columns)
-    scans = replace(scans, judged=_judge(cohort, scans, progress))
+    ids = tuple(str(one) for one in cohort.table["participant_id"])
+    same_as = _same_scans(ids, checks)
+    scans = Scans(folder, matched, tuple(checks), same_as, table_ml, None, table_columns=columns, ids=ids)
+    scans = _judge(cohort, scans, progress)
     if columns:
         scans = replace(scans, space=check_space(_usual_ml(cohort, scans), table_ml))
     _notice_elsewhere(scans, progress)
@@ -127,20 +142,22 @@ def _usual_ml(cohort: Cohort, scans: Scans) -> Floats:
     return np.where(is_doubtful, np.nan, scans.brain_ml)
 
 
-def _judge(cohort: Cohort, scans: Scans, progress: Progress) -> JudgedScans | None:
+def _judge(cohort: Cohort, scans: Scans, progress: Progress) -> Scans:
+    """Return the scans with how usual each usable one is, and which of them cannot be used on the grid of mri-train."""
     rows = [row for row, check in enumerate(scans.checks) if check is not None and not check.problem]
     paths = [path for path in (scans.matched.paths[row] for row in rows) if path is not None]
     if not paths:
-        return None
+        return scans
     config = CohortConfig()
     grid = Grid(config.size, config.spacing_mm)
     try:
         volumes = prepare_volumes(paths, grid, correct_bias=config.correct_bias, skip_bad=True, progress=progress)
-    except AekitError:  # every usable file is bad on the grid, which the training will say
-        return None
+    except AekitError as error:  # every usable file is bad on the grid, for reasons that it gives
+        return replace(scans, off_grid=dict.fromkeys(rows, str(error)))
     good = np.array([number for number in range(len(paths)) if number not in volumes.bad], np.int64)
     own = cohort.subset(np.array(rows, np.int64)[good])
-    return judge_cohort(own, [paths[number].name for number in good], take_rows(volumes, good), keep_outlying=True)
+    judged = judge_cohort(own, [paths[number].name for number in good], take_rows(volumes, good), keep_outlying=True)
+    return replace(scans, judged=judged, off_grid={rows[number]: why for number, why in volumes.bad.items()})
 
 
 def quality_table(judged: JudgedScans) -> pd.DataFrame:
@@ -198,7 +215,7 @@ def _match(cohort: Cohort, folder: Path, *, everyone: Cohort, table_path: Path, 
     return replace(matched, paths=paths, without_file=tuple(one for one in ids if path_of[one] is None))
 
 
-def _same_scans(ids: list[str], checks: list[VolumeCheck | None]) -> tuple[tuple[str, ...], ...]:
+def _same_scans(ids: Sequence[str], checks: list[VolumeCheck | None]) -> tuple[tuple[str, ...], ...]:
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row, check in enumerate(checks):
         if check is not None and check.digest:
@@ -213,7 +230,7 @@ def _same_scans(ids: list[str], checks: list[VolumeCheck | None]) -> tuple[tuple
 def files_table(cohort: Cohort, scans: Scans) -> pd.DataFrame:
     """Return one row per participant: the file, what is wrong or odd about it, and its geometry."""
     nothing: list[object] = [np.nan] * 3
-    files = scans.relative_files()
+    files, warnings = scans.relative_files(), scans.warnings()
     rows: list[dict[str, object]] = []
     for row, check in enumerate(scans.checks):
         shape = nothing if check is None or not check.shape or not any(check.shape) else list(check.shape)
@@ -223,8 +240,8 @@ def files_table(cohort: Cohort, scans: Scans) -> pd.DataFrame:
             {
                 "participant_id": cohort.table["participant_id"].iloc[row],
                 "file": files[row] or (check.path.name if check else ""),
-                "problem": "no file" if check is None else check.problem,
-                "warnings": "" if check is None else "; ".join(check.warnings),
+                "problem": "no file" if check is None else check.problem or scans.off_grid.get(row, ""),
+                "warnings": "; ".join(warnings[row]),
                 "same_scan_as": "; ".join(scans.same_as[row]),
                 **dict(zip(("size_x", "size_y", "size_z"), shape, strict=True)),
                 **dict(zip(("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"), spacing, strict=True)),
@@ -250,14 +267,14 @@ def unmatched_table(scans: Scans) -> pd.DataFrame:
     return pd.DataFrame([*rows, *files], columns=["what", "name"])
 
 
-def geometries(scans: Scans) -> list[tuple[str, str, str, int]]:
-    """Return each geometry of the usable files: size, spacing in mm, orientation and number of files."""
-    kinds = Counter(
-        (
-            " x ".join(str(side) for side in check.shape),
-            " x ".join(f"{side:.3g}" for side in check.spacing_mm),
-            check.orientation or "-",
-        )
-        for check in scans.usable
+def geometry_of(check: VolumeCheck) -> tuple[str, str, str]:
+    """Return the size, spacing in mm and orientation of a file."""
+    size, spacing = (
+        " x ".join(parts) for parts in (map(str, check.shape), (f"{side:.3g}" for side in check.spacing_mm))
     )
-    return [(*kind, n) for kind, n in kinds.most_common()]
+    return size, spacing, check.orientation or "-"
+
+
+def geometries(scans: Scans) -> list[tuple[str, str, str, int]]:
+    """Return each geometry of the usable files, the most frequent first: :func:`geometry_of` and number of files."""
+    return [(*kind, n) for kind, n in Counter(map(geometry_of, scans.usable)).most_common()]

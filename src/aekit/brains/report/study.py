@@ -51,6 +51,7 @@ def run_eda(
     sessions: Sessions = "all",
     combat: str | None = None,
     skip_bad: bool = False,
+    hypotheses: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
     """Return report.html, written with its figures (.png), tables (.csv) and participants.tsv into one folder.
@@ -66,6 +67,7 @@ def run_eda(
         sessions: Which rows of a participant with several sessions are described.
         combat: Names or patterns of columns, with commas, whose effects of sites are removed; None for none.
         skip_bad: Leave out rows that cannot be used, rather than fail.
+        hypotheses: Say what the cohort means for hypothesis H1 of ``mri-train --hypotheses``.
         progress: Shows the scans being checked, the corrections, and the main numbers.
 
     Raises:
@@ -102,6 +104,7 @@ def run_eda(
         "session": sessions,
         "combat": combat,
         "skip_bad": skip_bad,
+        "hypotheses": hypotheses,
     }
     failed = find_failed(analysis, source, scans)
     tables = _tables(analysis, source, scans)
@@ -163,7 +166,7 @@ def _write_page(
     }
     n_scans = "" if scans is None else f", {count(len(scans.usable), 'scan')}"
     page = build_report(
-        build_sections(analysis, source, scans, pictures, failed=failed),
+        build_sections(analysis, source, scans, pictures, failed=failed, hypotheses=bool(parameters["hypotheses"])),
         title=f"Cohort report: {analysis.cohort.name}",
         subtitle=f"{count_participants(len(analysis.cohort))}{n_scans}",
         footer=f"aekit {__version__} mri-eda. Every figure and table is also a separate file next to this page.",
@@ -212,7 +215,7 @@ def _values(
         "mae_median_years": floor.mae_median_years.value,
         "n_outliers": None if analysis.outliers is None else int(analysis.outliers.flagged.sum()),
         "split": {name: int((analysis.split == name).sum()) for name in SPLITS},
-        "failed": [each.name for each in failed],
+        "failed": list(dict.fromkeys(each.name for each in failed)),
     }
     if scans is not None:
         values |= {

@@ -9,14 +9,14 @@ import pandas as pd
 from aekit.brains.report.analysis import LABELS
 from aekit.core.intervals import Interval
 from aekit.errors import count
-from aekit.plotting.html import Block, Paragraph, Picture
+from aekit.plotting.html import Block, Picture
 
 N_LISTED = 20
 
 
-def picture(pictures: Mapping[str, bytes], name: str, alt: str, caption: str) -> Block:
-    """Return a figure of the report, or an empty paragraph if the cohort has no such figure."""
-    return Picture(pictures[name], alt, caption) if name in pictures else Paragraph("")
+def picture(pictures: Mapping[str, bytes], name: str, alt: str, caption: str) -> list[Block]:
+    """Return a figure of the report, or nothing if the cohort has no such figure."""
+    return [Picture(pictures[name], alt, caption)] if name in pictures else []
 
 
 def measure_name(kind: str, key: str) -> str:

@@ -30,7 +30,7 @@ def test_only_usable_files_count_towards_geometries_and_warnings(damaged, cohort
     found = shown(scan_section(damaged, cohort, {}))
     assert found.tables[0].rows == [("2 x 2 x 2", "1 x 1 x 1", "RAS", 2), ("3 x 3 x 3", "1 x 1 x 1", "RAS", 1)]
     (bullets,) = [block for block in found.blocks if isinstance(block, Bullets)]
-    assert bullets.items == ["2 files: is almost empty", "1 file: has no orientation"]
+    assert bullets.items == ["2 files: is almost empty: 1.nii, 2.nii", "1 file: has no orientation: 1.nii"]
 
 
 def test_files_that_cannot_be_used_and_identical_ones_are_named_with_their_participant(damaged, cohort, shown):

@@ -42,7 +42,8 @@ def test_the_variance_that_sites_explain_is_largest_where_it_was_planted(planted
     assert re.search(r"grey matter [\d.]+ % \(p < 0\.001\)", text)
 
 
-def test_a_single_site_is_nothing_to_compare(analyse_table, participants, shown):
-    found = shown(site_section(analyse_table(participants(9)[["participant_id", "age"]].assign(site="A"))[0], {}))
-    assert found.texts == ["There is nothing to compare (sites with known ages: A)."]
-    assert found.tables == []
+def test_sites_without_volumes_are_compared_by_age_alone(analyse_table, participants, shown):
+    table = participants(9)[["participant_id", "age"]].assign(site=["A"] * 5 + ["B"] * 4)
+    found = shown(site_section(analyse_table(table)[0], {}))
+    assert found.texts == []
+    assert [row[:2] for row in found.tables[0].rows] == [["A", 5], ["B", 4]]

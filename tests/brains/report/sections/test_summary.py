@@ -59,7 +59,13 @@ def test_failed_checks_are_warnings_and_without_any_all_have_passed(ages_study, 
     assert ("All checks passed." in shown(section).texts) == (not texts)
 
 
-def test_only_a_cohort_with_proportions_speaks_of_the_hypothesis(cohort_study, ages_study, shown):
+def test_only_a_cohort_with_proportions_speaks_of_them(cohort_study, ages_study, shown):
     texts = shown(summary_section(*cohort_study, None, [])).texts
+    assert texts[-2].startswith("Do proportions differ by sex? ")
+    assert texts[-1].startswith("Do proportions say more about age than volumes? ")
+    assert not any("roportions" in text for text in shown(summary_section(*ages_study, None, [])).texts)
+
+
+def test_the_hypothesis_is_named_if_it_is_asked_for(cohort_study, shown):
+    texts = shown(summary_section(*cohort_study, None, [], hypotheses=True)).texts
     assert [text.split(":")[0] for text in texts[-2:]] == ["H1, sexes", "H1, age"]
-    assert not any("H1" in text for text in shown(summary_section(*ages_study, None, [])).texts)

@@ -13,7 +13,7 @@ from aekit.plotting.html import Block, Section, Table
 def measures_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
     """Return the section on the distributions of volumes and proportions."""
     blocks: list[Block] = [
-        picture(
+        *picture(
             pictures,
             "volumes.png",
             "Distributions of the volumes",
@@ -26,7 +26,7 @@ def measures_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Secti
             "Each volume as a proportion of the three. Where the curves of the sexes coincide, the difference in "
             "volume was due to head size."
         )
-        blocks.append(picture(pictures, "proportions.png", "Distributions of the proportions", caption))
+        blocks.extend(picture(pictures, "proportions.png", "Distributions of the proportions", caption))
     heads = ["", "participants", "missing", "mean", "SD", "min", "5 %", "25 %", "median", "75 %", "95 %", "max"]
     caption = "Volumes in mL, proportions of the sum of the three. By sex: volumes.csv."
     return Section("Volumes and proportions", [*blocks, Table(heads, _distribution_rows(analysis), caption=caption)])
@@ -49,15 +49,15 @@ def age_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
         "Lines are local regressions, one per sex, with the 95 % interval of the mean. Where a line bends, a linear "
         "model of age would miss part of the relation; where points fan out, the spread grows with age."
     )
-    blocks: list[Block] = [picture(pictures, "volumes-age.png", "Volumes against age by sex", caption)]
+    blocks: list[Block] = picture(pictures, "volumes-age.png", "Volumes against age by sex", caption)
     if "proportions" in analysis.measures:
         caption = "The same for the proportions. A measure with less spread around its line predicts age better."
-        blocks.append(picture(pictures, "proportions-age.png", "Proportions against age by sex", caption))
+        blocks.extend(picture(pictures, "proportions-age.png", "Proportions against age by sex", caption))
     caption = (
         "Red: the two measures rise together; blue: one rises while the other falls. The first row shows what each "
         "measure says about age with a straight line; correlated tissues carry the same information twice."
     )
-    blocks.append(picture(pictures, "correlations.png", "Correlations of age and the measures", caption))
+    blocks.extend(picture(pictures, "correlations.png", "Correlations of age and the measures", caption))
     heads = ["", "participants", "Pearson r with age", "95 %", "Spearman"]
     caption = "Correlation with age. All pairs: correlations.csv."
     return Section("Age", [*blocks, Table(heads, _correlation_rows(analysis), caption=caption)])

@@ -10,11 +10,8 @@ from aekit.brains.report.words import N_LISTED, picture, signed
 from aekit.plotting.html import Block, Paragraph, Section, Table
 
 
-def outlier_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
+def outlier_section(analysis: Analysis, found: Outliers, pictures: Mapping[str, bytes]) -> Section:
     """Return the section on participants whose volumes are unusual for their age and sex."""
-    found = analysis.outliers
-    if found is None:
-        return Section("Outliers", [Paragraph(f"Outliers were not searched for: {analysis.why_no_outliers}.")])
     order = found.order()
     blocks: list[Block] = [
         Paragraph(
@@ -24,7 +21,7 @@ def outlier_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Sectio
             "a cohort, the wider the limits. Inspect them; they are not removed."
         ),
         *([] if order else [Paragraph("There are none.")]),
-        picture(
+        *picture(
             pictures,
             "outliers.png",
             "Robust z values and Mahalanobis distances",

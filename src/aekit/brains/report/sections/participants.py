@@ -37,7 +37,7 @@ def participants_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> S
         "and the less impressive an error of a few years is."
     )
     heads = ["", "", "participants", "%", "female", "male", "mean age", "SD"]
-    blocks: list[Block] = [picture(pictures, "age.png", "Histogram of age", caption), Table(heads, rows, n_left=2)]
+    blocks: list[Block] = [*picture(pictures, "age.png", "Histogram of age", caption), Table(heads, rows, n_left=2)]
     return Section("Participants", blocks)
 
 
@@ -75,7 +75,7 @@ def split_section(analysis: Analysis, group: str | None, pictures: Mapping[str, 
         "Cumulative distribution of age: the closer the curves, the more alike the splits. The split is in column "
         f"split of participants.tsv, which mri-train reads with --test-split split.{together}"
     )
-    blocks: list[Block] = [picture(pictures, "split.png", "Ages and sexes of the splits", caption)]
+    blocks: list[Block] = picture(pictures, "split.png", "Ages and sexes of the splits", caption)
     if rows:
         heads = ["split", "predictor from train", "participants", "age", "MAE (years)", "95 %"]
         blocks.append(Table(heads, rows, caption="The floor in each split.", n_left=2))

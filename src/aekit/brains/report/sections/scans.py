@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from aekit.brains.cohort.table import Cohort
-from aekit.brains.report.checks import space_numbers
+from aekit.brains.report.checks import file_warnings, space_numbers
 from aekit.brains.report.figures import SPACES
 from aekit.brains.report.scans import Scans, geometries
-from aekit.brains.report.words import N_LISTED, count_files, first_of, picture
+from aekit.brains.report.words import N_LISTED, first_of, picture
 from aekit.plotting.html import Block, Bullets, Paragraph, Section, Table
 
 
@@ -33,7 +32,7 @@ def _quality(scans: Scans, pictures: Mapping[str, bytes]) -> list[Block]:
         "Middle slices of the most unusual scans, the worst first; red: mri-train leaves them out. quality.csv has "
         "all scans."
     )
-    blocks: list[Block] = [picture(pictures, "scans.png", "Middle slices of the most unusual scans", caption)]
+    blocks: list[Block] = picture(pictures, "scans.png", "Middle slices of the most unusual scans", caption)
     reasons, order = judged.judgement.reasons, judged.judgement.order()
     rows = [(judged.ids[row], judged.files[row], reasons[row]) for row in order if reasons[row]]
     if rows:
@@ -58,14 +57,14 @@ def _space(scans: Scans, pictures: Mapping[str, bytes]) -> list[Block]:
         "Brain-mask volume of each scan against the table. A single point far off the line has someone else's scan or "
         "a bad mask; if all of them are off by the same factor, a unit is wrong."
     )
-    return [Paragraph(text), picture(pictures, "brain-volume.png", "Brain mask against the table", caption)]
+    return [Paragraph(text), *picture(pictures, "brain-volume.png", "Brain mask against the table", caption)]
 
 
 def _unusable(scans: Scans, cohort: Cohort) -> list[Block]:
     listed = [
-        (one, check.path.name, check.problem)
-        for one, check in zip(cohort.table["participant_id"], scans.checks, strict=True)
-        if check is not None and check.problem
+        (one, check.path.name, check.problem or scans.off_grid[row])
+        for row, (one, check) in enumerate(zip(cohort.table["participant_id"], scans.checks, strict=True))
+        if check is not None and (check.problem or row in scans.off_grid)
     ]
     if not listed:
         return []
@@ -75,10 +74,8 @@ def _unusable(scans: Scans, cohort: Cohort) -> list[Block]:
 
 
 def _warnings(scans: Scans) -> list[Block]:
-    counts = Counter(warning for check in scans.usable for warning in check.warnings)
-    if not counts:
-        return []
-    return [Bullets([f"{count_files(n)}: {warning}" for warning, n in counts.most_common(N_LISTED)])]
+    found = file_warnings(scans)
+    return [Bullets(found[:N_LISTED])] if found else []
 
 
 def _same(scans: Scans, cohort: Cohort) -> list[Block]:

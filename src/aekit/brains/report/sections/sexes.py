@@ -1,4 +1,4 @@
-"""The section of the cohort report on female and male participants, and what hypothesis H1 says about them."""
+"""The section of the cohort report on female and male participants, and on what proportions add to volumes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ SMALL_D = 0.2  # Cohen's "small" effect
 SMALL_R = 0.05  # |r| that differ by less carry the same information on age, however large the cohort is
 
 
-def sex_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
-    """Return the section on the differences between female and male participants, with what they say about H1."""
+def sex_section(analysis: Analysis, pictures: Mapping[str, bytes], *, hypotheses: bool = False) -> Section:
+    """Return the section on the differences between female and male participants, and whether proportions have them.
+
+    Args:
+        analysis: The cohort.
+        pictures: Figures as PNG by file name.
+        hypotheses: State hypothesis H1, and what the numbers say about it.
+    """
     caption = (
-        "An interval that crosses zero shows no difference; one that lies within the grey band "
-        f"(|d| < {SMALL_D}) shows that there is hardly any."
+        "Mean of male minus mean of female participants, in SDs: positive where males have more. An interval that "
+        f"crosses zero shows no difference; one that lies within the grey band (|d| < {SMALL_D}) shows that there is "
+        "hardly any."
     )
-    blocks: list[Block] = [Paragraph(H1)] if analysis.comparisons else []
-    blocks += [picture(pictures, "sex-differences.png", "Cohen's d of every measure", caption), _d_table(analysis)]
-    if analysis.comparisons:
-        blocks += [Paragraph(sentence) for sentence in h1_sentences(analysis.comparisons)]
-        blocks.append(_h1_table(analysis.comparisons))
-    return Section("Female and male participants (hypothesis H1)", blocks)
+    comparisons = analysis.comparisons
+    blocks: list[Block] = [Paragraph(H1)] if comparisons and hypotheses else []
+    blocks += picture(pictures, "sex-differences.png", "Cohen's d of every measure, male minus female", caption)
+    blocks.append(_d_table(analysis))
+    if comparisons:
+        blocks += [Paragraph(sentence) for sentence in comparison_sentences(comparisons, hypotheses=hypotheses)]
+        blocks.append(_comparison_table(comparisons))
+    return Section("Female and male participants" + (" (hypothesis H1)" if hypotheses else ""), blocks)
 
 
 def _d_table(analysis: Analysis) -> Block:
@@ -36,16 +45,16 @@ def _d_table(analysis: Analysis) -> Block:
         means = (f"{each.female.mean:.{digits}f}", f"{each.male.mean:.{digits}f}")
         d, d_given_age = ((signed(one.value), ends(one)) for one in (each.d, each.d_given_age))
         rows.append((measure_name(kind, key), *means, *d, *d_given_age))
-    heads = ["", "mean, female", "mean, male", "Cohen's d", "95 %", "d given age", "95 %"]
+    heads = ["", "mean, female", "mean, male", "d, male - female", "95 %", "d given age", "95 %"]
     caption = (
-        "d = (mean of male - mean of female participants) / pooled SD, without small-sample correction (Hedges' g is "
-        "in sex-differences.csv); interval from the noncentral t distribution. Given age: at the same age, by a "
-        "regression on a spline of age."
+        "Cohen's d = (mean of male - mean of female participants) / pooled SD, without small-sample correction "
+        "(Hedges' g is in sex-differences.csv); interval from the noncentral t distribution. Given age: at the same "
+        "age, by a regression on a spline of age."
     )
     return Table(heads, rows, caption=caption)
 
 
-def _h1_table(comparisons: Sequence[Comparison]) -> Block:
+def _comparison_table(comparisons: Sequence[Comparison]) -> Block:
     rows = [
         (
             LABELS[each.key],
@@ -60,73 +69,91 @@ def _h1_table(comparisons: Sequence[Comparison]) -> Block:
         for each in comparisons
     ]
     heads = ["", "d volume", "d proportion", "given age", "r(age) volume", "r(age) proportion", "gain in |r|", "95 %"]
-    caption = "H1 at a glance. The gain is |r| of the proportion minus |r| of the volume (interval: Zou 2007)."
+    caption = (
+        "Volumes and proportions at a glance; d is male minus female. The gain is |r| of the proportion minus |r| of "
+        "the volume (interval: Zou 2007)."
+    )
     return Table(heads, rows, caption=caption)
 
 
-def h1_sentences(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what the numbers say about H1: proportions do not differ by sex, and correlate better with age."""
-    return [f"H1, sexes: {_h1_sexes(comparisons)}", f"H1, age: {_h1_age(comparisons)}"]
+def comparison_sentences(comparisons: Sequence[Comparison], *, hypotheses: bool = False) -> list[str]:
+    """Return whether proportions differ by sex, and whether they say more about age than volumes.
+
+    Args:
+        comparisons: One per tissue.
+        hypotheses: Say what this means for hypothesis H1, instead of asking a question.
+    """
+    (sexes, about_sexes), (age, about_age) = _sexes(comparisons), _age(comparisons)
+    if not hypotheses:
+        return [f"Do proportions differ by sex? {sexes}", f"Do proportions say more about age than volumes? {age}"]
+    return [f"H1, sexes: {sexes} {about_sexes}".rstrip(), f"H1, age: {age} {about_age}".rstrip()]
 
 
-def _h1_sexes(comparisons: Sequence[Comparison]) -> str:
-    volumes = [each.d_volume for each in comparisons]
+def _sexes(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Return what is seen of the sexes, and what it means for H1."""
+    volumes = {LABELS[each.key]: each.d_volume for each in comparisons}
     all_ages = {LABELS[each.key]: each.d_proportion for each in comparisons}
     same_age = {LABELS[each.key]: each.d_proportion_given_age for each in comparisons}
     proportions = (*all_ages.values(), *same_age.values())
-    if any(d.low != d.low for d in (*volumes, *proportions)):
-        return "cannot be judged, as there are too few female or male participants, or too few ages."
+    if any(d.low != d.low for d in (*volumes.values(), *proportions)):
+        return "This cannot be judged, as there are too few female or male participants, or too few ages.", ""
     text = (
-        f"female and male participants differ in the volume of {_count_different(volumes)}, in the proportion of "
-        f"{_count_different(list(all_ages.values()))}, and at the same age in the proportion of "
-        f"{_count_different(list(same_age.values()))}. "
+        f"Female and male participants differ in the volume of {_count_different(volumes)}, in the proportion of "
+        f"{_count_different(all_ages)}, and at the same age in the proportion of {_count_different(same_age)}; d is "
+        "male minus female. "
     )
     reach = max(max(abs(d.low), abs(d.high)) for d in proportions)
     if reach <= SMALL_D:
-        return (
-            text
-            + f"All intervals of the proportions lie within +-{SMALL_D}: they hardly differ by sex, as H1 predicts."
-        )
-    return text + _verdict_on_sexes(_different(all_ages), _different(same_age), reach)
+        what = f"All intervals of the proportions lie within \u00b1{SMALL_D}: they hardly differ by sex."
+        return text + what, "H1 predicts this."
+    what, about = _verdict_on_sexes(_different(all_ages), _different(same_age), reach)
+    return text + what, about
 
 
-def _verdict_on_sexes(all_ages: Sequence[str], same_age: Sequence[str], reach: float) -> str:
+def _verdict_on_sexes(all_ages: Sequence[str], same_age: Sequence[str], reach: float) -> tuple[str, str]:
+    against = "This is evidence against H1."
     if all_ages and same_age:
-        return f"So proportions do differ ({', '.join(same_age)}), which is evidence against H1."
+        return f"So proportions do differ ({in_words(same_age)}).", against
     if same_age:
-        return (
-            "So the proportions look alike only because female and male participants also differ in age; at the same "
-            f"age they differ ({', '.join(same_age)}), which is evidence against H1."
-        )
+        what = "So the proportions look alike only because female and male participants also differ in age; at the "
+        return f"{what}same age they differ ({in_words(same_age)}).", against
     if all_ages:
-        return f"The differences ({', '.join(all_ages)}) are explained by age, so there is no evidence against H1."
-    return f"So no difference in proportions is seen, as H1 predicts, but one of up to |d| = {reach:.2f} is possible."
+        return f"The differences ({in_words(all_ages)}) are explained by age.", "There is no evidence against H1."
+    what = f"So no difference in proportions is seen, but one of up to d = \u00b1{reach:.2f} is possible."
+    return what, "H1 predicts no difference."
 
 
 def _different(differences: Mapping[str, Interval]) -> list[str]:
-    return [name for name, d in differences.items() if not d.low <= 0 <= d.high]
+    """Return the tissues that differ, each with which sex has more."""
+    return [
+        f"more {name} in {'males' if d.value > 0 else 'females'}"
+        for name, d in differences.items()
+        if not d.low <= 0 <= d.high
+    ]
 
 
-def _count_different(differences: Sequence[Interval]) -> str:
-    n = sum(not d.low <= 0 <= d.high for d in differences)
-    return f"{n} of {count(len(differences), 'tissue')} (|d| up to {max(abs(d.value) for d in differences):.2f})"
+def _count_different(differences: Mapping[str, Interval]) -> str:
+    values = ", ".join(f"{name} {signed(d.value)}" for name, d in differences.items())
+    return f"{len(_different(differences))} of {count(len(differences), 'tissue')} ({values})"
 
 
-def _h1_age(comparisons: Sequence[Comparison]) -> str:
+def _age(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Return what is seen of age, and what it means for H1."""
     if any(each.gained.low != each.gained.low for each in comparisons):
-        return "cannot be judged, as too few participants have an age."
+        return "This cannot be judged, as too few participants have an age.", ""
     better = [LABELS[each.key] for each in comparisons if each.gained.low > 0 and each.gained.value >= SMALL_R]
     worse = [LABELS[each.key] for each in comparisons if each.gained.high < 0 and each.gained.value <= -SMALL_R]
     undecided = [LABELS[each.key] for each in comparisons if LABELS[each.key] not in (*better, *worse)]
     groups = {"stronger for the proportion of": better, "stronger for the volume of": worse, "similar for": undecided}
     parts = "; ".join(f"{what} {in_words(tissues)}" for what, tissues in groups.items() if tissues)
     values = ", ".join(
-        f"{LABELS[each.key]} {abs(each.r_volume):.2f} to {abs(each.r_proportion):.2f}" for each in comparisons
+        f"{LABELS[each.key]} {signed(each.r_volume)} to {signed(each.r_proportion)}" for each in comparisons
     )
-    verdict = {
+    about = {
         (True, False): "This agrees with H1" + (", though it is not shown for every tissue" if undecided else ""),
         (False, True): "This is evidence against H1",
         (True, True): "So H1 holds for some tissues and not for others",
         (False, False): "So H1 is neither shown nor refuted",
     }[bool(better), bool(worse)]
-    return f"the correlation with age is {parts} (|r| of the volume to |r| of the proportion: {values}). {verdict}."
+    text = f"The correlation with age is {parts} (r of the volume to r of the proportion: {values})."
+    return text, f"{about}."

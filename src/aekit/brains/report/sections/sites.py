@@ -11,37 +11,42 @@ from aekit.brains.measures.cohort import SiteDifference
 from aekit.brains.report.analysis import LABELS, Analysis
 from aekit.brains.report.harmonise import Harmonised, describe_harmonised
 from aekit.brains.report.tables import site_ages
-from aekit.brains.report.words import p_value, picture, some_names
+from aekit.brains.report.words import p_value, picture
 from aekit.plotting.html import Block, Paragraph, Section, Table
 
 _MAX_ROWS = 60
 
 
 def site_section(analysis: Analysis, pictures: Mapping[str, bytes]) -> Section:
-    """Return the section on the ages at each site, and how sites differ given age and sex."""
-    ages = site_ages(analysis)
-    if not analysis.sites:
-        names = some_names(list(ages)) or "none"
-        return Section("Sites", [Paragraph(f"There is nothing to compare (sites with known ages: {names}).")])
-    caption = (
-        "Left: ages (box 25 to 75 %, line 5 to 95 %). Right: difference of each site from the mean of all sites at "
-        "equal age and sex, in SDs, with 95 % intervals. If sites differ in age as well, a model can infer age from "
-        "the scanner: keep each site in one split (--group site) to test for that."
-    )
+    """Return the section on the ages at each of several sites, and how sites differ given age and sex."""
     found = {
         LABELS[name.removeprefix("volumes ")]: difference
         for name, difference in analysis.sites.items()
         if name.startswith("volumes ")
     }
-    tests = ", ".join(f"{name} {100 * each.explained:.1f} % ({p_value(each.p_value)})" for name, each in found.items())
+    caption = "Left: ages (box 25 to 75 %, line 5 to 95 %)." if found else "Ages: box 25 to 75 %, line 5 to 95 %."
+    if found:
+        caption += (
+            " Right: each site minus the mean of all sites at equal age and sex, in SDs, with 95 % intervals; positive "
+            "where the site has more."
+        )
+    caption += (
+        " If sites differ in age as well, a model can infer age from the scanner: keep each site in one split (--group "
+        "site) to test for that."
+    )
+    blocks: list[Block] = picture(pictures, "sites.png", "Ages and differences by site", caption)
     heads = ["site", "participants", "mean age", "SD", *(f"{name} (mL)" for name in found)]
-    rows = [[*_age_cells(site, own), *(_cell(each, site) for each in found.values())] for site, own in ages.items()]
-    about = "Difference from the mean of all sites given age and sex, 95 % interval in brackets. Means: sites.csv."
-    blocks: list[Block] = [
-        picture(pictures, "sites.png", "Ages and differences by site", caption),
-        Table(heads, rows[:_MAX_ROWS], caption=about),
-        Paragraph(f"Of the variance not explained by age and sex, sites explain: {tests}."),
+    rows = [
+        [*_age_cells(site, own), *(_cell(each, site) for each in found.values())]
+        for site, own in site_ages(analysis).items()
     ]
+    about = "Site minus the mean of all sites given age and sex, 95 % interval in brackets. Means: sites.csv."
+    blocks.append(Table(heads, rows[:_MAX_ROWS], caption=about if found else "Ages at each site."))
+    if found:
+        tests = ", ".join(
+            f"{name} {100 * each.explained:.1f} % ({p_value(each.p_value)})" for name, each in found.items()
+        )
+        blocks.append(Paragraph(f"Of the variance not explained by age and sex, sites explain: {tests}."))
     return Section("Sites", blocks + _harmonised(analysis.harmonised))
 
 

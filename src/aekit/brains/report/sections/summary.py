@@ -1,4 +1,4 @@
-"""The summary at the top of the cohort report: numbers, warnings, and what they say about hypothesis H1."""
+"""The summary at the top of the cohort report: numbers, warnings, and what proportions add to volumes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from aekit.brains.report.analysis import Analysis
 from aekit.brains.report.checks import FailedCheck
 from aekit.brains.report.reading import CohortInput
 from aekit.brains.report.scans import Scans
-from aekit.brains.report.sections.sexes import h1_sentences
+from aekit.brains.report.sections.sexes import comparison_sentences
 from aekit.brains.report.words import count_participants, ends
 from aekit.plotting.html import Block, Bullets, Fact, Facts, Paragraph, Section
 
 
 def summary_section(
-    analysis: Analysis, source: CohortInput, scans: Scans | None, failed: Sequence[FailedCheck]
+    analysis: Analysis,
+    source: CohortInput,
+    scans: Scans | None,
+    failed: Sequence[FailedCheck],
+    *,
+    hypotheses: bool = False,
 ) -> Section:
     """Return the section with the main numbers and the checks that failed."""
     blocks: list[Block] = [
@@ -26,11 +31,15 @@ def summary_section(
         ),
     ]
     if failed:
+        blocks.append(Paragraph("Checks that failed:"))
         blocks.append(Bullets([each.text for each in failed], are_warnings=True))
     else:
         blocks.append(Paragraph("All checks passed."))
+    if analysis.outliers is None:
+        blocks.append(Paragraph(f"Outliers were not searched for: {analysis.why_no_outliers}."))
     if analysis.comparisons:
-        blocks += [Paragraph(sentence) for sentence in h1_sentences(analysis.comparisons)]
+        sentences = comparison_sentences(analysis.comparisons, hypotheses=hypotheses)
+        blocks += [Paragraph(sentence) for sentence in sentences]
     return Section("Summary", blocks)
 
 
