@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from aekit.brains.associate.analysis import GAP, GIVEN_VOLUMES, OMNIBUS, SLOPE, Nuisance, Row
 from aekit.brains.figures.splits import point_size
+from aekit.plotting.outside import mark_outside, padded, usual_range
 from aekit.plotting.style import (
     BLACK,
     BLUE,
@@ -37,15 +38,17 @@ _PANELS_PER_ROW = 3
 _MAX_CONTRASTS = 6  # with more, the forest is of the gap alone
 
 
-def plot_associations(rows: Sequence[Row], nuisance: Nuisance, *, title: str = "") -> Figure:
+def plot_associations(rows: Sequence[Row], nuisance: Nuisance, *, ids: Sequence[str] = (), title: str = "") -> Figure:
     """Return partial correlations of each measure with each covariate, and the gap by group or over numbers.
 
     A group is compared by the correlation with its indicator, so that years, mL and fractions share an axis. The drawn
-    gap has what age, sex and site say of it removed; the mean of the reference, or of all, is zero.
+    gap has what age, sex and site say of it removed; the mean of the reference, or of all, is zero. The axes span the
+    usual values; participants beyond them are marked at the edge, with their names.
 
     Args:
         rows: All tests.
         nuisance: What is in every model.
+        ids: Names of the participants that the rows of the tests count, or none.
         title: Title of the figure.
     """
     shown = [row for row in rows if row.contrast != OMNIBUS]
@@ -64,7 +67,8 @@ def plot_associations(rows: Sequence[Row], nuisance: Nuisance, *, title: str = "
         n_columns = min(len(covariates), _PANELS_PER_ROW)
         panels = lower.subplots(lines, n_columns, squeeze=False).ravel()
         for axes, name in zip(panels, covariates, strict=False):
-            _draw_covariate(axes, [row for row in shown if row.covariate.name == name and row.measure.name == GAP])
+            own = [row for row in shown if row.covariate.name == name and row.measure.name == GAP]
+            _draw_covariate(axes, own, ids)
         for axes in panels[len(covariates) :]:
             axes.set_visible(False)
         given = f" given {', '.join(nuisance.names)}" if nuisance.names else ""
@@ -124,17 +128,17 @@ def _contrast_name(row: Row) -> str:
     return name if row.groups is None else f"{name}: {shorten(row.groups[0], 20)} - {shorten(row.groups[1], 20)}"
 
 
-def _draw_covariate(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_covariate(axes: Axes, rows: Sequence[Row], ids: Sequence[str]) -> None:
     """Draw the gap of one covariate."""
     axes.axhline(0, color=GREY, linewidth=0.9, zorder=1)
     axes.set_title(shorten(rows[0].covariate.name, 30))
     if rows[0].contrast == SLOPE:
-        _draw_slope(axes, rows[0])
+        _draw_slope(axes, rows[0], ids)
     else:
-        _draw_groups(axes, rows)
+        _draw_groups(axes, rows, ids)
 
 
-def _draw_slope(axes: Axes, row: Row) -> None:
+def _draw_slope(axes: Axes, row: Row, ids: Sequence[str]) -> None:
     x = np.asarray(row.covariate.numbers)[row.rows]
     axes.scatter(x, row.adjusted, s=point_size(len(x)), color=BLUE, linewidths=0, alpha=0.6, rasterized=True)
     ends = np.array([x.min(), x.max()])
@@ -142,21 +146,25 @@ def _draw_slope(axes: Axes, row: Row) -> None:
     line = row.fitted.estimate.value * (ends - x.mean()) + row.adjusted.mean()
     axes.plot(ends, line, color=ORANGE, linewidth=1.6, zorder=4)
     axes.set_xlabel(f"{shorten(row.covariate.name, 30)} (n = {len(x):,})")
+    axes.set(xlim=padded(usual_range(x)), ylim=padded(usual_range(row.adjusted)))
+    mark_outside(axes, x, row.adjusted, [ids[one] for one in row.rows] if ids else ())
 
 
-def _draw_groups(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_groups(axes: Axes, rows: Sequence[Row], ids: Sequence[str]) -> None:
     """Draw a strip and a box per group, the reference first."""
     reference, first = rows[0].covariate.levels[0], rows[0]
     labels = np.asarray(first.covariate.labels)
-    groups = [(reference, first.adjusted[labels[first.rows] == reference])]
-    for row in rows:
-        level = row.groups[0] if row.groups else ""
-        groups.append((level, row.adjusted[labels[row.rows] == level]))
+    levels = [(reference, first), *((row.groups[0] if row.groups else "", row) for row in rows)]
+    members = [labels[row.rows] == level for level, row in levels]
+    groups = [(level, row.adjusted[own]) for (level, row), own in zip(levels, members, strict=True)]
+    people = np.concatenate([row.rows[own] for (_, row), own in zip(levels, members, strict=True)])
+    drawn = []
     generator = np.random.default_rng(0)
     size = point_size(len(first.rows))
     for place, (_, values) in enumerate(groups):
         x = generator.uniform(-0.38, -0.05, len(values)) + place
         axes.scatter(x, values, s=size, color=class_style(place)[0], linewidths=0, alpha=0.7, rasterized=True)
+        drawn.append(x)
         if len(values) >= _MIN_BOX:
             line = {"color": BLACK, "linewidth": 0.9}
             axes.boxplot(
@@ -166,6 +174,9 @@ def _draw_groups(axes: Axes, rows: Sequence[Row]) -> None:
     names = [f"{shorten(name, 18)}\n({len(values):,})" for name, values in groups]
     widest = max(text_inches(name)[0] for name in names)
     axes.set_xticks(range(len(groups)), names, rotation=90 if widest * len(groups) > 2.4 else 0)
-    axes.set(xlim=(-0.6, len(groups) - 0.4))
+    everyone = np.concatenate([values for _, values in groups])
+    axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=padded(usual_range(everyone)))
+    labelled = [ids[row] for row in people] if ids else ()
+    mark_outside(axes, np.concatenate(drawn), everyone, labelled)
     axes.grid(axis="x", visible=False)
     axes.tick_params(axis="x", length=0)

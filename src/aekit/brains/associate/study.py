@@ -72,8 +72,9 @@ def run_associate(request: Request, output: Path | None = None, *, progress: Pro
     table, repeats = to_table(rows), retest.compare_sessions(sample)
     parameters = _parameters(request, sample, nuisance.names)
     title = f"{sample.name}: {count(len(sample.first_rows), 'participant')}, gap of {sample.model or 'the network'}"
+    ids = [str(one) for one in sample.table["participant_id"].iloc[sample.first_rows]]
     write_csv(target, table)
-    write_png(target.with_suffix(".png"), plot_associations(rows, nuisance, title=title), parameters)
+    write_png(target.with_suffix(".png"), plot_associations(rows, nuisance, ids=ids, title=title), parameters)
     text = write_paragraph(rows, table, sample, nuisance, request, repeats)
     write_atomically(target.with_suffix(".md"), lambda file: file.write(text.encode()))
     if repeats:

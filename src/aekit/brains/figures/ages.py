@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.sexes import GROUPS, BoolArray, split_by_sex
 from aekit.brains.measures.age_trend import SexArray
+from aekit.plotting.outside import mark_outside, padded, usual_range
 from aekit.plotting.style import (
     BLACK,
     ORANGE,
@@ -29,15 +30,24 @@ _SPLITS = {"train": (BLACK, "o"), "val": (ORANGE, "^"), "test": (PURPLE, "s")}
 
 
 def plot_ages(
-    age_years: FloatArray, sex: SexArray, *, mean_years: float, median_years: float, title: str = ""
+    age_years: FloatArray,
+    sex: SexArray,
+    *,
+    mean_years: float,
+    median_years: float,
+    ids: Sequence[str] = (),
+    title: str = "",
 ) -> Figure:
     """Return a stacked histogram of age by sex with the mean and the median age.
+
+    The axis spans the usual ages; participants beyond them are marked at the edge, with their names.
 
     Args:
         age_years: Ages, (N,), none missing.
         sex: "F", "M" or NaN, (N,).
         mean_years: Mean age, marked by a solid line.
         median_years: Median age, marked by a dashed line.
+        ids: Names of the participants, (N,), or none.
         title: Title of the figure.
     """
     edges = _age_edges(age_years)
@@ -63,6 +73,8 @@ def plot_ages(
         axes.set(xlabel="age (years)", ylabel=f"participants per {edges[1] - edges[0]:g}-year bin")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="x", visible=False)
+        axes.set(xlim=padded((float(edges[0]), float(edges[-1]))), ylim=(0, axes.get_ylim()[1]))
+        mark_outside(axes, age_years, np.zeros(len(age_years)), ids)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return finish_figure(figure, title)
 
@@ -72,19 +84,29 @@ def _containers(axes: Axes) -> list[list[Patch]]:
 
 
 def _age_edges(age_years: FloatArray) -> FloatArray:
-    low, high = float(age_years.min()), float(age_years.max())
+    low, high = usual_range(age_years)
     width = next((width for width in (0.25, 0.5, 1, 2, 5) if (high - low) / width <= 45), 5)
     start = np.floor(low / width) * width
     return np.asarray(np.arange(start, high + 1.001 * width, width))
 
 
-def plot_split(age_years: FloatArray, sex: SexArray, split: npt.NDArray[np.object_], *, title: str = "") -> Figure:
+def plot_split(
+    age_years: FloatArray,
+    sex: SexArray,
+    split: npt.NDArray[np.object_],
+    *,
+    ids: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
     """Return the cumulative distribution of age in each split, the same curve in a good split, and its sexes.
+
+    The axis spans the usual ages; participants beyond them are marked at the edge, with their names.
 
     Args:
         age_years: Ages, (N,), none missing.
         sex: "F", "M" or NaN, (N,).
         split: "train", "val" or "test", (N,).
+        ids: Names of the participants, (N,), or none.
         title: Title of the figure.
     """
     names = [name for name in _SPLITS if (split == name).any()]
@@ -108,6 +130,8 @@ def plot_split(age_years: FloatArray, sex: SexArray, split: npt.NDArray[np.objec
                 label=f"{name} ({len(ages):,})",
             )
         left.set(xlabel="age (years)", ylabel="cumulative fraction of participants", ylim=(0, 1.02))
+        left.set_xlim(padded(usual_range(age_years)))
+        mark_outside(left, age_years, np.where(age_years < np.median(age_years), 0.0, 1.02), ids)
         left.legend(loc="lower right")
         _stack_fractions(right, names, split, groups)
         return finish_figure(figure, title)

@@ -16,8 +16,10 @@ from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.splits import split_key, split_names, split_style
 from aekit.brains.measures.regression import MIN_INTERVAL, GroupError
+from aekit.plotting.outside import usual_range
 from aekit.plotting.style import (
     BLACK,
+    SMALL_FONT_SIZE,
     add_legend_below,
     axis_label,
     build_figure,
@@ -33,8 +35,10 @@ def plot_decades(
 ) -> Figure:
     """Return the mean absolute error in each decade of age, one bar per model with its 95 % interval if it has one.
 
+    The axis spans the usual errors; a bar beyond it has its error written on it.
+
     Args:
-        errors: For each model its errors by group, all for the same participants.
+        errors: For each model, or a label of it, its errors by group, all for the same participants.
         unit: Unit of the errors.
         quantity: Name of what was predicted.
         title: Title of the figure.
@@ -60,12 +64,36 @@ def plot_decades(
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="x", visible=False)
         rows = [row for own in errors.values() for row in own]
+        top = _top(rows)
+        axes.set_ylim(0, top)
+        _mark_beyond(axes, errors, [row.group for row in first], top)
         if any(map(_has_interval, rows)):
             lacks = any(not _has_interval(row) and row.n < MIN_INTERVAL for row in rows)
             label = f"95 % interval, with at least {MIN_INTERVAL} participants" if lacks else "95 % interval"
             keys.append(_bar_key(label))
         add_legend_below(figure, keys)
         return finish_figure(figure, title)
+
+
+def _top(rows: Sequence[GroupError]) -> float:
+    """Return the upper end of an axis for the usual errors and their intervals."""
+    ends = np.array([row.high if _has_interval(row) else row.mae for row in rows])
+    highest = max(usual_range(ends)[1], usual_range(np.array([row.mae for row in rows]))[1])
+    return 1.05 * highest if highest > 0 else 1.0
+
+
+def _mark_beyond(axes: Axes, errors: Mapping[str, Sequence[GroupError]], groups: Sequence[str], top: float) -> None:
+    """Write on each bar that ends above the axis its error."""
+    width = 0.84 / len(errors)
+    for number, rows in enumerate(errors.values()):
+        for row in rows:
+            if row.mae > top:
+                x = groups.index(row.group) + (number - (len(errors) - 1) / 2) * width
+                text = f"\N{UPWARDS ARROW}{row.mae:.0f}"
+                axes.annotate(
+                    text, (x, top), (0, -3), textcoords="offset points", rotation=90, ha="center", va="top",
+                    fontsize=SMALL_FONT_SIZE, color="white", fontweight="bold",
+                )  # fmt: skip
 
 
 def _has_interval(row: GroupError) -> bool:

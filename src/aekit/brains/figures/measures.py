@@ -22,6 +22,7 @@ from aekit.brains.figures.sexes import (
     split_by_sex,
 )
 from aekit.brains.measures.age_trend import SexArray, SmoothLine
+from aekit.plotting.outside import is_outside, mark_outside, padded, usual_range
 from aekit.plotting.style import (
     BLACK,
     GREEN,
@@ -51,14 +52,23 @@ class Estimate(NamedTuple):
 
 
 def plot_distributions(
-    values: FloatArray, sex: SexArray, *, names: Sequence[str], unit: str = "", title: str = ""
+    values: FloatArray,
+    sex: SexArray,
+    *,
+    names: Sequence[str],
+    ids: Sequence[str] = (),
+    unit: str = "",
+    title: str = "",
 ) -> Figure:
     """Return one panel per measure with its density by sex, and the medians as marks on the axis.
+
+    The axes span the usual values; participants beyond them are marked at the edge, with their names.
 
     Args:
         values: Measures, (N, P), NaN where missing.
         sex: "F", "M" or NaN, (N,).
         names: Names of the measures.
+        ids: Names of the participants, (N,), or none.
         unit: Unit of all of them.
         title: Title of the figure.
     """
@@ -83,6 +93,8 @@ def plot_distributions(
             axes.grid(False)
             axes.spines["left"].set_visible(False)
             axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.set(xlim=padded((float(edges[0]), float(edges[-1]))), ylim=(0, axes.get_ylim()[1]))
+            mark_outside(axes, column, np.zeros(len(column)), ids)
         all_axes[0].set_ylabel("density")
         draw_sex_legend(figure, groups, lines=True)
         return finish_figure(figure, title)
@@ -92,18 +104,8 @@ def _value_edges(known: FloatArray) -> FloatArray:
     """Return the edges of bins over the usual values: absurd ones would press all others into a single bin."""
     if len(known) == 0:
         return np.array([0.0, 1.0])
-    low, high = _usual_range(known)
-    inside = known[(known >= low) & (known <= high)]
+    inside = known[~is_outside(known, usual_range(known))]
     return np.asarray(np.histogram_bin_edges(inside, bins=int(np.clip(1.2 * np.sqrt(len(inside)), 8, 40))))
-
-
-def _usual_range(known: FloatArray) -> tuple[float, float]:
-    """Return the range of the values that lie within four interquartile ranges of the quartiles."""
-    first, third = np.percentile(known, [25, 75])
-    reach = 4 * (third - first)
-    if reach == 0:
-        return float(known.min()), float(known.max())
-    return max(float(known.min()), first - reach), min(float(known.max()), third + reach)
 
 
 def plot_correlations(
@@ -146,10 +148,13 @@ def plot_against_age(
     *,
     names: Sequence[str],
     trends: Sequence[Mapping[str, SmoothLine]],
+    ids: Sequence[str] = (),
     unit: str = "",
     title: str = "",
 ) -> Figure:
     """Return one panel per measure against age: points, and a smooth line with its interval for each sex.
+
+    The axes span the usual values; participants beyond them are marked at the edge, with their names.
 
     Args:
         age_years: Ages, (N,), none missing.
@@ -157,6 +162,7 @@ def plot_against_age(
         sex: "F", "M" or NaN, (N,).
         names: Names of the measures.
         trends: For each measure, the lines by sex ("F", "M", "" for unknown).
+        ids: Names of the participants, (N,), or none.
         unit: Unit of all measures.
         title: Title of the figure.
     """
@@ -172,7 +178,8 @@ def plot_against_age(
                 axes.fill_between(line.age_years, line.low, line.high, color=style.colour, alpha=0.22, linewidth=0)
                 axes.plot(line.age_years, line.value, color="white", linewidth=3.0)
                 axes.plot(line.age_years, line.value, color=style.colour, linestyle=style.dashes, linewidth=1.8)
-            _limit_range(axes, column)
+            axes.set(xlim=padded(usual_range(age_years)), ylim=padded(usual_range(column)))
+            mark_outside(axes, age_years, column, ids)
             axes.set(xlabel="age (years)", title=axis_label(name, unit))
         draw_sex_legend(figure, groups, lines=True, note=describe_choice(shown, len(age_years)))
         return finish_figure(figure, title)
@@ -200,7 +207,7 @@ def plot_sex_differences(
         axes.set_yticks(places, [each.label for each in estimates])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="Cohen's d with 95 % interval (positive: larger in males)")
+        axes.set(xlabel="Cohen's d, male minus female, with 95 % interval (positive: larger in males)")
         axes.set_ylim(min(places) - 0.7, 0.7)
         if given_age:
             keys = [
@@ -222,9 +229,18 @@ def _draw_estimates(
 
 
 def plot_brain_volume(
-    table_ml: FloatArray, brain_ml: FloatArray, sex: SexArray, *, slope: float, caption: str, title: str = ""
+    table_ml: FloatArray,
+    brain_ml: FloatArray,
+    sex: SexArray,
+    *,
+    slope: float,
+    caption: str,
+    ids: Sequence[str] = (),
+    title: str = "",
 ) -> Figure:
     """Return the brain-mask volume of each scan against the sum of the table's tissue volumes.
+
+    The axes span the usual values; scans beyond them are marked at the edge, with their names.
 
     Args:
         table_ml: Sum of the tissue volumes in mL, (N,), NaN where missing.
@@ -232,6 +248,7 @@ def plot_brain_volume(
         sex: "F", "M" or NaN, (N,).
         slope: Median ratio of the two, drawn as a line next to that of equality.
         caption: Caption of the panel.
+        ids: Names of the participants, (N,), or none.
         title: Title of the figure.
     """
     groups = split_by_sex(sex)
@@ -241,24 +258,20 @@ def plot_brain_volume(
         axes = figure.subplots()
         scatter_by_sex(axes, table_ml, brain_ml, groups, shown)
         both = np.isfinite(table_ml) & np.isfinite(brain_ml)
-        ends = np.array([table_ml[both].min(), table_ml[both].max()])
+        limits = padded(usual_range(table_ml[both])), padded(usual_range(brain_ml[both]))
+        axes.set(xlim=limits[0], ylim=limits[1])
+        ends = np.array(limits[0])
+        keys = []
         if np.isfinite(slope) and abs(slope - 1) > 0.02:
-            axes.plot(ends, slope * ends, color=BLACK, linewidth=0.9, zorder=1, label=f"{slope:.3g} times the table")
+            keys += axes.plot(
+                ends, slope * ends, color=BLACK, linewidth=0.9, zorder=1, label=f"{slope:.3g} times the table"
+            )
         if 0.2 < slope < 5:
-            axes.plot(ends, ends, color=BLACK, linewidth=0.9, linestyle=":", zorder=1, label="equal")
+            keys += axes.plot(ends, ends, color=BLACK, linewidth=0.9, linestyle=":", zorder=1, label="equal")
+        mark_outside(axes, table_ml, brain_ml, ids)
         axes.set(
             xlabel="GM + WM + CSF volume in the table (mL)", ylabel="brain-mask volume of the scan (mL)", title=caption
         )
-        axes.legend(loc="upper left")
-        draw_sex_legend(figure, groups, lines=False, note=describe_choice(shown, len(table_ml)))
+        note = describe_choice(shown, len(table_ml))
+        draw_sex_legend(figure, groups, lines=False, note=note, others=keys)
         return finish_figure(figure, title)
-
-
-def _limit_range(axes: Axes, values: FloatArray) -> None:
-    """Set the range of the y axis to the usual values: a few absurd ones would press all others into a line."""
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return
-    bottom, top = _usual_range(known)
-    if top > bottom:
-        axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom))

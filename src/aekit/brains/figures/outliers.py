@@ -12,11 +12,13 @@ from matplotlib.lines import Line2D
 
 from aekit.brains.figures.measures import WIDTH_INCHES
 from aekit.brains.figures.sexes import BoolArray, choose_points
+from aekit.plotting.outside import mark_outside, padded
 from aekit.plotting.style import BLACK, GREY, VERMILION, build_figure, figure_style, finish_figure, shorten
 
 FloatArray = npt.NDArray[np.floating]
 
 _N_NAMED = 8
+_MOST_LIMITS = 3.0  # times the limit; values beyond would press the others together
 
 
 def plot_outliers(
@@ -31,6 +33,8 @@ def plot_outliers(
     title: str = "",
 ) -> Figure:
     """Return the robust z of each measure and the Mahalanobis distance, with the most extreme outliers named.
+
+    Values of more than three times the limit are marked at the edge of the axes, with the participant and the value.
 
     Args:
         z: Residuals given age and sex in robust SDs, (N, P), NaN where missing.
@@ -48,11 +52,15 @@ def plot_outliers(
         _strips(left, z, flagged, names)
         for limit in (-z_limit, z_limit):
             left.axhline(limit, color=BLACK, linestyle="--", linewidth=0.8)
-        left.set(ylabel="robust z given age and sex")
+        left.set(ylabel="robust z given age and sex", ylim=_limits(z, z_limit, -z_limit))
+        places = np.arange(z.shape[1]) + _jitter(len(z))[:, None]
+        mark_outside(left, places.ravel(), z.ravel(), [one for one in ids for _ in names])
         distance = np.sqrt(squared)[:, None]
         _strips(right, distance, flagged, ["all measures"])
         right.axhline(float(np.sqrt(squared_limit)), color=BLACK, linestyle="--", linewidth=0.8, zorder=0.9)
-        right.set(ylabel="Mahalanobis distance")
+        right.set(ylabel="Mahalanobis distance", ylim=_limits(distance, float(np.sqrt(squared_limit)), 0.0))
+        right.set_xlim(-0.5, 1.6)  # room for names
+        mark_outside(right, _jitter(len(z)), distance[:, 0], has_labels=False)
         _name_extremes(right, distance[:, 0], flagged, ids)
         figure.legend(handles=_keys(int(flagged.sum())), loc="outside lower center", ncols=3)
         return finish_figure(figure, title)
@@ -67,8 +75,18 @@ def _keys(n_outliers: int) -> list[Line2D]:
     return [*keys, Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="limit")]
 
 
+def _jitter(n: int) -> FloatArray:
+    return np.random.default_rng(0).uniform(-0.28, 0.28, n)
+
+
+def _limits(values: FloatArray, *limits: float) -> tuple[float, float]:
+    """Return limits of an axis with the limits of what is usual and all values within three times the largest."""
+    near = values[np.abs(values) <= _MOST_LIMITS * max(limits)]
+    return padded((float(min(near.min(initial=0), *limits)), float(max(near.max(initial=0), *limits))))
+
+
 def _strips(axes: Axes, values: FloatArray, flagged: BoolArray, names: Sequence[str]) -> None:
-    jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
+    jitter = _jitter(len(values))
     shown = np.flatnonzero(~flagged)[choose_points(int((~flagged).sum()))]
     size = 18 if flagged.sum() <= 100 else 7
     for place, column in enumerate(values.T):
@@ -83,17 +101,16 @@ def _strips(axes: Axes, values: FloatArray, flagged: BoolArray, names: Sequence[
 def _name_extremes(axes: Axes, values: FloatArray, flagged: BoolArray, ids: Sequence[str]) -> None:
     """Write the ids of the most extreme at the right edge, without overlaps."""
     order = [row for row in np.argsort(-values) if flagged[row] and np.isfinite(values[row])][:_N_NAMED]
-    jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
+    jitter = _jitter(len(values))
     low, high = axes.get_ylim()
-    axes.set_xlim(-0.5, 1.6)
     gap = 0.062 * (high - low)
     last = np.inf
     for row in order:
-        place = min(float(values[row]), last - gap)
-        last = place
+        at = min(float(values[row]), high - 0.012 * (high - low))
+        last = place = min(at, last - gap)
         axes.annotate(
-            shorten(ids[row], 22),
-            (jitter[row], values[row]),
+            shorten(ids[row], 22) + (f" ({values[row]:,.0f})" if values[row] > high else ""),
+            (jitter[row], at),
             (0.42, place),
             va="center",
             fontsize=6.5,

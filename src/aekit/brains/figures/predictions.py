@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import fill
 
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from aekit.brains.figures.splits import Labels, build_panels, draw_points, finish_panels, split_names, to_names
+from aekit.plotting.outside import is_outside, mark_outside, padded, usual_range
 from aekit.plotting.style import GREEN, GREY, SMALL_FONT_SIZE, axis_label, figure_style
 
 FloatArray = npt.NDArray[np.floating]
@@ -36,6 +37,7 @@ class Predicted:
         split: Split of each participant, (N,): ``train``, ``val``, ``test``, ``cv``, ``dropped`` or another name.
         quantity: Name of what is predicted.
         unit: Its unit; empty for proportions.
+        ids: Participants, (N,), to name those beyond the axes; empty if they are not known.
     """
 
     name: str
@@ -44,12 +46,14 @@ class Predicted:
     split: Labels
     quantity: str = "age"
     unit: str = "years"
+    ids: Sequence[str] = ()
 
 
 def plot_predictions(panels: Sequence[Predicted], *, title: str = "") -> Figure:
     """Return predicted against true values, one panel per model, with the identity line and each split's MAE and R^2.
 
-    R^2 compares with the mean of the split, and is left out for fewer than ten participants, with the reason.
+    R^2 compares with the mean of the split, and is left out for fewer than ten participants, with the reason. The axes
+    span the usual values; points beyond them are marked at the edge, with the participant and the prediction.
 
     Args:
         panels: At least one.
@@ -67,9 +71,7 @@ def plot_predictions(panels: Sequence[Predicted], *, title: str = "") -> Figure:
 
 def _draw_predictions(axes: Axes, panel: Predicted, n_lines: int) -> None:
     splits = to_names(panel.split)
-    both = np.concatenate([panel.truth, panel.prediction])
-    margin = 0.06 * float(np.ptp(both)) or 1.0
-    limits = float(both.min()) - margin, float(both.max()) + margin
+    limits = padded(usual_range(panel.truth, panel.prediction), 0.06)
     axes.axline((limits[0], limits[0]), slope=1, color=GREY, linewidth=0.9, zorder=1)
     lines = []
     for name in split_names(panel.split):
@@ -79,6 +81,7 @@ def _draw_predictions(axes: Axes, panel: Predicted, n_lines: int) -> None:
     # Equal limits on nearly square axes: with equal aspect as well, the layout lets labels of two rows overlap.
     axes.set(xlim=limits, ylim=limits, xlabel=axis_label(f"true {panel.quantity}", panel.unit))
     axes.set_ylabel(axis_label(f"predicted {panel.quantity}", panel.unit))
+    mark_outside(axes, panel.truth, panel.prediction, panel.ids)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
     # Above the axes, where no points are.
@@ -93,8 +96,9 @@ def plot_bland_altman(panels: Sequence[Predicted], *, title: str = "") -> Figure
     """Return predicted minus true against the mean of both, one panel per model, with bias and limits of agreement.
 
     The limits are bias +- 1.96 SD and contain 95 % of participants if the differences are normal; all three have their
-    95 % interval as a band. Participants that the model was trained on are left out, unless there are no others. Every
-    regression shows a slope, as predictions vary less than the truth.
+    95 % interval as a band. The axes span the usual values, as in :func:`plot_predictions`. Participants that the model
+    was trained on are left out, unless there are no others. Every regression shows a slope, as predictions vary less
+    than the truth.
 
     Args:
         panels: At least one.
@@ -126,31 +130,46 @@ def _agreement_keys(*, has_limits: bool) -> list[Artist]:
 
 
 def _draw_bland_altman(axes: Axes, panel: Predicted) -> None:
-    splits, n = to_names(panel.split), len(panel.truth)
+    splits = to_names(panel.split)
     middle, difference = (panel.truth + panel.prediction) / 2, panel.prediction - panel.truth
     for name in split_names(panel.split):
         draw_points(axes, middle[splits == name], difference[splits == name], name)
-    bias = float(difference.mean())
+    usual = usual_range(difference)
+    inside = ~is_outside(difference, usual)
+    ends = [value + sign * half for value, half in _agreement(difference[inside]) for sign in (-1, 1)]
+    axes.set_xlim(padded(usual_range(middle[inside]), 0.08))
+    axes.set_ylim(padded((min(usual[0], *ends), max(usual[1], *ends)), 0.08))
     axes.axhline(0, color=GREY, linewidth=0.7, zorder=1)
-    lines = [(bias, "-", "bias")]
-    if n > 1:
-        spread = float(difference.std(ddof=1))
-        lines += [(bias + sign * _NORMAL_95 * spread, "--", "limit") for sign in (1, -1)]
-        errors = {"bias": spread / np.sqrt(n), "limit": spread * np.sqrt(1 / n + _NORMAL_95**2 / (2 * (n - 1)))}
-    for value, style, kind in lines:
-        axes.axhline(value, color=GREEN, linewidth=1.1, linestyle=style, zorder=2)
-        if n > 1:
-            half = _NORMAL_95 * errors[kind]
+    for number, (value, half) in enumerate(_agreement(difference)):
+        axes.axhline(value, color=GREEN, linewidth=1.1, linestyle="--" if number else "-", zorder=2)
+        if half:
             axes.axhspan(value - half, value + half, color=GREEN, alpha=0.13, linewidth=0, zorder=0)
+        low, high = axes.get_ylim()
+        beyond = "\N{UPWARDS ARROW}" if value > high else "\N{DOWNWARDS ARROW}" if value < low else ""
         axes.annotate(
-            _signed(value, difference), (1, value), xycoords=("axes fraction", "data"), xytext=(2, 0),
-            textcoords="offset points", va="center", fontsize=SMALL_FONT_SIZE, color=GREEN, annotation_clip=False,
+            beyond + _signed(value, difference), (1, np.clip(value, low, high)), xycoords=("axes fraction", "data"),
+            xytext=(2, 0), textcoords="offset points", va="center", fontsize=SMALL_FONT_SIZE, color=GREEN,
+            annotation_clip=False,
         )  # fmt: skip
-    axes.margins(0.08)
+    mark_outside(axes, middle, difference, panel.ids)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.set_xlabel(fill(axis_label(f"mean of true and predicted {panel.quantity}", panel.unit), 46))
     axes.set_ylabel(axis_label("predicted minus true", panel.unit))
     axes.set_title(fill(panel.name, 36))
+
+
+def _agreement(difference: FloatArray) -> list[tuple[float, float]]:
+    """Return the bias, the upper and the lower limit of agreement, each with half of its 95 % interval.
+
+    A single participant has a bias without an interval, and no limits.
+    """
+    n, bias = len(difference), float(difference.mean())
+    if n < 2:
+        return [(bias, 0.0)]
+    spread = float(difference.std(ddof=1))
+    of_bias, of_limit = spread / np.sqrt(n), spread * np.sqrt(1 / n + _NORMAL_95**2 / (2 * (n - 1)))
+    limits = [(bias + sign * _NORMAL_95 * spread, float(_NORMAL_95 * of_limit)) for sign in (1, -1)]
+    return [(bias, float(_NORMAL_95 * of_bias)), *limits]
 
 
 def _error_text(truth: FloatArray, prediction: FloatArray, unit: str) -> str:
@@ -174,4 +193,5 @@ def _held_out(panel: Predicted) -> Predicted:
     rows = splits != "train"
     if not rows.any():
         return panel
-    return Predicted(panel.name, panel.truth[rows], panel.prediction[rows], splits[rows], panel.quantity, panel.unit)
+    ids = tuple(np.array(panel.ids, object)[rows]) if panel.ids else ()
+    return replace(panel, truth=panel.truth[rows], prediction=panel.prediction[rows], split=splits[rows], ids=ids)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from aekit.brains.figures.sexes import GROUPS
 from aekit.brains.figures.splits import Labels, draw_points, point_size, split_names, to_names
 from aekit.brains.measures.regression import natural_key
+from aekit.plotting.outside import mark_outside, padded, usual_range
 from aekit.plotting.style import (
     BLACK,
     GREY,
@@ -39,6 +40,7 @@ def plot_residuals(
     age_years: FloatArray,
     sex: Labels,
     site: Labels | None = None,
+    ids: Sequence[str] = (),
     quantity: str = "age",
     unit: str = "years",
     title: str = "",
@@ -46,13 +48,15 @@ def plot_residuals(
     """Return residuals by age, sex and site, to show for which participants a model errs.
 
     Over age, a line joins the means of bins with equal numbers of participants, with their 95 % intervals. By sex and
-    site, each participant is a point next to a box of the quartiles with whiskers to 1.5 interquartile ranges.
+    site, each participant is a point next to a box of the quartiles with whiskers to 1.5 interquartile ranges. The axes
+    span the usual values; points beyond them are marked at the edge, in the first panel with the participant.
 
     Args:
         residuals: Predicted minus true values of participants that the model was not trained on, (N,).
         age_years: Their ages, (N,).
         sex: Their sexes, (N,); None and NaN are a group called ``missing``.
         site: Their sites, (N,), of which the twelve largest are shown, sorted by name; None leaves the panel out.
+        ids: The participants, (N,), to name those beyond the axes; empty if they are not known.
         quantity: Name of what was predicted.
         unit: Its unit.
         title: Title of the figure.
@@ -62,7 +66,9 @@ def plot_residuals(
     with figure_style():
         figure = build_figure(sum(widths) + 0.6, 4.2 if any(map(_is_long, by_site)) else 3.0)
         grid = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
+        grid[0].set(xlim=padded(usual_range(age_years)), ylim=padded(usual_range(residuals)))
         _draw_over_age(grid[0], age_years, residuals)
+        mark_outside(grid[0], age_years, residuals, ids)
         _draw_strips(grid[1], residuals, sex, sorted(split_names(sex)), "sex")
         if site is not None:
             n_sites = len(split_names(site))
@@ -114,13 +120,14 @@ def _draw_over_age(axes: Axes, age_years: FloatArray, residuals: FloatArray) -> 
 def _draw_strips(axes: Axes, residuals: FloatArray, groups: Labels, shown: Sequence[str], heading: str) -> None:
     names = to_names(groups)
     generator = np.random.default_rng(0)
-    ticks = []
+    ticks, outside = [], []
     for place, name in enumerate(shown):
         own = residuals[names == name]
         colour = _sex_colour(name) if heading == "sex" else class_style(place)[0]
         size = point_size(len(residuals))
         scatter = generator.uniform(-0.38, -0.05, len(own)) + place
         axes.scatter(scatter, own, s=size, color=colour, linewidths=0, alpha=0.7, rasterized=True)
+        outside.append((scatter, own))
         if len(own) >= _MIN_BOX:
             line = {"color": BLACK, "linewidth": 0.9}
             axes.boxplot(
@@ -130,6 +137,7 @@ def _draw_strips(axes: Axes, residuals: FloatArray, groups: Labels, shown: Seque
         ticks.append(f"{shorten(name, 22)}\n({len(own):,})")
     axes.set_xticks(range(len(shown)), ticks, rotation=90 if any(map(_is_long, shown)) else 0)
     axes.set(xlim=(-0.6, len(shown) - 0.4), title=f"by {heading}" if len(heading) < 8 else heading)
+    mark_outside(axes, *np.concatenate([np.stack(pair) for pair in outside], axis=1), has_labels=False)
     axes.grid(axis="x", visible=False)
     axes.tick_params(axis="x", length=0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aekit.brains.measures.age_trend import SexArray
-from aekit.plotting.style import BLUE, GREY, VERMILION
+from aekit.plotting.style import BLUE, GREY, VERMILION, add_legend_below
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -78,8 +78,10 @@ def describe_choice(shown: npt.NDArray[np.int64], n: int) -> str:
     return "" if len(shown) == n else f"{len(shown):,} of {n:,} participants drawn; lines from all"
 
 
-def draw_sex_legend(figure: Figure, groups: Mapping[str, BoolArray], *, lines: bool, note: str = "") -> None:
-    """Draw a legend of the sexes below the figure, with lines or only markers, and a note after it."""
+def draw_sex_legend(
+    figure: Figure, groups: Mapping[str, BoolArray], *, lines: bool, note: str = "", others: Sequence[Line2D] = ()
+) -> None:
+    """Draw a legend of the sexes below the figure, with lines or only markers, then others and a note."""
     keys = [
         Line2D(
             [],
@@ -92,6 +94,10 @@ def draw_sex_legend(figure: Figure, groups: Mapping[str, BoolArray], *, lines: b
         )
         for key, rows in groups.items()
     ]
+    keys += others
     if note:
         keys.append(Line2D([], [], linestyle="", label=note))
+    if others:  # too many for one line
+        add_legend_below(figure, keys)
+        return
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), handlelength=2.6)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aekit.brains.figures.measures import WIDTH_INCHES, Estimate
+from aekit.plotting.outside import mark_outside, padded, usual_range
 from aekit.plotting.style import BLACK, BLUE, build_figure, figure_style, finish_figure, shorten
 
 FloatArray = npt.NDArray[np.floating]
@@ -21,6 +22,8 @@ def plot_sites(
     ages: Mapping[str, FloatArray], differences: Mapping[str, Sequence[Estimate]], *, title: str = ""
 ) -> Figure:
     """Return the ages at each site as boxes, and for each measure the sites' differences given age and sex.
+
+    The axes span the usual differences; those beyond are marked at the edge, with their value.
 
     Args:
         ages: Ages at each site in years, largest site first; the box spans 25 to 75 %, its line 5 to 95 %. Of more than
@@ -44,7 +47,15 @@ def plot_sites(
                     place = places[each.label]
                     axes.plot([each.low, each.high], [place, place], color=BLUE, linewidth=2)
                     axes.plot(each.value, place, "o", color=BLUE, markersize=4)
-            axes.set(xlabel=f"{name} difference (SD)")
+            drawn = [each for each in estimates if each.label in places]
+            if drawn:
+                ends = np.array([(each.low, each.high) for each in drawn])
+                value = np.array([each.value for each in drawn])
+                low, high = usual_range(ends, value)
+                axes.set_xlim(padded((min(low, 0.0), max(high, 0.0))))
+                labels = [each.label for each in drawn]
+                mark_outside(axes, value, np.array([places[label] for label in labels], float), labels)
+            axes.set(xlabel=f"{name}, site minus all (SD)")
             axes.tick_params(axis="y", length=0)
         return finish_figure(figure, title)
 

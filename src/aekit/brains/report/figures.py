@@ -35,8 +35,8 @@ def draw_figures(analysis: Analysis, scans: Scans | None) -> dict[str, Figure]:
     """Return the figures by file name; those without columns in the table are left out."""
     cohort, known = analysis.cohort, analysis.has_age
     age, sex = cohort.age_years[known], cohort.sex[known]
-    floor = analysis.floor
-    figures = {"age.png": plot_ages(age, sex, mean_years=floor.mean_years, median_years=floor.median_years)}
+    floor, ids = analysis.floor, [one for one, has_age in zip(_ids(analysis), known, strict=True) if has_age]
+    figures = {"age.png": plot_ages(age, sex, mean_years=floor.mean_years, median_years=floor.median_years, ids=ids)}
     for each in analysis.measures.values():
         figures |= _measure_figures(analysis, each)
     if analysis.correlations:
@@ -47,7 +47,7 @@ def draw_figures(analysis: Analysis, scans: Scans | None) -> dict[str, Figure]:
         figures["sites.png"] = _sites(analysis)
     if analysis.outliers is not None:
         figures["outliers.png"] = _outliers(analysis)
-    figures["split.png"] = plot_split(age, sex, analysis.split[known])
+    figures["split.png"] = plot_split(age, sex, analysis.split[known], ids=ids)
     if scans is not None and scans.space is not None and scans.space.n > 1:
         figures["brain-volume.png"] = _brain_volume(analysis, scans)
     if scans is not None and scans.judged is not None:
@@ -58,19 +58,25 @@ def draw_figures(analysis: Analysis, scans: Scans | None) -> dict[str, Figure]:
 def _measure_figures(analysis: Analysis, each: Measures) -> dict[str, Figure]:
     cohort, known = analysis.cohort, analysis.has_age
     unit = each.unit or "proportion"
+    ids = _ids(analysis)
     trends = [_trends(analysis, each, number) for number in range(len(each.keys))]
     n_panels = len([key for key in each.keys if key != "total"])  # the total would make the other panels narrow
     return {
-        f"{each.kind}.png": plot_distributions(each.values, cohort.sex, names=each.names, unit=unit),
+        f"{each.kind}.png": plot_distributions(each.values, cohort.sex, names=each.names, ids=ids, unit=unit),
         f"{each.kind}-age.png": plot_against_age(
             cohort.age_years[known],
             each.values[known, :n_panels],
             cohort.sex[known],
             names=each.names[:n_panels],
             trends=trends[:n_panels],
+            ids=[ids[row] for row in np.flatnonzero(known)],
             unit=unit,
         ),
     }
+
+
+def _ids(analysis: Analysis) -> list[str]:
+    return [str(one) for one in analysis.cohort.table["participant_id"]]
 
 
 def _trends(analysis: Analysis, each: Measures, number: int) -> dict[str, SmoothLine]:
@@ -122,7 +128,7 @@ def _outliers(analysis: Analysis) -> Figure:
         found.squared,
         found.flagged,
         names=[LABELS[key] for key in found.keys],
-        ids=[str(one) for one in analysis.cohort.table["participant_id"]],
+        ids=_ids(analysis),
         z_limit=found.limits.z_limit,
         squared_limit=found.limits.squared_limit,
     )
@@ -135,5 +141,6 @@ def _brain_volume(analysis: Analysis, scans: Scans) -> Figure:
         scans.brain_ml,
         analysis.cohort.sex,
         slope=scans.space.slope,
+        ids=_ids(analysis),
         caption=f"r = {scans.space.r:.3f}, {SPACES[scans.space.space].split(':')[0]}",
     )
