@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from aekit.brains.figures.site_errors import plot_site_errors
 from aekit.brains.measures.regression import by_group, decades
 from aekit.brains.people import People
 from aekit.brains.predictions import AGE, NETWORKS, Predictions
-from aekit.brains.scores import judged_split
+from aekit.brains.scores import IMAGE_BASELINES, judged_split
 from aekit.brains.training import EpochRow
 from aekit.core.artifacts import write_png
 from aekit.errors import count
@@ -40,7 +40,6 @@ _STAGES = {
     ("direct", True): "image to age",
 }
 _LOSSES = {"stage": {"volumes": "volumes", "chain": "chain: sum of age and volumes"}}
-_IN_DECADES = ("mean", "gp", "ridge-histogram", *NETWORKS)
 _AT_SITES = ("mean", "gp", "ridge-histogram", "chain", "direct")
 
 
@@ -51,7 +50,7 @@ def write_figures(
     name = _title(people, parameters)
     title = f"{name}: {count(len(people.cohort), 'participant')}"
     split = judged_split(predictions)
-    panels = _panels(predictions)
+    panels = _panels(people, predictions)
     judged = [_only(panel, split) for panel in panels if split in panel.split]
     judged += [
         _only(panel, CASES, f", {CASES}") for panel in panels if CASES in panel.split and panel.quantity == "age"
@@ -100,9 +99,10 @@ def _counted(name: str, n: int, split: str) -> str:
     return f"{name}: {count(n, 'participant')}, {split}"
 
 
-def _panels(predictions: list[Predictions]) -> list[Predicted]:
+def _panels(people: People, predictions: list[Predictions]) -> list[Predicted]:
     """Return a panel per network and target with all splits but ``dropped``, which is few or part of cv already."""
     panels = []
+    ids = people.cohort.table["participant_id"].astype(str).tolist()
     keys = dict.fromkeys((part.model, part.target) for part in predictions if part.model in NETWORKS)
     for model, target in sorted(keys, key=lambda key: (key[1] == AGE, NETWORKS.index(key[0]))):
         if model == "chain" and target != AGE:
@@ -120,20 +120,21 @@ def _panels(predictions: list[Predictions]) -> list[Predicted]:
                 split=[part.split for part in parts for _ in part.rows],
                 quantity=quantity,
                 unit=unit,
+                ids=[ids[row] for part in parts for row in part.rows],
             )
         )
     return panels
 
 
 def _only(panel: Predicted, split: str, label: str = "") -> Predicted:
-    own = np.array([name == split for name in panel.split])
-    return Predicted(
-        panel.name + label,
-        panel.truth[own],
-        panel.prediction[own],
-        [split] * int(own.sum()),
-        panel.quantity,
-        panel.unit,
+    own = [row for row, name in enumerate(panel.split) if name == split]
+    return replace(
+        panel,
+        name=panel.name + label,
+        truth=panel.truth[own],
+        prediction=panel.prediction[own],
+        split=[split] * len(own),
+        ids=[panel.ids[row] for row in own],
     )
 
 
@@ -151,11 +152,23 @@ def _residuals(people: People, predictions: list[Predictions], split: str, name:
         age_years=cohort.age_years[part.rows],
         sex=cohort.sex[part.rows],
         site=site,
+        ids=cohort.table["participant_id"].iloc[part.rows].astype(str).tolist(),
         title=_counted(f"{name}, {part.model}", len(part.truth), split),
     )
 
 
 def _decades(predictions: list[Predictions], split: str, name: str) -> Any:
-    parts = [part for part in predictions if part.target == AGE and part.split == split and part.model in _IN_DECADES]
-    errors = {part.model: by_group(part.truth, part.prediction, decades(part.truth)) for part in parts}
-    return plot_decades(errors, title=_counted(name, len(parts[0].truth), split))
+    """Return the errors by decade of the networks, the mean, and the best baseline that sees no more than the image."""
+    parts = {part.model: part for part in predictions if (part.target, part.split) == (AGE, split)}
+    best = min((model for model in IMAGE_BASELINES if model in parts), key=lambda model: _mae(parts[model]))
+    labels = {"mean": "mean", "gp": "gp, from true volumes", best: f"{best}, the best baseline"}
+    shown = [model for model in dict.fromkeys(("mean", "gp", best, *NETWORKS, "stack")) if model in parts]
+    errors = {
+        labels.get(model, model): by_group(part.truth, part.prediction, decades(part.truth))
+        for model, part in ((model, parts[model]) for model in shown)
+    }
+    return plot_decades(errors, title=_counted(name, len(parts[shown[0]].truth), split))
+
+
+def _mae(part: Predictions) -> float:
+    return float(np.abs(part.prediction - part.truth).mean())
