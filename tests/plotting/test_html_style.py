@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from aekit.plotting.html import (
     Code,
     Fact,
     Facts,
+    Paragraph,
     Picture,
     Row,
     Section,
@@ -113,3 +115,24 @@ def test_a_click_on_a_heading_sorts_numbers_as_numbers_and_puts_what_is_empty_la
     done = subprocess.run([*chromium, (tmp_path / "copy.html").as_uri()], capture_output=True, text=True, check=True)
     told = re.search(r"<title>(.*)</title>", done.stdout)[1].split("; ")
     assert told == ["ascending -2000 9 10 100.5 ", "descending 100.5 10 9 -2000 ", "ascending a9 a10 b c "]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="asks a browser")
+@pytest.mark.parametrize("width", [1200, 800])
+def test_a_page_never_scrolls_sideways_and_long_tables_scroll_in_their_own_box(width, tmp_path, browser):
+    wide = Table([f"a heading of column {number}" for number in range(40)], [["x" * 30] * 40] * 300, "caption")
+    long = Table(["n"], [[number] for number in range(3000)], "caption", sortable=True)
+    png = b"\x89PNG" + bytes(12) + struct.pack(">II", 4000, 200)
+    blocks = [wide, replace(wide, sortable=True), Code("x " * 2000), Picture(png, "x", "y"), Paragraph("x" * 900)]
+    blocks += [Row([[long], [replace(wide, sortable=True)]]), Picture(png, "x", "y", has_pixels=True)]
+    page = tmp_path / "page.html"
+    page.write_text(build_report([Section("s" * 300, blocks)] * 3, title="t" * 300, parameters={}, is_wide=True))
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
+    browser.call("Page.navigate", url=page.as_uri())
+    loaded = "new Promise(done => { const look = () => document.readyState === 'complete' && document.images.length"
+    browser.run(f"{loaded} ? done(1) : setTimeout(look, 10); look(); }})")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    heights = browser.run("Array.from(document.querySelectorAll('.tall'), box => box.clientHeight)")
+    assert len(heights) == 9
+    assert max(heights) <= 800

@@ -77,6 +77,20 @@ def test_a_link_of_a_run_leads_to_its_own_files():
         assert part.blocks[0] == Paragraph(f"vae conv, latent 2, beta {'1' if part.heading == 'b' else '2'}: digits")
 
 
+def test_what_a_run_reached_comes_before_its_other_files_and_its_history_last():
+    table = TableFile(["a"], [[1.0]], 1, 1)
+    names = ["m.csv", "m.differences.csv", "m.metrics.csv", "m.predictions.csv"]
+    figures = {name: PngFile(b"png", {}) for name in ("m.png", "m.decades.png", "m.predictions.png")}
+    results = Results(runs={"m.safetensors": _header()}, figures=figures, tables=dict.fromkeys(names, table))
+    (part,) = _sections(results)["grid"]
+    rows = [block for block in part.blocks if isinstance(block, Row)]
+    shown = [[block.caption for column in row.columns for block in column] for row in rows]
+    assert [captions[0].partition(":")[0] for captions in shown] == [
+        "m.metrics.csv", "m.differences.csv", "m.decades.png", "m.predictions.png", "m.png",
+    ]  # fmt: skip
+    assert shown[-1][1].startswith("m.csv: ")
+
+
 def test_an_unfinished_run_says_how_far_it_came():
     brain = Header({"kind": "brain", "arch": "base"}, {"name": "x.tsv"}, {}, state={"epoch": 3})
     found = _warnings(Results(unfinished={"a.resume.safetensors": _header(state={"epoch": 4}), "b": brain}))

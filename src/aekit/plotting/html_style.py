@@ -25,7 +25,7 @@ a:hover { text-decoration: underline; }
 a:focus-visible, button:focus-visible, summary:focus-visible, .scroll:focus-visible {
   outline: 2px solid var(--accent); outline-offset: 1px; }
 nav { font-size: 13.5px; margin: 14px 0 4px; }
-nav > a { margin-right: 14px; white-space: nowrap; }
+nav > a { display: inline-block; max-width: 100%; margin-right: 14px; overflow-wrap: anywhere; }
 nav div > a { font-weight: 600; }
 nav ul { list-style: none; margin: 2px 0 10px; padding: 0; max-width: none; columns: 26em; column-gap: 24px; }
 nav li { margin: 0; overflow-wrap: anywhere; padding-left: 1em; text-indent: -1em; }
@@ -38,7 +38,7 @@ ul { margin: 8px 0; padding-left: 22px; max-width: 80ch; }
 li { margin: 3px 0; }
 ul.warnings { list-style: none; padding: 10px 14px; border-left: 4px solid var(--warn); background: var(--warning); }
 .scroll { overflow-x: auto; margin: 10px 0 14px; }
-.scroll.tall { overflow: auto; max-height: 470px; }
+.scroll.tall, details .scroll { overflow: auto; max-height: 470px; }
 section > .scroll.tall { max-height: max(470px, 80vh); }
 table { border-collapse: collapse; font-size: 13.5px; line-height: 1.4; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); font-size: 13px; padding: 0 0 4px; caption-side: top; }
@@ -83,7 +83,7 @@ footer { margin-top: 48px; padding-top: 10px; border-top: 1px solid var(--line);
   h2, h3 { break-after: avoid; }
   figure, .fact, tr { break-inside: avoid; }
   .row { display: block; }
-  .scroll, .scroll.tall, section > .scroll.tall, figure div { overflow: visible; max-height: none; }
+  .scroll, .scroll.tall, section > .scroll.tall, details .scroll, figure div { overflow: visible; max-height: none; }
   .tall tr > * { position: static; }
   .tall tbody tr:nth-child(n + 31) { display: none; }
   .paper { display: inline; }

@@ -17,7 +17,7 @@ Limits = tuple[float, float]
 _REACH = (
     3.0  # interquartile ranges from the quartiles, as Tukey's "far out"; of normal values two in a million lie beyond
 )
-_BEARABLE = 2.0  # times the range of the usual values: what lies within does not press them together
+_BEARABLE = 3.0  # times the range of the usual values: what lies within does not press them together
 _MIN_VALUES = 5  # with fewer, nobody can tell which are usual
 _PADDING = 0.05
 _N_NAMED = 4  # in one panel
@@ -29,8 +29,8 @@ _INSET = 0.012  # fraction of the axes between a mark and the edge
 def usual_range(*values: FloatArray) -> Limits:
     """Return the smallest and largest usual value: a few absurd ones would press all others together.
 
-    Usual is what lies within three interquartile ranges of the quartiles; all values are, if they span at most twice
-    the range of the usual ones.
+    Usual is what lies within three interquartile ranges of the quartiles; all values are, if they span at most
+    three times the range of the usual ones.
 
     Args:
         values: Any shapes, NaN and infinities are left out; arrays share the axis, and the widest one decides what is

@@ -28,6 +28,7 @@ from aekit.results.runs import IMAGES, describe, details, flatten, is_brain, opt
 
 MAX_JSON_CHARACTERS = 20_000
 N_NAMED = 20
+_MOST_IMPORTANT = {".metrics": 0, ".evaluate": 1, ".differences": 2}
 # Commands whose figures show images, whose pixels must stay sharp.
 _MOSAICS = ("reconstruct", "sample", "interpolate")
 
@@ -147,7 +148,10 @@ def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
 
 
 def _group(head: str, names: Sequence[str], results: Results, *, anchor: str, max_rows: int) -> Subsection:
-    """Return what belongs together: the options of a run, then the figures, each next to the tables of its name."""
+    """Return what belongs together: the options of a run, then the figures, each next to the tables of its name.
+
+    What a run reached comes first, its history and learning curves last.
+    """
     blocks: list[Block] = []
     if (run := f"{head}.safetensors") in results.runs:
         blocks += [Paragraph(describe(results.runs[run])), details(run, results.runs[run])]
@@ -160,8 +164,15 @@ def _group(head: str, names: Sequence[str], results: Results, *, anchor: str, ma
             columns[1].append(_table(name, results.tables[name]))
         elif name in results.values:
             columns[1] += _values(name, results.values[name], max_rows)
+    if run in results.runs:
+        stems = dict(sorted(stems.items(), key=lambda item: _importance(item[0].removeprefix(head))))
     blocks += [Row([column for column in columns if column]) for columns in stems.values() if any(columns)]
     return Subsection(head.rpartition("/")[2], anchor, blocks)
+
+
+def _importance(part: str) -> int:
+    """Return the place of a part of a run's files, such as ``.metrics``; the empty name is that of its history."""
+    return len(_MOST_IMPORTANT) + 1 if not part else _MOST_IMPORTANT.get(part, len(_MOST_IMPORTANT))
 
 
 def _file(name: str) -> str:
