@@ -29,7 +29,7 @@ def test_sites_are_drawn_at_the_differences_of_their_table_in_standard_deviation
     analysis, _ = cohort_study
     axes = _sites(analysis).axes[1:]
     assert [each.get_xlabel() for each in axes] == [
-        f"{name} difference (SD)" for name in ("grey matter", "white matter", "CSF")
+        f"{name}, site minus all (SD)" for name in ("grey matter", "white matter", "CSF")
     ]
     table = sites_table(analysis).set_index(["measure", "site"])
     for key, own in zip(("gmv", "wmv", "csfv"), axes, strict=True):

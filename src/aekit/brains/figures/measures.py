@@ -34,6 +34,7 @@ from aekit.plotting.style import (
     build_figure,
     figure_style,
     finish_figure,
+    shorten,
 )
 
 FloatArray = npt.NDArray[np.floating]
@@ -235,19 +236,21 @@ def plot_brain_volume(
     *,
     slope: float,
     caption: str,
+    columns: str = "gmv + wmv + csfv",
     ids: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """Return the brain-mask volume of each scan against the sum of the table's tissue volumes.
+    """Return the brain-mask volume of each scan against the volume of the head by the table.
 
     The axes span the usual values; scans beyond them are marked at the edge, with their names.
 
     Args:
-        table_ml: Sum of the tissue volumes in mL, (N,), NaN where missing.
+        table_ml: Sum of the tissue volumes, or another volume of the head, in mL, (N,), NaN where missing.
         brain_ml: Brain-mask volume in mL, (N,), NaN where missing.
         sex: "F", "M" or NaN, (N,).
         slope: Median ratio of the two, drawn as a line next to that of equality.
         caption: Caption of the panel.
+        columns: What ``table_ml`` is in the table.
         ids: Names of the participants, (N,), or none.
         title: Title of the figure.
     """
@@ -270,7 +273,9 @@ def plot_brain_volume(
             keys += axes.plot(ends, ends, color=BLACK, linewidth=0.9, linestyle=":", zorder=1, label="equal")
         mark_outside(axes, table_ml, brain_ml, ids)
         axes.set(
-            xlabel="GM + WM + CSF volume in the table (mL)", ylabel="brain-mask volume of the scan (mL)", title=caption
+            xlabel=f"{shorten(columns, 40)} of the table (mL)",
+            ylabel="brain-mask volume of the scan (mL)",
+            title=caption,
         )
         note = describe_choice(shown, len(table_ml))
         draw_sex_legend(figure, groups, lines=False, note=note, others=keys)

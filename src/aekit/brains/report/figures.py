@@ -141,6 +141,7 @@ def _brain_volume(analysis: Analysis, scans: Scans) -> Figure:
         scans.brain_ml,
         analysis.cohort.sex,
         slope=scans.space.slope,
+        columns=scans.table_columns,
         ids=_ids(analysis),
         caption=f"r = {scans.space.r:.3f}, {SPACES[scans.space.space].split(':')[0]}",
     )
