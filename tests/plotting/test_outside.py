@@ -16,6 +16,7 @@ def test_one_absurd_value_hardly_moves_the_range_of_the_others(absurd):
 def test_values_that_press_nothing_together_are_all_usual():
     high = VALUES.min() + 2.9 * np.ptp(VALUES)
     assert usual_range(np.r_[VALUES, high]) == pytest.approx((VALUES.min(), high))
+    assert usual_range(np.r_[1e6, VALUES, high]) == pytest.approx((VALUES.min(), high))  # whatever else is absurd
 
 
 def test_the_widest_of_several_arrays_decides_what_is_usual():

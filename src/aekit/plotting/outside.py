@@ -29,8 +29,8 @@ _INSET = 0.012  # fraction of the axes between a mark and the edge
 def usual_range(*values: FloatArray) -> Limits:
     """Return the smallest and largest usual value: a few absurd ones would press all others together.
 
-    Usual is what lies within three interquartile ranges of the quartiles; all values are, if they span at most
-    three times the range of the usual ones.
+    Usual is what lies within three interquartile ranges of the quartiles; the values next to it are shown as well, as
+    long as the whole is at most three times as wide.
 
     Args:
         values: Any shapes, NaN and infinities are left out; arrays share the axis, and the widest one decides what is
@@ -46,9 +46,20 @@ def usual_range(*values: FloatArray) -> Limits:
     reach = _REACH * float((quartiles[:, 1] - quartiles[:, 0]).max())
     if reach == 0 or len(everything) < _MIN_VALUES:
         return low, high
-    inside = (everything >= quartiles[:, 0].min() - reach) & (everything <= quartiles[:, 1].max() + reach)
-    first, last = float(everything[inside].min()), float(everything[inside].max())
-    return (low, high) if high - low <= _BEARABLE * (last - first) else (first, last)
+    usual = (everything >= quartiles[:, 0].min() - reach) & (everything <= quartiles[:, 1].max() + reach)
+    first, last = float(everything[usual].min()), float(everything[usual].max())
+    return _grown((first, last), everything[~usual])
+
+
+def _grown(limits: Limits, others: FloatArray) -> Limits:
+    """Return the limits with others, the nearest first, as long as the usual values keep a third of the axis."""
+    low, high = limits
+    for value in others[np.argsort(np.maximum(low - others, others - high))].tolist():
+        grown = min(low, value), max(high, value)
+        if grown[1] - grown[0] > _BEARABLE * (limits[1] - limits[0]):
+            break
+        low, high = grown
+    return low, high
 
 
 def padded(limits: Limits, fraction: float = _PADDING) -> Limits:
