@@ -60,6 +60,7 @@ def test_without_volumes_only_age_is_predicted(phantom_people, brain_config):
         "median",
         "ridge-voxels",
         "ridge-histogram",
+        "ridge-tissues",
         "direct",
     ]
 

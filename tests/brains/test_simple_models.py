@@ -20,10 +20,11 @@ STACK |= {"mean_years": 50.0, "voxel_bias": 7.0}
 PREDICTED = MemberPrediction(direct_age=np.full(5, 60.0))
 
 
-def predict(voxel_weights=None, **result):
-    return predict_simple_ages(
-        "x", Header({"kind": "brain"}, {}, {}, result=result), voxel_weights, PREDICTED, VOLUMES, ROWS
-    )
+def predict(voxel_weights=None, tissue_weights=None, **result):
+    given = {"ridge-voxels.age_years": voxel_weights, "ridge-tissues.age_years": tissue_weights}
+    tensors = {name: value for name, value in given.items() if value is not None}
+    header = Header({"kind": "brain"}, {"spacing_mm": 4.0}, {}, result=result)
+    return predict_simple_ages("x", header, tensors, PREDICTED, VOLUMES, ROWS)
 
 
 def test_a_stack_adds_its_models_with_their_weights():
@@ -57,3 +58,30 @@ def test_ridge_regression_without_ages_is_refused():
     volumes = describe_histogram_models(HISTOGRAMS, {"gmv_ml": HISTOGRAMS[:, 7]}, [np.arange(40)])
     with pytest.raises(AekitError, match="x: its header is damaged"):
         predict(ridge_histogram=volumes)
+
+
+TISSUES = {"shape": [0.0] * 12, "bias": 40.0}
+
+
+def test_the_regression_on_tissues_is_one_of_the_models_and_may_be_part_of_the_stack():
+    stack = {"models": ["ridge-tissues", "direct"], "weights": [0.5, 0.5], "mean_years": 50.0}
+    found = predict(None, torch.zeros(3, 1, 1, 1), ridge_histogram=RIDGE, ridge_tissues=TISSUES, stack=stack)
+    assert list(found) == ["ridge-histogram", "ridge-tissues", "stack"]
+    np.testing.assert_allclose(found["ridge-tissues"], 40)
+    np.testing.assert_allclose(found["stack"], 50)
+
+
+@pytest.mark.parametrize(
+    ("stored", "weights"),
+    [
+        (TISSUES, None),
+        (TISSUES, torch.zeros(3, 1, 1, 2)),
+        (TISSUES, torch.zeros(3, 1)),
+        ({"shape": [0.0] * 12}, torch.zeros(3, 1, 1, 1)),
+        ({"shape": [0.0] * 7, "bias": 1.0}, torch.zeros(3, 1, 1, 1)),
+        ({"shape": ["x"], "bias": 1.0}, torch.zeros(3, 1, 1, 1)),
+    ],
+)
+def test_a_regression_on_tissues_that_does_not_fit_its_checkpoint_is_refused(stored, weights):
+    with pytest.raises(AekitError, match="x: its header is damaged"):
+        predict(None, weights, ridge_histogram=RIDGE, ridge_tissues=stored)

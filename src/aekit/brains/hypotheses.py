@@ -39,7 +39,7 @@ _NAMES = {
     "H3": "H3: H2 with a deeper network",
 }
 _MODELS = {"volumes": "true volumes to age", "chain": "image to volumes to age"}
-_BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram")
+_BASELINES = ("mean", "gp", "ridge-voxels", "ridge-histogram", "ridge-tissues")
 
 
 @keeps_torch_settings

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.data import BrainData
 from aekit.brains.networks import Normalisation, is_clamped
+from aekit.brains.tissue_model import WEIGHTS as TISSUE_WEIGHTS
 from aekit.brains.training import (
     EVALUATION_BATCH,
     Cancelled,
@@ -35,7 +36,7 @@ from aekit.brains.training import (
 )
 from aekit.brains.volumes.registration import WORKING_GRID
 from aekit.brains.volumes.template import Template
-from aekit.brains.voxel_model import TENSOR
+from aekit.brains.voxel_model import TENSOR as VOXEL_WEIGHTS
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.settings import from_dict
 from aekit.core.weights import build_checked, read_tensors, write_checkpoint
@@ -54,14 +55,14 @@ class Ensemble:
         networks: By member and stage.
         history: Of their training.
         images: Other arrays by name.
-        voxel_weights: Of ridge regression of age on voxels, (X, Y, Z); None without.
+        simple: Tensors of other models of age than networks, by name.
         template: What scans are aligned to; None if they are not.
     """
 
     networks: dict[Key, dict[Stage, nn.Module]] = field(default_factory=dict)
     history: list[EpochRow] = field(default_factory=list)
     images: dict[str, npt.NDArray[np.float16]] = field(default_factory=dict)
-    voxel_weights: Tensor | None = None
+    simple: dict[str, Tensor] = field(default_factory=dict)
     template: Template | None = None
 
     def n_parameters(self) -> int:
@@ -240,7 +241,7 @@ def write_ensemble(path: Path, ensemble: Ensemble, header: Header) -> Path:
         for name, value in network.state_dict().items()
     }
     tensors |= {name: torch.from_numpy(image) for name, image in ensemble.images.items()}
-    tensors |= {} if ensemble.voxel_weights is None else {TENSOR: ensemble.voxel_weights}
+    tensors |= ensemble.simple
     if ensemble.template is not None:
         tensors[_TEMPLATE] = torch.from_numpy(ensemble.template.image)
     members = [[*key, *stages] for key, stages in sorted(ensemble.networks.items()) if stages]
@@ -263,7 +264,9 @@ def read_ensemble(path: Path, device: torch.device) -> tuple[Ensemble, BrainConf
     tensors = read_tensors(path, header)
     images = {name: value.half().numpy() for name, value in tensors.items() if name.startswith("quality.")}
     ensemble = Ensemble(
-        images=images, voxel_weights=tensors.get(TENSOR), template=_read_template(path, config, tensors)
+        images=images,
+        simple={name: tensors[name] for name in (VOXEL_WEIGHTS, TISSUE_WEIGHTS) if name in tensors},
+        template=_read_template(path, config, tensors),
     )
     for fold, seed, *stages in header.members or []:
         own = ensemble.networks.setdefault((fold, seed), {})

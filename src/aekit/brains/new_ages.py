@@ -18,13 +18,20 @@ from aekit.brains.scan_people import ScanPeople
 from aekit.brains.scores import MIN_FITTED
 from aekit.brains.simple_models import RIDGE
 from aekit.brains.stacking import STACK
+from aekit.brains.tissue_model import TISSUES
 from aekit.core.checkpoint import Header
 from aekit.core.progress import Progress
 
 Floats = npt.NDArray[np.float64]
 Intervals = dict[tuple[str, str], Conformal]  # by model and target
 
-_COLUMNS = {"chain": f"chain_{AGE}", "direct": f"direct_{AGE}", RIDGE: f"ridge_{AGE}", STACK: f"stack_{AGE}"}
+_COLUMNS = {
+    "chain": f"chain_{AGE}",
+    "direct": f"direct_{AGE}",
+    RIDGE: f"ridge_{AGE}",
+    TISSUES: f"tissues_{AGE}",
+    STACK: f"stack_{AGE}",
+}
 
 
 @dataclass(frozen=True)

@@ -202,9 +202,7 @@ def _predict(
         device=device,
         mirrored="flip" in config.train.augment,
     )
-    simple = predict_simple_ages(
-        scans.checkpoint, header, ensemble.voxel_weights, predicted, scans.prepared, scans.rows
-    )
+    simple = predict_simple_ages(scans.checkpoint, header, ensemble.simple, predicted, scans.prepared, scans.rows)
     ages = read_new_ages(predicted, header, simple)
     if scans.people is not None and scans.is_reference is not None:
         ages = recalibrate(ages, scans.people, progress)

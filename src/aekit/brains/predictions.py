@@ -24,6 +24,7 @@ from aekit.brains.measures.baselines import (
 from aekit.brains.members import Ensemble, MemberPrediction, predict_members
 from aekit.brains.networks import MAX_AGE_YEARS
 from aekit.brains.people import Fold, People
+from aekit.brains.tissue_model import TISSUES, TissueFeatures, predict_by_tissues, tissue_features
 from aekit.brains.training import check_stop
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import count
@@ -36,7 +37,7 @@ TISSUE_TARGETS = {
     "absolute": ("gmv_ml", "wmv_ml", "csfv_ml"),
     "proportion": ("gmv_fraction", "wmv_fraction", "csfv_fraction"),
 }
-BASELINES = ("mean", "median", "linear", "gp", "ridge-voxels", "ridge-histogram")
+BASELINES = ("mean", "median", "linear", "gp", "ridge-voxels", "ridge-histogram", TISSUES)
 NETWORKS = ("volumes", "chain", "direct")
 _SPLITS = ("train", "val", "test", "cv", "cases", "dropped")
 
@@ -76,21 +77,17 @@ def predict_all(
     config: BrainConfig,
     device: torch.device,
     progress: Progress = SILENT,
-    gram: Floats | None = None,
+    images: ImageFeatures | None = None,
 ) -> list[Predictions]:
-    """Return the predictions of all models and splits, folds pooled; ``gram`` is computed unless it is known.
+    """Return the predictions of all models and splits, folds pooled; ``images`` are computed unless they are known.
 
     Raises:
         Stopped: A signal asked for it.
     """
     data = build_brain_data(people, config.model.target)
     check_stop(progress)
-    progress.update("inner products of images", 0, 1)
-    features = _Features(
-        tissues=people.tissues(config.model.target),
-        histogram=smooth_histogram(people.volumes.histograms_ml),
-        gram=gram_matrix(people.volumes.images) if gram is None else gram,
-    )
+    images = image_features(people, config, progress) if images is None else images
+    features = _Features(people.tissues(config.model.target), smooth_histogram(people.volumes.histograms_ml), images)
     targets = find_targets(people, config)
     found: list[Predictions] = []
     clamped = np.zeros(len(people.cohort), np.bool_)
@@ -140,10 +137,31 @@ def _predictions(
 
 
 @dataclass(frozen=True)
+class ImageFeatures:
+    """What simple models need to know of images.
+
+    Attributes:
+        gram: Inner products of images, (N, N).
+        tissues: Maps of tissues and shapes of histograms.
+    """
+
+    gram: Floats
+    tissues: TissueFeatures
+
+
+def image_features(people: People, config: BrainConfig, progress: Progress = SILENT) -> ImageFeatures:
+    """Return what simple models need to know of the images of all participants."""
+    progress.update("inner products of images", 0, 1)
+    volumes = people.volumes
+    tissues = tissue_features(volumes.images, volumes.histograms_ml, config.data.spacing_mm)
+    return ImageFeatures(gram_matrix(volumes.images), tissues)
+
+
+@dataclass(frozen=True)
 class _Features:
     tissues: Floats
     histogram: Floats
-    gram: Floats
+    images: ImageFeatures
 
 
 def find_targets(people: People, config: BrainConfig) -> dict[str, Floats]:
@@ -168,12 +186,13 @@ def _baselines(
     all_targets = {
         "mean": predict_mean(y[train], len(rows)),
         "median": predict_median(y[train], len(rows)),
-        "ridge-voxels": predict_ridge_voxels(features.gram, y, train, rows),
+        "ridge-voxels": predict_ridge_voxels(features.images.gram, y, train, rows),
         "ridge-histogram": fit_ridge(features.histogram[train], y[train])(features.histogram[rows]),
     }
     # scikit-learn returns a one-dimensional array for a single target.
     columns = {model: values.reshape(len(rows), len(names)).T for model, values in all_targets.items()}
     found = {(model, name): column for model, own in columns.items() for name, column in zip(names, own, strict=True)}
+    found[TISSUES, AGE] = predict_by_tissues(features.images.tissues, targets[AGE], train, rows)
     if features.tissues.shape[1]:
         x, ages = features.tissues, targets[AGE]
         found["linear", AGE] = fit_linear(x[train], ages[train])(x[rows])

@@ -22,7 +22,6 @@ from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
 from aekit.brains.encoders import DEFAULT_EPOCHS, DEFAULT_LR
 from aekit.brains.finished import FinishedRun, from_header
-from aekit.brains.measures.baselines import gram_matrix
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.parent import Parent, check_ages, check_other_scans, check_same_parent, describe_parent, read_parent
 from aekit.brains.people import (
@@ -33,7 +32,7 @@ from aekit.brains.people import (
     gather_people,
     report_people,
 )
-from aekit.brains.predictions import Predictions, predict_all
+from aekit.brains.predictions import Predictions, image_features, predict_all
 from aekit.brains.quality.judgement import standard_to_header, standard_to_images
 from aekit.brains.scores import (
     age_trends,
@@ -356,9 +355,8 @@ def _n_stages(ensemble: Ensemble) -> int:
 def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progress) -> FinishedRun:
     """Write the tables and figures, and then the checkpoint: if it exists, its companions do."""
     people, header = run.people, run.header
-    progress.update("inner products of images", 0, 1)
-    gram = gram_matrix(people.volumes.images)
-    predictions = predict_all(people, run.folds, ensemble, run.config, run.device, progress, gram)
+    images = image_features(people, run.config, progress)
+    predictions = predict_all(people, run.folds, ensemble, run.config, run.device, progress, images)
     predictions += stack_ages(predictions)
     metrics = metrics_table(predictions)
     write_csv(output.with_suffix(".csv"), pd.DataFrame([asdict(row) for row in ensemble.history]))
@@ -370,7 +368,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     write_csv(output.with_suffix(".left-out.csv"), people.left_out)
     _write_sites(run, predictions, output, progress)
     write_figures(output, people, predictions, ensemble.history, header.to_dict())
-    simple, ensemble.voxel_weights = fit_simple_models(people, run.folds, run.config, predictions, gram)
+    simple, ensemble.simple = fit_simple_models(people, run.folds, run.config, predictions, images)
     train = np.unique(np.concatenate([fold.train for fold in run.folds]))
     result = {
         "parameters": ensemble.n_parameters(),

@@ -14,10 +14,11 @@ from aekit.brains.cohort.table import Cohort
 from aekit.brains.measures.conformal import fit_conformal, fit_conformal_by_prediction
 from aekit.brains.measures.regression import age_corrected_delta, delta_trend, paired_difference, score
 from aekit.brains.predictions import AGE, BASELINES, Predictions, iter_splits
+from aekit.brains.tissue_model import TISSUES
 
 # Baselines that see no more than the image: those on true volumes are a ceiling for a model of the image, not a rival.
-IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram")
-APPLIED_BASELINES = ("ridge-histogram",)  # to new scans; their coefficients are in the checkpoint
+IMAGE_BASELINES = ("mean", "median", "ridge-voxels", "ridge-histogram", TISSUES)
+APPLIED_BASELINES = ("ridge-histogram", TISSUES)  # to new scans; their coefficients are in the checkpoint
 MIN_FITTED = 10  # participants for the line of delta on age
 _DELTAS = ("delta", "delta_corrected")
 PREDICTION_COLUMNS = ("participant_id", "split", "fold", "model", "target", "truth", "prediction", *_DELTAS)

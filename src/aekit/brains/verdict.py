@@ -10,8 +10,15 @@ import numpy as np
 from aekit.brains.measures.regression import paired_difference
 from aekit.brains.predictions import AGE, Predictions
 from aekit.brains.scores import IMAGE_BASELINES, judged_split
+from aekit.brains.tissue_model import TISSUES
 
-_APPLICABLE = ("chain", "direct", "ridge-histogram", "stack")  # models of age that a checkpoint can apply to new scans
+_APPLICABLE = (
+    "chain",
+    "direct",
+    "ridge-histogram",
+    TISSUES,
+    "stack",
+)  # models of age that a checkpoint can apply to new scans
 _IMAGE_NETWORKS = ("chain", "direct")  # "volumes" has its age from true volumes
 
 

@@ -24,7 +24,13 @@ _OWN = frozenset({*_OF_TRAINING, "fold", "delta", "delta_corrected", "warnings",
 _SEEN = {"train": "the networks were trained on them", "dropped": "outliers that were left out of train"}
 _ORDER = ("cv", "test", "val")
 # Prefixes of mri-predict's columns.
-_OF_MODELS = {"chain_": "chain", "direct_": "direct", "ridge_": "ridge-histogram", "stack_": "stack"}
+_OF_MODELS = {
+    "chain_": "chain",
+    "direct_": "direct",
+    "ridge_": "ridge-histogram",
+    "tissues_": "ridge-tissues",
+    "stack_": "stack",
+}
 CHOSEN = ("chain", "direct")  # those that see nothing but the image
 
 
