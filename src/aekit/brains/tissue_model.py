@@ -87,10 +87,10 @@ def tissue_features(
         spacing_mm: Voxel size of the images.
     """
     maps, shapes = tissue_maps(images, spacing_mm), _shapes(histograms_ml)
-    flat = [maps[:, number].reshape(len(maps), -1) for number in range(3)]
-    # Differences from the mean are what counts, and are exact to more digits if it is taken off first.
-    groups = [group - group.mean(axis=0) for group in (*flat, shapes)]
-    return TissueFeatures(maps, shapes, [np.asarray(group @ group.T, np.float64) for group in groups])
+    # Only differences from the mean count, and they are exact to more digits if it is taken off first.
+    groups: list[npt.NDArray[np.floating]] = [*maps.reshape(len(maps), 3, -1).swapaxes(0, 1), shapes]
+    centred = [group - group.mean(axis=0) for group in groups]
+    return TissueFeatures(maps, shapes, [np.asarray(group @ group.T, np.float64) for group in centred])
 
 
 def predict_by_tissues(features: TissueFeatures, age_years: Floats, train: Rows, others: Rows) -> Floats:
