@@ -88,7 +88,7 @@ def test_it_writes_networks_tables_and_figures_and_prints_only_the_path(aekit, p
         "skill",
     ]
     ages = metrics[(metrics["target"] == "age_years") & (metrics["split"] == "test")]
-    models = "mean median linear gp ridge-voxels ridge-histogram volumes chain direct"
+    models = "mean median linear gp ridge-voxels ridge-histogram ridge-tissues volumes chain direct"
     assert list(ages["model"]) == models.split()
     assert set(metrics["target"]) == {"age_years", "gmv_ml", "wmv_ml", "csfv_ml"}
     people = pd.read_csv(tmp_path / "m.predictions.csv", dtype={"participant_id": str})
@@ -286,7 +286,7 @@ def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_trai
     assert "Warning" not in result.stderr
     assert config_of(result).members == [[0, 0, "direct"]]
     metrics = pd.read_csv(result.paths[0].with_suffix(".metrics.csv"))
-    assert set(metrics["model"]) == {"mean", "median", "ridge-voxels", "ridge-histogram", "direct"}
+    assert set(metrics["model"]) == {"mean", "median", "ridge-voxels", "ridge-histogram", "ridge-tissues", "direct"}
     assert set(metrics["target"]) == {"age_years"}
 
 
