@@ -9,7 +9,7 @@ import pytest
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig, Source
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import People, build_folds, describe_held_out, gather_people, report_people
+from aekit.brains.people import Participants, People, build_folds, describe_held_out, gather_people, report_people
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
 
@@ -17,7 +17,7 @@ GRID = CohortConfig(size=(8, 8, 8), spacing_mm=24.0, correct_bias=False)
 
 
 def people_of(cohort):
-    return People(cohort, None, pd.DataFrame())  # cutting looks at the table alone
+    return Participants(cohort, pd.DataFrame())  # cutting looks at the table alone
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def folder_progress():
     def said(cohort):
         progress = Notices()
         volumes = SimpleNamespace(warnings={})
-        report_people(People(cohort, volumes, pd.DataFrame()), progress)
+        report_people(People(cohort, pd.DataFrame(), volumes), progress)
         return progress.notices
 
     return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ from scipy.stats import t as student_t
 
 from aekit.brains.cohort.controls import Controls, describe_cases_in_train, parse_controls
 from aekit.brains.config import CohortConfig, Target
-from aekit.brains.people import Fold, People, build_folds
-from aekit.brains.predictions import AGE, NETWORKS, Predictions
+from aekit.brains.people import Fold, Participants, build_folds
+from aekit.brains.predictions import AGE, FEATURE_MODELS, NETWORKS, Predictions
 from aekit.brains.scores import corrected_delta, judged_split
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count, shown
@@ -20,13 +20,15 @@ from aekit.errors import AekitError, count, shown
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+Everyone = TypeVar("Everyone", bound=Participants)
+
 CASES = "cases"  # their split
 _LEVEL = 0.95
 
 
 def build_control_folds(
-    people: People, config: CohortConfig, target: Target | None, progress: Progress = SILENT
-) -> tuple[People, list[Fold]]:
+    people: Everyone, config: CohortConfig, target: Target | None, progress: Progress = SILENT
+) -> tuple[Everyone, list[Fold]]:
     """Return the participants and the folds; with ``config.controls``, cases are held out of all folds.
 
     Participants whose diagnosis is missing are in no split; ``left_out`` of the participants that are returned names
@@ -72,7 +74,7 @@ def _among_all(fold: Fold, rows: Rows, cases: Rows) -> Fold:
     )
 
 
-def _name_unknown(people: People, controls: Controls, unknown: npt.NDArray[np.bool_]) -> People:
+def _name_unknown(people: Everyone, controls: Controls, unknown: npt.NDArray[np.bool_]) -> Everyone:
     ids = people.cohort.table["participant_id"].to_numpy(object)[unknown]
     left_out = people.left_out
     for place, one in enumerate(ids, len(left_out)):
@@ -86,7 +88,7 @@ class GroupDelta:
     """Mean delta given age of a group, ``delta_corrected``, in years.
 
     Attributes:
-        model: Network.
+        model: Network, or model of columns of the table.
         group: ``controls``, ``cases``, or a value of the column if cases have several.
         split: Split of the participants.
         n: Their number.
@@ -110,7 +112,7 @@ class GroupDelta:
     difference_high: float | None = None
 
 
-def group_deltas(predictions: list[Predictions], people: People, config: CohortConfig) -> list[dict[str, Any]]:
+def group_deltas(predictions: list[Predictions], people: Participants, config: CohortConfig) -> list[dict[str, Any]]:
     """Return the mean corrected delta of controls, cases, and each kind of case, by network, as plain values.
 
     The controls are those of the split by which the networks are judged; nothing is returned without cases. The age
@@ -122,7 +124,7 @@ def group_deltas(predictions: list[Predictions], people: People, config: CohortC
     split = judged_split(predictions)
     by_key = {(part.model, part.split): part for part in predictions if part.target == AGE}
     found: list[GroupDelta] = []
-    for model in NETWORKS:
+    for model in (*NETWORKS, *FEATURE_MODELS):
         own, cases = by_key.get((model, split)), by_key.get((model, CASES))
         if own is None or cases is None:
             continue

@@ -31,6 +31,7 @@ Register = Literal["none", "rigid", "affine"]
 
 _YOUNGER = {
     "data": ("id", "age", "sex", "site", "session", "keep_outlying", "controls", "register", "template", "intensity"),
+    "model": ("features", "combat"),
     "train": ("init",),
 }
 
@@ -146,6 +147,8 @@ class BrainModelConfig:
         histogram: Use the intensity histogram of the brain as a second input, and start as the ridge regression on it.
         direct: Also learn age directly from the image.
         log_age: Learn the logarithm of age.
+        features: Columns of the table to learn age from instead of images, as names or patterns such as ``roi_*``.
+        combat: Remove the effects of sites from these columns.
     """
 
     kind: Literal["brain"] = "brain"
@@ -154,8 +157,11 @@ class BrainModelConfig:
     histogram: bool = True
     direct: bool = False
     log_age: bool = False
+    features: tuple[str, ...] = ()
+    combat: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(self.features))
         check_choice("kind", self.kind, Literal["brain"])
         check_choice("arch", self.arch, BrainArch)
         if self.target is not None:
@@ -220,7 +226,7 @@ class Source:
 
     Attributes:
         table: Table of participants.
-        folder: Folder of volumes.
+        folder: Folder of volumes; None to learn from columns of the table alone.
         pattern: Name of a file, with ``{id}``; None searches each name for an id.
         spacing_mm: Voxel size of .npy files; None assumes 1 mm.
         skip_bad: Leave out what cannot be used instead of raising an error.
@@ -228,11 +234,18 @@ class Source:
     """
 
     table: Path
-    folder: Path
+    folder: Path | None
     pattern: str | None = None
     spacing_mm: float | None = None
     skip_bad: bool = False
     template: Path | None = None
+
+    @property
+    def scans(self) -> Path:
+        """Return the folder of volumes, which there must be."""
+        if self.folder is None:
+            raise ValueError("there is no folder of volumes")
+        return self.folder
 
 
 def to_header(config: BrainConfig) -> dict[str, Any]:
@@ -282,6 +295,20 @@ def parse_splits(cv: str, val: float | None, test_split: str | None) -> tuple[in
         except ValueError:
             test = test_split
     return folds, default_val if val is None else val, test
+
+
+def parse_features(text: str | None) -> tuple[str, ...]:
+    """Return the names and patterns of columns in a list with commas; none without a text.
+
+    Raises:
+        UsageError: The text has none.
+    """
+    if text is None:
+        return ()
+    found = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not found:
+        raise UsageError("--features: is empty; give names of columns or patterns, such as 'roi_*' or tiv,'thick_*'")
+    return found
 
 
 def parse_augment(text: str) -> tuple[Augmentation, ...]:

@@ -100,6 +100,14 @@ def _score(value: float) -> str | None:
     return None if value != value else text.lstrip("-") if float(text) == 0 else text
 
 
+def plain_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table of metrics as JSON has them: NaN, which JSON lacks, becomes null."""
+    return [
+        {str(key): None if isinstance(value, float) and value != value else value for key, value in row.items()}
+        for row in metrics.to_dict("records")
+    ]
+
+
 def from_header(path: Path, header: Header) -> FinishedRun:
     """Return the finished training whose checkpoint has this header.
 

@@ -31,29 +31,38 @@ MIN_TRAIN = 10  # with fewer, neither normalisation nor batch norm means anythin
 
 
 @dataclass(frozen=True)
-class People:
-    """Everyone who takes part.
+class Participants:
+    """Everyone who takes part, as a table knows them.
 
     Attributes:
         cohort: N people, all with a known age, and with volumes unless only ages are learned.
-        volumes: Their scans on the grid, N rows, in the same order.
         left_out: participant_id, file, reason: rows of the table and files that are left out.
-        n_elsewhere: Scans outside the folder of volumes, as the table's column ``file`` has other paths.
-        hint: How ids without a scan differ from the names of files.
-        judged: All scans that could be read, those that are left out as doubtful too, and how usual they are.
     """
 
     cohort: Cohort
-    volumes: PreparedVolumes
     left_out: pd.DataFrame
-    n_elsewhere: int = 0
-    hint: str = ""
-    judged: JudgedScans | None = None
 
     def tissues(self, target: Target | None) -> npt.NDArray[np.float64]:
         """Return volumes in mL or proportions, (N, 3), or (N, 0) if they are not learned."""
         values = self.cohort.proportions if target == "proportion" else self.cohort.volumes_ml
         return np.empty((len(self.cohort), 0)) if target is None or values is None else values
+
+
+@dataclass(frozen=True)
+class People(Participants):
+    """Everyone who takes part with a scan.
+
+    Attributes:
+        volumes: Their scans on the grid, N rows, in the same order.
+        n_elsewhere: Scans outside the folder of volumes, as the table's column ``file`` has other paths.
+        hint: How ids without a scan differ from the names of files.
+        judged: All scans that could be read, those that are left out as doubtful too, and how usual they are.
+    """
+
+    volumes: PreparedVolumes
+    n_elsewhere: int = 0
+    hint: str = ""
+    judged: JudgedScans | None = None
 
 
 def gather_people(
@@ -81,7 +90,7 @@ def gather_people(
         AekitError: A scan cannot be used, table and files do not match, two ids have the same scan, or all scans are
             impossible.
     """
-    matched = match_files(cohort, source.folder, table_path=source.table, pattern=source.pattern)
+    matched = match_files(cohort, source.scans, table_path=source.table, pattern=source.pattern)
     reasons = _what_is_missing(cohort, matched, with_volumes=target is not None)
     ids = cohort.table["participant_id"].to_numpy(object)
     left_out: list[tuple[str, str, str]] = [
@@ -116,7 +125,7 @@ def gather_people(
     used = np.flatnonzero(~judged.left_out).astype(np.int64)
     return People(
         good.subset(used),
-        take_rows(prepared, used),
+        volumes=take_rows(prepared, used),
         left_out=pd.DataFrame(left_out, columns=["participant_id", "file", "reason"], dtype=object),
         n_elsewhere=len(set(matched.elsewhere) & set(paths)),
         hint=matched.hint,
@@ -188,7 +197,7 @@ class Fold:
     n_elsewhere: int = 0
 
 
-def build_folds(people: People, config: CohortConfig, target: Target | None) -> list[Fold]:
+def build_folds(people: Participants, config: CohortConfig, target: Target | None) -> list[Fold]:
     """Return the folds of a cross-validation, or the single split of a training without one.
 
     Raises:
@@ -219,7 +228,7 @@ def build_folds(people: People, config: CohortConfig, target: Target | None) -> 
 
 
 def _column_folds(
-    people: People, config: CohortConfig, column: str, pool: Rows, aside: dict[str, Rows], target: Target | None
+    people: Participants, config: CohortConfig, column: str, pool: Rows, aside: dict[str, Rows], target: Target | None
 ) -> list[Fold]:
     """Return a fold for each value of a column; nobody is in train who is held out, at whatever other site."""
     number_of, names = column_folds(people.cohort.subset(pool), column)
@@ -244,6 +253,21 @@ def describe_held_out(folds: list[Fold], n_participants: int) -> str:
     return text + (f"; {count(n_elsewhere, 'other row')} of those held out, not in train either" if n_elsewhere else "")
 
 
+def describe_splits(people: Participants, folds: list[Fold], *, drops_outliers: bool) -> str:
+    """Return how many participants there are, and in which splits."""
+    first = folds[0]
+    n = count(len(people.cohort), "participant")
+    sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
+    text = f"{n}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
+    if first.name:
+        text = f"{n}, {describe_held_out(folds, len(people.cohort))}"
+    elif len(folds) > 1:
+        text += f", {len(folds)} folds"
+    if drops_outliers:
+        text += f", {count(sum(len(fold.dropped) for fold in folds), 'outlier')} dropped from train"
+    return text
+
+
 def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
     """Return the split of each participant, (N,)."""
     if isinstance(config.test, str):
@@ -264,7 +288,12 @@ def _split(cohort: Cohort, config: CohortConfig, groups: npt.NDArray[Any] | None
 
 
 def _fold(
-    people: People, number: int, train: Rows, held_out: dict[str, Rows], config: CohortConfig, target: Target | None
+    people: Participants,
+    number: int,
+    train: Rows,
+    held_out: dict[str, Rows],
+    config: CohortConfig,
+    target: Target | None,
 ) -> Fold:
     nobody = np.empty(0, np.int64)
     dropped = flagged = nobody
@@ -296,11 +325,7 @@ def _groups(cohort: Cohort, column: str | None) -> npt.NDArray[Any] | None:
 
 def report_people(people: People, progress: Progress) -> None:
     """Give notice of repairs of the table, of what was left out, and of warnings about volumes."""
-    for repair in people.cohort.repairs:
-        examples = f": {', '.join(repair.examples)}" if repair.examples else ""
-        progress.notice(f"{people.cohort.name}: {repair.what} ({repair.n:,}{examples})")
-    if sessions := describe_sessions(people.cohort):
-        progress.notice(f"{people.cohort.name}: {sessions}")
+    report_table(people.cohort, progress)
     n_doubtful = 0 if people.judged is None else int(people.judged.left_out.sum())
     if len(people.left_out) > n_doubtful:
         counts = people.left_out["reason"].iloc[: len(people.left_out) - n_doubtful].value_counts(sort=False)
@@ -317,6 +342,15 @@ def report_people(people: People, progress: Progress) -> None:
         report_scans(people.judged, progress)
     for text, n in _warnings(people):
         progress.notice(f"{n:,} of {count(len(people.cohort), 'volume')}: {text}")
+
+
+def report_table(cohort: Cohort, progress: Progress) -> None:
+    """Give notice of repairs of a table, and of its sessions."""
+    for repair in cohort.repairs:
+        examples = f": {', '.join(repair.examples)}" if repair.examples else ""
+        progress.notice(f"{cohort.name}: {repair.what} ({repair.n:,}{examples})")
+    if sessions := describe_sessions(cohort):
+        progress.notice(f"{cohort.name}: {sessions}")
 
 
 def _warnings(people: People) -> list[tuple[str, int]]:

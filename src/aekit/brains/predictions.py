@@ -39,6 +39,7 @@ TISSUE_TARGETS = {
 }
 BASELINES = ("mean", "median", "linear", "gp", "ridge-voxels", "ridge-histogram", TISSUES)
 NETWORKS = ("volumes", "chain", "direct")
+FEATURE_MODELS = ("ridge-features", "gp-features")  # of columns of the table, instead of images
 _SPLITS = ("train", "val", "test", "cv", "cases", "dropped")
 
 
@@ -47,7 +48,7 @@ class Predictions:
     """One model's predictions of one quantity for one split.
 
     Attributes:
-        model: One of ``BASELINES`` or ``NETWORKS``.
+        model: One of ``BASELINES``, ``NETWORKS`` or ``FEATURE_MODELS``, or the stack.
         target: ``age_years``, ``gmv_ml`` ...
         split: ``train``, ``val``, ``test``, ``cv``, ``cases`` for those who are not controls, or ``dropped`` for
             outliers that no model was trained on.
@@ -94,7 +95,7 @@ def predict_all(
     for number, fold in enumerate(folds):
         check_stop(progress)
         progress.update("baselines and predictions", number, len(folds))
-        splits = _splits(fold, with_train=not config.data.cv)
+        splits = splits_of(fold, with_train=not config.data.cv)
         rows_of_fold = np.unique(np.concatenate(list(splits.values())))
         own = [networks for (of, _), networks in sorted(ensemble.networks.items()) if of == fold.number]
         predicted = predict_members(own, data, rows_of_fold, device=device, mirrored="flip" in config.train.augment)
@@ -104,15 +105,36 @@ def predict_all(
             **_baselines(features, targets, fold.train, rows_of_fold, config),
             **_networks(predicted, targets),
         }
-        for split, rows in splits.items():
-            place = np.searchsorted(rows_of_fold, rows)
-            for (model, target), values in by_model.items():
-                # The baseline's own means, as a sum in another order would give it a skill of 1e-16, not 0.
-                means = by_model["mean", target][place]
-                found.append(_predictions(model, target, split, rows, values[place], means, targets[target], fold))
+        found += by_split(by_model, splits, rows_of_fold, targets, fold)
     if clamped.any():
         progress.notice(describe_clamped(int(clamped.sum()), count(len(clamped), "participant")))
-    return _pool(found)
+    return pool_folds(found)
+
+
+def by_split(
+    by_model: dict[tuple[str, str], Floats],
+    splits: dict[str, Rows],
+    rows_of_fold: Rows,
+    targets: dict[str, Floats],
+    fold: Fold,
+) -> list[Predictions]:
+    """Return the predictions of a fold's models, one of each model, target and split.
+
+    Args:
+        by_model: Model and target -> predictions, (n,); ``mean`` is one of the models.
+        splits: Rows of each split.
+        rows_of_fold: Rows of the n participants that were predicted, ascending.
+        targets: True values of all participants, (N,) each, by name.
+        fold: The fold.
+    """
+    found = []
+    for split, rows in splits.items():
+        place = np.searchsorted(rows_of_fold, rows)
+        for (model, target), values in by_model.items():
+            # The baseline's own means, as a sum in another order would give it a skill of 1e-16, not 0.
+            means = by_model["mean", target][place]
+            found.append(_predictions(model, target, split, rows, values[place], means, targets[target], fold))
+    return found
 
 
 def describe_clamped(n: int, of: str) -> str:
@@ -171,7 +193,8 @@ def find_targets(people: People, config: BrainConfig) -> dict[str, Floats]:
     return {AGE: people.cohort.age_years, **{name: tissues[:, column] for column, name in enumerate(names)}}
 
 
-def _splits(fold: Fold, *, with_train: bool) -> dict[str, Rows]:
+def splits_of(fold: Fold, *, with_train: bool) -> dict[str, Rows]:
+    """Return the rows of each split that a model of a fold predicts."""
     splits = {"train": fold.train} if with_train else {}
     dropped = fold.dropped if with_train else fold.flagged
     splits |= fold.held_out
@@ -215,12 +238,12 @@ def _networks(predicted: MemberPrediction, targets: dict[str, Floats]) -> dict[t
     return found
 
 
-def _pool(found: list[Predictions]) -> list[Predictions]:
+def pool_folds(found: list[Predictions]) -> list[Predictions]:
     """Return one of each model, target and split; participants predicted in every fold get the mean of all folds."""
     groups: dict[tuple[str, str, str], list[Predictions]] = {}
     for part in found:
         groups.setdefault((part.model, part.target, part.split), []).append(part)
-    order = {name: number for number, name in enumerate((*BASELINES, *NETWORKS))}
+    order = {name: number for number, name in enumerate((*BASELINES, *NETWORKS, *FEATURE_MODELS))}
     targets = list(dict.fromkeys(part.target for part in found))
     splits = [name for name in _SPLITS if any(part.split == name for part in found)]
     keys = sorted(groups, key=lambda key: (targets.index(key[1]), splits.index(key[2]), order[key[0]]))

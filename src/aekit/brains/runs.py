@@ -21,14 +21,14 @@ from aekit.brains.data import build_brain_data
 from aekit.brains.domain import describe_seen
 from aekit.brains.drawing import write_figures, write_site_figure
 from aekit.brains.encoders import DEFAULT_EPOCHS, DEFAULT_LR
-from aekit.brains.finished import FinishedRun, from_header
+from aekit.brains.finished import FinishedRun, from_header, plain_rows
 from aekit.brains.members import Ensemble, read_ensemble, train_members, write_ensemble
 from aekit.brains.parent import Parent, check_ages, check_other_scans, check_same_parent, describe_parent, read_parent
 from aekit.brains.people import (
     Fold,
     People,
     check_log_ages,
-    describe_held_out,
+    describe_splits,
     gather_people,
     report_people,
 )
@@ -283,7 +283,7 @@ def _prepare(
         check_ages(parent, people.cohort.table["participant_id"].to_numpy()[train], people.cohort.age_years[train])
         progress.notice(describe_parent(parent))
     report_people(people, progress)
-    progress.notice(_describe_splits(people, folds, drops_outliers=config.data.drop_outliers))
+    progress.notice(describe_splits(people, folds, drops_outliers=config.data.drop_outliers))
     seeds = range(config.train.seed, config.train.seed + config.train.seeds)
     members = [_member(fold, seed) for fold in folds for seed in seeds]
     n_workers = min(threads, len(members)) if device.type == "cpu" else 1
@@ -295,20 +295,6 @@ def _member(fold: Fold, seed: int) -> Member:
     split = next((name for name in ("cv", "val", "test") if name in fold.held_out), "")
     held_out = fold.held_out.get(split, np.empty(0, np.int64))
     return Member(fold.number, seed, fold.train, held_out, split)
-
-
-def _describe_splits(people: People, folds: list[Fold], *, drops_outliers: bool) -> str:
-    first = folds[0]
-    n = count(len(people.cohort), "participant")
-    sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
-    text = f"{n}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
-    if first.name:
-        text = f"{n}, {describe_held_out(folds, len(people.cohort))}"
-    elif len(folds) > 1:
-        text += f", {len(folds)} folds"
-    if drops_outliers:
-        text += f", {count(sum(len(fold.dropped) for fold in folds), 'outlier')} dropped from train"
-    return text
 
 
 def _read_unfinished(path: Path, run: _Run) -> Ensemble:
@@ -373,7 +359,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
     result = {
         "parameters": ensemble.n_parameters(),
         "judged": judged_split(predictions),
-        "metrics": [_plain(row) for row in metrics.to_dict("records")],
+        "metrics": plain_rows(metrics),
         "conformal": conformal_table(predictions),
         "age_trend": age_trends(predictions),
         **find_verdict(predictions),
@@ -404,8 +390,3 @@ def _write_sites(run: _Run, predictions: list[Predictions], output: Path, progre
     write_csv(output.with_suffix(".site-probe.csv"), probes)
     write_site_figure(output, table, run.people, run.header.to_dict())
     progress.notice(describe_sites(table, probes))
-
-
-def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    """Return values as JSON has them: NaN, which JSON lacks, becomes null."""
-    return {str(key): None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}

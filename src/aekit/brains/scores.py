@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -34,16 +35,20 @@ def metrics_table(predictions: list[Predictions]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
 
-def differences_table(predictions: list[Predictions]) -> pd.DataFrame:
-    """Return each network's MAE minus each baseline's on the same participants, with paired intervals.
+def differences_table(predictions: list[Predictions], rivals: Collection[str] = IMAGE_BASELINES) -> pd.DataFrame:
+    """Return each model's MAE minus each baseline's on the same participants, with paired intervals.
 
-    ``best`` marks the baseline with the smallest MAE of those that see no more than the image. As it is chosen on the
-    same participants, the comparison is slightly too strict.
+    ``best`` marks the baseline with the smallest MAE of the rivals. As it is chosen on the same participants, the
+    comparison is slightly too strict.
+
+    Args:
+        predictions: Of all models.
+        rivals: Baselines that see no more than the models: by default no more than the image.
     """
     rows = []
     for (target, split), parts in iter_splits(predictions):
         baselines = [part for part in parts if part.model in BASELINES]
-        fair = [part for part in baselines if part.model in IMAGE_BASELINES]
+        fair = [part for part in baselines if part.model in rivals]
         best = min(fair, key=lambda part: float(np.abs(part.prediction - part.truth).mean()))
         for network in (part for part in parts if part.model not in BASELINES):
             for baseline in baselines:

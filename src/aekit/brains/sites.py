@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig
 from aekit.brains.measures.baselines import gram_matrix, smooth_histogram
 from aekit.brains.measures.regression import absolute_error_interval
 from aekit.brains.measures.site_probe import large_sites, openbhb_score, probe_sites
-from aekit.brains.people import Fold, People
-from aekit.brains.predictions import AGE, Predictions
+from aekit.brains.people import Fold, Participants, People
+from aekit.brains.predictions import AGE, FEATURE_MODELS, Predictions
 from aekit.brains.scores import judged_split
 from aekit.core.intervals import mean_interval
 from aekit.core.text_table import named
@@ -29,8 +32,12 @@ _N_COMPONENTS = 50  # of voxels; the probe takes twenty of them
 # Features that a model predicts age from; the features of a network differ from fold to fold and are not compared.
 _MODEL_OF = {"histogram": "ridge-histogram", "voxels": "ridge-voxels", "predicted volumes": "chain"}
 
+FeatureSet = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]  # participants, (n,), and their features, (n, F)
+FEATURES, HARMONISED = "features", "features after ComBat"  # columns of the table, as they are and without sites
+_DESCRIBED = {"histogram": "intensity histograms", FEATURES: FEATURES, HARMONISED: HARMONISED}  # in a notice
 
-def site_names(people: People, config: CohortConfig) -> npt.NDArray[np.object_] | None:
+
+def site_names(people: Participants, config: CohortConfig) -> npt.NDArray[np.object_] | None:
     """Return the site of each participant, objects (N,), None where missing; None if there are fewer than two.
 
     If a column is held out by ``--cv COLUMN``, its values are the sites.
@@ -74,14 +81,36 @@ def site_table(predictions: list[Predictions], folds: list[Fold], site: npt.NDAr
 def probe_table(
     people: People, predictions: list[Predictions], folds: list[Fold], site: npt.NDArray[np.object_], *, seed: int
 ) -> pd.DataFrame:
+    """Return the table of :func:`probe_features` for what models of images predict from.
+
+    The features are intensity histogram, voxels, predicted volumes, and what is left of each prediction (predicted
+    minus true age).
+    """
+    if len(large_sites(site)) < 2:
+        return pd.DataFrame(columns=list(PROBE_COLUMNS))
+    sets = _features(people, predictions)
+    return probe_features(people.cohort, sets, _MODEL_OF, predictions, folds, site, seed=seed)
+
+
+def probe_features(
+    cohort: Cohort,
+    sets: Mapping[str, FeatureSet],
+    model_of: Mapping[str, str],
+    predictions: list[Predictions],
+    folds: list[Fold],
+    site: npt.NDArray[np.object_],
+    *,
+    seed: int,
+) -> pd.DataFrame:
     """Return how well sites can be told, a row per set of features, and the score of OpenBHB where it is defined.
 
-    The features are what models predict from (intensity histogram, voxels, predicted volumes) and what is left of each
-    prediction (predicted minus true age). The score is the MAE of the model's age on sites it was not trained on, times
-    the balanced accuracy to the power of 0.3.
+    The score is the MAE of the model's age on sites it was not trained on, times the balanced accuracy to the power of
+    0.3.
 
     Args:
-        people: The participants.
+        cohort: The participants.
+        sets: Features by name.
+        model_of: Which model predicts age from features of a name.
         predictions: Of all models.
         folds: Of the training.
         site: Site of each participant, (N,), None where missing.
@@ -89,13 +118,13 @@ def probe_table(
     """
     if len(large_sites(site)) < 2:
         return pd.DataFrame(columns=list(PROBE_COLUMNS))
-    cohort, rows = people.cohort, []
-    for name, (own, values) in _features(people, predictions).items():
+    rows = []
+    for name, (own, values) in sets.items():
         raw = probe_sites(values, site[own], seed=seed)
         given = probe_sites(values, site[own], seed=seed, age_years=cohort.age_years[own], sex=cohort.sex[own])
         if raw is None or given is None:
             continue
-        model = _MODEL_OF.get(name, "")
+        model = model_of.get(name, "")
         errors = _errors_at_unseen(predictions, folds, site, model)
         mae = float(np.abs(errors).mean()) if len(errors) else np.nan
         score = openbhb_score(mae, raw.accuracy) if len(errors) else np.nan
@@ -105,14 +134,14 @@ def probe_table(
 
 
 def describe_sites(table: pd.DataFrame, probes: pd.DataFrame) -> str:
-    """Return in one sentence the MAE of a network at each site, worst first, and how well sites are told."""
-    model = next(name for name in ("chain", "direct") if (table["model"] == name).any())
+    """Return in one sentence the MAE of a model at each site, worst first, and how well sites are told."""
+    model = next(name for name in ("chain", "direct", *FEATURE_MODELS) if (table["model"] == name).any())
     own = table[table["model"] == model].sort_values("mae", ascending=False, kind="stable")
     errors = named(f"{shown(str(row.site))} {row.mae:.1f}" for row in own.itertuples())
     text = f"MAE of {model} by site, in years: {errors}"
-    for row in probes[probes["features"] == "histogram"].itertuples():
+    for row in probes[probes["features"].isin(list(_DESCRIBED))].itertuples():
         text += (
-            f"; from intensity histograms {100 * row.accuracy:.0f} % "
+            f"; from {_DESCRIBED[row.features]} {100 * row.accuracy:.0f} % "
             f"[{100 * row.accuracy_low:.0f}, {100 * row.accuracy_high:.0f}] of sites are told, "
             f"{100 * row.chance:.0f} % by chance"
         )
@@ -143,9 +172,7 @@ def _errors_at_unseen(
     return np.empty(0)
 
 
-def _features(
-    people: People, predictions: list[Predictions]
-) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+def _features(people: People, predictions: list[Predictions]) -> dict[str, FeatureSet]:
     """Return sets of features by name: the participants, (n,), and their features, (n, F)."""
     everyone = np.arange(len(people.cohort))
     found = {"histogram": (everyone, smooth_histogram(people.volumes.histograms_ml))}

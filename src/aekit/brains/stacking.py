@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aekit.brains.predictions import AGE, Predictions
+from aekit.brains.predictions import AGE, FEATURE_MODELS, Predictions
 from aekit.brains.tissue_model import TISSUES
 
 Floats = npt.NDArray[np.float64]
 
 STACK = "stack"
 # The mean is one of them, so that models that know nothing shrink to it.
-STACKED = ("mean", "ridge-histogram", "ridge-voxels", TISSUES, "chain", "direct")
+STACKED = ("mean", "ridge-histogram", "ridge-voxels", TISSUES, "chain", "direct", *FEATURE_MODELS)
 MIN_FITTED = 10  # participants for weights
 
 

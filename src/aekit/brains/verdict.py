@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -22,23 +23,34 @@ _APPLICABLE = (
 _IMAGE_NETWORKS = ("chain", "direct")  # "volumes" has its age from true volumes
 
 
-def find_verdict(predictions: list[Predictions]) -> dict[str, Any]:
+def find_verdict(
+    predictions: list[Predictions],
+    models: Collection[str] = _IMAGE_NETWORKS,
+    rivals: Collection[str] = IMAGE_BASELINES,
+    applicable: Collection[str] = _APPLICABLE,
+) -> dict[str, Any]:
     """Return the comparison of the best network with the best baseline that sees no more than the image, for a header.
 
     Both are the ones with the smallest MAE of age on the participants by whom models are judged; the empty dictionary
     if nobody was held out. ``best_age_model`` is the best one of those that can be applied to new scans.
+
+    Args:
+        predictions: Of all models.
+        models: Which are compared with baselines.
+        rivals: These baselines, which see no more than the models do.
+        applicable: Models that a checkpoint can apply.
     """
     split = judged_split(predictions)
     parts = [part for part in predictions if (part.target, part.split) == (AGE, split)]
-    networks = [part for part in parts if part.model in _IMAGE_NETWORKS]
-    baselines = [part for part in parts if part.model in IMAGE_BASELINES]
+    networks = [part for part in parts if part.model in models]
+    baselines = [part for part in parts if part.model in rivals]
     if split == "train" or not networks:
         return {}
     ours, theirs = min(networks, key=_mae), min(baselines, key=_mae)
     found = paired_difference(ours.truth, ours.prediction, theirs.prediction)
     numbers = {name: value if np.isfinite(value) else None for name, value in asdict(found).items()}
     names = {"model": ours.model, "mae": _mae(ours), "baseline": theirs.model, "baseline_mae": _mae(theirs)}
-    best = min((part for part in parts if part.model in _APPLICABLE), key=_mae)
+    best = min((part for part in parts if part.model in applicable), key=_mae)
     return {"best_age_model": best.model, "against_baseline": {**names, "split": split, **numbers}}
 
 
@@ -58,7 +70,8 @@ def describe_verdict(result: dict[str, Any]) -> str:
     if (found["difference"] if high is None else high) < 0:
         return ""
     interval = "" if high is None else f" [{low:+.2f}, {high:+.2f}]"
-    what = "the network is worse" if low is not None and low > 0 else "the network adds nothing that shows"
+    ours = "the network" if found["model"] in _IMAGE_NETWORKS else "it"
+    what = f"{ours} is worse" if low is not None and low > 0 else f"{ours} adds nothing that shows"
     return (
         f"{found['model']} {found['mae']:.2f} against {found['baseline']} {found['baseline_mae']:.2f} years "
         f"({found['split']}): {found['difference']:+.2f}{interval}, {what}; "
