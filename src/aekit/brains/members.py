@@ -309,6 +309,11 @@ def read_brain_config(path: Path, header: Header) -> BrainConfig:
     """
     if header.kind != "brain":
         raise AekitError(f"{path}: holds an autoencoder, not networks for brain images; give a checkpoint of mri-train")
+    if header.model.get("features"):
+        raise AekitError(
+            f"{path}: holds models of columns of a table, not networks for brain images; give a checkpoint that "
+            "mri-train made from --volumes"
+        )
     known: dict[str, Any] = {key: header.data[key] for key in CohortConfig.__dataclass_fields__ if key in header.data}
     source = str(path)
     return BrainConfig(

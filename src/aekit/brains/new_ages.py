@@ -13,7 +13,7 @@ from aekit.brains.measures.conformal import Conformal, Scale, fit_conformal
 from aekit.brains.measures.recalibration import Recalibration, fit_recalibration, leave_one_out
 from aekit.brains.members import MemberPrediction
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.predictions import AGE
+from aekit.brains.predictions import AGE, FEATURE_MODELS
 from aekit.brains.scan_people import ScanPeople
 from aekit.brains.scores import MIN_FITTED
 from aekit.brains.simple_models import RIDGE
@@ -32,6 +32,7 @@ _COLUMNS = {
     TISSUES: f"tissues_{AGE}",
     STACK: f"stack_{AGE}",
 }
+_COLUMNS |= {model: f"{model.replace('-', '_')}_{AGE}" for model in FEATURE_MODELS}
 
 
 @dataclass(frozen=True)

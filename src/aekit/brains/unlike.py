@@ -13,7 +13,17 @@ from aekit.errors import count
 
 _MANY = 1 / 3  # of the scans
 # How the sentences of aekit.brains.domain and of predict begin.
-_KINDS = ("voxel size", "shape", "brain volume", "intensities", "predicted age", "an age outside")
+_KINDS = (
+    "values outside",
+    "all values together",
+    "site is not one",
+    "voxel size",
+    "shape",
+    "brain volume",
+    "intensities",
+    "predicted age",
+    "an age outside",
+)
 
 
 def kind_of(reason: str) -> str:
@@ -47,7 +57,12 @@ def without_interval(unlike: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def describe_unlike(
-    reasons: Sequence[Sequence[str]], unlike: npt.NDArray[np.bool_], *, has_reference: bool, has_intervals: bool
+    reasons: Sequence[Sequence[str]],
+    unlike: npt.NDArray[np.bool_],
+    *,
+    has_reference: bool,
+    has_intervals: bool,
+    noun: str = "scan",
 ) -> str:
     """Return how many scans are unlike the training and why, in one line; empty if none is.
 
@@ -56,6 +71,7 @@ def describe_unlike(
         unlike: From :func:`is_unlike`.
         has_reference: Whether the model was recalibrated.
         has_intervals: Whether other scans have intervals.
+        noun: What they are of.
     """
     n = int(unlike.sum())
     if not n:
@@ -67,10 +83,10 @@ def describe_unlike(
         f"{kind} ({number:,})" for kind, number in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     )
     what = "those of the training and of the reference" if has_reference else "those of the training"
-    text = f"{n:,} of {count(len(unlike), 'scan')} {'is' if n == 1 else 'are'} unlike {what}: {why}; "
+    text = f"{n:,} of {count(len(unlike), noun)} {'is' if n == 1 else 'are'} unlike {what}: {why}; "
     none = f", and {'it has' if n == 1 else 'they have'} no intervals" if has_intervals else ""
     if n < len(unlike) and without_interval(unlike).all():
-        text += f"* marks all ages{', and no scan has intervals' if has_intervals else ''}, as these are many"
+        text += f"* marks all ages{f', and no {noun} has intervals' if has_intervals else ''}, as these are many"
     else:
         text += f"* marks {'its age' if n == 1 else 'their ages'}{none}"
     return text if has_reference else f"{text}; --reference recalibrates on controls of their scanner"

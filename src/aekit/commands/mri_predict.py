@@ -21,13 +21,15 @@ def mri_predict(
         ),
     ],
     volumes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             autocompletion=completion.volumes,
-            metavar="VOLUME...",
-            help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin.",
+            metavar="[VOLUME]...",
+            help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin. None for a checkpoint of "
+            "--features.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -35,7 +37,8 @@ def mri_predict(
             rich_help_panel=options.DATA,
             autocompletion=completion.people,
             metavar="TABLE",
-            help="Participants in the volumes, with their ages: adds ids and delta.",
+            help="Participants in the volumes, with their ages: adds ids and delta. For a checkpoint of --features the "
+            "table that it predicts from.",
             show_default="none",
         ),
     ] = None,
@@ -79,16 +82,18 @@ def mri_predict(
     no intervals: nobody knows how much the networks err for them. --reference finds out from healthy participants of
     the same scanner. Prints the path of the table.
 
+    A checkpoint of mri-train --features needs no volumes: it predicts from the same columns of --table.
+
     Example: aekit mri-predict runs/brain.safetensors new/*.nii.gz -o new.csv
     """
-    from aekit.brains.predict import run_predict
+    from aekit.brains.choice import predict_with
     from aekit.brains.scan_people import ScanTables
 
-    paths = [Path(text) for text in with_stdin(volumes, kind="volume")]
+    paths = [Path(text) for text in with_stdin(volumes, kind="volume")] if volumes else []
     tables = ScanTables(table, reference, pattern)
     with Console(quiet=quiet, json=json) as console:
         console.result(
-            run_predict(
+            predict_with(
                 checkpoint, paths, output, device, threads, spacing_mm=voxel_size, skip_bad=skip_bad, tables=tables,
                 progress=console,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -19,6 +18,7 @@ from aekit.brains.config import (
     Source,
     Target,
     parse_augment,
+    parse_features,
     parse_grid,
     parse_splits,
 )
@@ -42,16 +42,45 @@ from aekit.terminal.brain_options import (
 from aekit.terminal.console import Console
 
 Volumes = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        "--volumes", rich_help_panel=options.DATA, help="Folder of skull-stripped T1 volumes: .nii, .nii.gz, .npy."
+        "--volumes",
+        rich_help_panel=options.DATA,
+        metavar="FOLDER",
+        help="Folder of skull-stripped T1 volumes: .nii, .nii.gz, .npy.",
+        show_default="needed, but for --no-volumes",
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        rich_help_panel=options.DATA,
+        metavar="LIST",
+        help="Learn age from these columns of the table, with --no-volumes: names and patterns, as 'roi_*,tiv,sex'.",
+        show_default="none",
+    ),
+]
+NoVolumes = Annotated[
+    bool,
+    typer.Option("--no-volumes", rich_help_panel=options.DATA, help="Learn from --features alone, without scans."),
+]
+Combat = Annotated[
+    bool,
+    typer.Option(
+        "--combat",
+        rich_help_panel=options.DATA,
+        help="Remove the effects of sites from --features by ComBat, fitted on train.",
     ),
 ]
 
 
 def mri_train(
     table: Table,
-    volumes: Volumes,
+    volumes: Volumes = None,
+    features: Features = None,
+    no_volumes: NoVolumes = False,
+    combat: Combat = False,
     pattern: Pattern = None,
     id_column: IdColumn = None,
     age_column: AgeColumn = None,
@@ -225,19 +254,23 @@ def mri_train(
     x.predictions.csv (a row per participant), x.metrics.csv (errors with intervals), x.differences.csv (paired, against
     each baseline), x.left-out.csv, and figures. Prints the path of the checkpoint.
 
+    With --features and --no-volumes it learns age from columns of the table, such as regional volumes: by ridge
+    regression, a Gaussian process, and their weighted mean.
+
     Example: aekit mri-train participants.tsv --volumes t1 --cv 5 --seeds 3 --direct -o runs/brain.safetensors
     """
-    from aekit.brains.hypotheses import run_hypotheses
-    from aekit.brains.runs import run_training
+    from aekit.brains.choice import find_training
 
     splits = parse_splits(cv, val, test_split)
     model = BrainModelConfig(arch=arch, target=target, histogram=histogram, direct=direct, log_age=log_age)
+    model = replace(model, features=parse_features(features), combat=combat)
     columns = (id_column, age_column, sex_column, site_column)
     grid = (table.name, parse_grid(size), spacing, correct_bias)
     data = CohortConfig(*grid, *splits, group, split_seed, drop_outliers, *columns, session, keep_outlying, controls)
     data = replace(data, register=register, template=template.name if template else None, intensity=intensity)
     train = BrainTrainConfig(epochs, batch_size, lr, weight_decay, parse_augment(augment), seeds, seed, precision, init)
     source = Source(table, volumes, pattern=pattern, spacing_mm=voxel_size, skip_bad=skip_bad, template=template)
-    run = partial(run_hypotheses if hypotheses else run_training, overwrite=overwrite, resume=resume)
+    config = BrainConfig(model, data, train)
+    run = find_training(config, source, no_volumes=no_volumes, hypotheses=hypotheses)
     with Console(quiet=quiet, json=json) as console:
-        console.result(run(BrainConfig(model, data, train), source, output, device, threads, progress=console))
+        console.result(run(output, device, threads, overwrite=overwrite, resume=resume, progress=console))

@@ -143,6 +143,7 @@ _PARTS: dict[str, Any] = {
             "intensity": [_NUMBER],
             "intensity_distance": _NUMBER,
         },
+        "features": ({"names": [str], "ignored": [str], "sites": [[str]]}, {}),
         "poses": ({name: [_NUMBER, _NUMBER] for name in ("correlation", "scale", "rotation_deg")}, {}),
         "*": object,
     },

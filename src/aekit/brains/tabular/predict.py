@@ -1,0 +1,282 @@
+"""Ages of new participants from columns of their table, with intervals, and who is unlike the training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from aekit.brains.cohort.table import Cohort, read_cohort
+from aekit.brains.config import TableColumns
+from aekit.brains.measures.conformal import describe_level
+from aekit.brains.members import MemberPrediction
+from aekit.brains.networks import MAX_AGE_YEARS
+from aekit.brains.new_ages import NewAges, add_deltas, read_new_ages, recalibrate
+from aekit.brains.people import report_table
+from aekit.brains.predictions import AGE
+from aekit.brains.scan_people import ScanPeople, ScanTables, check_reference
+from aekit.brains.tabular.checkpoint import FeatureCheckpoint, read_feature_checkpoint
+from aekit.brains.tabular.columns import feature_values, missing_features, needed_columns
+from aekit.brains.tabular.preparation import site_of
+from aekit.brains.tabular.writing import COMPANIONS
+from aekit.brains.unlike import describe_unlike, is_unlike, without_interval
+from aekit.core.artifacts import check_writable, write_csv
+from aekit.core.checkpoint import Header
+from aekit.core.output import Result, choose_target
+from aekit.core.progress import Named, Progress
+from aekit.core.text_table import named, read_text_table
+from aekit.errors import AekitError, UsageError, count, shown
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+N_SHOWN = 20
+
+
+def run_feature_predict(
+    checkpoint: Path, header: Header, output: Path | None, *, tables: ScanTables, skip_bad: bool, progress: Progress
+) -> Result:
+    """Return the table of ages of new participants, a row each, with its number of rows and of warnings.
+
+    Args:
+        checkpoint: Of a training on columns of a table.
+        header: Its header.
+        output: The table, .csv, or a folder for it; None writes next to the checkpoint.
+        tables: The participants, and who of them are controls to recalibrate on.
+        skip_bad: Leave out rows that cannot be used.
+        progress: Told what is unusual, and shows the first predictions.
+
+    Raises:
+        AekitError: The checkpoint or a table cannot be used, columns are missing or others would be features, or the
+            result would replace a file that is read.
+    """
+    if tables.table is None:
+        raise UsageError(f"--table: is missing; {shown(checkpoint.name)} learned from columns of a table; give one")
+    target = _choose_target(checkpoint, output, tables)
+    progress = Named(progress, str(target.with_suffix("")))  # others may be running on the same terminal
+    if not header.result:
+        raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
+    model = read_feature_checkpoint(checkpoint, header)
+    cohort = _read(tables.table, model.columns, skip_bad=skip_bad, progress=progress)
+    needed_columns(model.names, cohort, model.patterns, model.ignored)
+    check_writable(target)
+    found = _predict(model, cohort, tables, progress)
+    write_csv(target, found.table)
+    _show(found, progress)
+    return Result(target, _values(found))
+
+
+def _choose_target(checkpoint: Path, output: Path | None, tables: ScanTables) -> Path:
+    target = choose_target([checkpoint], output, name="predicted", suffix=".csv")
+    if target.resolve() in {checkpoint.with_suffix(suffix).resolve() for suffix in COMPANIONS}:
+        raise AekitError(f"--output {target}: is a file of the training and would be replaced; choose another name")
+    for option, path in (("--table", tables.table), ("--reference", tables.reference)):
+        if path is not None and target.resolve() == path.resolve():
+            raise AekitError(f"--output {target}: is the {option} that is read and would be replaced; choose another")
+    return target
+
+
+def _read(path: Path, columns: TableColumns, *, skip_bad: bool, progress: Progress) -> Cohort:
+    """Return the participants of a table, its columns named as in the training where it has them."""
+    header = read_text_table(path).header
+    named_ones = {name: column for name, column in vars(columns).items() if column in header}
+    cohort = read_cohort(path, skip_bad=skip_bad, chosen=TableColumns(**named_ones) if named_ones else None)
+    report_table(cohort, progress)
+    if len(cohort.left_out):
+        progress.notice(f"{cohort.name}: rows left out: {named(cohort.left_out['participant_id'])}")
+    return cohort
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The ages of n participants.
+
+    Attributes:
+        table: A row each.
+        ages: With intervals; of those who have all features, (m,).
+        reasons: In which ways each of these is unlike the training.
+        unknown: Whose errors are unknown, (m,).
+        unlike: Who is unlike the training, (m,).
+    """
+
+    table: pd.DataFrame
+    ages: NewAges
+    reasons: list[list[str]]
+    unknown: Flags
+    unlike: Flags
+
+
+def _predict(model: FeatureCheckpoint, cohort: Cohort, tables: ScanTables, progress: Progress) -> _Found:
+    values = feature_values(cohort, model.names)
+    missing = missing_features(values, model.names)
+    rows = np.flatnonzero(missing == "")
+    if lacking := [f"{one} ({why})" for one, why in zip(cohort.table["participant_id"], missing, strict=True) if why]:
+        progress.notice(f"{cohort.name}: {count(len(lacking), 'participant')} not predicted: {named(lacking)}")
+    if not len(rows):
+        raise AekitError(f"--table: nobody in {shown(cohort.name)} has all features of the model")
+    own, features = cohort.subset(rows), values[rows]
+    site = site_of(own)
+    with threadpool_limits(1, user_api="blas"):
+        ages = read_new_ages(MemberPrediction(), model.header, model.predict(features, site, own.sex))
+    people = _people(own, tables, progress)
+    if people.is_reference.any():
+        ages = recalibrate(ages, people, progress)
+    years = np.column_stack([ages.years[name] for name in ages.years])
+    reasons = model.limits.unlike(features, model.names, years)
+    _add_sites(reasons, model, site, own, progress)
+    has_reference = bool(people.is_reference.any())
+    unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, people.is_reference if has_reference else None)
+    table = _table(ages, people, reasons, without_interval(unknown), unlike, progress, has_reference=has_reference)
+    table = cohort.table[["participant_id"]].merge(table, on="participant_id", how="left")
+    table["reason"] = missing
+    table["true_age_years"] = table["true_age_years"].fillna(pd.Series(cohort.age_years))
+    for name, empty in (("model", ""), ("unlike_training", ""), ("warnings", ""), ("reference", "no")):
+        if name in table:
+            table[name] = table[name].fillna(empty)
+    return _Found(table, ages, reasons, unknown, unlike)
+
+
+def _people(cohort: Cohort, tables: ScanTables, progress: Progress) -> ScanPeople:
+    """Return ids and ages of participants, and who of them is in the reference."""
+    ids = cohort.table["participant_id"].to_numpy(object)
+    people = ScanPeople(ids, cohort.age_years, np.zeros(len(ids), np.bool_))
+    if tables.reference is None:
+        return people
+    reference = read_cohort(tables.reference, need=("participant_id", "age"))
+    age_of = dict(zip(reference.table["participant_id"], reference.age_years, strict=True))
+    if absent := [str(one) for one in age_of if one not in set(ids)]:
+        progress.notice(
+            f"{reference.name}: {count(len(absent), 'participant')} without a row with all features in "
+            f"{cohort.name}: {named(absent)}"
+        )
+    ages = np.array([age_of.get(one, np.nan) for one in ids], np.float64)
+    check_reference(int(np.isfinite(ages).sum()), tables.reference)
+    return replace(
+        people, age_years=np.where(np.isfinite(ages), ages, people.age_years), is_reference=np.isfinite(ages)
+    )
+
+
+def _add_sites(
+    reasons: list[list[str]],
+    model: FeatureCheckpoint,
+    site: npt.NDArray[np.object_],
+    cohort: Cohort,
+    progress: Progress,
+) -> None:
+    """Say which sites could not be corrected; unless such sites were held out, errors there are unknown."""
+    if not model.has_site_effects:
+        return
+    known = model.sites()
+    unknown = Counter(str(one) if one else "" for one in site if one not in known)
+    if not unknown:
+        return
+    n_without = unknown.pop("", 0)
+    texts = [named(f"{name} ({n:,})" for name, n in sorted(unknown.items()))] if unknown else []
+    texts += [f"without a site ({n_without:,})"] if n_without else []
+    progress.notice(
+        f"{cohort.name}: the effects of sites are not removed where the training did not know the site: "
+        f"{', '.join(texts)}; it knew {named(sorted(known)) or 'none in all folds'}"
+    )
+    if isinstance(model.header.data.get("cv"), str):
+        return
+    for own, name in zip(reasons, site, strict=True):
+        if name not in known:
+            own.append("site is not one of the training, so its effects are not removed")
+
+
+def _table(
+    ages: NewAges,
+    people: ScanPeople,
+    reasons: list[list[str]],
+    without: Flags,
+    unlike: Flags,
+    progress: Progress,
+    *,
+    has_reference: bool,
+) -> pd.DataFrame:
+    """Return a row per participant who has all features: ages with intervals, deltas and warnings."""
+    columns: dict[str, Any] = {"participant_id": people.ids}
+    if has_reference:
+        columns["reference"] = np.where(people.is_reference, "yes", "no")
+    columns["true_age_years"] = people.age_years
+    for name, model in ages.columns.items():
+        columns[name] = ages.years[model]
+        if (interval := ages.intervals.get((model, AGE))) is not None:
+            for end, values in zip(("low", "high"), interval.interval(ages.years[model]).T, strict=True):
+                columns[f"{name}_{end}"] = np.where(without, np.nan, np.clip(values, 0.0, MAX_AGE_YEARS))
+        if name == AGE:
+            columns["model"] = model
+    lacking = add_deltas(columns, ages, people.age_years)
+    if lacking and np.isfinite(people.age_years).any():
+        progress.notice(
+            f"no delta_corrected of {', '.join(lacking)}: fewer than ten participants were held out in the training; "
+            "train it again with --cv"
+        )
+    columns["unlike_training"] = np.where(unlike, "yes", "no")
+    columns["warnings"] = ["; ".join(own) for own in reasons]
+    return pd.DataFrame(columns)
+
+
+def _show(found: _Found, progress: Progress) -> None:
+    """Show the first predictions, * marks ages whose error is unknown, and who is unlike the training."""
+    table, first = found.table, found.ages.columns[AGE]
+    least = min(found.ages.intervals.values(), key=lambda one: one.coverage, default=None)
+    marks = dict(zip(table.loc[table["reason"] == "", "participant_id"], without_interval(found.unknown), strict=True))
+    cells = [
+        _cells(row, is_marked=marks.get(row["participant_id"], False)) for _, row in table.head(N_SHOWN).iterrows()
+    ]
+    how = "without intervals, as no participants were held out"
+    if least is not None:
+        how = f"with {100 * least.coverage:.0f} % intervals"
+    more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
+    columns = ["participant_id", "true_age_years", AGE, "delta", "delta_corrected"]
+    progress.table(f"predicted {how}, age_years by {first}{more}", columns, cells)
+    if least is not None and (text := describe_level(least.coverage, least.n or None)):
+        progress.notice(text)
+    text = describe_unlike(
+        found.reasons,
+        found.unknown,
+        has_reference=bool(found.ages.recalibrations),
+        has_intervals=bool(found.ages.intervals),
+        noun="participant",
+    )
+    if text:
+        progress.notice(text)
+
+
+def _cells(row: Any, *, is_marked: bool) -> list[str]:
+    def text(name: str, form: str) -> str:
+        return format(row[name], form) if np.isfinite(row[name]) else "-"
+
+    age = text(AGE, ".1f")
+    low, high = (row.get(f"{AGE}_{end}", np.nan) for end in ("low", "high"))
+    age += f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
+    age += "*" if is_marked else ""
+    return [
+        str(row["participant_id"]), text("true_age_years", ".1f"), age, text("delta", "+.1f"),
+        text("delta_corrected", "+.1f"),
+    ]  # fmt: skip
+
+
+def _values(found: _Found) -> dict[str, Any]:
+    """Return what --json has besides the path."""
+    table = found.table
+    values: dict[str, Any] = {
+        "n": len(table),
+        "n_warned": int((table["warnings"] != "").sum()),
+        "n_unlike": int(found.unlike.sum()),
+        "n_doubtful": int((table["reason"] != "").sum()),
+        "columns": list(table),
+        "ages": list(found.ages.columns),
+    }
+    if found.ages.recalibrations:
+        values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
+    if found.ages.intervals:
+        values["interval_level"] = min(one.coverage for one in found.ages.intervals.values())
+    return values
