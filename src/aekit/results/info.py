@@ -13,7 +13,7 @@ from aekit.core.settings import as_text
 from aekit.images.sizes import in_words
 
 _BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
-_BRAIN_MODELS = ("volumes", "chain", "direct")
+_BRAIN_MODELS = ("volumes", "chain", "direct", "ridge-features", "gp-features")
 _NOT_IN_DATA = (
     "shape",
     "splits",

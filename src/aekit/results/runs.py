@@ -26,6 +26,7 @@ _MEASURES = ("total", "reconstruction", "kl", "mse", "active_units")
 # How age is predicted: from the image through tissue volumes, from the image directly, from the true volumes; and the
 # mean age of the training participants, as the baseline.
 _AGE_MODELS = {"chain": "via predicted volumes", "direct": "direct", "volumes": "from true volumes", "mean": "mean age"}
+_AGE_MODELS |= {"ridge-features": "ridge regression on columns", "gp-features": "Gaussian process on columns"}
 _FEW_SIDES = 4  # fewer numbers than this are the sides of an image, 48x48
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.brains.cohort.repairs import read_numbers
-from aekit.brains.predictions import AGE, BASELINES, NETWORKS, TISSUE_TARGETS
+from aekit.brains.predictions import AGE, BASELINES, FEATURE_MODELS, NETWORKS, TISSUE_TARGETS
 from aekit.core.text_table import named, read_text_table
 from aekit.errors import AekitError, count, nearest, shown
 
@@ -31,7 +31,8 @@ _OF_MODELS = {
     "tissues_": "ridge-tissues",
     "stack_": "stack",
 }
-CHOSEN = ("chain", "direct")  # those that see nothing but the image
+_OF_MODELS |= {f"{model.replace('-', '_')}_": model for model in FEATURE_MODELS}
+CHOSEN = ("chain", "direct", *FEATURE_MODELS)  # those that see nothing but the image, or columns of the table
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,13 +136,18 @@ def _unusable(cohort: Cohort, name: str, *, is_named: bool) -> str:
     """Return why a column cannot be a feature; empty if it can."""
     if name == SEX:
         return "" if is_named else "named it is a feature, as in 'roi_*,sex'"
+    if cohort.table[name].isna().all():
+        return "it has no values"
     if not pd.api.types.is_numeric_dtype(cohort.table[name]):
         return "it is not numeric"
     values = _values(cohort, name)
     known = values[np.isfinite(values)]
-    if not len(known):
-        return "it has no values"
     return "it is the same for everyone" if np.ptp(known) <= 1e-12 * np.abs(known).max() else ""
+
+
+def _is_numeric(cohort: Cohort, name: str) -> bool:
+    column = cohort.table[name]
+    return pd.api.types.is_numeric_dtype(column) or bool(column.isna().all())
 
 
 def _values(cohort: Cohort, name: str) -> Floats:
@@ -191,7 +196,7 @@ def needed_columns(names: Sequence[str], cohort: Cohort, patterns: Sequence[str]
         raise AekitError(
             f"--table: {shown(cohort.name)} lacks {named(missing)}, which the model needs; add what is missing"
         )
-    texts = [name for name in names if name != SEX and not pd.api.types.is_numeric_dtype(cohort.table[name])]
+    texts = [name for name in names if name != SEX and not _is_numeric(cohort, name)]
     if texts:
         raise AekitError(f"--table: {named(texts)} of {shown(cohort.name)} must be numeric; correct the values")
     known = {*names, *ignored, *_NEVER}

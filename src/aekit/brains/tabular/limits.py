@@ -75,9 +75,9 @@ def fit_feature_limits(features: Floats, age_years: Floats) -> FeatureLimits:
         features: Of the train participants, (N, F), finite.
         age_years: Their ages, (N,).
     """
-    sd = features.std(axis=0)
-    limits = fit_limits(features, np.maximum(_FLOOR * sd, np.finfo(np.float64).tiny))
     ends = np.array([usual_range(column) for column in features.T]).reshape(-1, 2)
+    sd = np.clip(features, ends[:, 0], ends[:, 1]).std(axis=0)
+    limits = fit_limits(features, np.maximum(_FLOOR * sd, np.finfo(np.float64).tiny))
     low = np.minimum(limits.centre - limits.limit * limits.below, ends[:, 0])
     high = np.maximum(limits.centre + limits.limit * limits.above, ends[:, 1])
     spread = np.maximum(limits.below, limits.above)
