@@ -24,7 +24,7 @@ def mri_predict(
         list[str] | None,
         typer.Argument(
             autocompletion=completion.volumes,
-            metavar="[VOLUME]...",
+            metavar="VOLUME...",
             help="Skull-stripped T1 volumes, or folders of them; - reads paths from stdin. None for a checkpoint of "
             "--features.",
             show_default=False,

@@ -48,7 +48,7 @@ Volumes = Annotated[
         rich_help_panel=options.DATA,
         metavar="FOLDER",
         help="Folder of skull-stripped T1 volumes: .nii, .nii.gz, .npy.",
-        show_default="needed, but for --no-volumes",
+        show_default="needed, unless --no-volumes",
     ),
 ]
 Features = Annotated[
