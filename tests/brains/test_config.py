@@ -9,6 +9,7 @@ from aekit.brains.config import (
     BrainTrainConfig,
     CohortConfig,
     parse_augment,
+    parse_features,
     parse_grid,
     parse_splits,
     to_header,
@@ -136,6 +137,17 @@ def test_headers_have_the_settings_of_alignment_only_where_they_are_used():
     aligned = to_header(BrainConfig(data=CohortConfig(register="affine", template="mni.nii")))
     assert (aligned["data"]["register"], aligned["data"]["template"]) == ("affine", "mni.nii")
     assert plain["model"] == aligned["model"]
+
+
+def test_headers_of_networks_do_not_mention_columns_of_the_table():
+    assert not {"features", "combat"} & set(to_header(BrainConfig())["model"])
+
+
+def test_features_are_a_list_of_names_and_patterns():
+    assert parse_features(None) == ()
+    assert parse_features("roi_*, tiv,roi_*,") == ("roi_*", "tiv")
+    with pytest.raises(UsageError, match="--features: is empty"):
+        parse_features(" ,")
 
 
 def test_a_template_to_which_nothing_is_aligned_is_refused():

@@ -7,21 +7,35 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fuzzing import Target, expect_clean, fuzz, raw, record_counts, replay, safetensors_header
 from recorded import Recorded
 
+from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.finished import from_header
 from aekit.brains.members import Ensemble, _empty_normalisation, read_ensemble, write_ensemble
 from aekit.brains.runs import COMPANIONS, _read_own
+from aekit.brains.scan_people import ScanTables
+from aekit.brains.scores import metrics_table
+from aekit.brains.tabular.ensemble import to_tensors
+from aekit.brains.tabular.limits import fit_feature_limits
+from aekit.brains.tabular.predict import run_feature_predict
+from aekit.brains.tabular.preparation import gather_features
+from aekit.brains.tabular.request import settings_of
+from aekit.brains.tabular.training import predict_everyone, train_folds
+from aekit.brains.tabular.writing import feature_result
 from aekit.brains.training import build_network
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.device import ThreadTeam
 from aekit.core.distributed import Group
+from aekit.core.progress import SILENT
 from aekit.core.run_files import RunFiles, check_same_run
 from aekit.core.settings import to_dict
+from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
@@ -113,6 +127,29 @@ def _brain() -> bytes:
     return write_ensemble(path, Ensemble({(0, 0): networks}), header).read_bytes()
 
 
+@functools.cache
+def _columns() -> bytes:
+    random = np.random.default_rng(0)
+    ages = random.uniform(20, 80, 40)
+    regions = {f"roi_{number}": 50 - 0.1 * ages + random.normal(size=40) for number in range(3)}
+    ids, site = [f"p{row}" for row in range(40)], ["A", "B"] * 20
+    pd.DataFrame({"participant_id": ids, "age": ages, "site": site, **regions}).to_csv(_folder() / "people.csv")
+    config = BrainConfig(BrainModelConfig(features=("roi_*",), combat=True), CohortConfig("people.csv", cv=2, val=0.0))
+    found = gather_features(read_cohort(_folder() / "people.csv"), config, SILENT)
+    models = train_folds(found, config, SILENT)
+    predictions = predict_everyone(found, models, config, SILENT)
+    result = feature_result(found, models, predictions, config, metrics_table(predictions))
+    settings, path = settings_of(config), _folder() / "columns.safetensors"
+    header = Header(settings["model"], settings["data"], settings["train"], result=result)
+    limits = fit_feature_limits(found.own.features, found.own.age_years)
+    return write_checkpoint(path, to_tensors(models, limits), header).read_bytes()
+
+
+def _apply_columns(path: Path) -> None:
+    table = ScanTables(_folder() / "people.csv")
+    run_feature_predict(path, read_header(path), None, tables=table, skip_bad=False, progress=SILENT)
+
+
 def _ask(path: Path) -> None:
     """Do with a header what commands do that load no weights."""
     header = read_header(path)
@@ -192,6 +229,7 @@ TARGETS = {
     ),
     "state": lambda: _target("state", _half, _resume, 4000),
     "brain": lambda: _target("brain", _brain, _read_brain, 3000),
+    "columns": lambda: _target("columns", _columns, _apply_columns, 3000),
 }
 
 

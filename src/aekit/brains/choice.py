@@ -62,7 +62,7 @@ def predict_with(
     """
     header = read_header(checkpoint)
     if not is_of_features(header):
-        if not volumes:
+        if not volumes and header.kind == "brain":
             raise UsageError(f"VOLUME: is missing; {checkpoint} has networks for scans; give scans, or folders of them")
         return run_predict(
             checkpoint, volumes, output, device, threads,

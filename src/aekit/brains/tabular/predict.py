@@ -66,7 +66,7 @@ def run_feature_predict(
     cohort = _read(tables.table, model.columns, skip_bad=skip_bad, progress=progress)
     needed_columns(model.names, cohort, model.patterns, model.ignored)
     check_writable(target)
-    found = _predict(model, cohort, tables, progress)
+    found = _predict(checkpoint, model, cohort, tables, progress)
     write_csv(target, found.table)
     _show(found, progress)
     return Result(target, _values(found))
@@ -112,7 +112,9 @@ class _Found:
     unlike: Flags
 
 
-def _predict(model: FeatureCheckpoint, cohort: Cohort, tables: ScanTables, progress: Progress) -> _Found:
+def _predict(
+    checkpoint: Path, model: FeatureCheckpoint, cohort: Cohort, tables: ScanTables, progress: Progress
+) -> _Found:
     values = feature_values(cohort, model.names)
     missing = missing_features(values, model.names)
     rows = np.flatnonzero(missing == "")
@@ -123,7 +125,10 @@ def _predict(model: FeatureCheckpoint, cohort: Cohort, tables: ScanTables, progr
     own, features = cohort.subset(rows), values[rows]
     site = site_of(own)
     with threadpool_limits(1, user_api="blas"):
-        ages = read_new_ages(MemberPrediction(), model.header, model.predict(features, site, own.sex))
+        years_of = model.predict(features, site, own.sex)
+    if not all(np.isfinite(years).all() for years in years_of.values()):
+        raise AekitError(f"{checkpoint}: its models predict ages that are no numbers; train it again")
+    ages = read_new_ages(MemberPrediction(), model.header, years_of)
     people = _people(own, tables, progress)
     if people.is_reference.any():
         ages = recalibrate(ages, people, progress)

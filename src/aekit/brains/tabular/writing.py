@@ -95,14 +95,14 @@ def write_results(
     verdict = find_verdict(predictions, MODELS, _RIVALS, MODELS)
     best = verdict.get("best_age_model", FEATURE_MODELS[0])
     write_feature_figures(output, found.people, predictions, best, header.to_dict())
-    result = _result(found, models, predictions, config, metrics) | verdict
+    result = feature_result(found, models, predictions, config, metrics) | verdict
     train = np.unique(np.concatenate([fold.train for fold in found.folds]))
     limits = fit_feature_limits(found.own.features[train], found.own.age_years[train])
     write_checkpoint(output, to_tensors(models, limits), replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
 
 
-def _result(
+def feature_result(
     found: FeatureCohort,
     models: list[FoldModels],
     predictions: list[Predictions],
