@@ -163,10 +163,13 @@ def apply(aekit, model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: t.drop(columns=["roi_1", "roi_4"]), "--table: new.tsv lacks roi_1, roi_4, which the model needs"),
-        (lambda t: t.assign(roi_9=t["roi_0"] * 2), "--table: roi_9 of new.tsv would be a feature"),
-        (lambda t: t.assign(roi_2="high"), "--table: roi_2 of new.tsv must be numeric"),
-        (lambda t: t.assign(roi_2=np.nan), "nobody in new.tsv has all features"),
+        (lambda t: t.drop(columns=["roi_1", "roi_4"]), "needs roi_1, roi_4, which new.tsv lacks; add what is missing"),
+        (
+            lambda t: t.assign(roi_9=t["roi_0"] * 2),
+            "trained on the columns roi_*, without roi_9, which new.tsv has",
+        ),
+        (lambda t: t.assign(roi_2="high"), "needs numbers, and roi_2 of new.tsv has text"),
+        (lambda t: t.assign(roi_2=np.nan), "needs features that nobody in new.tsv has all of"),
     ],
 )
 def test_new_tables_with_other_columns_are_refused_by_name(apply, people, change, said):

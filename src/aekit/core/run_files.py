@@ -120,7 +120,7 @@ def check_same_run(
     for part, settings in found.configuration.items():
         for key, value in {**defaults[part], **wanted[part]}.items():
             there = settings.get(key, defaults[part].get(key))
-            if (list(value) if isinstance(value, tuple) else value) != there:
+            if _as_read(value) != _as_read(there):
                 if key == "labels_fingerprint":
                     raise AekitError(OTHER_LABELS.format(path))
                 if key == "splits":
@@ -130,6 +130,11 @@ def check_same_run(
                     f"{path}: was trained {_difference(key, there, value)}; give the same options, another --output, "
                     "or --overwrite"
                 )
+
+
+def _as_read(value: Any) -> Any:
+    """Return a setting as JSON has it: tuples are lists."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _difference(key: str, there: Any, wanted: Any) -> str:

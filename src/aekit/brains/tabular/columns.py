@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -185,7 +186,9 @@ def _leak(values: Floats, age_years: Floats, ids: Floats) -> str:
     return ""
 
 
-def needed_columns(names: Sequence[str], cohort: Cohort, patterns: Sequence[str], ignored: Collection[str]) -> None:
+def needed_columns(
+    checkpoint: Path, names: Sequence[str], cohort: Cohort, patterns: Sequence[str], ignored: Collection[str]
+) -> None:
     """Check that a table of new participants has the features of a training, and no others.
 
     Raises:
@@ -193,12 +196,12 @@ def needed_columns(names: Sequence[str], cohort: Cohort, patterns: Sequence[str]
     """
     missing = [name for name in names if name not in cohort.table]
     if missing:
-        raise AekitError(
-            f"--table: {shown(cohort.name)} lacks {named(missing)}, which the model needs; add what is missing"
-        )
+        raise AekitError(f"{checkpoint}: needs {named(missing)}, which {shown(cohort.name)} lacks; add what is missing")
     texts = [name for name in names if name != SEX and not _is_numeric(cohort, name)]
     if texts:
-        raise AekitError(f"--table: {named(texts)} of {shown(cohort.name)} must be numeric; correct the values")
+        raise AekitError(
+            f"{checkpoint}: needs numbers, and {named(texts)} of {shown(cohort.name)} has text; correct the values"
+        )
     known = {*names, *ignored, *_NEVER}
     extra = [
         name
@@ -207,6 +210,6 @@ def needed_columns(names: Sequence[str], cohort: Cohort, patterns: Sequence[str]
     ]
     if extra:
         raise AekitError(
-            f"--table: {named(extra)} of {shown(cohort.name)} would be a feature ({OPTION} "
-            f"{','.join(map(shown, patterns))}), but the training had no such column; rename or remove it"
+            f"{checkpoint}: was trained on the columns {','.join(map(shown, patterns))}, without {named(extra)}, which "
+            f"{shown(cohort.name)} has too; rename or remove it"
         )

@@ -63,8 +63,8 @@ def run_feature_predict(
     if not header.result:
         raise AekitError(f"{checkpoint}: is an unfinished run; finish it with mri-train --resume")
     model = read_feature_checkpoint(checkpoint, header)
-    cohort = _read(tables.table, model.columns, skip_bad=skip_bad, progress=progress)
-    needed_columns(model.names, cohort, model.patterns, model.ignored)
+    cohort = _read(checkpoint, tables.table, model.columns, skip_bad=skip_bad, progress=progress)
+    needed_columns(checkpoint, model.names, cohort, model.patterns, model.ignored)
     check_writable(target)
     found = _predict(checkpoint, model, cohort, tables, progress)
     write_csv(target, found.table)
@@ -82,11 +82,17 @@ def _choose_target(checkpoint: Path, output: Path | None, tables: ScanTables) ->
     return target
 
 
-def _read(path: Path, columns: TableColumns, *, skip_bad: bool, progress: Progress) -> Cohort:
+def _read(checkpoint: Path, path: Path, columns: TableColumns, *, skip_bad: bool, progress: Progress) -> Cohort:
     """Return the participants of a table, its columns named as in the training where it has them."""
     header = read_text_table(path).header
     named_ones = {name: column for name, column in vars(columns).items() if column in header}
-    cohort = read_cohort(path, skip_bad=skip_bad, chosen=TableColumns(**named_ones) if named_ones else None)
+    try:
+        cohort = read_cohort(path, skip_bad=skip_bad, chosen=TableColumns(**named_ones) if named_ones else None)
+    except AekitError as error:
+        if not named_ones:
+            raise
+        options = " ".join(f"{columns.option(name)} {shown(column)}" for name, column in named_ones.items())
+        raise AekitError(f"{checkpoint}: was trained with {options}; {error}") from error
     report_table(cohort, progress)
     if len(cohort.left_out):
         progress.notice(f"{cohort.name}: rows left out: {named(cohort.left_out['participant_id'])}")
@@ -121,7 +127,7 @@ def _predict(
     if lacking := [f"{one} ({why})" for one, why in zip(cohort.table["participant_id"], missing, strict=True) if why]:
         progress.notice(f"{cohort.name}: {count(len(lacking), 'participant')} not predicted: {named(lacking)}")
     if not len(rows):
-        raise AekitError(f"--table: nobody in {shown(cohort.name)} has all features of the model")
+        raise AekitError(f"{checkpoint}: needs features that nobody in {shown(cohort.name)} has all of; add values")
     own, features = cohort.subset(rows), values[rows]
     site = site_of(own)
     with threadpool_limits(1, user_api="blas"):
