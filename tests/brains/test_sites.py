@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from aekit.brains.config import CohortConfig
 from aekit.brains.people import Fold
 from aekit.brains.predictions import AGE, Predictions
-from aekit.brains.sites import _components, describe_sites, probe_table, site_names, site_table
+from aekit.brains.sites import _components, describe_sites, describe_worse_sites, probe_table, site_names, site_table
 
 NOBODY = np.empty(0, np.int64)
 
@@ -115,3 +115,19 @@ def test_the_sentence_names_the_worst_site_first_and_chance():
         "MAE of direct by site, in years: b 6.0, a 2.0; from intensity histograms 80 % [70, 90] of sites are told, "
         "50 % by chance"
     )
+
+
+def test_a_model_that_errs_more_than_the_mean_at_a_held_out_site_is_named_with_both_errors():
+    truth = np.array([30.0, 50.0, 70.0, 30.0, 50.0, 70.0])
+    number = np.array([0, 0, 0, 1, 1, 1])
+    site = np.array(list("aaabbb"), object)
+    stack = predictions_of("stack", truth, truth + np.where(number == 0, 30.0, 2.0), number)
+    mean = predictions_of("mean", truth, np.full(6, 50.0), number)
+    table = site_table([stack, mean], folds_by(number), site)
+    text = describe_worse_sites(table, "stack")
+    assert text.startswith("stack errs more than the mean predictor at 1 of 2 sites that it was not trained on")
+    assert "in years: a 30.0 against 13.3;" in text
+    assert describe_worse_sites(table, "mean") == ""
+    assert describe_worse_sites(table, "") == ""
+    mixed = site_table([stack, mean], [Fold(-1, np.arange(6), NOBODY, {}, NOBODY)], site)
+    assert describe_worse_sites(mixed.assign(in_train="yes"), "stack") == ""

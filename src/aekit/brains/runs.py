@@ -43,7 +43,7 @@ from aekit.brains.scores import (
     predictions_table,
 )
 from aekit.brains.simple_models import fit_simple_models
-from aekit.brains.sites import describe_sites, probe_table, site_names, site_table
+from aekit.brains.sites import describe_sites, describe_worse_sites, probe_table, site_names, site_table
 from aekit.brains.stacking import stack_ages
 from aekit.brains.training import EpochCounter, EpochRow, Member, TrainingSetup, stages_of
 from aekit.brains.verdict import find_verdict
@@ -390,3 +390,5 @@ def _write_sites(run: _Run, predictions: list[Predictions], output: Path, progre
     write_csv(output.with_suffix(".site-probe.csv"), probes)
     write_site_figure(output, table, run.people, run.header.to_dict())
     progress.notice(describe_sites(table, probes))
+    if text := describe_worse_sites(table, find_verdict(predictions).get("best_age_model", "")):
+        progress.notice(text)

@@ -148,6 +148,27 @@ def describe_sites(table: pd.DataFrame, probes: pd.DataFrame) -> str:
     return text
 
 
+def describe_worse_sites(table: pd.DataFrame, model: str) -> str:
+    """Return in one line at which sites that it was not trained on a model errs more than the mean predictor.
+
+    The text is empty if it does at none. The mean predictor is the mean age of the training.
+
+    Args:
+        table: From :func:`site_table`.
+        model: Whose age mri-predict gives first.
+    """
+    unseen = table[table["in_train"] == "no"].set_index("site")
+    ours, mean = (unseen.loc[unseen["model"] == one, "mae"] for one in (model, "mean"))
+    worse = [site for site in ours.index if site in mean.index and ours[site] > mean[site]]
+    if not worse:
+        return ""
+    errors = named(f"{shown(str(site))} {ours[site]:.1f} against {mean[site]:.1f}" for site in worse)
+    return (
+        f"{model} errs more than the mean predictor at {len(worse)} of {len(ours)} sites that it was not trained on, "
+        f"in years: {errors}; ages of a new scanner need --reference in mri-predict, or --intensity peaks"
+    )
+
+
 def _in_train(folds: list[Fold], own: npt.NDArray[np.int64], site: npt.NDArray[np.object_], name: str) -> str:
     """Return whether the models of these folds were trained on a site; -1 stands for all folds."""
     used = [fold for fold in folds if fold.number in own or (own < 0).any()]
