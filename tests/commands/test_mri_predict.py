@@ -1,5 +1,6 @@
 import json
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -295,3 +296,45 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_scans_of_another_contrast_are_told_together_and_a_reference_gives_them_intervals(
+    aekit, brains, phantom_cohort, scans, tmp_path
+):
+    for path in scans[:14]:
+        image = nib.load(path)
+        values = np.asarray(image.dataobj, np.float64)
+        nib.save(nib.Nifti1Image((values**0.5 * 50).astype(np.float32), image.affine), tmp_path / path.name)
+    new = sorted(tmp_path.glob("*.nii.gz"))
+    same = aekit("mri-predict", brains, *scans[:14], "-o", tmp_path / "same.csv", "--json")
+    assert json.loads(same.stdout)["batch"]["other_scanner"] is False
+    assert "another scanner" not in same.stderr
+    other = aekit("mri-predict", brains, *new, "-o", tmp_path / "other.csv", "--json")
+    found = json.loads(other.stdout)["batch"]
+    assert found["n"] >= 10  # without doubtful scans
+    assert found["other_scanner"] is True
+    assert found["shift"] > found["limit"]
+    said = " ".join(aekit("mri-predict", brains, *new, "-o", tmp_path / "other.csv").stderr.split())
+    assert f"another scanner: the {found['n']} scans together differ from the training by {found['shift']:.1f}" in said
+    table = pd.read_csv(tmp_path / "other.csv")
+    assert set(table["unlike_training"]) == {"yes"}
+    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
+    assert table["warnings"].str.endswith("the scans together are from another scanner than that of the training").all()
+    assert "batch" not in json.loads(aekit("mri-predict", brains, *new[:7], "-o", tmp_path / "7.csv", "--json").stdout)
+    people = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t")
+    people[["participant_id", "age"]].iloc[:14].to_csv(tmp_path / "ref.csv", index=False)
+    result = aekit("mri-predict", brains, *new, "--reference", tmp_path / "ref.csv", "-o", tmp_path / "ref-ages.csv")
+    assert "ages are those recalibrated on the reference" in " ".join(result.stderr.split())
+    table = pd.read_csv(tmp_path / "ref-ages.csv")
+    assert (table["age_years_low"].notna() == table["age_years"].notna()).all()
+    assert table["gmv_ml_low"].isna().all()
+
+
+def test_a_checkpoint_without_the_test_of_all_scans_predicts_as_before(aekit, brains, scans, tmp_path):
+    ensemble, _, header = read_ensemble(brains, torch.device("cpu"))
+    del header.result["batch"]
+    old = write_ensemble(tmp_path / "old.safetensors", ensemble, header)
+    said = aekit("mri-predict", old, *scans[:9], "-o", tmp_path / "before.csv", "--json")
+    assert "batch" not in json.loads(said.stdout)
+    aekit("mri-predict", brains, *scans[:9], "-o", tmp_path / "new.csv")
+    assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "new.csv").read_bytes()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from aekit.brains.batch import OTHER_SCANNER, BatchShift, compare_batch, describe_shift
 from aekit.brains.config import BrainConfig
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
@@ -105,7 +106,7 @@ def run_predict(
     people = None if people is None else people.take(rows).without_reference(doubtful)
     if people is not None and tables.reference is not None:
         check_reference(int(people.is_reference.sum()), tables.reference)
-    scans = _Scans(checkpoint, [paths[row] for row in rows], rows, prepared, people)
+    scans = _Scans(checkpoint, [paths[row] for row in rows], rows, prepared, people, ~doubtful)
     found = _predict(scans, ensemble, config, header, chosen, progress)
     _blank_doubtful(found.table, judged, doubtful)
     write_csv(target, found.table)
@@ -158,6 +159,7 @@ class _Scans:
         rows: Their rows among the prepared volumes, (n,).
         prepared: The volumes.
         people: Who is in them; None without tables.
+        is_good: Which are not doubtful, (n,).
     """
 
     checkpoint: Path
@@ -165,6 +167,7 @@ class _Scans:
     rows: npt.NDArray[np.int64]
     prepared: PreparedVolumes
     people: ScanPeople | None
+    is_good: npt.NDArray[np.bool_]
 
     @property
     def is_reference(self) -> npt.NDArray[np.bool_] | None:
@@ -180,6 +183,7 @@ class _Found:
         table: A row per scan.
         ages: Their ages, with intervals.
         reasons: In which ways each scan is outside the training data.
+        shift: How far all scans together are from it; None for a few, or with an older checkpoint.
         unlike: Which are outside it, (n,).
         unknown: Which are outside the reference as well, so that their errors are unknown, (n,).
     """
@@ -187,8 +191,14 @@ class _Found:
     table: pd.DataFrame
     ages: NewAges
     reasons: list[list[str]]
+    shift: BatchShift | None
     unlike: npt.NDArray[np.bool_]
     unknown: npt.NDArray[np.bool_]
+
+    @property
+    def is_other(self) -> bool:
+        """Return whether all scans together are of another scanner than that of the training."""
+        return self.shift is not None and self.shift.is_other
 
 
 def _predict(
@@ -210,14 +220,19 @@ def _predict(
     if clamped.any():
         progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
     reasons = _reasons(scans, ages, header, clamped)
-    unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, scans.is_reference)
+    histograms_ml = scans.prepared.histograms_ml[scans.rows[scans.is_good]]
+    shift = compare_batch(header.result.get("batch"), histograms_ml, str(scans.checkpoint))
+    is_other = shift is not None and shift.is_other
+    unlike = is_unlike(reasons, None, is_other=is_other)
+    unknown = is_unlike(reasons, scans.is_reference, is_other=is_other)
     table = _table(scans.paths, ages, predicted.tissues, header, without_interval(unlike), without_interval(unknown))
     if scans.people is not None:
         table = _with_people(table, ages, scans.people, progress, has_reference=scans.is_reference is not None)
     table["unlike_training"] = np.where(unlike, "yes", "no")
     of_files = [scans.prepared.warnings.get(int(row), ()) for row in scans.rows]
-    table["warnings"] = ["; ".join([*own, *why]) for own, why in zip(of_files, reasons, strict=True)]
-    return _Found(table, ages, reasons, unlike, unknown)
+    of_all = [OTHER_SCANNER] if is_other else []
+    table["warnings"] = ["; ".join([*own, *why, *of_all]) for own, why in zip(of_files, reasons, strict=True)]
+    return _Found(table, ages, reasons, shift, unlike, unknown)
 
 
 def _table(
@@ -314,6 +329,8 @@ def _values(found: _Found) -> dict[str, Any]:
         "columns": list(table),
         "ages": list(found.ages.columns),
     }
+    if found.shift is not None:
+        values["batch"] = found.shift.to_dict()
     if found.ages.recalibrations:
         values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
     if (least := _least(found.ages.intervals)) is not None:
@@ -352,14 +369,12 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
 
 
 def _show_warnings(found: _Found, scans: _Scans, progress: Progress) -> None:
-    """Say in one line how many scans are unlike the training and why, and each warning about files once."""
-    text = describe_unlike(
-        found.reasons,
-        found.unknown,
-        has_reference=bool(found.ages.recalibrations),
-        has_intervals=bool(found.ages.intervals),
-    )
-    if text:
+    """Say whether the scanner is another one, how many scans are unlike the training, and each warning about files."""
+    known = {"has_reference": bool(found.ages.recalibrations), "has_intervals": bool(found.ages.intervals)}
+    if found.shift is not None and (text := describe_shift(found.shift, **known)):
+        progress.notice(text)
+    unlike = is_unlike(found.reasons, scans.is_reference)
+    if text := describe_unlike(found.reasons, unlike, is_other=found.is_other, **known):
         progress.notice(text)
     texts = (text for row in scans.rows for text in scans.prepared.warnings.get(int(row), ()))
     for text, n in group_texts(texts):

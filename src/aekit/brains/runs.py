@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
+from aekit.brains.batch import Batchmates, describe_batch
 from aekit.brains.cases import build_control_folds, group_deltas
 from aekit.brains.cohort.controls import parse_controls
 from aekit.brains.cohort.further import describe_left
@@ -365,6 +367,7 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         **find_verdict(predictions),
         **simple,
         "seen": describe_seen(people.volumes, people.cohort.age_years, train),
+        **_describe_batch(run, train),
     }
     if people.judged is not None and (standard := people.judged.judgement.standard) is not None:
         result["quality"] = standard_to_header(standard)
@@ -375,6 +378,16 @@ def _write_results(run: _Run, ensemble: Ensemble, output: Path, progress: Progre
         result["poses"] = describe_poses(people.volumes.poses[train])
     write_ensemble(output, ensemble, replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
+
+
+def _describe_batch(run: _Run, train: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return what tells whether new scans come from another scanner, for a header; empty for a few participants."""
+    cohort, config = run.people.cohort, run.config.data
+    known = Batchmates(
+        cohort.age_years, cohort.sex, cohort.proportions, site_names(run.people, config), isinstance(config.cv, str)
+    )
+    found = describe_batch(run.people.volumes.histograms_ml[train], known.take(train))
+    return {"batch": found} if found else {}
 
 
 def _write_sites(run: _Run, predictions: list[Predictions], output: Path, progress: Progress) -> None:

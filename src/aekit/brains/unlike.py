@@ -31,7 +31,9 @@ def kind_of(reason: str) -> str:
     return next((kind for kind in _KINDS if reason.startswith(kind)), re.sub(r"\d[\d.,]*", "0", reason))
 
 
-def is_unlike(reasons: Sequence[Sequence[str]], is_reference: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+def is_unlike(
+    reasons: Sequence[Sequence[str]], is_reference: npt.NDArray[np.bool_] | None, *, is_other: bool = False
+) -> npt.NDArray[np.bool_]:
     """Return which scans are unlike those of the training and, with a reference, of the reference as well, (n,).
 
     Errors of the reference tell how much the model errs for scans that differ from the training in the same ways.
@@ -39,7 +41,10 @@ def is_unlike(reasons: Sequence[Sequence[str]], is_reference: npt.NDArray[np.boo
     Args:
         reasons: Of each scan.
         is_reference: Whose errors are known, (n,); None without a reference.
+        is_other: Whether all scans together are of another scanner than that of the training.
     """
+    if is_other and is_reference is None:
+        return np.ones(len(reasons), np.bool_)
     kinds = [{kind_of(reason) for reason in own} for own in reasons]
     known: set[str] = set()
     if is_reference is not None:
@@ -63,6 +68,7 @@ def describe_unlike(
     has_reference: bool,
     has_intervals: bool,
     noun: str = "scan",
+    is_other: bool = False,
 ) -> str:
     """Return how many scans are unlike the training and why, in one line; empty if none is.
 
@@ -72,6 +78,7 @@ def describe_unlike(
         has_reference: Whether the model was recalibrated.
         has_intervals: Whether other scans have intervals.
         noun: What they are of.
+        is_other: Whether all are of another scanner together, which another line says with all that follows.
     """
     n = int(unlike.sum())
     if not n:
@@ -83,7 +90,10 @@ def describe_unlike(
         f"{kind} ({number:,})" for kind, number in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     )
     what = "those of the training and of the reference" if has_reference else "those of the training"
-    text = f"{n:,} of {count(len(unlike), noun)} {'is' if n == 1 else 'are'} unlike {what}: {why}; "
+    text = f"{n:,} of {count(len(unlike), noun)} {'is' if n == 1 else 'are'} unlike {what}: {why}"
+    if is_other and not has_reference:
+        return text
+    text += "; "
     none = f", and {'it has' if n == 1 else 'they have'} no intervals" if has_intervals else ""
     if n < len(unlike) and without_interval(unlike).all():
         text += f"* marks all ages{f', and no {noun} has intervals' if has_intervals else ''}, as these are many"
