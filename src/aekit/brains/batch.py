@@ -180,7 +180,7 @@ def describe_shift(found: BatchShift, *, has_reference: bool, has_intervals: boo
     none = " and none has intervals" if has_intervals else ""
     return (
         f"{text}; ages may all be wrong by years, * marks them{none}: add --reference with controls of this scanner, "
-        "or train with --intensity peaks, or on scans of it with --init"
+        "refit with mri-train --init on its scans, or try training with --intensity peaks"
     )
 
 

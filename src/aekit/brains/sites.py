@@ -165,7 +165,7 @@ def describe_worse_sites(table: pd.DataFrame, model: str) -> str:
     errors = named(f"{shown(str(site))} {ours[site]:.1f} against {mean[site]:.1f}" for site in worse)
     return (
         f"{model} errs more than the mean predictor at {len(worse)} of {len(ours)} sites that it was not trained on, "
-        f"in years: {errors}; ages of a new scanner need --reference in mri-predict, or --intensity peaks"
+        f"in years: {errors}; ages of a new scanner need --reference in mri-predict"
     )
 
 
