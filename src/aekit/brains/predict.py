@@ -370,11 +370,19 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
 
 def _show_warnings(found: _Found, scans: _Scans, progress: Progress) -> None:
     """Say whether the scanner is another one, how many scans are unlike the training, and each warning about files."""
-    known = {"has_reference": bool(found.ages.recalibrations), "has_intervals": bool(found.ages.intervals)}
-    if found.shift is not None and (text := describe_shift(found.shift, **known)):
-        progress.notice(text)
-    unlike = is_unlike(found.reasons, scans.is_reference)
-    if text := describe_unlike(found.reasons, unlike, is_other=found.is_other, **known):
+    has_reference, has_intervals = bool(found.ages.recalibrations), bool(found.ages.intervals)
+    if found.shift is not None:
+        text = describe_shift(found.shift, has_reference=has_reference, has_intervals=has_intervals)
+        if text:
+            progress.notice(text)
+    text = describe_unlike(
+        found.reasons,
+        is_unlike(found.reasons, scans.is_reference),
+        has_reference=has_reference,
+        has_intervals=has_intervals,
+        is_other=found.is_other,
+    )
+    if text:
         progress.notice(text)
     texts = (text for row in scans.rows for text in scans.prepared.warnings.get(int(row), ()))
     for text, n in group_texts(texts):
