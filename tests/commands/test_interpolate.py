@@ -83,6 +83,7 @@ def test_the_same_command_gives_the_same_bytes(aekit, ae_checkpoint, tmp_path):
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_checkpoints_get_a_path_each_and_pixels_one_for_all(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
     options = ["--data", "digits", "--pairs", "4-7,#1-#2", "--space", "both", "--draws", 1, "--json"]
     both = tmp_path / "val.safetensors"

@@ -88,6 +88,7 @@ def test_columns_are_named_and_the_last_session_of_each_participant_is_described
     assert list(left["participant_id"]) == [f"P{person}_MR1" for person in range(8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [True, False])
 def test_sites_in_any_script_make_no_warnings_of_python(aekit, table, tmp_path, quiet):
     sites = ["北京", "القاهرة", "\U0010fff0"] * 4  # the last for private use, so that no font has it

@@ -134,6 +134,7 @@ def test_the_same_command_gives_the_same_bytes(mri_train):
     assert first.read_bytes() != third.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_cross_validation_pools_its_folds_and_has_a_test_split_if_asked(mri_train):
     path = mri_train("--cv", 2, "--test-split", 0.2).paths[0]
     metrics = pd.read_csv(path.with_suffix(".metrics.csv"))
@@ -166,6 +167,7 @@ def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_tra
 # --- options ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "part", "expected"),
     [
@@ -209,6 +211,7 @@ def test_options_reach_the_training_and_the_header(mri_train, options, part, exp
         assert [one[:2] for one in header.members] == [[0, 0], [0, 1]]
 
 
+@pytest.mark.slow
 def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
     result = mri_train("--cv", 3, "--group", "site", "--quiet")
     table = pd.read_csv(result.paths[0].with_suffix(".predictions.csv"), dtype={"participant_id": str})
@@ -217,6 +220,7 @@ def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
     assert table["fold"].nunique() == 3
 
 
+@pytest.mark.slow
 def test_each_site_is_held_out_by_name_and_has_a_row_of_its_own(mri_train, phantom_cohort):
     result = mri_train("--cv", "site")
     assert config_of(result).data["cv"] == "site"
@@ -237,6 +241,7 @@ def test_each_site_is_held_out_by_name_and_has_a_row_of_its_own(mri_train, phant
     assert path.with_suffix(".sites.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_without_sites_there_are_no_files_about_them_not_even_those_of_a_run_before(mri_train, folder):
     with_sites = folder / "people.tsv"
     few = ("--val", 0, "--test-split", 0.2)
@@ -249,6 +254,7 @@ def test_without_sites_there_are_no_files_about_them_not_even_those_of_a_run_bef
     assert not any(result.paths[0].with_suffix(suffix).exists() for suffix in runs._OF_SITES)
 
 
+@pytest.mark.slow
 def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     table["part"] = ["train"] * 25 + ["dev"] * 7 + ["test"] * 8
@@ -259,6 +265,7 @@ def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp
     assert list(split) == ["train"] * 25 + ["val"] * 7 + ["test"] * 8
 
 
+@pytest.mark.slow
 def test_dropped_outliers_are_a_split_of_their_own(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     people = pd.read_csv(mri_train(output="a").paths[0].with_suffix(".predictions.csv"))
@@ -504,6 +511,7 @@ def test_missing_paths_are_named(mri_train, tmp_path, phantom_cohort):
     assert refused(mri_train(table=phantom_cohort)).startswith(str(phantom_cohort))
 
 
+@pytest.mark.slow
 def test_other_commands_do_not_take_its_checkpoint(mri_train, aekit):
     path = mri_train("--quiet").paths[0]
     for command in (("reconstruct", path), ("encode", path), ("evaluate", path)):
@@ -566,6 +574,7 @@ def patients(phantom_cohort, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_controls_are_judged_and_cases_are_predicted_with_their_mean_delta(aekit, phantom_cohort, patients, tmp_path):
     options = ("--volumes", phantom_cohort / "volumes", "--size", 16, "--spacing", 12, "--epochs", 1, "--seeds", 1)
     controls = ("--controls", "diagnosis=control")

@@ -82,6 +82,7 @@ def test_only_options_that_differ_are_columns_and_the_others_follow_below(made):
     assert not {row[0] for row in shared["rows"]} & set(columns)
 
 
+@pytest.mark.slow
 def test_the_command_of_a_run_trains_it_again_to_the_byte(made, aekit, folder, tmp_path):
     page, _ = made
     command = re.search(r"aekit (train-vae .*) -o vae\.safetensors", page.text)[1]

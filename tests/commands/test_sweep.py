@@ -88,6 +88,7 @@ def test_cells_that_are_done_are_left_and_one_that_is_missing_is_trained(aekit, 
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != gone)
 
 
+@pytest.mark.slow
 def test_the_best_has_the_lowest_mean_over_seeds_on_validation_images(aekit, grid):
     folder, options, _ = grid
     table = pd.read_csv(folder / "results.csv")

@@ -60,6 +60,7 @@ def test_the_worst_outliers_are_named(aekit, ae_checkpoint, tmp_path):
     assert all(table.loc[int(index), "outlier"] >= worst for index, _ in named)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(aekit, vae_checkpoint, tmp_path):
     for name in "ab":
         assert aekit("tsne", vae_checkpoint, "--limit", 80, "--seed", 3, "-o", tmp_path / f"{name}.png").exit_code == 0
@@ -67,6 +68,7 @@ def test_the_same_seed_gives_the_same_files(aekit, vae_checkpoint, tmp_path):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes(), suffix
 
 
+@pytest.mark.slow
 def test_several_checkpoints_share_figure_table_and_page(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
     stdin = f"{vae_checkpoint}\n{ae_checkpoint}\n"
     result = aekit("tsne", "-", "--limit", 60, "--split", "test", "-o", tmp_path / "both.png", stdin=stdin)

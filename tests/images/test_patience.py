@@ -35,6 +35,7 @@ def test_epochs_count_from_the_first_of_the_lowest(totals, since):
 SLOWER = [pytest.param(each, marks=pytest.mark.slow) for each in ({"precision": "bf16"}, {"model": "ae"})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, *SLOWER])
 def test_a_run_that_stops_early_has_the_weights_of_a_run_of_that_length(tmp_path, settings):
     told = Recorded()

@@ -40,6 +40,7 @@ def test_slices_are_within_the_brain_and_ascend(image):
         assert all(np.take(image, place, axis).any() for place in places)
 
 
+@pytest.mark.slow
 def test_a_figure_of_two_maps_is_small_and_the_same_each_time(image, tmp_path):
     random = np.random.default_rng(0)
     panels = [Panel(f"map {n}", "years", random.normal(size=image.shape), image, 8.0) for n in range(2)]

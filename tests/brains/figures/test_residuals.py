@@ -33,6 +33,7 @@ def test_no_text_is_cut_off_or_overlaps_another(name, check_readable):
     check_readable(FIGURES[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residuals"])
 def test_the_same_call_makes_the_same_bytes_whatever_the_users_settings(name, png):
     expected = png(FIGURES[name]())
@@ -91,6 +92,7 @@ def test_the_legend_explains_points_means_and_boxes(n, mean):
     assert [text[:30] for text in words] == ["a participant", mean, "median, quartiles, and whisker"]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_participants_are_drawn_as_pixels(png):
     figure = _residuals(100_000, sites=3)
     assert all(points.get_rasterized() for axes in figure.axes for points in axes.collections[:1])

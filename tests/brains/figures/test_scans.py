@@ -46,6 +46,7 @@ def test_names_and_reasons_do_not_overlap_those_of_the_neighbours():
     assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
+@pytest.mark.slow
 def test_the_file_stays_small_even_for_noise_on_a_fine_grid():
     random = np.random.default_rng(0)
     axes = np.meshgrid(*[np.linspace(-1.3, 1.3, 96)] * 3)

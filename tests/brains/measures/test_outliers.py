@@ -21,6 +21,7 @@ def cohort(n, *, seed=0, noise=None):
     return values, age, sex
 
 
+@pytest.mark.slow
 def test_robust_z_of_usual_participants_is_standard_normal():
     values, age, sex = cohort(4000)
     z = fit_outlier_limits(values, age, sex).robust_z(values, age, sex)
@@ -42,6 +43,7 @@ def test_z_is_taken_given_age_and_sex():
     assert unknown == pytest.approx(-1, abs=0.15)
 
 
+@pytest.mark.slow
 def test_mahalanobis_distances_follow_chi_squared_of_usual_people():
     values, age, sex = cohort(4000, seed=1)
     limits = fit_outlier_limits(values, age, sex, p_limit=0.01)
@@ -50,6 +52,7 @@ def test_mahalanobis_distances_follow_chi_squared_of_usual_people():
     assert (squared > limits.squared_limit).mean() == pytest.approx(0.01, abs=0.006)
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_scikit_learns_estimate_up_to_scale():
     values, age, sex = cohort(800, seed=2)
     limits = fit_outlier_limits(values, age, sex)
@@ -86,6 +89,7 @@ def test_the_distance_detects_what_no_single_measure_shows():
     assert limits.flag(odd, age[:1], sex[:1]).all()
 
 
+@pytest.mark.slow
 def test_a_spread_that_grows_with_age_does_not_make_old_participants_outliers():
     values, age, sex = cohort(6000, seed=5, noise=lambda age: 0.5 + age / 60)
     limits = fit_outlier_limits(values, age, sex)
@@ -96,6 +100,7 @@ def test_a_spread_that_grows_with_age_does_not_make_old_participants_outliers():
     np.testing.assert_allclose(single, 0.6745, atol=0.08)
 
 
+@pytest.mark.slow
 def test_proportions_count_as_two_independent_ones():
     values, age, sex = cohort(2000, seed=6)
     shares = values / values.sum(axis=1, keepdims=True)
@@ -151,6 +156,7 @@ def test_a_measure_that_hardly_varies_breaks_nothing(column):
     assert np.isfinite(limits.mahalanobis(values, age, sex)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [20, 30, 60, 100])
 def test_few_participants_are_not_outliers_by_chance_and_neither_are_others(n):
     own, others = [], []
@@ -163,6 +169,7 @@ def test_few_participants_are_not_outliers_by_chance_and_neither_are_others(n):
     assert np.mean(others) < 0.005  # it was 0.06, 0.03, 0.015 and 0.01
 
 
+@pytest.mark.slow
 def test_limits_of_many_participants_are_the_stated_ones_and_of_few_wider():
     limits = [fit_outlier_limits(*cohort(n)) for n in (20, 60, 200, 5000)]
     z_limits, squared = [each.z_limit for each in limits], [each.squared_limit for each in limits]

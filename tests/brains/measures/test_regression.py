@@ -90,6 +90,7 @@ def test_the_interval_agrees_with_a_studentised_bootstrap_written_out():
     assert (found.low, found.high) == pytest.approx(expected, rel=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [36, 100])
 def test_intervals_of_skewed_errors_contain_the_truth_where_percentiles_do_not(n):
     generator = np.random.default_rng(n)

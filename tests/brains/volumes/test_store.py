@@ -289,6 +289,7 @@ def test_aligned_scans_are_alike_and_their_volumes_are_those_of_the_files(cache,
     assert spread[1] < 0.2 * spread[0]
 
 
+@pytest.mark.slow
 def test_the_template_of_a_cohort_is_kept_with_its_scans_and_gives_the_same_images_to_others(
     cache, tmp_path, decoded, monkeypatch
 ):

@@ -373,6 +373,7 @@ def test_the_partial_of_files_that_have_changed_is_not_used_and_removed_after_a_
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_once_one_decodes_and_the_other_waits(start_slowly, cache, many, decoded):
     process = start_slowly(many)
     wait_until_begun(cache, process)

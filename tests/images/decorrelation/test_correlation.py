@@ -112,6 +112,7 @@ def test_the_interval_of_independent_dimensions_holds_zero_and_the_measured_valu
         assert low < value < high == pytest.approx(d, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 30])
 def test_nineteen_of_twenty_intervals_contain_the_true_value_where_a_percentile_interval_fails(d):
     matrix = _mixed(d)

@@ -98,6 +98,7 @@ def test_without_two_live_dimensions_there_is_no_value(ae_checkpoint, tmp_path, 
     assert result.values["checkpoints"][0]["mean_abs"] is None
 
 
+@pytest.mark.slow
 def test_a_subsample_is_drawn_by_its_seed(ae_checkpoint, tmp_path):
     values = {}
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
@@ -109,6 +110,7 @@ def test_a_subsample_is_drawn_by_its_seed(ae_checkpoint, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_measure_chooses_the_figure_but_not_the_table(ae_checkpoint, tmp_path):
     tables = []
     for measure in ("mean-abs", "rms", "participation"):

@@ -158,6 +158,7 @@ def test_codes_are_grey_without_labels_and_the_decoded_part_is_boxed():
     assert not figure.legends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["curves", "two planes"])
 def test_equal_calls_make_equal_bytes_whatever_the_settings_of_the_user(name):
     def png() -> bytes:

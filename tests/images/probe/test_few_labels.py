@@ -79,12 +79,14 @@ def test_no_method_knows_labels_outside_its_draw(task, encoder):
         np.testing.assert_array_equal(right[method], changed[method])
 
 
+@pytest.mark.slow
 def test_two_threads_find_what_one_finds(task, encoder):
     one, two = (_measure(task, encoder, ("finetune", "scratch"), n_threads=n) for n in (1, 2))
     for method, accuracies in one.items():
         np.testing.assert_array_equal(accuracies, two[method])
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(task, encoder, monkeypatch):
     calls = []
     encode = transfer.encode_features
@@ -95,6 +97,7 @@ def test_features_are_computed_once(task, encoder, monkeypatch):
     assert len(calls) == 2  # train and test
 
 
+@pytest.mark.slow
 def test_progress_ends_at_its_total(task, encoder):
     progress = Recorded()
     _measure(task, encoder, progress=progress, name="x")

@@ -78,6 +78,7 @@ def test_a_method_is_measured_on_the_same_draws_with_whichever_others(ae_checkpo
     assert list(differences) == list(pd.read_csv(tmp_path / "b-differences.csv"))
 
 
+@pytest.mark.slow
 def test_several_checkpoints_share_the_draws_and_the_baselines(ae_checkpoint, aekit, tmp_path):
     other = tmp_path / "other.safetensors"
     aekit("train-ae", "--data", "digits", "--limit", 300, "--epochs", 1, "--latent", 5, "-q", "-o", other)

@@ -147,6 +147,7 @@ def test_what_is_drawn_depends_on_every_part_of_a_seed():
     assert draws[0] == draws[2] != draws[1]
 
 
+@pytest.mark.slow
 def test_all_networks_take_the_same_number_of_steps_for_their_labels(bars):
     # "Pre-training helps" is only a statement about pre-training if random weights are trained for as long.
     rows = _few(bars)

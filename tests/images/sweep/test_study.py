@@ -86,6 +86,7 @@ def test_grids_of_the_same_cells_have_folders_of_their_own_for_events(make_done,
     assert seen[-1] is None
 
 
+@pytest.mark.slow
 def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
     plan, shown = _plan(tmp_path / "grid", best="elbo"), Shown()
     (result,) = run_sweep(plan, MACHINE, _train(make_done), progress=shown)
@@ -97,6 +98,7 @@ def test_the_best_alone_is_yielded_and_named(make_done, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_best_is_trained_again_on_all_images_if_asked_for(make_done, tmp_path):
     plan = _plan(tmp_path / "grid", best="elbo", retrain=True)
     (result,) = run_sweep(plan, MACHINE, _train(make_done))
@@ -121,6 +123,7 @@ def test_trained_again_it_takes_the_epochs_of_the_best_and_nothing_that_needs_va
     assert (train_config.beta_warmup, train_config.schedule) == (1.0, "constant")
 
 
+@pytest.mark.slow
 def test_cells_that_failed_end_the_sweep_after_the_others_were_yielded(make_done, tmp_path):
     plan, found = _plan(tmp_path / "grid"), []
     sweep = run_sweep(plan, MACHINE, _train(make_done, fails=[{"latent": 4, "seed": 0}]))
