@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal, kl_divergence
 
 from aekit.images import objectives as losses
@@ -52,6 +54,37 @@ def test_gaussian_is_the_log_density_of_torch():
     log_sigma = torch.tensor(-1.3)
     truth = _per_image(Normal(torch.sigmoid(logits), log_sigma.exp()).log_prob(x))
     torch.testing.assert_close(losses.reconstruction_loss(logits, x, "gaussian", log_sigma), truth)
+
+
+@pytest.mark.parametrize("log_scale", [-9.0, -4.0, -2.0, 0.0])
+def test_probabilities_of_the_256_values_of_a_discretised_logistic_add_up_to_one(log_scale):
+    means = torch.tensor([0.0, 1e-4, 0.3, 0.5, 0.999, 1.0], dtype=torch.float64)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    log_p = losses.discretised_logistic(
+        means[:, None].expand(-1, 256), values.expand(6, -1), torch.tensor(log_scale, dtype=torch.float64)
+    )
+    torch.testing.assert_close(log_p.exp().sum(1), torch.ones(6, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+def test_a_discretised_logistic_is_the_difference_of_scipys_distribution_function():
+    mean, scale = 0.37, 0.05
+    values = np.arange(256) / 255
+    edges = stats.logistic.cdf(np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, [np.inf]]), mean, scale)
+    found = losses.discretised_logistic(
+        torch.full((256,), mean, dtype=torch.float64),
+        torch.from_numpy(values),
+        torch.tensor(np.log(scale), dtype=torch.float64),
+    )
+    np.testing.assert_allclose(found.exp().numpy(), np.diff(edges), rtol=1e-8)
+
+
+def test_a_discretised_logistic_has_finite_gradients_far_from_its_mean():
+    logits = torch.tensor([[[[-30.0, 30.0, 0.0, 5.0]]]], requires_grad=True)
+    x = torch.tensor([[[[1.0, 0.0, 128 / 255, 3 / 255]]]])
+    log_scale = torch.tensor(-9.0, requires_grad=True)
+    losses.reconstruction_loss(logits, x, "logistic", log_scale).sum().backward()
+    assert logits.grad.isfinite().all()
+    assert log_scale.grad.isfinite()
 
 
 def test_gaussian_noise_is_never_narrower_than_a_step_of_eight_bits():

@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing():
     assert saved == [(1, 0)]
 
 
-@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli", "mse"])
+@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli", "logistic", "mse"])
 def test_every_loss_trains(loss):
     run = small_run(kind="ae", loss=loss, lr=1e-2, epochs=15, n=40)
     rows = [row.total for row in fit(run, State()).history if row.split == "train"]

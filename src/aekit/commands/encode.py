@@ -10,7 +10,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, LabelTable, OtherData, Output, WhichSplit
+from aekit.terminal.study_options import AsBinarized, Checkpoints, LabelTable, OtherData, Output, WhichSplit
 
 
 def encode(
@@ -27,6 +27,7 @@ def encode(
     split: WhichSplit = "test",
     data: OtherData = None,
     labels: LabelTable = None,
+    binarized: AsBinarized = False,
     data_root: options.DataRoot = None,
     output: Output = None,
     device: options.Device = "auto",
@@ -51,4 +52,5 @@ def encode(
         session = open_session(
             found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
         )
+        session.take_binarized(binarized)
         console.result(run_encode(session, output, split=split, file_format=file_format))

@@ -11,7 +11,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import completion, options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData
+from aekit.terminal.study_options import AsBinarized, Checkpoints, FigureOutput, NoiseSeed, OtherData
 
 
 def probe(
@@ -83,6 +83,7 @@ def probe(
             show_default="the checkpoint's",
         ),
     ] = None,
+    binarized: AsBinarized = False,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -112,4 +113,5 @@ def probe(
         session = open_session(
             found, data=data, table=label_table, data_root=data_root, device=device, threads=threads, progress=console
         )
+        session.take_binarized(binarized)
         console.result(run_probe(session, output, request))

@@ -11,7 +11,15 @@ from aekit.images.tsne.request import Method
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, LabelTable, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import (
+    AsBinarized,
+    Checkpoints,
+    FigureOutput,
+    LabelTable,
+    NoiseSeed,
+    OtherData,
+    WhichSplit,
+)
 
 
 def tsne(
@@ -53,6 +61,7 @@ def tsne(
     split: WhichSplit = "test",
     data: OtherData = None,
     labels: LabelTable = None,
+    binarized: AsBinarized = False,
     data_root: options.DataRoot = None,
     output: FigureOutput = None,
     device: options.Device = "auto",
@@ -83,6 +92,7 @@ def tsne(
         session = open_session(
             found, data=data, table=labels, data_root=data_root, device=device, threads=threads, progress=console
         )
+        session.take_binarized(binarized)
         result = run_tsne(
             session, output, method=method, perplexity=perplexity, k=neighbours, seed=seed, split=split, limit=limit
         )

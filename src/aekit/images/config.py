@@ -30,7 +30,8 @@ from aekit.errors import UsageError
 
 Kind = Literal["ae", "vae"]
 Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
-Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "mse"]
+Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic", "mse"]
+Binarize = Literal["none", "dynamic", "fixed"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
 
@@ -56,6 +57,8 @@ class DataConfig:
             training images, ``LOW,HIGH`` is given; ``auto`` is that of the type where something can be seen then.
         labels: A table of labels for a path: columns ``file`` and ``label``, others are attributes; None takes what
             the images bring along.
+        binarize: Draw each pixel black or white with its grey value as probability: anew whenever an image is used
+            (``dynamic``), or once for good (``fixed``).
     """
 
     name: str = "mnist"
@@ -67,8 +70,10 @@ class DataConfig:
     skip_bad: bool = False
     value_range: str = "auto"
     labels: str | None = None
+    binarize: Binarize = "none"
 
     def __post_init__(self) -> None:
+        check_choice("binarize", self.binarize, Binarize)
         parse_value_range(self.value_range)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))
@@ -84,6 +89,14 @@ class DataConfig:
             raise UsageError(
                 f"--val: {self.val} is outside [0, 1); give the fraction of training images to set aside, such as 0.2"
             )
+
+    def pixel_seed(self, seed: int) -> int | None:
+        """Return the seed by which pixels are drawn black or white, or None if they stay grey.
+
+        Args:
+            seed: That of a dynamic draw; a fixed one has that of the splits, so that runs compare on the same pixels.
+        """
+        return {"none": None, "dynamic": seed, "fixed": self.split_seed}[self.binarize]
 
 
 @dataclass(frozen=True)
@@ -189,6 +202,13 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.binarize != "none" and self.model.loss != "bernoulli":
+            raise UsageError(
+                f"--binarize: {self.data.binarize} makes pixels black or white, which --loss {self.model.loss} is not "
+                "made for; use bernoulli, or leave --binarize out"
+            )
 
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}

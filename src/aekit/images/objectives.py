@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Pixels are multiples of 1/255, so a Gaussian narrower than one such step would gain likelihood from rounding alone.
 MIN_LOG_SIGMA = -math.log(255)
+# All but 1e-6 of a logistic distribution of this scale lie within one step of 1/255; no narrower one is needed.
+MIN_LOG_SCALE = -math.log(255 * 14)
 
 
 class Objective:
@@ -110,15 +112,18 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
         x: Images in [0, 1], (B, C, H, W).
         loss: ``bernoulli``: cross-entropy with grey pixels as probabilities. ``continuous-bernoulli``: the same with
             the density's normaliser. ``gaussian``: mean sigmoid(logits), one standard deviation for all pixels.
+            ``logistic``: probability of each of the 256 values under a logistic distribution about sigmoid(logits),
+            cut into steps of 1/255, with all that lies beyond at the ends, and one scale for all pixels.
             ``mse``: squared error of sigmoid(logits), averaged over pixels and channels.
-        log_sigma: Log of the standard deviation, a scalar; needed for ``gaussian`` and bounded below by 1/255.
+        log_sigma: Log of the standard deviation, a scalar; needed for ``gaussian`` and bounded below by 1/255. Log of
+            the scale for ``logistic``.
 
     Returns:
         One value per example, (B,).
 
     Source:
         Continuous Bernoulli: Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845. One learned standard deviation:
-        Rybkin et al. 2021, arXiv:2006.13202.
+        Rybkin et al. 2021, arXiv:2006.13202. Discretised logistic: Kingma et al. 2016, arXiv:1606.04934.
     """
     if loss == "bernoulli":
         return _bernoulli(x_hat_logits, x)
@@ -128,7 +133,9 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
     if loss == "mse":
         return squared_error.mean(1)
     if log_sigma is None:
-        raise ValueError("the gaussian likelihood needs log_sigma")
+        raise ValueError(f"the {loss} likelihood needs log_sigma")
+    if loss == "logistic":
+        return -discretised_logistic(torch.sigmoid(x_hat_logits), x, log_sigma).flatten(1).sum(1)
     log_sigma = log_sigma.clamp(min=MIN_LOG_SIGMA)
     constant = squared_error.shape[1] * (log_sigma + 0.5 * math.log(2 * math.pi))
     return 0.5 * squared_error.sum(1) * torch.exp(-2 * log_sigma) + constant
@@ -136,6 +143,28 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
 
 def _bernoulli(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+
+
+def discretised_logistic(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log probability of values x, multiples of 1/255 in [0, 1], in nats, elementwise.
+
+    The probabilities of the 256 values add up to one: 0 has all below it, 1 all above.
+
+    Args:
+        mean: Centres of the logistic distributions, in [0, 1], of the shape of x.
+        x: Values.
+        log_scale: Log of the scale, a scalar.
+
+    Source:
+        Kingma et al. 2016, arXiv:1606.04934, section 5.2.
+    """
+    scale = torch.exp(log_scale.clamp(min=MIN_LOG_SCALE))
+    half = 0.5 / 255
+    upper, lower = (x + half - mean) / scale, (x - half - mean) / scale
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which no term is rounded to 0
+    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2 * half / scale))
+    at_ends = torch.where(x < half, F.logsigmoid(upper), F.logsigmoid(-lower))
+    return torch.where((x < half) | (x > 1 - half), at_ends, inside)
 
 
 def continuous_bernoulli_log_normaliser(logits: Tensor) -> Tensor:

@@ -176,14 +176,21 @@ def train_run(
         given = config.train
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
         group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
+        met = _as_met(sets, config)
         noise = seed_everything(config.train.seed, device)
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
         if text := _small_set_notice(given, config.train, len(sets["train"])):
             (common or progress).notice(text)
         with build_team(model, build_objective(model), config, device, threads) as team:
-            run = _build_run(model, config, sets, device, noise, team, group)
+            run = _build_run(model, config, met, device, noise, team, group)
             header = _header(config, sets, run, threads, lineage)
-            return _train(run, files, header, sets["test"], machine.tensorboard, progress=progress, on_epoch=on_epoch)
+            return _train(run, files, header, met["test"], machine.tensorboard, progress=progress, on_epoch=on_epoch)
+
+
+def _as_met(sets: dict[Split, ImageSet], config: RunConfig) -> dict[Split, ImageSet]:
+    """Return the images as the network meets them: those of training that each step draws anew are grey."""
+    seed, is_dynamic = config.data.pixel_seed(config.train.seed), config.data.binarize == "dynamic"
+    return {split: each if split == "train" and is_dynamic else each.drawn(seed) for split, each in sets.items()}
 
 
 def run_files(config: RunConfig, output: Path, *, overwrite: bool = False, resume: bool = False) -> RunFiles:
@@ -379,6 +386,8 @@ def _header(
         del header.data["labels"]
     else:
         header.data["labels_fingerprint"] = sets["train"].labels_fingerprint
+    if config.data.binarize == "none":
+        del header.data["binarize"]
     if sets["train"].value_range:  # new images are read with that of the training
         header.data["range"] = list(sets["train"].value_range)
     header.data.update(
@@ -473,6 +482,7 @@ def _build_run(
         team=team,
         objective=build_objective(model),
         group=group,
+        draws_pixels=config.data.binarize == "dynamic",
     )
 
 

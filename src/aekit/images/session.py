@@ -56,6 +56,8 @@ class Session:
     progress: Progress = SILENT
     table: str | None = None
     _verified: dict[Path, os.stat_result] = field(default_factory=dict)
+    _is_binarized: bool = False
+    _said_grey: bool = False
 
     def __post_init__(self) -> None:
         self._source = StudiedImages(self.data, self.data_root, self.table)
@@ -132,6 +134,17 @@ class Session:
                 path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record
             )
 
+    def take_binarized(self, wanted: bool) -> None:
+        """Say whether codes are those of pixels drawn black or white as in the training, instead of grey ones.
+
+        Raises:
+            AekitError: They are wanted, and a checkpoint was trained on grey images.
+        """
+        for path, record in zip(self.paths, self.records, strict=True):
+            if wanted and record.data.binarize == "none":
+                raise AekitError(f"--binarize: {path} was trained on grey images; leave it out")
+        self._is_binarized = wanted
+
     def name_table(self, option: str) -> None:
         """Give the table of labels the name that its option has, in errors and notices from now on."""
         self._source.table_option = option
@@ -146,11 +159,37 @@ class Session:
 
     def images(self, checkpoint: LoadedCheckpoint, split: Split, *, with_labels: bool = True) -> ImageSet:
         """Return one split of a checkpoint's images, or of ``data``: see :meth:`StudiedImages.images`."""
-        return self._source.images(checkpoint, split, self.progress, with_labels=with_labels)
+        images = self._source.images(checkpoint, split, self.progress, with_labels=with_labels)
+        return self._as_met(checkpoint, images)
 
     def studied(self, checkpoint: LoadedCheckpoint, split: Split, *, with_labels: bool = True) -> ImageSet:
         """Return the images that a study is about: see :meth:`StudiedImages.studied`."""
-        return self._source.studied(checkpoint, split, self.progress, with_labels=with_labels)
+        images = self._source.studied(checkpoint, split, self.progress, with_labels=with_labels)
+        return self._as_met(checkpoint, images)
+
+    def measured(self, checkpoint: LoadedCheckpoint, split: Split, *, seed: int, with_labels: bool = True) -> ImageSet:
+        """Return the images that a loss is measured on: those of :meth:`studied`, drawn as in the training.
+
+        Args:
+            checkpoint: The model that takes them.
+            split: Which of them.
+            seed: Of pixels that the training drew anew whenever an image was used.
+            with_labels: Whether to read the table of labels of the training.
+        """
+        images = self._source.studied(checkpoint, split, self.progress, with_labels=with_labels)
+        return images.drawn(checkpoint.record.data.pixel_seed(seed))
+
+    def _as_met(self, checkpoint: LoadedCheckpoint, images: ImageSet) -> ImageSet:
+        """Return images for a study of codes: grey ones, which is said of a training on black and white ones."""
+        data = checkpoint.record.data
+        if self._is_binarized:
+            return images.drawn(data.pixel_seed(checkpoint.record.train.seed))
+        if data.binarize != "none" and not self._said_grey:
+            self._said_grey = True
+            self.progress.notice(
+                f"{checkpoint.path}: was trained with --binarize {data.binarize}; its codes here are of grey images"
+            )
+        return images
 
     def reading(self, checkpoint: LoadedCheckpoint) -> DataConfig:
         """Return how other images than those of the training are read for a checkpoint: with its range of values."""

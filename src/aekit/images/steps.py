@@ -40,6 +40,7 @@ class Run:
     team: ThreadTeam
     objective: Objective
     group: Group = field(default_factory=Group)
+    draws_pixels: bool = False  # black or white, anew in each step
 
     @property
     def samples_per_epoch(self) -> int:
@@ -97,10 +98,15 @@ def _descend(
     added in a fixed order.
     """
     noise = None
+    # For the whole batch in every process, so that the noise of an image does not depend on who takes it.
+    if run.draws_pixels:
+        shape = n_images, *x.shape[1:]
+        uniform = torch.rand(shape, generator=run.noise, device=x.device)[run.group.part(n_images)]
+        x = (uniform < x).to(x.dtype, memory_format=torch.channels_last)
     if run.model.config.has_prior:
-        # For the whole batch in every process, so that the noise of an image does not depend on who takes it.
-        shape = n_images, run.model.config.latent
-        noise = torch.randn(shape, generator=run.noise, device=x.device)[run.group.part(n_images)]
+        noise = torch.randn((n_images, run.model.config.latent), generator=run.noise, device=x.device)[
+            run.group.part(n_images)
+        ]
     x_parts = x.chunk(run.team.n_parts)
     noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_parts)
     parts = list(zip(x_parts, noise_parts, strict=True))

@@ -41,6 +41,14 @@ LabelTable = Annotated[
         show_default="the checkpoint's",
     ),
 ]
+AsBinarized = Annotated[
+    bool,
+    typer.Option(
+        "--binarize",
+        rich_help_panel=options.DATA,
+        help="Draw pixels black or white, as in a training with --binarize, instead of grey images.",
+    ),
+]
 WhichSplit = Annotated[
     Split,
     typer.Option(

@@ -23,7 +23,7 @@ from aekit.images.parent import INHERITED, inherit_model
 from aekit.terminal import completion
 from aekit.terminal.options import DATA, MODEL, TRAINING, with_choices
 
-VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
+VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic"]
 Command = Callable[..., None]
 Build = Callable[
     [dict[str, Any], Path | None, typer.Context | None], Any
@@ -85,6 +85,12 @@ OPTIONS = (
         "Values that become black and white: auto, dtype (range of the type), data (range of the training images), or "
         "LOW,HIGH; auto refuses images that would be nearly black.",
         "RANGE",
+    ),
+    TrainingOption(
+        "binarize",
+        DATA,
+        "Draw pixels black or white, with the grey value as probability: dynamic (anew whenever an image is used) or "
+        "fixed (once).",
     ),
     TrainingOption("latent", MODEL, "Number of latent dimensions."),
     TrainingOption(

@@ -79,7 +79,9 @@ def _model(kind: str = "vae", **options: object):
 @pytest.mark.parametrize("n_samples", [1, 7, 64])
 def test_the_bound_is_log_p_for_any_number_of_samples_if_the_posterior_is_exact(n_samples):
     model, images = LinearGaussian(exact=True), _linear_images(20)
-    bound = importance_bound(model, images, n_samples=n_samples, seed=3)
+    found = importance_bound(model, images, n_samples=n_samples, seed=3)
+    bound = found.log_p
+    np.testing.assert_allclose(found.effective_samples, n_samples, rtol=1e-4)  # all weights are equal
     np.testing.assert_allclose(bound, model.log_marginal(images.images / 255), rtol=0, atol=2e-3)
 
 
@@ -87,17 +89,17 @@ def test_the_bound_rises_towards_log_p_with_the_samples_if_the_posterior_is_wron
     # Averaged over enough images that the rise is larger than the scatter of the estimates.
     model, images = LinearGaussian(exact=False), _linear_images(200)
     truth = model.log_marginal(images.images / 255).mean()
-    bounds = [importance_bound(model, images, n_samples=k, seed=0).mean() for k in (1, 5, 25, 125)]
+    bounds = [importance_bound(model, images, n_samples=k, seed=0).log_p.mean() for k in (1, 5, 25, 125)]
     assert all(low < high for low, high in pairwise(bounds))
     assert bounds[0] < truth - 5
-    nearly = importance_bound(model, images, n_samples=5000, seed=0)
+    nearly = importance_bound(model, images, n_samples=5000, seed=0).log_p
     assert nearly.mean() == pytest.approx(truth, abs=0.03)
 
 
 def test_one_sample_gives_the_evidence_lower_bound_on_average():
     images = ImageSet(store=np.repeat(_noise_images(1).store, 4000, axis=0), name="same")
     model = _model()
-    bound = importance_bound(model, images, n_samples=1, seed=0)
+    bound = importance_bound(model, images, n_samples=1, seed=0).log_p
     evaluation = evaluate_images(model, images, seed=1)
     error = math.hypot(mean_and_error(bound)[1], mean_and_error(evaluation.total)[1])
     assert bound.mean() == pytest.approx(-evaluation.total.mean(), abs=4 * error)
@@ -105,11 +107,11 @@ def test_one_sample_gives_the_evidence_lower_bound_on_average():
 
 def test_the_bound_does_not_depend_on_how_samples_are_batched(monkeypatch):
     model, images = _model(), _noise_images(11)
-    other = importance_bound(model, images, n_samples=13, seed=1)
-    whole = importance_bound(model, images, n_samples=13, seed=0)
+    other = importance_bound(model, images, n_samples=13, seed=1).log_p
+    whole = importance_bound(model, images, n_samples=13, seed=0).log_p
     for max_rows in (1, 5, 40):  # fewer rows than samples, and images that do not divide evenly
         monkeypatch.setattr(module, "MAX_ROWS", max_rows)
-        np.testing.assert_allclose(importance_bound(model, images, n_samples=13, seed=0), whole, rtol=1e-5)
+        np.testing.assert_allclose(importance_bound(model, images, n_samples=13, seed=0).log_p, whole, rtol=1e-5)
     assert not np.allclose(other, whole, rtol=1e-5)
 
 
@@ -121,6 +123,14 @@ def test_the_bound_decodes_exactly_the_requested_samples_a_few_at_a_time(monkeyp
     importance_bound(model, images, n_samples=7, seed=0)
     assert sum(rows) == 70
     assert max(rows) <= 16
+
+
+def test_a_wrong_posterior_has_fewer_effective_samples_and_never_less_than_one():
+    found = importance_bound(LinearGaussian(exact=False), _linear_images(50), n_samples=64, seed=0)
+    assert (found.effective_samples >= 1 - 1e-9).all()
+    assert found.effective_samples.mean() < 32
+    one = importance_bound(_model(), _noise_images(5), n_samples=1)
+    np.testing.assert_allclose(one.effective_samples, 1)
 
 
 def test_a_plain_autoencoder_has_no_bound():
@@ -140,9 +150,9 @@ def test_progress_counts_every_image(monkeypatch):
     assert seen == [("drawing 3 samples per image", done, 7) for done in (3, 6, 7)]
 
 
-@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])
+@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli", "logistic"])
 def test_other_likelihoods_have_a_bound_too(loss):
-    assert np.isfinite(importance_bound(_model(loss=loss), _noise_images(5), n_samples=3)).all()
+    assert np.isfinite(importance_bound(_model(loss=loss), _noise_images(5), n_samples=3).log_p).all()
 
 
 def test_only_binary_pixels_have_a_probability_under_a_bernoulli():

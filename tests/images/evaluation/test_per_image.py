@@ -97,7 +97,7 @@ def test_an_autoencoder_has_neither_divergence_nor_noise():
     np.testing.assert_array_equal(evaluation.total, evaluation.terms["reconstruction"])
 
 
-@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli"])
+@pytest.mark.parametrize("loss", ["gaussian", "continuous-bernoulli", "logistic"])
 def test_other_likelihoods_are_evaluated_too(loss):
     evaluation = evaluate_images(_model(loss=loss), _noise_images(5))
     assert np.isfinite(evaluation.total).all()

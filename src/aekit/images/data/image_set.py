@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from aekit.images.data.binarize import draw_pixels
 from aekit.images.data.origins import Origins
 
 Indices = npt.NDArray[np.int64]
@@ -37,6 +38,8 @@ class ImageSet:
         span: Smallest and largest value of the images before they became bytes, and the largest of their type; None if
             their range was given, or there are several types.
         labels_fingerprint: SHA-256 of the table that labels and attributes are from; empty if they are of the data.
+        draw: Seed by which each pixel is drawn black or white, see :func:`aekit.images.data.binarize.draw_pixels`;
+            None leaves them grey. The store and the fingerprint are of grey pixels in any case.
     """
 
     store: npt.NDArray[np.uint8]
@@ -53,6 +56,7 @@ class ImageSet:
     value_range: tuple[float, float] | None = None
     span: tuple[float, float, int] | None = None
     labels_fingerprint: str = ""
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         if self.store.dtype != np.uint8 or self.store.ndim != 4:
@@ -73,12 +77,19 @@ class ImageSet:
 
     @property
     def images(self) -> npt.NDArray[np.uint8]:
-        """Return all pixels, uint8 (N, C, H, W): the store itself, or a copy in memory if this is a subset."""
-        return self.store if self.rows is None else self.store[self.rows]
+        """Return all pixels, uint8 (N, C, H, W): the store itself, or a copy in memory of a subset or of drawn ones."""
+        return self._as_drawn(self.store if self.rows is None else self.store[self.rows])
 
     def take(self, indices: Indices) -> npt.NDArray[np.uint8]:
         """Return the pixels of some images as a copy in memory, uint8 (len(indices), C, H, W)."""
-        return self.store[indices if self.rows is None else self.rows[indices]]
+        return self._as_drawn(self.store[indices if self.rows is None else self.rows[indices]])
+
+    def drawn(self, seed: int | None) -> ImageSet:
+        """Return the same images with each pixel drawn black or white; None returns them as they are."""
+        return self if seed is None else replace(self, draw=seed)
+
+    def _as_drawn(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return pixels if self.draw is None else draw_pixels(pixels, self.draw)
 
     def subset(self, indices: Indices) -> ImageSet:
         """Return the images at ``indices``, (K,), in that order, on the same store."""

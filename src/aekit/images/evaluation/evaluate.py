@@ -71,8 +71,9 @@ def _evaluate_all(
 ) -> Iterator[Result]:
     models = []
     for checkpoint, target in zip(session.checkpoints(), targets, strict=True):
-        image_set = session.studied(checkpoint, split, with_labels=False)
-        totals = _evaluate(session, checkpoint, image_set, target, split, importance, seed)
+        own_seed = checkpoint.record.train.seed if seed is None else seed
+        image_set = session.measured(checkpoint, split, seed=own_seed, with_labels=False)
+        totals = _evaluate(session, checkpoint, image_set, target, split, importance, own_seed)
         models.append(EvaluatedModel.of(checkpoint, image_set, split, totals))
         if table is None:
             _show(session, checkpoint, totals, split)
@@ -88,10 +89,9 @@ def _evaluate(
     target: Path,
     split: Split,
     importance: int | None,
-    seed: int | None,
+    seed: int,
 ) -> dict[str, Any]:
     """Write the files of one checkpoint, and return its means."""
-    seed = checkpoint.record.train.seed if seed is None else seed
     evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
     totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)
     parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
@@ -115,12 +115,20 @@ def _totals(
         bound = importance_bound(
             checkpoint.model, image_set, n_samples=importance, seed=seed, progress=session.progress
         )
-        means["log_p"] = mean_and_error(bound)
+        means["log_p"] = mean_and_error(bound.log_p)
+        means["effective_samples"] = mean_and_error(bound.effective_samples)
     totals: dict[str, Any] = {"n": len(image_set)}
     for name, (mean, error) in means.items():
         totals |= {name: mean, f"{name}_error": None if math.isnan(error) else error}
+    if checkpoint.record.model.loss == "logistic":
+        n_values = math.prod(image_set.image_shape)
+        nats = totals["reconstruction"] + totals.get("kl", 0.0)
+        totals["bits_per_dimension"] = nats / (n_values * math.log(2))
+        if importance is not None:
+            totals["log_p_bits_per_dimension"] = -totals["log_p"] / (n_values * math.log(2))
     if importance is not None:  # "log_p" is the name of the bound since the first version, whatever it bounds
         totals["log_p_normalised"] = is_normalised(checkpoint.record.model.loss, image_set)
+        totals["importance"] = importance
     return totals | {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
 
 
@@ -145,6 +153,8 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
     units = {name: "nats" for name in totals if f"{name}_error" in totals}
     units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
     names = {"log_p": "log p(x), bound" if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
+    names["effective_samples"] = "effective samples"
+    units["effective_samples"] = f"of {totals.get('importance')}"
     rows = [
         (
             names.get(name, name),
@@ -154,6 +164,10 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
         )
         for name, unit in units.items()
         if name in totals
+    ]
+    bits = {"bits_per_dimension": "ELBO", "log_p_bits_per_dimension": "bound"}
+    rows += [
+        (f"bits per dimension, {of}", f"{totals[name]:.4g}", "", "bits") for name, of in bits.items() if name in totals
     ]
     rows.append(("active units", str(totals["active_units"]), "", f"of {totals['latent']}"))
     title = f"{checkpoint.path.name}: {count(totals['n'], image_of(split))}"

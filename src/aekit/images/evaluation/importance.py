@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,25 @@ MAX_ROWS = 2048
 MAX_PIXELS = 2**24
 
 
+@dataclass(frozen=True)
+class ImportanceBound:
+    """The importance-weighted bound of N images from K samples each.
+
+    Attributes:
+        log_p: The bound in nats, (N,).
+        effective_samples: How many equally weighted samples the weights are worth, in [1, K], (N,): the square of their
+            sum over the sum of their squares. Where it is near 1, one sample decides, and more of them would raise the
+            bound.
+    """
+
+    log_p: npt.NDArray[np.float64]
+    effective_samples: npt.NDArray[np.float64]
+
+
 def importance_bound(
     model: Autoencoder, image_set: ImageSet, *, n_samples: int, seed: int = 0, progress: Progress = SILENT
-) -> npt.NDArray[np.float64]:
-    """Return the importance-weighted lower bound on log p(x) of each image in nats, (N,).
+) -> ImportanceBound:
+    """Return the importance-weighted lower bound on log p(x) of each image in nats, and how many samples count.
 
     With the cross-entropy of grey pixels p(x | z) does not integrate to one, and the bound is one of the unnormalised
     objective: it compares models with the same loss and images, and with nothing else; see :func:`is_normalised`.
@@ -47,22 +63,25 @@ def importance_bound(
         AekitError: Some of them are not finite.
 
     Source:
-        Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 3.
+        Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 3; effective samples: Kish 1965, Survey Sampling.
     """
     max_rows = max(1, min(MAX_ROWS, MAX_PIXELS // math.prod(image_set.image_shape)))
     bounds: list[Tensor] = []
+    effective: list[Tensor] = []
     n_done = 0
     with evaluation_mode(model) as device:
         generator = torch.Generator(device).manual_seed(seed)
         for x in ImageLoader(image_set, device).in_order(max(1, max_rows // n_samples)):
             draws = [torch.randn(n_samples, model.config.latent, generator=generator, device=device) for _ in x]
             log_weights = _log_weights(model, x, torch.stack(draws), max_rows)
-            bounds.append(torch.logsumexp(log_weights, dim=1) - math.log(n_samples))
+            log_sum = torch.logsumexp(log_weights, dim=1)
+            bounds.append(log_sum - math.log(n_samples))
+            effective.append(torch.exp(2 * log_sum - torch.logsumexp(2 * log_weights, dim=1)))
             n_done += len(x)
             progress.update(f"drawing {count(n_samples, 'sample')} per image", n_done, len(image_set))
     bound: npt.NDArray[np.float64] = torch.cat(bounds).numpy()
     check_finite(model, "bounds", bound)
-    return bound
+    return ImportanceBound(bound, torch.cat(effective).numpy())
 
 
 def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
@@ -78,8 +97,8 @@ def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
     if loss != "bernoulli":
         return loss != "mse"
     n_each = max(1, MAX_PIXELS // math.prod(image_set.image_shape))
-    rows = np.arange(len(image_set.store)) if image_set.rows is None else image_set.rows
-    parts = (image_set.store[rows[start : start + n_each]] for start in range(0, len(rows), n_each))
+    starts = range(0, len(image_set), n_each)
+    parts = (image_set.take(np.arange(start, min(start + n_each, len(image_set)))) for start in starts)
     return all(bool(((part == 0) | (part == 255)).all()) for part in parts)
 
 

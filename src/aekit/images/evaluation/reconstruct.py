@@ -51,7 +51,7 @@ def run_reconstruct(
 def _reconstruct(
     session: Session, checkpoint: LoadedCheckpoint, target: Path, split: Split, n: int, worst: bool
 ) -> Result:
-    image_set = session.studied(checkpoint, split)
+    image_set = session.measured(checkpoint, split, seed=checkpoint.record.train.seed)
     table = _error_table(checkpoint, image_set, worst)
     shown = image_set.subset(table["index"].to_numpy()[:n])
     x_hat = reconstruct_images(checkpoint.model, shown)

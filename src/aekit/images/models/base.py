@@ -78,7 +78,8 @@ class Autoencoder(nn.Module):
         parts: The architecture's encoder and decoder.
 
     Attributes:
-        log_sigma: Logarithm of the pixel noise of the ``gaussian`` likelihood, one learned number; None for others.
+        log_sigma: Logarithm of the pixel noise, one learned number: the standard deviation of the ``gaussian``
+            likelihood, the scale of the ``logistic`` one; None for others.
         name: Its name in messages: the path of its checkpoint, if it has one.
     """
 
@@ -97,7 +98,8 @@ class Autoencoder(nn.Module):
                 if head is not None:
                     init_weights(head, parts.head_gain)
         # exp(-2) = 0.14 is close to the pixel noise of an early MNIST reconstruction.
-        self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if config.loss == "gaussian" else None
+        has_noise = config.loss in ("gaussian", "logistic")
+        self.log_sigma = nn.Parameter(torch.tensor(-2.0)) if has_noise else None
 
     def init_output_bias(self, mean_image: Tensor) -> None:
         """Initialise the decoder's last bias with the logits of the mean image, (C, H, W) in [0, 1].
