@@ -168,7 +168,12 @@ def apply(aekit, model, tmp_path):
             lambda t: t.assign(roi_9=t["roi_0"] * 2),
             "trained on the columns roi_*, without roi_9, which new.tsv has",
         ),
-        (lambda t: t.assign(roi_2="high"), "needs numbers, and roi_2 of new.tsv has text"),
+        (lambda t: t.assign(roi_2="high"), "needs numbers in new.tsv, not roi_2 (it is not numeric)"),
+        (
+            lambda t: t.assign(roi_2=["1.5g", *t["roi_2"][1:]]),
+            "needs numbers in new.tsv, not roi_2 (it has text: 1.5g (p000))",
+        ),
+        (lambda t: t.assign(roi_2=t["roi_2"] * 1000), "other units than those of the training: roi_2 (x 1e+03)"),
         (lambda t: t.assign(roi_2=np.nan), "needs features that nobody in new.tsv has all of"),
     ],
 )
@@ -206,6 +211,19 @@ def test_the_effects_of_unknown_sites_stay_and_are_said(apply, people, tmp_path)
     said = " ".join(result.stderr.split())
     assert "did not know the site: Rome (2), without a site (1); it knew Bern, Oslo" in said
     assert pd.read_csv(tmp_path / "new.csv")["unlike_training"].tolist() == ["no"] * 17 + ["yes"] * 3
+
+
+def test_new_participants_without_a_sex_are_counted_if_effects_of_sites_depend_on_it(apply, people):
+    said = " ".join(apply(people.assign(sex=["", *people["sex"][1:]])).stderr.split())
+    assert "1 participant without a sex: effects of sites are removed as half way between female and male" in said
+
+
+def test_columns_that_together_tell_the_age_are_said(learn, people):
+    born = 1990 + 40 * np.random.default_rng(0).normal(size=len(people))
+    result = learn("--cv", 3, table=people.assign(born=born, scanned=born + people["age"]), columns="born,scanned")
+    said = " ".join(result.stderr.split())
+    assert "the features explain 100.0 % of the variance of held-out ages, more than any brain does" in said
+    assert "more than any brain" not in learn("--cv", 3, output="other").stderr
 
 
 def test_a_reference_recalibrates_ages_of_another_scanner(apply, people, tmp_path):

@@ -96,12 +96,12 @@ def match_people(tables: ScanTables, files: Sequence[Path], *, skip_bad: bool, p
     return people
 
 
-def check_reference(n: int, table: Path) -> None:
-    """Raise an AekitError if there are too few reference participants."""
+def check_reference(n: int, table: Path, what: str = "a usable scan among those given") -> None:
+    """Raise an AekitError if there are too few reference participants, who have an age and ``what``."""
     if n < LEAST:
         raise AekitError(
-            f"--reference: {shown(table.name)} has {count(n, 'participant')} with an age and a usable scan among those "
-            f"given, at least {LEAST} are needed, better 20"
+            f"--reference: {shown(table.name)} has {count(n, 'participant')} with an age and {what}, "
+            f"at least {LEAST} are needed, better 20"
         )
 
 

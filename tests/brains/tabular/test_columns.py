@@ -2,7 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aekit.brains.tabular.columns import describe_ignored, feature_values, find_features, missing_features
+from aekit.brains.tabular.columns import (
+    describe_ignored,
+    describe_suspects,
+    feature_values,
+    find_features,
+    missing_features,
+)
 from aekit.errors import AekitError
 
 
@@ -96,5 +102,39 @@ def test_text_in_a_column_of_numbers_is_named(table_of, cohort_from, config_of):
     table = table_of().astype({"roi_1": object})
     table.loc[3, "roi_1"] = "failed"
     cohort = cohort_from(pd.DataFrame(table))
-    with pytest.raises(AekitError, match=r"roi_1 of people\.csv cannot be a feature: it is not numeric"):
+    with pytest.raises(AekitError, match=r"roi_1 of people\.csv cannot be a feature: it has text: failed \(p003\)"):
         find_features(cohort, config_of("roi_1"))
+
+
+def test_text_among_numbers_is_named_with_its_participant(table_of, cohort_from, config_of):
+    table = table_of().astype({"roi_0": object, "roi_1": object})
+    table.loc[3, "roi_0"] = "n/a?"
+    table.loc[4, "roi_1"] = "inf"
+    text = describe_ignored(find_features(cohort_from(table), config_of("roi_*")))
+    assert "roi_0 (it has text: n/a? (p003))" in text
+    assert "roi_1 (it has text: inf (p004))" in text
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e-300])
+def test_values_that_no_measurement_has_are_no_feature(table_of, cohort_from, config_of, factor):
+    cohort = cohort_from(table_of().assign(roi_0=lambda t: t["roi_0"] * factor))
+    with pytest.raises(AekitError, match=r"--features: roi_0 of people\.csv cannot be a feature: it has values of \de"):
+        find_features(cohort, config_of("roi_0"))
+    assert "roi_0" not in find_features(cohort, config_of("roi_*")).names
+
+
+def test_the_number_of_a_session_is_no_feature(table_of, cohort_from, config_of):
+    table = table_of()
+    rows = np.arange(len(table))
+    table = table.assign(participant_id=[f"p{row // 2:03}" for row in rows], session=rows % 2 + 1)
+    found = find_features(cohort_from(table), config_of("*"))
+    assert found.ignored["session"] == "it names a session"
+
+
+def test_features_that_may_have_been_made_from_the_age_are_named(table_of, cohort_from, config_of):
+    cohort = cohort_from(table_of().assign(decade=lambda t: t["age"] // 10))
+    found = find_features(cohort, config_of("*"))
+    assert list(found.suspect) == ["decade"]
+    assert found.suspect["decade"] == pytest.approx(np.corrcoef(cohort.table["decade"], cohort.age_years)[0, 1])
+    assert "decade (+0.9" in describe_suspects(found)
+    assert not describe_suspects(find_features(cohort, config_of("roi_*")))

@@ -56,3 +56,17 @@ def test_values_of_a_feature_that_is_mostly_zero_are_usual():
     features[:, 1] = np.linspace(0, 1, 100)
     limits = fit_feature_limits(features, np.linspace(20, 80, 100))
     assert limits.unlike(features, ["lesions", "b"], np.full((100, 1), 50.0)) == [[]] * 100
+
+
+def test_features_in_other_units_are_named_with_their_factor():
+    random = np.random.default_rng(0)
+    features = np.column_stack([random.normal(1000, 50, 80), random.normal(3, 0.2, 80), random.normal(0, 1, 80)])
+    limits = fit_feature_limits(features, random.uniform(20, 80, 80))
+    names = ("volume", "thickness", "score")
+    assert limits.in_other_units(features, names) == {}
+    found = limits.in_other_units(features[:5] * [1e-3, 10, 1000], names)
+    assert found == {"volume": pytest.approx(1e-3, rel=0.1), "thickness": pytest.approx(10, rel=0.1)}
+    assert limits.in_other_units(features[:2] * 1000, names) == {}
+    odd = features[:5].copy()
+    odd[0] *= 1000  # one participant with broken values is no other unit
+    assert limits.in_other_units(odd, names) == {}

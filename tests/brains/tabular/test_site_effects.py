@@ -75,5 +75,11 @@ def test_one_site_has_no_effects_to_compare(two_sites):
 
 def test_age_that_follows_from_the_site_is_refused(two_sites):
     features, _, site, sex, _ = two_sites
-    with pytest.raises(AekitError, match="cannot be told from that of the sites"):
+    with pytest.raises(AekitError, match=r"--combat: age can be told from the site.*leave --combat out"):
         fit_site_effects(features, site, sex, np.where(site == "A", 30.0, 60.0))
+
+
+def test_sex_that_follows_from_the_site_is_refused_by_name(two_sites):
+    features, _, site, _, ages = two_sites
+    with pytest.raises(AekitError, match="--combat: sex can be told from the site"):
+        fit_site_effects(features, site, np.where(site == "A", "F", "M").astype(object), ages)

@@ -147,3 +147,9 @@ def test_volumes_of_the_table_are_baselines_whether_they_are_features_or_not(tab
     _, _, parts = train(table, config_of(cv=3))
     assert "gp" not in parts
     assert len(parts["mean"].rows) == 60
+
+
+def test_combat_that_would_remove_nothing_is_refused(table_of, config_of, train):
+    table = table_of(30).assign(site=lambda t: t["participant_id"])
+    with pytest.raises(AekitError, match="--combat: no train has two sites with two participants"):
+        train(table, config_of(cv=3, combat=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
+from aekit.brains.cohort.session_names import RUNS, SESSIONS
 from aekit.brains.cohort.table import Cohort
+from aekit.brains.cohort.units import squeeze
 from aekit.brains.config import BrainConfig
 from aekit.core.text_table import named
-from aekit.errors import AekitError, nearest, shown
+from aekit.errors import AekitError, count, nearest, shown
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,6 +29,8 @@ _NEVER = {
     "site": "a site is a name; --combat removes the effects of sites",
     "file": "it is the name of a file",
 }
+_LARGEST = 1e50  # of a measurement in any unit; squares of more overflow
+_SUSPECT = 0.95  # correlation with age that is unusual
 _LEAK = 0.995  # correlation with age, of values or ranks, above that of any measurement of a brain
 _MIN_LEAK = 10  # participants for such a correlation
 _MIN_NUMBERED = 5  # rows in equal steps that are no measurement
@@ -39,10 +43,12 @@ class FeatureColumns:
     Attributes:
         names: Their names, in the order of the table.
         ignored: Columns that fit a pattern and are not used, with the reason.
+        suspect: Features that go with age more than measurements of brains do, with the correlation.
     """
 
     names: tuple[str, ...]
     ignored: dict[str, str]
+    suspect: dict[str, float] = field(default_factory=dict)
 
 
 def find_features(cohort: Cohort, config: BrainConfig) -> FeatureColumns:
@@ -77,7 +83,8 @@ def find_features(cohort: Cohort, config: BrainConfig) -> FeatureColumns:
             raise AekitError(f"{OPTION}: no column that fits {shown(pattern)} can be a feature ({why})")
     names = tuple(str(name) for name in cohort.table.columns if name in chosen)
     _refuse_leaks(cohort, names)
-    return FeatureColumns(names, {name: why for name, why in ignored.items() if name not in chosen})
+    unused = {name: why for name, why in ignored.items() if name not in chosen}
+    return FeatureColumns(names, unused, _suspects(cohort, names))
 
 
 def fitting_columns(cohort: Cohort, patterns: Sequence[str]) -> list[str]:
@@ -108,8 +115,19 @@ def describe_ignored(columns: FeatureColumns) -> str:
     by_reason: dict[str, list[str]] = {}
     for name, why in columns.ignored.items():
         by_reason.setdefault(why, []).append(name)
-    text = f"{len(columns.names):,} columns as features"
+    text = f"{count(len(columns.names), 'column')} as features"
     return text + "".join(f"; not {named(names)} ({why})" for why, names in by_reason.items())
+
+
+def describe_suspects(columns: FeatureColumns) -> str:
+    """Return which features may have been made from the age; empty if none."""
+    if not columns.suspect:
+        return ""
+    listed = named(f"{name} ({r:+.2f})" for name, r in columns.suspect.items())
+    return (
+        f"correlated with age more than measurements of brains usually are: {listed}; leave out with --features what "
+        "was made from ages or dates"
+    )
 
 
 def _matches(cohort: Cohort, pattern: str) -> list[str]:
@@ -137,18 +155,34 @@ def _unusable(cohort: Cohort, name: str, *, is_named: bool) -> str:
     """Return why a column cannot be a feature; empty if it can."""
     if name == SEX:
         return "" if is_named else "named it is a feature, as in 'roi_*,sex'"
+    if squeeze(name) in (*SESSIONS, *RUNS):
+        return "it names a session"
     if cohort.table[name].isna().all():
         return "it has no values"
-    if not pd.api.types.is_numeric_dtype(cohort.table[name]):
-        return "it is not numeric"
+    if not _is_numeric(cohort, name):
+        return describe_text(cohort, name)
     values = _values(cohort, name)
     known = values[np.isfinite(values)]
+    if not 1 / _LARGEST < np.abs(known).max() < _LARGEST and known.any():
+        row = int(np.nanargmax(np.abs(values)))
+        return f"it has values of {values[row]:.0e} ({cohort.table['participant_id'][row]}), as no measurement has"
     return "it is the same for everyone" if np.ptp(known) <= 1e-12 * np.abs(known).max() else ""
+
+
+def describe_text(cohort: Cohort, name: str) -> str:
+    """Return that a column is not numeric, with the participants who have text in it if others have numbers."""
+    column = cohort.table[name]
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    is_text = column.notna().to_numpy() & ~np.isfinite(numbers)
+    if is_text.all():
+        return "it is not numeric"
+    ids = cohort.table["participant_id"]
+    return "it has text: " + named(f"{shown(column[row])} ({ids[row]})" for row in np.flatnonzero(is_text))
 
 
 def _is_numeric(cohort: Cohort, name: str) -> bool:
     column = cohort.table[name]
-    return pd.api.types.is_numeric_dtype(column) or bool(column.isna().all())
+    return bool(pd.api.types.is_numeric_dtype(column)) or bool(column.isna().all())
 
 
 def _values(cohort: Cohort, name: str) -> Floats:
@@ -168,6 +202,21 @@ def _refuse_leaks(cohort: Cohort, names: Sequence[str]) -> None:
     if told:
         listed = "; ".join(f"{named(own)} {why}" for why, own in told.items())
         raise AekitError(f"{OPTION}: {listed}; leave such columns out")
+
+
+def _suspects(cohort: Cohort, names: Sequence[str]) -> dict[str, float]:
+    """Return features with a correlation with age above 0.95, which thickness of cortex, say, does not have."""
+    found = {name: _correlation(_values(cohort, name), cohort.age_years) for name in names if name != SEX}
+    return {name: r for name, r in found.items() if abs(r) >= _SUSPECT}
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Return the correlation of values that are known with age, 0 for fewer than ten or constant ones."""
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) < _MIN_LEAK or not np.ptp(x) > 0 or not np.ptp(y) > 0:
+        return 0.0
+    return float(np.corrcoef(x / np.abs(x).max(), y)[0, 1])
 
 
 def _leak(values: Floats, age_years: Floats, ids: Floats) -> str:
@@ -199,9 +248,8 @@ def needed_columns(
         raise AekitError(f"{checkpoint}: needs {named(missing)}, which {shown(cohort.name)} lacks; add what is missing")
     texts = [name for name in names if name != SEX and not _is_numeric(cohort, name)]
     if texts:
-        raise AekitError(
-            f"{checkpoint}: needs numbers, and {named(texts)} of {shown(cohort.name)} has text; correct the values"
-        )
+        why = named(f"{name} ({describe_text(cohort, name)})" for name in texts)
+        raise AekitError(f"{checkpoint}: needs numbers in {shown(cohort.name)}, not {why}; correct the values")
     known = {*names, *ignored, *_NEVER}
     extra = [
         name

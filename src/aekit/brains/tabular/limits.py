@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 
 _FLOOR = 0.1  # smallest spread that counts, in SDs: of features that are mostly zero, quantiles are all the same
 _MOST = 10.0  # spreads; farther values count as this far in a distance
+_OTHER_UNIT = 5.0  # times the usual range: mm is a tenth of cm, mm3 a thousandth of mL
+_MIN_IN_OTHER_UNIT = 3  # participants
 _TOLERANCE = 1.25  # of the largest usual distance, as for scans
 
 
@@ -63,6 +65,22 @@ class FeatureLimits:
                 texts.append(f"predicted age is outside the training range ({low:.0f}-{high:.0f} years)")
             found.append(texts)
         return found
+
+    def in_other_units(self, features: Floats, names: Sequence[str]) -> dict[str, float]:
+        """Return by what factor features of new participants are too large, where the value of everybody is.
+
+        Only features that are positive in train are judged, and only those of three participants or more.
+
+        Args:
+            features: Of new participants, (M, F), finite.
+            names: Of the features.
+        """
+        if len(features) < _MIN_IN_OTHER_UNIT:
+            return {}
+        above = (features > _OTHER_UNIT * self.high).all(axis=0)
+        below = (features < self.low / _OTHER_UNIT).all(axis=0) & (features > 0).all(axis=0)
+        found = np.flatnonzero((self.low > 0) & (above | below)).tolist()
+        return {names[one]: float(np.median(features[:, one]) / self.centre[one]) for one in found}
 
 
 def fit_feature_limits(features: Floats, age_years: Floats) -> FeatureLimits:

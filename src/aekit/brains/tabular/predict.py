@@ -84,19 +84,25 @@ def _choose_target(checkpoint: Path, output: Path | None, tables: ScanTables) ->
 
 def _read(checkpoint: Path, path: Path, columns: TableColumns, *, skip_bad: bool, progress: Progress) -> Cohort:
     """Return the participants of a table, its columns named as in the training where it has them."""
-    header = read_text_table(path).header
-    named_ones = {name: column for name, column in vars(columns).items() if column in header}
+    chosen = _chosen_columns(path, columns)
     try:
-        cohort = read_cohort(path, skip_bad=skip_bad, chosen=TableColumns(**named_ones) if named_ones else None)
+        cohort = read_cohort(path, skip_bad=skip_bad, chosen=chosen)
     except AekitError as error:
-        if not named_ones:
+        if chosen is None:
             raise
-        options = " ".join(f"{columns.option(name)} {shown(column)}" for name, column in named_ones.items())
+        options = " ".join(f"{columns.option(name)} {shown(one)}" for name, one in vars(chosen).items() if one)
         raise AekitError(f"{checkpoint}: was trained with {options}; {error}") from error
     report_table(cohort, progress)
     if len(cohort.left_out):
         progress.notice(f"{cohort.name}: rows left out: {named(cohort.left_out['participant_id'])}")
     return cohort
+
+
+def _chosen_columns(path: Path, columns: TableColumns) -> TableColumns | None:
+    """Return the columns that options of the training name and a table has; None for none."""
+    header = read_text_table(path).header
+    found = {name: column for name, column in vars(columns).items() if column in header}
+    return TableColumns(**found) if found else None
 
 
 @dataclass(frozen=True)
@@ -129,18 +135,24 @@ def _predict(
     if not len(rows):
         raise AekitError(f"{checkpoint}: needs features that nobody in {shown(cohort.name)} has all of; add values")
     own, features = cohort.subset(rows), values[rows]
+    _check_units(checkpoint, model, features, cohort)
     site = site_of(own)
     with threadpool_limits(1, user_api="blas"):
         years_of = model.predict(features, site, own.sex)
     if not all(np.isfinite(years).all() for years in years_of.values()):
         raise AekitError(f"{checkpoint}: its models predict ages that are no numbers; train it again")
     ages = read_new_ages(MemberPrediction(), model.header, years_of)
-    people = _people(own, tables, progress)
+    people = _people(own, tables, model.columns, progress)
     if people.is_reference.any():
         ages = recalibrate(ages, people, progress)
     years = np.column_stack([ages.years[name] for name in ages.years])
     reasons = model.limits.unlike(features, model.names, years)
     _add_sites(reasons, model, site, own, progress)
+    if n := _n_without_sex(model, own):
+        progress.notice(
+            f"{cohort.name}: {count(n, 'participant')} without a sex: effects of sites are removed as half way between "
+            "female and male"
+        )
     has_reference = bool(people.is_reference.any())
     unlike, unknown = is_unlike(reasons, None), is_unlike(reasons, people.is_reference if has_reference else None)
     table = _table(ages, people, reasons, without_interval(unknown), unlike, progress, has_reference=has_reference)
@@ -153,13 +165,25 @@ def _predict(
     return _Found(table, ages, reasons, unknown, unlike)
 
 
-def _people(cohort: Cohort, tables: ScanTables, progress: Progress) -> ScanPeople:
+def _check_units(checkpoint: Path, model: FeatureCheckpoint, features: Floats, cohort: Cohort) -> None:
+    """Raise an AekitError that names features which are larger or smaller than in train by far in everybody."""
+    if found := model.limits.in_other_units(features, model.names):
+        listed = named(f"{name} (x {factor:.3g})" for name, factor in found.items())
+        raise AekitError(
+            f"{checkpoint}: values of {shown(cohort.name)} are too large or too small in everybody, as in other units "
+            f"than those of the training: {listed}; convert them"
+        )
+
+
+def _people(cohort: Cohort, tables: ScanTables, columns: TableColumns, progress: Progress) -> ScanPeople:
     """Return ids and ages of participants, and who of them is in the reference."""
     ids = cohort.table["participant_id"].to_numpy(object)
     people = ScanPeople(ids, cohort.age_years, np.zeros(len(ids), np.bool_))
     if tables.reference is None:
         return people
-    reference = read_cohort(tables.reference, need=("participant_id", "age"))
+    reference = read_cohort(
+        tables.reference, need=("participant_id", "age"), chosen=_chosen_columns(tables.reference, columns)
+    )
     age_of = dict(zip(reference.table["participant_id"], reference.age_years, strict=True))
     if absent := [str(one) for one in age_of if one not in set(ids)]:
         progress.notice(
@@ -167,10 +191,16 @@ def _people(cohort: Cohort, tables: ScanTables, progress: Progress) -> ScanPeopl
             f"{cohort.name}: {named(absent)}"
         )
     ages = np.array([age_of.get(one, np.nan) for one in ids], np.float64)
-    check_reference(int(np.isfinite(ages).sum()), tables.reference)
+    check_reference(int(np.isfinite(ages).sum()), tables.reference, f"all features in {shown(cohort.name)}")
     return replace(
         people, age_years=np.where(np.isfinite(ages), ages, people.age_years), is_reference=np.isfinite(ages)
     )
+
+
+def _n_without_sex(model: FeatureCheckpoint, cohort: Cohort) -> int:
+    """Return of how many participants the sex is unknown, if effects of sites are removed given sex."""
+    uses_sex = any(one.effects is not None and one.effects.expected[1].any() for one in model.models)
+    return int((~np.isin(cohort.sex.astype(str), ("F", "M"))).sum()) if uses_sex else 0
 
 
 def _add_sites(

@@ -16,6 +16,7 @@ from aekit.brains.people import Fold, Participants, report_table
 from aekit.brains.tabular.columns import (
     FeatureColumns,
     describe_ignored,
+    describe_suspects,
     feature_values,
     find_features,
     missing_features,
@@ -63,6 +64,8 @@ def gather_features(cohort: Cohort, config: BrainConfig, progress: Progress) -> 
         raise AekitError(f"{cohort.name}: no participant has an age; check its columns")
     columns = find_features(cohort, config)
     progress.notice(f"{cohort.name}: {describe_ignored(columns)}")
+    if text := describe_suspects(columns):
+        progress.notice(f"{cohort.name}: {text}")
     values = feature_values(cohort, columns.names)
     reasons = missing_features(values, columns.names)
     ids = cohort.table["participant_id"].to_numpy(object)
@@ -111,7 +114,7 @@ def _volumes(cohort: Cohort, progress: Progress) -> Floats:
         return np.empty((len(cohort), 0))
     n = int((~np.isfinite(volumes_ml).all(axis=1)).sum())
     if n:
-        progress.notice(f"{cohort.name}: no baselines on gmv, wmv and csfv, which {count(n, 'participant')} lack")
+        progress.notice(f"{cohort.name}: no baselines on gmv, wmv and csfv, missing in {count(n, 'participant')}")
     return np.empty((len(cohort), 0)) if n else volumes_ml
 
 

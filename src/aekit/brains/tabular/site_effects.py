@@ -19,6 +19,7 @@ import numpy.typing as npt
 from aekit.brains.measures.age_trend import sex_code
 from aekit.brains.measures.combat import fit_combat
 from aekit.brains.tabular.models import Ridge, fit_ridge_features
+from aekit.errors import AekitError
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
@@ -98,6 +99,7 @@ def fit_site_effects(features: Floats, site: Names, sex: Names, age_years: Float
     ages = (age_years - centre) / spread
     covariates = np.column_stack([sex_code(sex), ages, ages**2])
     kept = _independent(covariates[own], site[own])
+    _refuse_confounded(covariates[own][:, kept], site[own], np.array(("sex", "age", "age"))[kept])
     able = _varying(features[own], sex[own])
     combat = fit_combat(features[own][:, able], site[own], covariates[own][:, kept])
     expected = np.zeros((4, features.shape[1]))
@@ -132,7 +134,7 @@ def _varying(features: Floats, sex: Names) -> npt.NDArray[np.bool_]:
 def _independent(covariates: Floats, site: Names) -> npt.NDArray[np.bool_]:
     """Return which covariates are kept, (3,): sex and age if they vary, age squared if it is more than these tell.
 
-    That age can be told from the site is left to :func:`fit_combat` to refuse.
+    That age can be told from the site is left to :func:`_refuse_confounded`.
     """
     kept = np.ptp(covariates, axis=0) > 0
     within = covariates.copy()
@@ -142,6 +144,22 @@ def _independent(covariates: Floats, site: Names) -> npt.NDArray[np.bool_]:
     if kept[2] and np.linalg.matrix_rank(within[:, kept]) < kept.sum():
         kept[2] = False
     return np.asarray(kept, np.bool_)
+
+
+def _refuse_confounded(covariates: Floats, site: Names, names: npt.NDArray[np.str_]) -> None:
+    """Raise an AekitError that names what is the same for all participants of each site."""
+    within = covariates.copy()
+    for name in np.unique(site.astype(str)):
+        own = site == name
+        within[own] -= within[own].mean(axis=0)
+    if not len(names) or np.linalg.matrix_rank(within) == len(names):
+        return
+    fixed = np.ptp(within, axis=0) <= 1e-12
+    told = " and ".join(dict.fromkeys(names[fixed] if fixed.any() else names))
+    raise AekitError(
+        f"--combat: {told} can be told from the site, in all data or in the train of a fold: its effect cannot be told "
+        "from that of the sites; leave --combat out, or add participants"
+    )
 
 
 def _estimated_ages(features: Floats, age_years: Floats) -> Floats:

@@ -15,7 +15,7 @@ from aekit.brains.tabular.preparation import FeatureCohort
 from aekit.brains.tabular.site_effects import SiteEffects
 from aekit.core.progress import Progress
 from aekit.core.text_table import named
-from aekit.errors import Stopped, count
+from aekit.errors import AekitError, Stopped, count
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -26,7 +26,7 @@ def train_folds(found: FeatureCohort, config: BrainConfig, progress: Progress) -
 
     Raises:
         Stopped: A signal asked for it.
-        AekitError: ComBat cannot tell age or sex from the site.
+        AekitError: ComBat cannot tell age or sex from the site, or has no two sites to compare in any fold.
     """
     models = []
     for number, fold in enumerate(found.folds):
@@ -34,6 +34,10 @@ def train_folds(found: FeatureCohort, config: BrainConfig, progress: Progress) -
         progress.update("models of columns", number, len(found.folds))
         models.append(fit_fold(found.own, fold.train, combat=config.model.combat, seed=config.train.seed))
     progress.update("models of columns", len(found.folds), len(found.folds))
+    if config.model.combat and all(one.effects is None for one in models):
+        raise AekitError(
+            "--combat: no train has two sites with two participants each, so it would remove nothing; leave it out"
+        )
     return models
 
 

@@ -60,6 +60,7 @@ COMPANIONS = (
     *_OF_SITES,
 )
 MODELS = (*FEATURE_MODELS, STACK)
+_PERFECT, _MIN_PERFECT = 0.98, 10  # R2 of held-out participants, and how many
 _RIVALS = ("mean", "median", "linear", "gp")  # the volumes are columns of the table, too
 
 
@@ -92,6 +93,8 @@ def write_results(
     write_csv(output.with_suffix(".features.csv"), features_table(found, models))
     write_csv(output.with_suffix(".left-out.csv"), found.people.left_out)
     _write_sites(found, models, predictions, config, header, output, progress)
+    if text := _describe_perfect(predictions):
+        progress.notice(f"{cohort.name}: {text}")
     verdict = find_verdict(predictions, MODELS, _RIVALS, MODELS)
     best = verdict.get("best_age_model", FEATURE_MODELS[0])
     write_feature_figures(output, found.people, predictions, best, header.to_dict())
@@ -100,6 +103,26 @@ def write_results(
     limits = fit_feature_limits(found.own.features[train], found.own.age_years[train])
     write_checkpoint(output, to_tensors(models, limits), replace(header, result=result))
     return FinishedRun(output, read_header(output), metrics)
+
+
+def _describe_perfect(predictions: list[Predictions]) -> str:
+    """Return that the age of held-out participants is all but known from the features; empty if it is not."""
+    split = judged_split(predictions)
+    own = [one for one in predictions if (one.target, one.split) == (AGE, split) and one.model in FEATURE_MODELS]
+    found = max((_explained(one) for one in own), default=0.0)
+    if split == "train" or found < _PERFECT:
+        return ""
+    return (
+        f"the features explain {100 * found:.1f} % of the variance of held-out ages, more than any brain does; leave "
+        "out with --features what was made from ages or dates, such as years of birth and of the scan"
+    )
+
+
+def _explained(part: Predictions) -> float:
+    spread = float(np.square(part.truth - part.truth.mean()).sum())
+    if len(part.truth) < _MIN_PERFECT or not spread > 0:
+        return 0.0
+    return 1 - float(np.square(part.prediction - part.truth).sum()) / spread
 
 
 def feature_result(
