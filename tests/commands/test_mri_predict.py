@@ -95,7 +95,7 @@ def test_scans_with_an_impossible_age_are_counted_and_marked(aekit, brains, scan
     broken = write_ensemble(tmp_path / "broken.safetensors", ensemble, header)
     result = aekit("mri-predict", broken, *scans[:2], "-o", tmp_path / "new.csv")
     assert result.exit_code == 0, result.stderr
-    assert "predicted ages outside 0 to 120 years were clipped, those of 2 of 2 scans" in " ".join(
+    assert "predicted ages outside 0 to 120 years were clipped, by one model or more in 2 of 2 scans" in " ".join(
         result.stderr.split()
     )
     table = pd.read_csv(tmp_path / "new.csv")
@@ -338,3 +338,19 @@ def test_a_checkpoint_without_the_test_of_all_scans_predicts_as_before(aekit, br
     assert "batch" not in json.loads(said.stdout)
     aekit("mri-predict", brains, *scans[:9], "-o", tmp_path / "new.csv")
     assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "new.csv").read_bytes()
+
+
+def test_copies_of_a_scan_are_named_and_count_once(aekit, brains, phantom_cohort, scans, tmp_path):
+    copies = [tmp_path / f"sub-{number:04}_T1w.nii.gz" for number in range(1, 10)]
+    for path in copies:
+        path.write_bytes(scans[0].read_bytes())
+    result = aekit("mri-predict", brains, *copies, "-o", tmp_path / "new.csv", "--json")
+    assert result.exit_code == 0, result.stderr
+    names = " and ".join(path.name for path in copies)
+    assert f"the same scan in several files ({names}): check which names are wrong" in " ".join(result.stderr.split())
+    assert "batch" not in json.loads(result.stdout)  # nine files, one scan: nothing is told by all scans together
+    table = phantom_cohort / "participants.tsv"
+    refused = aekit("mri-predict", brains, *copies, "--reference", table, "-o", tmp_path / "new.csv")
+    assert refused.exit_code == 1
+    assert "has 1 participant with an age and a usable scan among those given" in " ".join(refused.stderr.split())
+    assert "the same scan" not in aekit("mri-predict", brains, *scans[:3], "-o", tmp_path / "new.csv").stderr

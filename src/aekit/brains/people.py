@@ -16,6 +16,7 @@ from aekit.brains.cohort.sessions import describe_sessions, joint_groups, person
 from aekit.brains.cohort.splits import column_folds, column_split, stratified_folds, stratified_split
 from aekit.brains.cohort.table import Cohort
 from aekit.brains.config import CohortConfig, Source, Target
+from aekit.brains.copies import find_copies
 from aekit.brains.measures.outliers import fit_outlier_limits
 from aekit.brains.quality.cohort import JudgedScans, judge_cohort, report_scans
 from aekit.brains.unlike import group_texts
@@ -146,11 +147,7 @@ def _what_is_missing(cohort: Cohort, matched: MatchedFiles, *, with_volumes: boo
 
 def _copies(prepared: PreparedVolumes, ids: Sequence[str], *, skip_bad: bool) -> dict[int, str]:
     """Return the rows that have the same scan as another, or raise an AekitError."""
-    rows_of: dict[str, list[int]] = {}
-    for row, digest in enumerate(prepared.digests):
-        if digest:
-            rows_of.setdefault(digest, []).append(row)
-    groups = [rows for rows in rows_of.values() if len(rows) > 1]
+    groups = find_copies(prepared.digests).groups
     if groups and not skip_bad:
         pairs = named(" and ".join(str(ids[row]) for row in rows) for rows in groups)
         raise AekitError(f"--volumes: two ids have the same scan ({pairs}); fix the table, or add --skip-bad")

@@ -14,13 +14,14 @@ import torch
 
 from aekit.brains.batch import OTHER_SCANNER, BatchShift, compare_batch, describe_shift
 from aekit.brains.config import BrainConfig
+from aekit.brains.copies import describe_copies, find_copies
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
 from aekit.brains.measures.conformal import Conformal, describe_level
 from aekit.brains.members import Ensemble, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
 from aekit.brains.new_ages import Intervals, NewAges, add_deltas, read_new_ages, recalibrate
-from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped
+from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped_scans
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
 from aekit.brains.runs import COMPANIONS
@@ -103,10 +104,13 @@ def run_predict(
     rows = np.array([row for row in range(len(paths)) if row not in prepared.bad], dtype=np.int64)
     judged = judge_new_scans(standard, take_rows(prepared, rows), progress)
     doubtful = judged.left_out(keep_outlying=config.data.keep_outlying)
-    people = None if people is None else people.take(rows).without_reference(doubtful)
+    copies = find_copies([prepared.digests[row] for row in rows])
+    if text := describe_copies(copies, [paths[row].name for row in rows], has_reference=tables.reference is not None):
+        progress.notice(text)
+    people = None if people is None else people.take(rows).without_reference(doubtful | copies.is_repeated)
     if people is not None and tables.reference is not None:
         check_reference(int(people.is_reference.sum()), tables.reference)
-    scans = _Scans(checkpoint, [paths[row] for row in rows], rows, prepared, people, ~doubtful)
+    scans = _Scans(checkpoint, [paths[row] for row in rows], rows, prepared, people, ~doubtful, copies.is_repeated)
     found = _predict(scans, ensemble, config, header, chosen, progress)
     _blank_doubtful(found.table, judged, doubtful)
     write_csv(target, found.table)
@@ -160,6 +164,7 @@ class _Scans:
         prepared: The volumes.
         people: Who is in them; None without tables.
         is_good: Which are not doubtful, (n,).
+        is_repeated: Which are the same scan as one before, (n,).
     """
 
     checkpoint: Path
@@ -168,6 +173,7 @@ class _Scans:
     prepared: PreparedVolumes
     people: ScanPeople | None
     is_good: npt.NDArray[np.bool_]
+    is_repeated: npt.NDArray[np.bool_]
 
     @property
     def is_reference(self) -> npt.NDArray[np.bool_] | None:
@@ -217,10 +223,10 @@ def _predict(
     if scans.people is not None and scans.is_reference is not None:
         ages = recalibrate(ages, scans.people, progress)
     clamped = ages.is_outside if predicted.clamped is None else ages.is_outside | (predicted.clamped > 0)
-    if clamped.any():
-        progress.notice(describe_clamped(int(clamped.sum()), count(len(scans.rows), "scan")))
+    if n_clamped := int((clamped & scans.is_good).sum()):
+        progress.notice(describe_clamped_scans(n_clamped, count(len(scans.rows), "scan")))
     reasons = _reasons(scans, ages, header, clamped)
-    histograms_ml = scans.prepared.histograms_ml[scans.rows[scans.is_good]]
+    histograms_ml = scans.prepared.histograms_ml[scans.rows[scans.is_good & ~scans.is_repeated]]
     shift = compare_batch(header.result.get("batch"), histograms_ml, str(scans.checkpoint))
     is_other = shift is not None and shift.is_other
     unlike = is_unlike(reasons, None, is_other=is_other)
@@ -354,7 +360,7 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
     for (_, row), is_unknown in zip(table.head(N_SHOWN).iterrows(), unknown, strict=False):
         values = [_with_interval(row, name) for name in names]
         marked = [
-            f"{text}*" if is_unknown and name.endswith(AGE) and name not in _KNOWN else text
+            f"{text}*" if is_unknown and text != "-" and name.endswith(AGE) and name not in _KNOWN else text
             for name, text in zip(names, values, strict=True)
         ]
         cells.append([Path(row["file"]).name, *marked])

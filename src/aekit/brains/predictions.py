@@ -150,6 +150,19 @@ def describe_clamped(n: int, of: str) -> str:
     )
 
 
+def describe_clamped_scans(n: int, of: str) -> str:
+    """Return that ages of new scans were clipped, which no training can be blamed for.
+
+    Args:
+        n: Number of those with an age that was clipped.
+        of: Of how many, in words.
+    """
+    return (
+        f"predicted ages outside 0 to {MAX_AGE_YEARS:.0f} years were clipped, by one model or more in {n:,} of {of}; "
+        "see the column warnings, and do not trust these ages"
+    )
+
+
 def _predictions(
     model: str, target: str, split: str, rows: Rows, values: Floats, means: Floats, truth: Floats, fold: Fold
 ) -> Predictions:
