@@ -378,3 +378,9 @@ def test_inputs_and_files_of_a_training_are_never_replaced(aekit, cohort, tmp_pa
         result = aekit("mri-associate", *given, "--with", "mmse", "-o", tmp_path / output)
         assert result.exit_code == 1, output
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_that_the_gap_falls_with_age_is_not_shown_as_a_result(aekit, cohort, tmp_path):
+    result = aekit("mri-associate", *cohort[:2], "--with", "age", "-o", tmp_path / "gap.csv", "--permutations", 0)
+    assert result.exit_code == 0, result.stderr
+    assert "the gap falls with age in every model" in " ".join(result.stderr.split())

@@ -111,6 +111,11 @@ def _notes(sample: Sample, covariates: Sequence[Covariate], nuisance: Nuisance) 
         n = int(sample.is_control[sample.first_rows].sum())
         notes.append(f"{count(n, 'control')} of {count(len(everyone), 'participant')}")
     for one in covariates:
+        if one.name == "age":
+            notes.append(
+                "age: predictions are drawn towards the mean age, so the gap falls with age in every model; this "
+                "is not a result about brains"
+            )
         if one.numbers is not None:
             different = np.unique(one.numbers[np.isfinite(one.numbers)])
             if len(different) <= FEW_NUMBERS:
