@@ -9,7 +9,15 @@ import pytest
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig, Source
 from aekit.brains.measures.outliers import fit_outlier_limits
-from aekit.brains.people import Participants, People, build_folds, describe_held_out, gather_people, report_people
+from aekit.brains.people import (
+    Participants,
+    People,
+    build_folds,
+    describe_held_out,
+    describe_splits,
+    gather_people,
+    report_people,
+)
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
 
@@ -97,6 +105,14 @@ def test_the_split_seed_alone_determines_the_split(cohort_of, table_of):
     )
     assert all(np.array_equal(a.train, b.train) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].train, other[0].train)
+
+
+def test_with_folds_everybody_who_is_held_out_is_counted(cohort_of, table_of):
+    people = people_of(cohort_of(**table_of()))
+    folds = build_folds(people, CohortConfig(cv=4, val=0.0, test=0.2), "absolute")
+    assert describe_splits(people, folds, drops_outliers=False) == "100 participants, cv 80 in 4 folds, test 20"
+    (one,) = build_folds(people, CohortConfig(val=0.15, test=0.2), "absolute")
+    assert describe_splits(people, [one], drops_outliers=False) == "100 participants, train 65, val 15, test 20"
 
 
 @pytest.mark.parametrize("config", [CohortConfig(cv=3, val=0, test=0, group="site"), CohortConfig(group="site")])

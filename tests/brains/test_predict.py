@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from recorded import Recorded
 
+from aekit.brains.measures.conformal import Conformal
 from aekit.brains.members import MemberPrediction
 from aekit.brains.new_ages import read_intervals, read_new_ages
 from aekit.brains.predict import N_SHOWN, _blank_doubtful, _show, _show_doubtful, _table, list_paths
@@ -130,10 +131,31 @@ def test_ages_of_scans_that_are_unlike_the_training_are_marked():
     assert progress.tables[0][2] == [["a", "30.0*"], ["b", "30.0 [20.0, 40.0]"]]
 
 
+def test_no_level_is_shown_where_no_scan_has_an_interval():
+    few, progress = header(conformal=[("chain", "age_years", 5.0, 6 / 7)]), Recorded()
+    shown = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "age_years_low": np.nan, "age_years_high": np.nan})
+    _show(shown, read_intervals(few), ~NOBODY, progress)
+    assert progress.tables[0][0] == "predicted without intervals, as the errors are unknown"
+    assert progress.notices == []
+
+
+def test_with_a_reference_the_level_is_that_of_its_ages_where_no_volume_has_an_interval():
+    ages, volumes, progress = Conformal(30.0, 22 / 24, 0.9, 23), Conformal(50.0, 49 / 54, 0.9, 53), Recorded()
+    shown = pd.DataFrame(
+        {"file": ["a.nii"], "age_years": 30.0, "age_years_low": 0.0, "age_years_high": 60.0, "gmv_ml": 700.0,
+         "gmv_ml_low": np.nan, "gmv_ml_high": np.nan}
+    )  # fmt: skip
+    intervals = {("chain", "age_years"): ages, ("volumes", "gmv_ml"): volumes}
+    _show(shown, intervals, NOBODY, progress)
+    assert progress.tables[0][0] == "predicted with 92 % intervals"
+    assert progress.notices[0].startswith("the level of the intervals is 22/24 = 91.7 %")
+
+
 def test_the_level_that_few_participants_allow_is_shown_with_the_reason():
     few, progress = header(conformal=[("chain", "age_years", 5.0, 6 / 7)]), Recorded()
     few.result["conformal"][0]["n"] = 6
-    shown = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, "warnings": ""})
+    ends = {"age_years_low": [25.0], "age_years_high": [35.0]}
+    shown = pd.DataFrame({"file": ["a.nii"], "age_years": 30.0, **ends, "warnings": ""})
     _show(shown, read_intervals(few), NOBODY, progress)
     assert progress.tables[0][0] == "predicted with 86 % intervals"
     (notice,) = progress.notices
@@ -146,7 +168,7 @@ def test_of_many_scans_the_first_are_shown():
         pd.DataFrame({"file": [f"{row}.nii" for row in range(n)], "age_years": 30.0}), {}, np.zeros(n, bool), progress
     )
     ((title, _, rows),) = progress.tables
-    assert title == f"predicted, without intervals, as no participants were held out, the first {N_SHOWN} of {n}"
+    assert title == f"predicted without intervals, as no participants were held out, the first {N_SHOWN} of {n}"
     assert len(rows) == N_SHOWN
 
 

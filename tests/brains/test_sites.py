@@ -112,8 +112,8 @@ def test_the_sentence_names_the_worst_site_first_and_chance():
         [{"features": "histogram", "accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "chance": 0.5}]
     )
     assert describe_sites(table, probes) == (
-        "MAE of direct by site, in years: b 6.0, a 2.0; from intensity histograms 80 % [70, 90] of sites are told, "
-        "50 % by chance"
+        "MAE of direct by site, in years: b 6.0, a 2.0; the site is told from intensity histograms with a balanced "
+        "accuracy of 80 % [70, 90], 50 % by chance"
     )
 
 

@@ -87,14 +87,16 @@ def domain_warnings(seen: dict[str, Any], volumes: PreparedVolumes, row: int, ag
     low, high = seen["brain_ml"]
     brain = float(volumes.brain_ml[row])
     if not low * (1 - _BRAIN_TOLERANCE) <= brain <= high * (1 + _BRAIN_TOLERANCE):
-        found.append(f"brain volume {brain:.0f} mL is outside the training range ({low:.0f}-{high:.0f} mL)")
+        found.append(
+            f"brain volume {brain:.0f} mL is outside the usual range of the training ({low:.0f}-{high:.0f} mL)"
+        )
     distance = float(_distance(_cumulative_fractions(volumes.histograms_ml[[row]]), np.array(seen["intensity"]))[0])
     if distance > _INTENSITY_TOLERANCE * seen["intensity_distance"]:
         times = distance / seen["intensity_distance"]
         found.append(f"intensities deviate from the mean {times:.1f} times as much as any training scan's")
     low, high = seen["age_years"]
     if any(not low <= age <= high for age in ages):
-        found.append(f"predicted age is outside the training range ({low:.0f}-{high:.0f} years)")
+        found.append(f"predicted age is outside the usual range of the training ({low:.0f}-{high:.0f} years)")
     return found
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from aekit.brains.measures.conformal import Conformal, Scale, fit_conformal
+from aekit.brains.measures.conformal import Conformal, Scale, describe_level, fit_conformal
 from aekit.brains.measures.recalibration import Recalibration, fit_recalibration, leave_one_out
 from aekit.brains.members import MemberPrediction
 from aekit.brains.networks import MAX_AGE_YEARS
@@ -103,6 +104,25 @@ def read_new_ages(predicted: MemberPrediction, header: Header, simple: Mapping[s
         is_outside = np.zeros(len(next(iter(years.values()), ())), np.bool_)
         columns = dict(zip((AGE, _COLUMNS["direct"]), years, strict=False))
     return NewAges(years, columns, is_outside, read_intervals(header), trends, {})
+
+
+def describe_intervals(intervals: Intervals, table: pd.DataFrame) -> tuple[str, str]:
+    """Return which intervals a table of predictions has, and why their level is not 90 %, empty if it is.
+
+    The level is the lowest of those that the table states: with a reference ages have one and volumes have another.
+
+    Args:
+        intervals: By model and target.
+        table: Its columns ``<target>_low`` are NaN where a prediction has no interval.
+    """
+    if not intervals:
+        return "without intervals, as no participants were held out", ""
+    has_low = {name for name in table if str(name).endswith("_low") and table[name].notna().any()}
+    stated = [one for (_, target), one in intervals.items() if f"{target}_low" in has_low]
+    if not stated:
+        return "without intervals, as the errors are unknown", ""
+    least = min(stated, key=lambda interval: interval.coverage)
+    return f"with {100 * least.coverage:.0f} % intervals", describe_level(least.coverage, least.n or None)
 
 
 def recalibrate(ages: NewAges, people: ScanPeople, progress: Progress) -> NewAges:

@@ -255,11 +255,14 @@ def describe_splits(people: Participants, folds: list[Fold], *, drops_outliers: 
     first = folds[0]
     n = count(len(people.cohort), "participant")
     sizes = {"train": len(first.train), **{name: len(rows) for name, rows in first.held_out.items()}}
-    text = f"{n}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
     if first.name:
         text = f"{n}, {describe_held_out(folds, len(people.cohort))}"
     elif len(folds) > 1:
-        text += f", {len(folds)} folds"
+        n_held_out = sum(len(fold.held_out["cv"]) for fold in folds)
+        others = "".join(f", {name} {n:,}" for name, n in sizes.items() if name not in ("train", "cv"))
+        text = f"{n}, cv {n_held_out:,} in {len(folds)} folds{others}"
+    else:
+        text = f"{n}, " + ", ".join(f"{name} {n:,}" for name, n in sizes.items())
     if drops_outliers:
         text += f", {count(sum(len(fold.dropped) for fold in folds), 'outlier')} dropped from train"
     return text

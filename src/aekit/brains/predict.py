@@ -17,10 +17,10 @@ from aekit.brains.config import BrainConfig
 from aekit.brains.copies import describe_copies, find_copies
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
-from aekit.brains.measures.conformal import Conformal, describe_level
+from aekit.brains.measures.conformal import Conformal
 from aekit.brains.members import Ensemble, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.new_ages import Intervals, NewAges, add_deltas, read_new_ages, recalibrate
+from aekit.brains.new_ages import Intervals, NewAges, add_deltas, describe_intervals, read_new_ages, recalibrate
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped_scans
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
@@ -365,13 +365,11 @@ def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.boo
         ]
         cells.append([Path(row["file"]).name, *marked])
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
-    how, least = ", without intervals, as no participants were held out", _least(intervals)
-    if least is not None:
-        how = f" with {100 * least.coverage:.0f} % intervals"
+    how, why = describe_intervals(intervals, table)
     how += f", age_years by {first}" if first else ""
-    progress.table(f"predicted{how}{more}", ["file", *names], cells)
-    if least is not None and (text := describe_level(least.coverage, least.n or None)):
-        progress.notice(text)
+    progress.table(f"predicted {how}{more}", ["file", *names], cells)
+    if why:
+        progress.notice(why)
 
 
 def _show_warnings(found: _Found, scans: _Scans, progress: Progress) -> None:

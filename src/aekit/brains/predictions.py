@@ -137,17 +137,21 @@ def by_split(
     return found
 
 
-def describe_clamped(n: int, of: str) -> str:
+def describe_clamped(n: int, of: str, *, is_new: bool = False) -> str:
     """Return that ages were clipped, and what it means.
 
     Args:
         n: Number of those with an age that was clipped.
         of: Of how many, in words.
+        is_new: Whether they are new scans, which may be unlike those of the training.
     """
-    return (
-        f"predicted ages outside 0 to {MAX_AGE_YEARS:.0f} years were clipped, those of {n:,} of {of}: some network did "
-        "not learn age; train on more participants, or with a lower --lr"
-    )
+    text = f"predicted ages outside 0 to {MAX_AGE_YEARS:.0f} years were clipped, those of {n:,} of {of}: "
+    if is_new:
+        return (
+            f"{text}the scans are unlike those of the training, or some network did not learn age, which mri-train "
+            "says as well"
+        )
+    return f"{text}some network did not learn age; train on more participants, or with a lower --lr"
 
 
 def describe_clamped_scans(n: int, of: str) -> str:

@@ -141,8 +141,8 @@ def describe_sites(table: pd.DataFrame, probes: pd.DataFrame) -> str:
     text = f"MAE of {model} by site, in years: {errors}"
     for row in probes[probes["features"].isin(list(_DESCRIBED))].itertuples():
         text += (
-            f"; from {_DESCRIBED[row.features]} {100 * row.accuracy:.0f} % "
-            f"[{100 * row.accuracy_low:.0f}, {100 * row.accuracy_high:.0f}] of sites are told, "
+            f"; the site is told from {_DESCRIBED[row.features]} with a balanced accuracy of "
+            f"{100 * row.accuracy:.0f} % [{100 * row.accuracy_low:.0f}, {100 * row.accuracy_high:.0f}], "
             f"{100 * row.chance:.0f} % by chance"
         )
     return text

@@ -42,8 +42,8 @@ def mri_phantom(
         typer.Option(
             "--patients",
             rich_help_panel=options.COHORT,
-            help="Fraction of participants with diagnosis patient; a score falls with what is planted in them.",
-            show_default="0, with --group-effect 0.3",
+            help="Fraction of participants with diagnosis patient; the older their brains look, the lower their score.",
+            show_default="0; 0.3 with --group-effect",
         ),
     ] = None,
     group_effect: Annotated[
@@ -52,7 +52,7 @@ def mri_phantom(
             "--group-effect",
             rich_help_panel=options.COHORT,
             metavar="YEARS",
-            help="Mean of what the brains of patients are older than the patients; its SD is 40 % of it.",
+            help="Years by which the brains of patients look older than they are, on average; the SD is 40 % of it.",
         ),
     ] = 0.0,
     site_effect: Annotated[
@@ -60,8 +60,8 @@ def mri_phantom(
         typer.Option(
             "--site-effect",
             rich_help_panel=options.COHORT,
-            help="Scanner differences between sites A, B, C: 1 is an SD of 5 % in contrasts, a factor of 2 in gain, 30 "
-            "% in the bias field, and about 1 mm of blur.",
+            help="How much the scanners of sites A, B and C differ. 1 stands for an SD of 5 % in contrast, of a factor "
+            "of 2 in gain and of 30 % in the bias field, and a mean blur of 0.8 mm.",
         ),
     ] = 0.0,
     broken: Annotated[
@@ -100,7 +100,7 @@ def mri_phantom(
     """Generate a synthetic cohort: a table of participants and a skull-stripped brain volume of each.
 
     Writes a folder: participants.tsv, qc.tsv and volumes/. Age and sex affect the tissue volumes only, with realistic
-    scatter; the table has the volumes of the images, exact to the voxel. Patients and scanners that differ are planted
+    scatter; the table has the volumes of the images, exact to the voxel. Patients and scanners that differ are made
     only if asked for. Participant k is the same for any number of participants. An interrupted run always continues;
     --resume only accepts a finished cohort instead of refusing it. Prints the path of the folder.
 

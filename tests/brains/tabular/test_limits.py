@@ -38,7 +38,7 @@ def test_a_shift_of_all_values_is_seen_though_each_is_usual(train):
 def test_an_age_outside_the_training_range_is_named(train):
     limits = fit_feature_limits(*train)
     (reasons,) = limits.unlike(np.full((1, 30), 100.0), NAMES, np.array([[50.0, 95.0]]))
-    assert reasons == ["predicted age is outside the training range (21-80 years)"]
+    assert reasons == ["predicted age is outside the usual range of the training (21-80 years)"]
 
 
 def test_a_broken_value_in_training_does_not_widen_the_limits(train):

@@ -169,7 +169,9 @@ def _show(
     progress.table(f"{rows['model'].iloc[0]}: years, and years per unit of intensity{more}", heads, cells)
     n_clamped = int(((ages <= 0) | (ages >= MAX_AGE_YEARS)).sum())
     if n_clamped:
-        progress.notice(f"{describe_clamped(n_clamped, count(len(ages), 'scan'))}; their maps are too weak, or empty")
+        progress.notice(
+            f"{describe_clamped(n_clamped, count(len(ages), 'scan'), is_new=True)}; their maps are too weak, or empty"
+        )
     progress.notice(_describe_spread(spread, len(rows)))
     for kind in dict.fromkeys(row.kind for row in test):
         progress.notice(verdict(test, kind))

@@ -62,7 +62,7 @@ class FeatureLimits:
             if far[row] > _TOLERANCE:
                 texts.append(f"all values together deviate {far[row]:.1f} times as much as any training participant's")
             if not ((ages[row] >= low) & (ages[row] <= high)).all():
-                texts.append(f"predicted age is outside the training range ({low:.0f}-{high:.0f} years)")
+                texts.append(f"predicted age is outside the usual range of the training ({low:.0f}-{high:.0f} years)")
             found.append(texts)
         return found
 

@@ -14,10 +14,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.config import TableColumns
-from aekit.brains.measures.conformal import describe_level
 from aekit.brains.members import MemberPrediction
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.new_ages import NewAges, add_deltas, read_new_ages, recalibrate
+from aekit.brains.new_ages import NewAges, add_deltas, describe_intervals, read_new_ages, recalibrate
 from aekit.brains.people import report_table
 from aekit.brains.predictions import AGE
 from aekit.brains.scan_people import ScanPeople, ScanTables, check_reference
@@ -267,19 +266,16 @@ def _table(
 def _show(found: _Found, progress: Progress) -> None:
     """Show the first predictions, * marks ages whose error is unknown, and who is unlike the training."""
     table, first = found.table, found.ages.columns[AGE]
-    least = min(found.ages.intervals.values(), key=lambda one: one.coverage, default=None)
     marks = dict(zip(table.loc[table["reason"] == "", "participant_id"], without_interval(found.unknown), strict=True))
     cells = [
         _cells(row, is_marked=marks.get(row["participant_id"], False)) for _, row in table.head(N_SHOWN).iterrows()
     ]
-    how = "without intervals, as no participants were held out"
-    if least is not None:
-        how = f"with {100 * least.coverage:.0f} % intervals"
+    how, why = describe_intervals(found.ages.intervals, table)
     more = f", the first {N_SHOWN} of {len(table):,}" if len(table) > N_SHOWN else ""
     columns = ["participant_id", "true_age_years", AGE, "delta", "delta_corrected"]
     progress.table(f"predicted {how}, age_years by {first}{more}", columns, cells)
-    if least is not None and (text := describe_level(least.coverage, least.n or None)):
-        progress.notice(text)
+    if why:
+        progress.notice(why)
     text = describe_unlike(
         found.reasons,
         found.unknown,
