@@ -10,6 +10,7 @@ from aekit.brains.volumes.store import PreparedVolumes
 
 SIZE, SPACING = 24, 8.0
 N = 40
+OWN_GRID = Grid((SIZE,) * 3, SPACING)
 
 
 def phantom(number, seed=3):
@@ -19,13 +20,14 @@ def phantom(number, seed=3):
     return made.data.astype(np.float32)
 
 
-def gridded(images, spacings=None):
-    """Return scans on a grid of their own size, as a cohort is prepared."""
+def gridded(images, spacings=None, *, grid=OWN_GRID, correct_bias=False):
+    """Return scans on a grid, by default of their own size, as a cohort is prepared."""
     spacings = spacings or [(SPACING,) * 3] * len(images)
     made = []
     for image, spacing in zip(images, spacings, strict=True):
         affine = np.diag([*spacing, 1.0])
-        made.append(to_grid(Volume(image, affine, spacing, (), image.shape, "RAS"), Grid((SIZE,) * 3, SPACING)))
+        volume = Volume(image, affine, spacing, (), image.shape, "RAS")
+        made.append(to_grid(volume, grid, correct_bias=correct_bias))
     return PreparedVolumes(
         images=np.stack([one.image for one in made]).astype(np.float16),
         histograms_ml=np.stack([one.histogram_ml for one in made]),
