@@ -31,6 +31,8 @@ def volumes(n=N, *, seed=0, spacing_mm=(1.0, 1.0, 1.2), shape=(180, 210, 150), b
         fingerprint="",
         digests=[""] * n,
         bad={},
+        blur=np.zeros(n),
+        field_size=np.zeros(n),
     )
 
 

@@ -39,4 +39,6 @@ def gridded(images, spacings=None, *, grid=OWN_GRID, correct_bias=False):
         fingerprint="",
         digests=[str(number) for number in range(len(images))],
         bad={},
+        blur=np.array([one.blur for one in made]),
+        field_size=np.array([one.field_size for one in made]),
     )

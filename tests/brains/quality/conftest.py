@@ -27,7 +27,7 @@ def with_scans(clean):
         rows = list(changed)
         new = gridded([changed[row] for row in rows], [(spacings or {}).get(row, (SPACING,) * 3) for row in rows])
         fields = {}
-        for name in ("images", "histograms_ml", "brain_ml", "scale", "spacing_mm"):
+        for name in ("images", "histograms_ml", "brain_ml", "scale", "spacing_mm", "blur", "field_size"):
             fields[name] = np.array(getattr(clean, name))
             fields[name][rows] = getattr(new, name)
         return replace(clean, **fields)

@@ -3,7 +3,9 @@ import pytest
 from quality_cohort import gridded, phantom
 
 from aekit.brains.cohort.phantom_damage import damage_scan
-from aekit.brains.quality.features import ENDS, OWN, own_features
+from aekit.brains.cohort.phantom_people import draw_person
+from aekit.brains.cohort.phantom_volumes import build_phantom, count_voxels
+from aekit.brains.quality.features import ENDS, OWN, _ghosts, own_features
 from aekit.brains.quality.judgement import judge_scans
 from aekit.brains.volumes.gridding import Grid
 
@@ -20,6 +22,39 @@ def ellipsoid(length_mm, *, cut_mm=0.0):
 def ends(images, grid):
     features = own_features(gridded(images, [(4.0,) * 3] * len(images), grid=grid))
     return features[:, [OWN.index(f"end_{end}") for end in ENDS]]
+
+
+@pytest.fixture(scope="module")
+def own_at_4_mm():
+    """Return the features of a phantom of 4 mm by name, as it is and damaged in three ways."""
+    counts = count_voxels(draw_person(3, 0).volumes_ml, 4.0)
+    image = build_phantom(counts, size=48, spacing_mm=4.0, seed=3, number=0).data.astype(np.float32)
+    found = {}
+    for kind in ("", "ghosting", "bias-field", "blurred"):
+        one = damage_scan(kind, image, (4.0,) * 3, np.random.default_rng(0))[0] if kind else image
+        made = gridded([one], [(4.0,) * 3], grid=Grid((48, 48, 48), 4.0), correct_bias=kind in ("", "bias-field"))
+        found[kind] = dict(zip(OWN, own_features(made)[0], strict=True))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "feature", "least"), [("ghosting", "ghosts", 0.1), ("bias-field", "field", 0.15), ("blurred", "blur", 0.7)]
+)
+def test_ghosts_bias_fields_and_blur_each_have_a_feature_that_tells_them(own_at_4_mm, kind, feature, least):
+    usual = own_at_4_mm[""][feature]
+    assert own_at_4_mm[kind][feature] > usual + least
+    for other in {"ghosting", "bias-field", "blurred"} - {kind}:
+        assert own_at_4_mm[other][feature] < usual + 0.8 * least
+
+
+def test_ghosts_are_the_share_of_a_copy_whatever_its_distance():
+    random = np.random.default_rng(0)
+    fine = np.zeros((48, 48, 48), np.float32)
+    fine[8:40, 8:40, 8:40] = random.uniform(0.5, 1.0, (32, 32, 32))
+    for axis, distance in ((0, 5), (1, 8), (2, 14)):
+        repeated = np.where(fine > 0, fine + np.roll(fine, distance, axis), 0.0).astype(np.float32)
+        assert _ghosts(repeated, repeated > 0) > 0.3
+    assert _ghosts(fine, fine > 0) < 0.05
 
 
 def test_ends_hardly_depend_on_where_a_brain_lies_between_the_slices_of_a_coarse_grid():

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator  # type: ignore[import-untyped]
+from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
 
 from aekit.brains.volumes.gridding import N_BINS, TOP
 from aekit.brains.volumes.store import PreparedVolumes
@@ -22,6 +23,7 @@ _TINY = 1e-3  # added before a logarithm
 _TOP_BINS = 2  # bins of the brightest voxels
 _FILLED = 0.4  # the scaled intensity from which a voxel counts as all brain: fluid; at its edge, brain is darker
 _TIP = (0.01, 0.1)  # fractions of a brain: its ends are between them
+_ENOUGH_PAIRS = 0.2  # of the voxels have another one of the brain so far beside them
 _PARTS = 32  # of a slice, between which places of such fractions are interpolated
 
 # The six ends of a scan in the order of their columns.
@@ -36,6 +38,9 @@ OWN = (
     "peak",
     "slices",
     "asymmetry",
+    "blur",
+    "field",
+    "ghosts",
     *(f"end_{end}" for end in ENDS),
 )
 
@@ -47,7 +52,9 @@ def own_features(volumes: PreparedVolumes) -> Floats:
     are ``bright`` (fraction of the brain in the two brightest bins), ``peak`` (fraction in the fullest bin), ``slices``
     (largest jump of one slice against its neighbours) and ``asymmetry`` (1 - correlation with the mirror image).
     ``length_x`` is the logarithm of the standard deviation of the brain along an axis over the mean of the three.
-    ``end_top`` is how blunt the brain is at its top.
+    ``blur`` and ``field`` (SD of the log of the bias field) are of the file; ``ghosts`` is the largest correlation of
+    the fine structure with itself a twelfth to a third of the grid beside. ``end_top`` is how blunt the brain is at its
+    top.
     """
     found = np.empty((len(volumes.images), len(OWN)))
     histograms = np.asarray(volumes.histograms_ml, np.float64)
@@ -58,8 +65,10 @@ def own_features(volumes: PreparedVolumes) -> Floats:
         one = np.asarray(image, np.float32)
         inside = one > 0
         asymmetry = np.log(1 - correlation(one, one[::-1]) + _TINY)
+        of_file = (volumes.blur[row], volumes.field_size[row])
         values = [np.log(volumes.brain_ml[row]), *_lengths(inside), _sharpness(one, inside), bright[row], peak[row]]
-        found[row] = [*values, np.log(_largest_jump(one) + _TINY), asymmetry, *_ends(one)]
+        values += [np.log(_largest_jump(one) + _TINY), asymmetry, *of_file, _ghosts(one, inside), *_ends(one)]
+        found[row] = values
     return found
 
 
@@ -133,6 +142,36 @@ def _largest_jump(image: Singles) -> float:
         sums = image.sum(axis=tuple(one for one in range(3) if one != axis), dtype=np.float64)
         jumps.append(float(np.abs(np.diff(np.pad(sums, 1), 2)).max(initial=0.0)) / max(float(sums.max()), 1e-6))
     return max(jumps)
+
+
+def _ghosts(image: Singles, inside: npt.NDArray[np.bool_]) -> float:
+    """Return the largest correlation of the fine structure of a brain with itself some way along an axis.
+
+    A ghost is a copy of the whole brain, and gyri do not repeat: with 35 to 50 % of ghosts the correlation is 0.24 to
+    0.29 on a grid of 4 mm, without 0.03 to 0.12. Stripes and missing slices have up to 0.9.
+    """
+    mask = inside.astype(np.float32)
+    smooth = ndimage.gaussian_filter(image, 1.0) / np.maximum(ndimage.gaussian_filter(mask, 1.0), _TINY)
+    fine = np.where(inside, image - smooth, 0.0)
+    most = 3 * np.sqrt(np.square(fine).sum() / max(float(mask.sum()), 1.0))
+    fine = np.clip(fine, -most, most)
+    found = 0.0
+    for axis, side in enumerate(image.shape):
+        products, pairs = _autocorrelation(fine, axis), _autocorrelation(mask, axis)
+        lags = np.arange(max(3, side // 12), side // 3 + 1)
+        lags = lags[pairs[lags] > _ENOUGH_PAIRS * pairs[0]]
+        if len(lags) and products[0] > 0:
+            found = max(found, float((products[lags] / pairs[lags]).max() * pairs[0] / products[0]))
+    return found
+
+
+def _autocorrelation(image: Singles, axis: int) -> Floats:
+    """Return the sum of products of an image and itself moved along an axis by 0, 1, ... voxels, (side,)."""
+    side = image.shape[axis]
+    power = np.square(np.abs(np.fft.rfft(image, 2 * side, axis=axis)))
+    total = power.sum(axis=tuple(one for one in range(3) if one != axis))
+    products: Floats = np.fft.irfft(total, 2 * side)[:side]
+    return products
 
 
 def _ends(image: Singles) -> list[float]:

@@ -14,6 +14,7 @@ FEATURES = (*OWN, *COMPARED)
 # Smallest spreads that mean anything: a cohort of phantoms has no voxel outside of all brains at all.
 FLOOR = np.array([
     {"brain_volume": 0.04, "sharpness": 0.05, "bright": 0.1, "peak": 0.05, "slices": 0.1, "asymmetry": 0.1,
+     "blur": 0.05, "field": 0.03, "ghosts": 0.015,
      "intensities": 0.002, "contrast": 0.01, "overlap": 0.01, "outside": 0.005, "upside_down": 0.002,
      "front_back": 0.002, "unexplained": 0.01}.get(name, 0.02 if name.startswith("end_") else 0.01)
     for name in FEATURES
@@ -23,7 +24,7 @@ _AT = {name: number for number, name in enumerate(FEATURES)}
 # Features that tell something is wrong, not what: only given as a reason where no other one is.
 _VAGUE = ("intensities", "contrast", "overlap", "outside", "unexplained", "bright")
 # What another scanner or another preparation changes in all scans.
-SCANNER = ("sharpness", "bright", "intensities", "contrast", "unexplained")
+SCANNER = ("sharpness", "blur", "field", "bright", "intensities", "contrast", "unexplained")
 _TEXTS = {
     "length_x": ("too narrow from left to right", "too wide from left to right"),
     "length_y": ("too short from back to front", "too long from back to front"),
@@ -33,6 +34,9 @@ _TEXTS = {
     "peak": ("", "hardly any contrast"),
     "slices": ("", "jumps from slice to slice"),
     "asymmetry": ("", "left and right differ"),
+    "blur": ("", "blurred"),
+    "field": ("", "brightness changes far from one side to the other"),
+    "ghosts": ("", "ghosts or stripes"),
     **{f"end_{end}": ("", f"cropped at the {end}") for end in ENDS},
     "intensities": ("", "intensities unlike those of the others"),
     "contrast": ("", "contrast of the tissues unlike that of the others"),

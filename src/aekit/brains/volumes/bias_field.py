@@ -54,22 +54,34 @@ def fit_bias_field(data: Voxels, mask: Mask) -> Voxels:
         Wells, Grimson, Kikinis & Jolesz 1996, doi:10.1109/42.511747; the polynomial: Van Leemput, Maes, Vandermeulen &
         Suetens 1999, doi:10.1109/42.811268.
     """
+    return measure_bias_field(data, mask)[0]
+
+
+def measure_bias_field(data: Voxels, mask: Mask) -> tuple[Voxels, float]:
+    """Return the field of :func:`fit_bias_field`, and its size: the SD of its log over the brain, >= 0.
+
+    The size is that of the fitted field, also where an even image explains the intensities nearly as well, so that it
+    does not jump between scans; 0 where nothing is fitted.
+    """
     even = np.ones(data.shape, np.float32)
     where = np.flatnonzero(mask)
     if len(where) < MIN_VOXELS:
-        return even
+        return even, 0.0
     fitted = where[:: max(1, len(where) // _N_FITTED)]
     values = data.reshape(-1)[fitted].astype(np.float64)
     top = float(values.max())
     if top <= 0:
-        return even
+        return even, 0.0
     axes = _positions(mask)
     places = np.unravel_index(fitted, data.shape)
     basis = _basis([axis[place] for axis, place in zip(axes, places, strict=True)])
     middle = basis.mean(axis=0)
-    coefficients = _fit(np.log(np.maximum(values, 1e-3 * top)), basis - middle)
+    coefficients, is_there = _fit(np.log(np.maximum(values, 1e-3 * top)), basis - middle)
+    size = float(((basis - middle) @ coefficients).std())
+    if not is_there:
+        return even, size
     field = _evaluate(axes, coefficients) - np.float32(middle @ coefficients)
-    return np.asarray(np.exp(np.clip(field, -_LARGEST, _LARGEST)), np.float32)
+    return np.asarray(np.exp(np.clip(field, -_LARGEST, _LARGEST)), np.float32), size
 
 
 def _positions(mask: Mask) -> list[Floats]:
@@ -110,14 +122,14 @@ def _evaluate(axes: list[Floats], coefficients: Floats) -> Voxels:
     return np.asarray(np.tensordot(x, plane, axes=(1, 0)), np.float32)
 
 
-def _fit(log_values: Floats, basis: Floats) -> Floats:
+def _fit(log_values: Floats, basis: Floats) -> tuple[Floats, bool]:
     """Return the coefficients of the log field, (34,), of log intensities (N,) at products of polynomials (N, 34).
 
-    They are zero if an even image explains the intensities nearly as well.
+    And whether there is one: an even image explains the intensities clearly worse.
     """
     coefficients, with_field, _ = _maximise(log_values, basis)
     _, even, _ = _maximise(log_values, basis[:, :0])
-    return coefficients if with_field - even > _MIN_GAIN else np.zeros(basis.shape[1])
+    return coefficients, with_field - even > _MIN_GAIN
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from aekit.brains.config import Intensity
-from aekit.brains.volumes.bias_field import fit_bias_field
+from aekit.brains.volumes.bias_field import measure_bias_field
+from aekit.brains.volumes.blur import measure_blur
 from aekit.brains.volumes.mask import Mask, brain_intensities, brain_mask, brain_warnings
 from aekit.brains.volumes.nifti import BadVolume, Spacing, Triple, Volume, Voxels
 from aekit.brains.volumes.tissue_peaks import TissueScale, fit_tissue_scale
@@ -72,6 +73,8 @@ class GriddedBrain:
             sum is ``brain_ml``.
         brain_ml: Volume of the brain mask.
         scale: The intensity of the file that became 1.
+        blur: How blurred the file is, minus the log of its mean curvature over steps of about 4 mm over its mean.
+        field_size: SD of the logarithm of the fitted bias field, 0 if none was fitted.
         cut: Fraction of the brain's summed intensity that lies outside the grid, in [0, 1].
         warnings: About the file and the grid, a sentence each.
     """
@@ -80,6 +83,8 @@ class GriddedBrain:
     histogram_ml: Voxels
     brain_ml: float
     scale: float
+    blur: float
+    field_size: float
     cut: float
     warnings: tuple[str, ...]
 
@@ -114,8 +119,11 @@ def to_grid(
     """
     mask = brain_mask(volume.data)
     brain = brain_intensities(volume.data, mask)
+    field_size = 0.0
     if correct_bias:
-        brain /= fit_bias_field(brain, mask)
+        field, field_size = measure_bias_field(brain, mask)
+        brain /= field
+    blur = measure_blur(brain, mask, volume.spacing_mm)
     inside = brain[mask]
     tissues = fit_tissue_scale(inside) if intensity == "peaks" else None
     scale = _scale_of(inside) if tissues is None else tissues.unit
@@ -140,7 +148,7 @@ def to_grid(
     if cut > _CUT_FRACTION:
         box = f"{grid.text} voxels of {grid.spacing_mm:g} mm"
         warnings += (f"{100 * cut:.1f} % of the brain lies outside the grid of {box}",)
-    return GriddedBrain(image, histogram_ml.astype(np.float32), brain_ml, scale, cut, warnings)
+    return GriddedBrain(image, histogram_ml.astype(np.float32), brain_ml, scale, blur, field_size, cut, warnings)
 
 
 def _scale_of(inside: Voxels) -> float:

@@ -43,10 +43,10 @@ Floats = npt.NDArray[np.float64]
 
 MAX_NAMED = 20  # bad files in one message
 
-_FORMAT = "aekit volumes 5"  # part of every key: increase it when the numbers change
+_FORMAT = "aekit volumes 6"  # part of every key: increase it when the numbers change
 _ALIGNMENT = "alignment 1"  # part of the keys of aligned scans: increase it when poses or templates change
 _SETTLED_SECONDS = 2.0  # a file changed more recently may change again with the same time stamp
-_N_NUMBERS = N_BINS + 5  # per row: histogram in mL, brain in mL, scale, spacing in mm
+_N_NUMBERS = N_BINS + 7  # per row: histogram in mL, brain in mL, scale, spacing in mm, blur, size of the bias field
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class PreparedVolumes:
         fingerprint: SHA-256 over the images.
         digests: SHA-256 of voxels and affine of each file, the same for copies of a scan; empty for bad files.
         bad: Row of each file that cannot be used -> why; empty unless such files are skipped.
+        blur: How blurred each file is, float64 (N,); see :func:`aekit.brains.volumes.blur.measure_blur`.
+        field_size: SD of the log of each one's bias field, float64 (N,); 0 if bias fields are not corrected.
         poses: Where each brain lies relative to the template, float64 (N, 13), see
             :func:`aekit.brains.volumes.template.align_all`; (N, 0) if they are not aligned.
         template: What they are aligned to; None if they are not.
@@ -80,6 +82,8 @@ class PreparedVolumes:
     fingerprint: str
     digests: list[str]
     bad: dict[int, str]
+    blur: Floats
+    field_size: Floats
     poses: Floats = field(default_factory=lambda: np.empty((0, 0)))
     template: Template | None = None
 
@@ -183,6 +187,8 @@ def take_rows(prepared: PreparedVolumes, rows: npt.NDArray[np.int64]) -> Prepare
         warnings={numbered[row]: texts for row, texts in prepared.warnings.items() if row in numbered},
         digests=[prepared.digests[row] for row in rows],
         bad={},
+        blur=prepared.blur[rows],
+        field_size=prepared.field_size[rows],
         poses=prepared.poses[rows],
     )
 
@@ -294,12 +300,14 @@ def _prepared(images: Halves, numbers: Floats, about: dict[str, Any], template: 
         histograms_ml=numbers[:, :N_BINS].astype(np.float32),
         brain_ml=numbers[:, N_BINS].copy(),
         scale=numbers[:, N_BINS + 1].copy(),
-        spacing_mm=numbers[:, N_BINS + 2 : _N_NUMBERS].copy(),
+        spacing_mm=numbers[:, N_BINS + 2 : N_BINS + 5].copy(),
         shapes=[cast(Triple, tuple(map(int, shape))) for shape in about["shapes"]],
         warnings={int(row): tuple(map(str, texts)) for row, texts in about["warnings"].items()},
         fingerprint=str(about["fingerprint"]),
         digests=[str(digest) for digest in about["digests"]],
         bad={int(row): str(reason) for row, reason in about["bad"].items()},
+        blur=numbers[:, N_BINS + 5].copy(),
+        field_size=numbers[:, N_BINS + 6].copy(),
         poses=numbers[:, _N_NUMBERS:].copy(),
         template=template,
     )
@@ -390,8 +398,8 @@ def _work(job: _Job, digests: Sequence[bytes], write: Callable[[int, Halves], No
         raise AekitError(f"{shown(path)}: changed while it was read; run the command again")
     image = gridded.image.astype("<f2")
     write(number, image)
-    parts = [gridded.histogram_ml, [gridded.brain_ml, gridded.scale], volume.spacing_mm, [] if pose is None else pose]
-    numbers = np.concatenate(parts)
+    measures = [gridded.brain_ml, gridded.scale, *volume.spacing_mm, gridded.blur, gridded.field_size]
+    numbers = np.concatenate([gridded.histogram_ml, measures, [] if pose is None else pose])
     image_digest = hashlib.sha256(image.data).digest()
     return _Row(numbers, volume.shape, gridded.warnings, volume_digest(volume), image_digest, "")
 
