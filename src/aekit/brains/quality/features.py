@@ -179,7 +179,7 @@ def _ends(image: Singles) -> list[float]:
 
     That is the negative distance between the places before which 1 and 10 % of the brain lie, in units of its standard
     deviation. Counting whole slices instead flags 8 % of good phantoms on a grid of 16 mm, where the outermost slice of
-    a slightly shorter brain is missing, and finds 2 of 12 cropped brains there; this flags none and finds all.
+    a slightly shorter brain is missing, and finds 2 of 12 cropped brains there; this flags none and finds 11.
     """
     found = []
     filled = np.minimum(image, _FILLED, dtype=np.float64)
