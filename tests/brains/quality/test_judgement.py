@@ -59,6 +59,18 @@ def test_a_turned_scan_is_doubtful_where_brains_have_two_different_ends(phantoms
     assert reason in judged.reasons[7] or "cropped" in judged.reasons[7]
 
 
+def test_a_bias_field_is_judged_only_where_it_was_fitted_to_the_scan_and_to_most_others(clean):
+    usual = np.random.default_rng(0).normal(0.15, 0.02, 40)
+    for fitted in (np.arange(40) < 3, np.arange(40) >= 3):  # of coarse files, some have too few voxels
+        judged = judge_scans(replace(clean, field_size=np.where(fitted, usual, 0.0)))
+        assert judged.reasons == [""] * 40
+    strong = usual.copy()
+    strong[5] = 0.6
+    judged = judge_scans(replace(clean, field_size=strong))
+    assert [row for row in range(40) if judged.reasons[row]] == [5]
+    assert "brightness changes" in judged.reasons[5]
+
+
 def test_four_broken_scans_of_the_same_kind_do_not_hide_each_other(phantoms, with_scans):
     rows = (3, 12, 25, 31)
     for kind in ("inverted", "cropped-top", "scalp"):

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.brains.quality.features import OWN, Singles, coarse_size, coarsen, intensity_fractions, own_features
 from aekit.brains.quality.limits import Limits, first_limits, fit_limits
-from aekit.brains.quality.reasons import FEATURES, FLOOR, SCANNER, excess, explain
+from aekit.brains.quality.reasons import FEATURES, SCANNER, excess, explain, least_spreads
 from aekit.brains.quality.reference import Reference, compare_with_others, fit_reference
 from aekit.brains.volumes.gridding import N_BINS
 from aekit.brains.volumes.store import PreparedVolumes
@@ -28,6 +28,7 @@ Flags = npt.NDArray[np.bool_]
 MIN_SCANS = 20  # with fewer, nobody knows what is usual
 POSSIBLE_ML = (100.0, 6000.0)  # from a very early preterm brain to a large head that was not stripped
 _MAX_ROUNDS = 6
+_FIELD = OWN.index("field")
 _SCANNER_FACTOR = 2.0  # times the limit for a new scan, as every other scanner changes these features a little
 
 
@@ -118,22 +119,34 @@ def _fit(volumes: PreparedVolumes, possible: Flags) -> tuple[ScanStandard, Float
     """Return what is usual, and the features of all scans, each compared with what others have in common."""
     own, coarse, fractions = own_features(volumes), coarsen(volumes.images), intensity_fractions(volumes)
     n_own = len(OWN)
-    first = first_limits(own[possible], FLOOR[:n_own])
+    floor = least_spreads(volumes.images.shape[1:])
+    first = first_limits(own[possible], floor[:n_own])
     z = np.zeros((len(own), len(FEATURES)))
-    z[:, :n_own] = first.standardise(own)
+    z[:, :n_own] = _standardise(first, own)
     usual = possible & (excess(z) <= first.limit).all(axis=1)
     features = np.empty_like(z)
     limits = first
     for _ in range(_MAX_ROUNDS):
         rows = np.flatnonzero(usual)
         features = np.column_stack([own, compare_with_others(coarse, fractions, rows)])
-        limits = fit_limits(features[usual], FLOOR)
+        limits = fit_limits(features[usual], floor)
         before = usual
-        usual = possible & (excess(limits.standardise(features)) <= limits.limit).all(axis=1)
+        usual = possible & (excess(_standardise(limits, features)) <= limits.limit).all(axis=1)
         if usual.sum() < MIN_SCANS // 2 or np.array_equal(usual, before):
             break
     reference = _halved(fit_reference(coarse, fractions, np.flatnonzero(before)))
     return ScanStandard(int(before.sum()), limits, reference), features
+
+
+def _standardise(limits: Limits, features: Floats) -> Floats:
+    """Return features, (N, P), in spreads from the centre; the bias field only where it was fitted, here and mostly.
+
+    None is fitted to a file of fewer than 1,000 voxels of brain, and of coarse files some have more and some fewer.
+    """
+    z = limits.standardise(features)
+    is_measured = (features[:, _FIELD] > 0) & (limits.centre[_FIELD] > 0)
+    z[~is_measured, _FIELD] = 0.0
+    return z
 
 
 def _halved(reference: Reference) -> Reference:
@@ -150,7 +163,7 @@ def _judge(
 ) -> Judgement:
     low, high = POSSIBLE_ML
     impossible = (volumes.brain_ml < low) | (volumes.brain_ml > high)
-    z = limits.standardise(features)
+    z = _standardise(limits, features)
     median_ml = float(np.exp(limits.centre[0]))
     reasons = [
         impossible_reason(ml) if bad else explain(own, away, every, median_ml)

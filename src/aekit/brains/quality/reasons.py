@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,13 +14,14 @@ Floats = npt.NDArray[np.float64]
 
 FEATURES = (*OWN, *COMPARED)
 # Smallest spreads that mean anything: a cohort of phantoms has no voxel outside of all brains at all.
-FLOOR = np.array([
+_FLOOR = np.array([
     {"brain_volume": 0.04, "sharpness": 0.05, "bright": 0.1, "peak": 0.05, "slices": 0.1, "asymmetry": 0.1,
      "blur": 0.05, "field": 0.03, "ghosts": 0.015,
      "intensities": 0.002, "contrast": 0.01, "overlap": 0.01, "outside": 0.005, "upside_down": 0.002,
      "front_back": 0.002, "unexplained": 0.01}.get(name, 0.02 if name.startswith("end_") else 0.01)
     for name in FEATURES
 ])  # fmt: skip
+_FEWEST_VOXELS = 12  # along a side, with which the ends of a brain are still told as well as with more
 _BOTH_SIDES = ("brain_volume", "length_x", "length_y", "length_z", "sharpness")
 _AT = {name: number for number, name in enumerate(FEATURES)}
 # Features that tell something is wrong, not what: only given as a reason where no other one is.
@@ -49,6 +52,17 @@ _TEXTS = {
 _MOST = 2  # reasons for one scan
 _CLEARLY = 0.02  # by how much a flipped scan correlates better with the mean
 _LARGER = 1.25  # than usual: so large a brain is a head
+
+
+def least_spreads(size: Sequence[int]) -> Floats:
+    """Return the smallest spread of each feature that means anything on a grid of so many voxels, (P,).
+
+    The end of a brain lies within a voxel or two of a very coarse grid, and is less certain there.
+    """
+    floor = _FLOOR.copy()
+    is_end = np.array([name.startswith("end_") for name in FEATURES])
+    floor[is_end] *= max(1.0, _FEWEST_VOXELS / min(size)) ** 2
+    return floor
 
 
 def excess(z: Floats) -> Floats:
