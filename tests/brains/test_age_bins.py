@@ -61,6 +61,7 @@ def test_the_label_of_an_age_in_the_margin_has_it_as_mean_and_one_beyond_is_that
     assert torch.equal(labels[:2], labels[2:])
 
 
+@pytest.mark.slow
 def test_the_expectation_of_many_labels_is_unbiased(bins):
     z = torch.linspace(LOWEST, HIGHEST, 997, dtype=torch.float64)
     found = bins.expectation(bins.labels(z).clamp_min(1e-300).log())

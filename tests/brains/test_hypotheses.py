@@ -9,6 +9,8 @@ from aekit.brains.hypotheses import HYPOTHESES, compare_hypotheses
 from aekit.brains.measures.regression import paired_difference
 from aekit.core.checkpoint import Header
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 TRUTH = np.linspace(20, 80, 12)
 
 
@@ -90,7 +92,6 @@ def test_the_figure_is_there(compared, tmp_path):
     assert (tmp_path / "study.hypotheses.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_only_participants_that_both_predicted_are_compared(brain_config, tmp_path):
     compare_hypotheses(brain_config(), tmp_path / "a.safetensors", fake([], shift=100))
     table = pd.read_csv(tmp_path / "a.hypotheses.csv")

@@ -100,6 +100,7 @@ def test_dropout_of_members_side_by_side_is_that_of_members_one_after_another(to
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_age", [False, True])
 def test_bins_of_age_are_read_from_the_checkpoint(toy, brain_config, tmp_path, log_age):
     data = toy()
@@ -171,6 +172,7 @@ def test_an_error_in_one_member_ends_all_of_them_and_is_raised(toy, brain_config
     assert len(counter.members) <= 1  # of fold 1, at most the one that was being trained
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_later_still_keeps_what_was_saved_before(toy, brain_config):
     data = toy()
     data.images[0] = np.nan  # trains in fold 1 alone

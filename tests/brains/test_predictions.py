@@ -73,6 +73,7 @@ def test_proportions_have_targets_of_their_own(phantom_people, brain_config):
     assert {p.target for p in found} == {AGE, *(part.target for part in parts)}
 
 
+@pytest.mark.slow
 def test_each_person_is_predicted_by_the_fold_that_was_not_trained_on_them(phantom_people, brain_config):
     config = brain_config(cv=3, val=0.0, test=0.0, direct=True, augment=("flip",), **SIZE)
     folds, ensemble, found = predict(phantom_people, config, n_seeds=2)

@@ -287,6 +287,7 @@ def test_held_out_participants_do_not_change_the_networks(toy, brain_config):
     assert_same(weights(first), weights(alone))
 
 
+@pytest.mark.slow
 def test_a_train_participant_does_change_the_networks(toy, brain_config):
     data = toy()
     first, _ = trained(member(), TrainingSetup(brain_config(), data, CPU, "fp32"))

@@ -12,6 +12,8 @@ from PIL import Image
 
 from aekit.core.checkpoint import read_header
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 COMMANDS = ["reconstruct", "sample", "encode", "evaluate"]
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def _train(aekit, folder, name, *options):
     path = folder / f"{name}.safetensors"

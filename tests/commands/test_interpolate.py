@@ -17,6 +17,8 @@ from sklearn.metrics import roc_auc_score
 from aekit.core.weights import write_checkpoint
 from aekit.images.state import read_model
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def _run(aekit, tmp_path, *arguments):
     result = aekit("interpolate", *arguments, "-o", tmp_path / "x.png")
@@ -83,7 +85,6 @@ def test_the_same_command_gives_the_same_bytes(aekit, ae_checkpoint, tmp_path):
     assert files[0] == files[1]
 
 
-@pytest.mark.slow
 def test_checkpoints_get_a_path_each_and_pixels_one_for_all(aekit, vae_checkpoint, ae_checkpoint, tmp_path):
     options = ["--data", "digits", "--pairs", "4-7,#1-#2", "--space", "both", "--draws", 1, "--json"]
     both = tmp_path / "val.safetensors"

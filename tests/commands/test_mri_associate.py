@@ -139,6 +139,7 @@ def test_figure_and_paragraph_are_next_to_the_table_and_have_its_numbers(done, c
     assert "the age trend of the 60 controls alone" in text
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(aekit, cohort, tmp_path):
     for name in ("a", "b"):
         aekit("mri-associate", *cohort[:2], "--with", "diagnosis,mmse", *FAST, "-o", tmp_path / name / "x.csv", "-q")
@@ -146,6 +147,7 @@ def test_the_same_command_gives_the_same_bytes(aekit, cohort, tmp_path):
         assert (tmp_path / "a" / f"x.{suffix}").read_bytes() == (tmp_path / "b" / f"x.{suffix}").read_bytes()
 
 
+@pytest.mark.slow
 def test_more_than_two_groups_have_a_test_of_all_and_one_each_against_the_reference(aekit, cohort, tmp_path):
     predictions, _, table = cohort
     own = table.assign(apoe=np.resize(["e2", "e3", "e3", "e4"], len(table)))

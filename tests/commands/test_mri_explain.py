@@ -8,6 +8,8 @@ import torch
 
 from aekit.brains.members import read_ensemble, write_ensemble
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 GRID = ("--size", 12, "--spacing", 16)
 FAST = ("--samples", 2, "--randomisations", 0, "--figures", 0, "--cube", 32, "--threads", 1)
 
@@ -50,7 +52,6 @@ def explained(aekit, brains, scans, phantom_cohort, tmp_path_factory):
     return folder, result
 
 
-@pytest.mark.slow
 def test_the_path_is_that_of_the_figure_and_json_has_the_fractions_and_the_test(explained):
     folder, result = explained
     said = json.loads(result.stdout)
@@ -66,7 +67,6 @@ def test_the_path_is_that_of_the_figure_and_json_has_the_fractions_and_the_test(
         assert f"{kind}: {'passes' if said[kind]['passes'] else 'fails'} the randomisation test" in result.stderr
 
 
-@pytest.mark.slow
 def test_maps_lie_over_their_scans_in_the_files(explained, scans):
     folder, _ = explained
     table = pd.read_csv(folder / "explain.csv")
@@ -89,7 +89,6 @@ def test_maps_lie_over_their_scans_in_the_files(explained, scans):
             assert abs(row[name]) == pytest.approx(np.abs(values).max(), rel=1e-4)
 
 
-@pytest.mark.slow
 def test_ages_are_those_of_mri_predict(aekit, explained, brains, scans, tmp_path):
     aekit("mri-predict", brains, *scans[:4], "-o", tmp_path / "new.csv", "-q")
     ages = pd.read_csv(explained[0] / "explain.csv")["age_years"]
@@ -99,7 +98,6 @@ def test_ages_are_those_of_mri_predict(aekit, explained, brains, scans, tmp_path
     np.testing.assert_allclose(ages[has_age], predicted[has_age], rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_mean_maps_are_the_means_of_the_scans_and_of_groups(explained, phantom_cohort):
     folder, _ = explained
     table = pd.read_csv(folder / "explain.csv")
@@ -119,7 +117,6 @@ def test_mean_maps_are_the_means_of_the_scans_and_of_groups(explained, phantom_c
         assert (folder / f"{stem}.png").stat().st_size < 300_000
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(aekit, explained, brains, scans, phantom_cohort, tmp_path):
     options = (*FAST, "--randomisations", 2, "--figures", 1)
     groups = ("--table", phantom_cohort / "participants.tsv", "--group", "sex")
@@ -132,7 +129,6 @@ def test_the_same_seed_gives_the_same_bytes(aekit, explained, brains, scans, pha
         assert (tmp_path / "maps" / name).read_bytes() == (explained[0] / name).read_bytes(), name
 
 
-@pytest.mark.slow
 def test_a_network_that_sees_only_the_histogram_has_empty_maps_and_says_so(aekit, planted, scans, tmp_path):
     result = aekit("mri-explain", planted, *scans[:3], *FAST, "--model", "direct", "-o", tmp_path / "maps")
     assert result.exit_code == 0, result.stderr

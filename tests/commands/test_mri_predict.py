@@ -298,6 +298,7 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(
     assert not (tmp_path / "new.csv").exists()
 
 
+@pytest.mark.slow
 def test_scans_of_another_contrast_are_told_together_and_a_reference_gives_them_intervals(
     aekit, brains, phantom_cohort, scans, tmp_path
 ):

@@ -281,6 +281,7 @@ def test_dropped_outliers_are_a_split_of_their_own(mri_train, phantom_cohort, tm
     assert train not in set(people.loc[people["split"] == "train", "participant_id"])
 
 
+@pytest.mark.slow
 def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns=["gmv", "wmv", "csfv", "file"])
     table.to_csv(tmp_path / "bare.csv", index=False)
@@ -447,6 +448,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_volume_is_an_error_that_names_it_and_can_be_skipped(mri_train, folder, name):
     FILES[name](folder / "volumes" / "sub-0005_T1w.nii.gz")
@@ -466,6 +468,7 @@ def test_the_same_scan_twice_is_an_error_with_both_ids(mri_train, folder):
     assert line.startswith("--volumes: two ids have the same scan (sub-0002 and sub-0009)")
 
 
+@pytest.mark.slow
 def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_train, folder):
     (folder / "volumes" / "sub-0004_T1w.nii.gz").rename(folder / "volumes" / "sub-0444_T1w.nii.gz")
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
@@ -477,6 +480,7 @@ def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_form_codes_of_zero_are_a_warning(mri_train, folder):
     path = folder / "volumes" / "sub-0005_T1w.nii.gz"
     image = nibabel.load(path)
@@ -489,6 +493,7 @@ def test_form_codes_of_zero_are_a_warning(mri_train, folder):
     assert "1 of 14 volumes: " in result.stderr
 
 
+@pytest.mark.slow
 def test_age_zero_has_no_logarithm(mri_train, folder):
     table = cell(3, "age", "0")(pd.read_csv(folder / "people.tsv", sep="\t", dtype=str))
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
@@ -498,6 +503,7 @@ def test_age_zero_has_no_logarithm(mri_train, folder):
     assert mri_train("--quiet", "--val", 0, "--test-split", 0.1, **options).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_sex_with_one_participant_is_not_a_stratum_and_not_an_error(mri_train, folder):
     table = pd.read_csv(folder / "people.tsv", sep="\t").assign(sex=["M", *["F"] * 13])
     table.to_csv(folder / "people.tsv", sep="\t", index=False)

@@ -7,6 +7,8 @@ import pytest
 from aekit.brains.tabular import writing
 from aekit.core.checkpoint import read_header
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 @pytest.fixture(scope="module")
 def people():
@@ -50,7 +52,6 @@ def ages_of(path, model, split):
     return own.set_index("participant_id")["prediction"]
 
 
-@pytest.mark.slow
 def test_it_writes_models_tables_and_figures_and_prints_only_the_path(aekit, people, tmp_path):
     people.to_csv(tmp_path / "people.csv", index=False)
     path = tmp_path / "out" / "m.safetensors"

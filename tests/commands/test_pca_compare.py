@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from aekit.core.checkpoint import read_header
 from aekit.core.weights import write_checkpoint
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 COLUMNS = [
     "latent", "model", "mse", "pca_mse", "pca_clipped_mse", "ratio", "ratio_clipped", "explained_variance",
     "pca_explained_variance", "kind", "arch", "beta", "seed", "checkpoint",
@@ -89,7 +91,6 @@ def test_companions_share_the_stem_and_carry_what_made_them(compared):
     assert "Mean squared error of 70 test images of digits" in compared.stderr
 
 
-@pytest.mark.slow
 def test_the_same_call_makes_the_same_bytes(aekit, sweep, compared, tmp_path):
     assert aekit("pca-compare", *sweep, "-q", "-o", tmp_path / "pca.png").stderr == ""
     for file in compared.paths[0].parent.iterdir():

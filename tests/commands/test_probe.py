@@ -96,6 +96,7 @@ def test_checkpoints_of_other_images_are_not_compared(aekit, ae_checkpoint, vae_
     assert "compare them separately" in result.stderr
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(aekit, ae_checkpoint, tmp_path):
     options = ("--methods", "logistic", "--labels", "10", "-q", "-o", tmp_path / "x.png")
     assert aekit("probe", ae_checkpoint, *options).stderr == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from aekit.images.figures.mosaic import build_layout
@@ -27,6 +28,7 @@ def test_options_that_matter_are_in_the_name(aekit, ae_checkpoint):
     assert result.paths == [ae_checkpoint.with_name("ae.reconstruct-worst-train.png")]
 
 
+@pytest.mark.slow
 def test_more_images_than_there_are_shows_all(aekit, ae_checkpoint, tmp_path):
     np.save(tmp_path / "few.npy", np.zeros((50, 8, 8), np.uint8))
     options = ["-n", 5000, "--data", tmp_path / "few.npy", "-o", tmp_path / "x.png"]

@@ -7,6 +7,8 @@ import json
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def _parameters(path):
     with Image.open(path) as image:

@@ -18,6 +18,8 @@ from aekit.core.checkpoint import read_header
 from aekit.images.config import flat
 from aekit.images.sweep.cells import expand
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 QUICK = ["--data", "digits", "--limit", 60, "--epochs", 1]
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
 
@@ -72,7 +74,6 @@ def test_a_cell_is_what_the_training_command_makes_to_the_byte(aekit, grid, tmp_
     assert alone.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.slow
 def test_cells_that_are_done_are_left_and_one_that_is_missing_is_trained(aekit, grid):
     folder, options, first = grid
     before = {path: path.stat().st_mtime_ns for path in first.paths}
@@ -88,7 +89,6 @@ def test_cells_that_are_done_are_left_and_one_that_is_missing_is_trained(aekit, 
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != gone)
 
 
-@pytest.mark.slow
 def test_the_best_has_the_lowest_mean_over_seeds_on_validation_images(aekit, grid):
     folder, options, _ = grid
     table = pd.read_csv(folder / "results.csv")
@@ -99,7 +99,6 @@ def test_the_best_has_the_lowest_mean_over_seeds_on_validation_images(aekit, gri
     assert result.paths == [Path(among.loc[among["elbo"].idxmin(), "path"])]
 
 
-@pytest.mark.slow
 def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     folder, options, _ = grid
     result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "mse", "--retrain", "--json")
@@ -113,7 +112,6 @@ def test_the_best_can_be_trained_on_all_of_train(aekit, grid):
     assert header.data["splits"]["train"]["n"] == 60
 
 
-@pytest.mark.slow
 def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
     options = [*QUICK, "--model", "ae", "--latent", "2,4", "-o", tmp_path / "grid"]
     lines = aekit("sweep", *options, "--dry-run").stdout.splitlines()
@@ -126,7 +124,6 @@ def test_the_commands_of_a_dry_run_make_the_cells_of_the_sweep(aekit, tmp_path):
     assert [str(path) in line for path, line in zip(result.paths, lines, strict=True)] == [True, True]
 
 
-@pytest.mark.slow
 def test_a_run_that_diverges_is_recorded_and_the_rest_are_trained(aekit, tmp_path):
     result = aekit("sweep", *QUICK, "--lr", "1e9,0.001", "--latent", 2, "-o", tmp_path)
     assert result.exit_code == 1
@@ -137,7 +134,6 @@ def test_a_run_that_diverges_is_recorded_and_the_rest_are_trained(aekit, tmp_pat
     assert "finite" in table["error"][1]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
 def test_a_killed_worker_is_recorded_and_ctrl_c_saves_the_others(start, tmp_path):
     command = [sys.executable, "-m", "aekit", "sweep", "--data", "digits", "--epochs", "5000", "--latent", "2-5"]
@@ -228,7 +224,6 @@ def test_a_sweep_in_another_order_finds_the_cells_that_are_there(aekit, grid):
     assert {Path(shlex.split(line)[-1]) for line in commands} == set(first.paths)
 
 
-@pytest.mark.slow
 def test_a_table_for_latex_is_written_for_cells_that_are_done(aekit, grid):
     folder, options, _ = grid
     result = aekit("sweep", *QUICK, *options, "-o", folder, "--best", "elbo", "--format", "tex")

@@ -27,6 +27,7 @@ def test_every_loss_can_be_trained_on(aekit, tmp_path, loss):
         assert test["total"] == pytest.approx(test["mse"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "options"), [("strided", ["--layers", 3]), ("resize-conv", []), ("blocks", []), ("dense", [])]
 )

@@ -49,6 +49,7 @@ def test_the_test_figures_are_those_of_the_weights_that_were_kept(vae_checkpoint
     assert header.data["splits"]["test"] == {"n": len(test), "fingerprint": test.fingerprint}
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_written_when_asked_for(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     options = ["--data", "digits", "--limit", 60, "--epochs", 6, "--val", 0.3, "--lr", 0.03, "--keep", "best"]

@@ -54,6 +54,7 @@ def test_events_have_the_columns_of_the_history_the_rate_and_reconstructions(tmp
         assert image.size == (8 * 8, 2 * 8)  # eight images of 8 x 8 above their reconstructions
 
 
+@pytest.mark.slow
 @needs_tensorboard
 @pytest.mark.parametrize("stopped_in", ["epoch", "between"])
 def test_a_run_that_goes_on_continues_its_events_and_no_step_is_there_twice(tmp_path, monkeypatch, stopped_in):
@@ -82,6 +83,7 @@ def test_a_run_that_goes_on_continues_its_events_and_no_step_is_there_twice(tmp_
     assert [event.step for event in images] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @needs_tensorboard
 def test_events_of_another_run_are_not_mixed_with_ones_own(tmp_path):
     options = {"val": 0.3, "tensorboard": tmp_path / "logs"}
@@ -95,6 +97,7 @@ def test_events_of_another_run_are_not_mixed_with_ones_own(tmp_path):
     assert len(list((tmp_path / "logs" / "x").iterdir())) == 1
 
 
+@pytest.mark.slow
 @needs_tensorboard
 def test_a_run_that_goes_on_does_not_continue_the_events_of_one_with_its_name_elsewhere(tmp_path):
     options = {"val": 0.3, "tensorboard": tmp_path / "logs"}

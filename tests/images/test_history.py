@@ -28,6 +28,7 @@ def test_a_history_grows_by_two_rows_with_each_epoch(tmp_path):
     assert _epochs(path) == [1, 1, 2, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_the_history_of_a_stopped_run_is_that_of_its_state_and_goes_on_to_that_of_one_that_was_not(tmp_path):
     output = tmp_path / "x.safetensors"
     train_tiny(tmp_path / "whole.safetensors")

@@ -107,6 +107,7 @@ def kinds(trained, tmp_path):
     return str(tmp_path / "kinds.csv")
 
 
+@pytest.mark.slow
 def test_a_walk_from_a_file_is_that_from_the_same_image(trained, kinds, tmp_path):
     files = [str(trained / "train" / f"{number:02}.png") for number in (2, 7)]
     options = {"attribute": "b", "split": "all", "space": "both", "n_draws": 2}

@@ -26,6 +26,8 @@ from aekit.images.sweep.grid import GridReport, run_missing
 from aekit.images.sweep.outcomes import Done
 from aekit.images.sweep.plan import Cell
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 OPTIONS = {"model": "ae", "arch": "dense", "latent": 2, "width": 8, "epochs": 1}
 
 

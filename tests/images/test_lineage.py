@@ -20,6 +20,8 @@ from aekit.images.state import read_model
 from aekit.images.sweep.cells import expand
 from aekit.images.sweep.plan import plan_sweep
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 NETWORK = {name: TINY[name] for name in ("arch", "latent", "width")}
 
 
@@ -239,7 +241,6 @@ def test_more_epochs_than_a_finished_run_has_are_refused_with_the_way_out(tmp_pa
     assert f"is finished with 3 epochs, not 5; begin a new run with its weights: --init {output} -o" in str(told.value)
 
 
-@pytest.mark.slow
 def test_a_finished_run_of_other_epochs_is_mentioned_to_who_wants_to_resume_it(aekit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train-ae", "--data", "digits", "--limit", 60, "--arch", "dense"]

@@ -54,6 +54,7 @@ def test_a_run_that_stops_early_has_the_weights_of_a_run_of_that_length(tmp_path
     assert all(torch.equal(own[name], other[name]) for name in own)
 
 
+@pytest.mark.slow
 def test_the_best_of_the_trained_epochs_is_kept(tmp_path):
     header = train_tiny(tmp_path / "x.safetensors", patience=2, keep="best", **OVERSHOOTS)
     assert header.result["trained_epochs"] - header.result["epoch"] == 2

@@ -75,6 +75,7 @@ def _train_digits(output: Path, **options) -> list[str]:
     return [text.partition(": ")[2] for text in recorder.notices if "--batch-size" in text]
 
 
+@pytest.mark.slow
 def test_what_is_chosen_for_a_small_set_is_printed_and_is_what_the_options_do(tmp_path):
     by_default, by_options = tmp_path / "default.safetensors", tmp_path / "options.safetensors"
     (notice,) = _train_digits(by_default)
@@ -185,6 +186,7 @@ def test_a_damaged_state_is_refused_in_one_line(aekit, tmp_path):
     assert "x.resume.safetensors" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_in_blocks_says_so_and_goes_on_in_no_other_order(aekit, tmp_path, monkeypatch):
     options = ["train-ae", "--data", "digits", "--epochs", "1", "-q", "-o"]
     monkeypatch.setattr("aekit.images.data.batches.MAX_EXACT_BYTES", 0)

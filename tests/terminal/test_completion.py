@@ -14,6 +14,8 @@ from aekit.brains.config import Augmentation
 from aekit.images.config import Arch
 from aekit.terminal import completion
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 # As the script that pip writes, which a test environment need not have on its path.
 START = "import sys; sys.argv[0] = 'aekit'; from aekit.cli import main; main()"
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "sklearn", "scipy", "PIL", "nibabel")

@@ -14,6 +14,8 @@ from aekit.brains.figures.site_errors import plot_site_errors
 from aekit.brains.figures.sites import plot_sites
 from aekit.brains.measures.regression import by_group, decades
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 N = 80
 ABSURD = 7  # the row of the participant that the figures get as it is, or absurd
 IDS = [f"sub-{row:03d}" for row in range(N)]

@@ -41,6 +41,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_or_overlaps_another(name, check_readable):
     check_readable(FIGURES[name]())

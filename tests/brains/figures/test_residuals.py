@@ -28,6 +28,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_or_overlaps_another(name, check_readable):
     check_readable(FIGURES[name]())
@@ -67,6 +68,7 @@ def test_the_sexes_have_the_colours_of_the_cohort_report():
     assert drawn == [GROUPS[name].colour for name in ("F", "M", "")]
 
 
+@pytest.mark.slow
 def test_of_many_sites_the_largest_are_shown_and_the_title_says_so():
     sizes = 1 + np.random.default_rng(0).permutation(40)
     site = np.repeat([f"S{i}" for i in range(40)], sizes)
@@ -84,6 +86,7 @@ def test_of_many_sites_the_largest_are_shown_and_the_title_says_so():
     assert names[1] == "University hos…umber 1\n(10)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "mean"), [(16, "mean of all with 95 % interval"), (90, "means by age, of equal numbers")]
 )

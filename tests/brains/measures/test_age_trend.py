@@ -77,6 +77,7 @@ def test_the_standard_error_is_that_of_weighted_least_squares():
     assert NormalDist().inv_cdf(0.975) == pytest.approx(1.96, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_of_lines_even_at_the_ends():
     generator = np.random.default_rng(4)
     age = generator.uniform(10, 80, 300)

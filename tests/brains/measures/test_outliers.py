@@ -31,6 +31,7 @@ def test_robust_z_of_usual_participants_is_standard_normal():
         assert stats.kstest(column, "norm").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_z_is_taken_given_age_and_sex():
     values, age, sex = cohort(3000)
     limits = fit_outlier_limits(values, age, sex)
@@ -76,6 +77,7 @@ def test_a_fifth_of_gross_errors_does_not_hide_itself():
     assert (np.abs(residual[:100] / residual.std()) < 3.5).all()
 
 
+@pytest.mark.slow
 def test_the_distance_detects_what_no_single_measure_shows():
     values, age, sex = cohort(1000, seed=4)
     odd = values[:1].copy()

@@ -77,6 +77,7 @@ def test_arrays_that_are_not_predictions_are_refused(change, message):
         score(**given)
 
 
+@pytest.mark.slow
 def test_the_interval_agrees_with_a_studentised_bootstrap_written_out():
     values = np.random.default_rng(3).exponential(size=24)
     generator, ratios = np.random.default_rng(4), []
@@ -112,6 +113,7 @@ def test_few_and_very_many_participants_get_students_t():
         assert bootstrap_mean(values)[1:] == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.slow
 def test_at_five_thousand_participants_bootstrap_and_students_t_are_the_same():
     values = np.random.default_rng(5).exponential(size=5000)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)

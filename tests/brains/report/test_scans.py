@@ -23,6 +23,7 @@ def check(cohort, folder, **options):
     return check_scans(cohort, folder / "scans", table_path=folder / "t.tsv", pattern=None, **options)
 
 
+@pytest.mark.slow
 def test_files_are_checked_in_the_order_of_the_table(cohort, recorder, tmp_path):
     progress = recorder()
     scans = check(cohort, tmp_path, progress=progress)
@@ -34,11 +35,13 @@ def test_files_are_checked_in_the_order_of_the_table(cohort, recorder, tmp_path)
     assert progress.notices == []
 
 
+@pytest.mark.slow
 def test_identical_scans_name_each_other(cohort, tmp_path):
     shutil.copy(tmp_path / "scans" / "sub-001.nii.gz", tmp_path / "scans" / "sub-002.nii.gz")
     assert check(cohort, tmp_path).same_as[:4] == ((), ("sub-002",), ("sub-001",), ())
 
 
+@pytest.mark.slow
 def test_a_file_of_someone_left_out_is_not_unmatched(cohort, tmp_path):
     (tmp_path / "scans" / "sub-009.nii.gz").unlink()
     scans = check_scans(
@@ -63,6 +66,7 @@ def test_files_outside_the_folder_are_noticed(cohort, recorder, tmp_path):
     assert notice.startswith("1 file outside of --volumes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "factor"), [("tiv", 1), ("eTIV", 1000), ("ICV_mm3", 1000), ("TIV (L)", 0.001)])
 def test_an_intracranial_volume_stands_in_for_tissue_volumes_in_any_unit(
     participants, write_table, write_scan, tmp_path, column, factor

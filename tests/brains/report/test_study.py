@@ -9,6 +9,8 @@ from aekit.brains.cohort.splits import SplitPlan
 from aekit.brains.report.study import run_eda
 from aekit.errors import AekitError
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 N = 44
 
 

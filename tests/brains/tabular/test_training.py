@@ -82,6 +82,7 @@ def test_the_age_of_a_held_out_participant_never_enters_their_own_prediction(tab
         assert np.array_equal(before[name].prediction, after[name].prediction)
 
 
+@pytest.mark.slow
 def test_combat_removes_a_planted_shift_within_sites(table_of, config_of, train):
     table = table_of(160, sites=("A", "B"), shift={"B": 6.0})
     errors, gaps = {}, {}

@@ -49,6 +49,7 @@ def test_an_even_brain_stays_nearly_as_it_is(brain):
     assert abs(float(np.log(field[mask]).mean())) < 0.01
 
 
+@pytest.mark.slow
 def test_the_field_does_not_depend_on_the_unit_of_intensity(brain):
     even, mask = brain
     image = even * drift(even.shape, 0.3)

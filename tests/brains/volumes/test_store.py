@@ -273,6 +273,7 @@ def straight():
     return Template(head().astype(np.float16))
 
 
+@pytest.mark.slow
 def test_aligned_scans_are_alike_and_their_volumes_are_those_of_the_files(cache, tmp_path, straight):
     paths = write_heads(tmp_path / "heads")
     grid = Grid((24, 28, 24), 8.0)
@@ -315,6 +316,7 @@ def test_how_and_to_what_scans_are_aligned_makes_another_store(cache, tmp_path, 
     assert len({store.fingerprint for store in stores}) == 3
 
 
+@pytest.mark.slow
 def test_bad_files_are_not_aligned(cache, tmp_path):
     paths = write_heads(tmp_path / "heads", POSES[:2])
     paths[0].write_bytes(b"")
@@ -359,6 +361,7 @@ def test_how_intensities_are_scaled_makes_another_store(cache, paths):
     np.testing.assert_array_equal(stores[0].brain_ml, stores[1].brain_ml)
 
 
+@pytest.mark.slow
 def test_rows_keep_their_poses_and_are_warned_of_an_unusual_one(cache, tmp_path, straight):
     prepared = prepare_volumes(write_heads(tmp_path / "heads"), GRID, register="rigid", template=straight, jobs=1)
     taken = take_rows(prepared, np.array([2, 0]))

@@ -279,6 +279,7 @@ def test_an_interrupted_preparation_resumes_where_it_stopped(
     assert contents(cache) == undisturbed(many, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_stopped_while_it_decodes_keeps_what_is_done(start, cache, many, signal_number, exit_code):
     command = SLOWLY.partition("prepared =")[0] + "from aekit.cli import main\nsys.exit(main())"

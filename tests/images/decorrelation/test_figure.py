@@ -58,6 +58,7 @@ def test_every_matrix_has_one_scale_centred_on_zero_and_dead_dimensions_are_grey
     assert red == green == blue < 0.8
 
 
+@pytest.mark.slow
 def test_a_block_of_matrices_starts_a_row_with_its_label():
     figure = _plot([_curve("a"), _curve("b")], _panels(["a"] * 10 + ["b"]))
     assert [axes.get_title(loc="left") for axes in figure.axes if axes.images] == ["d = 5"] * 11
@@ -94,6 +95,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_cut_off(case):
     figure = CASES[case]()
@@ -131,6 +133,7 @@ def test_long_labels_and_titles_of_a_single_matrix_are_not_cut_off():
     assert max(text.get_window_extent().x1 for text in texts) <= figure.subfigs[1].bbox.x0
 
 
+@pytest.mark.slow
 def test_equal_calls_make_equal_bytes():
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:

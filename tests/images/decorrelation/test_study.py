@@ -40,6 +40,7 @@ def _run(path, *checkpoints, **options):
     return result, pd.read_csv(result.path.with_suffix(".csv")), progress
 
 
+@pytest.mark.slow
 def test_a_session_is_all_that_it_needs(vae_checkpoint):
     result = run_decorrelation(open_session([vae_checkpoint], device="cpu"))
     assert result.path == vae_checkpoint.with_name("vae.decorrelation.png")
@@ -66,6 +67,7 @@ def test_the_values_are_those_of_numpy_on_the_codes(ae_checkpoint, tmp_path):
     assert progress.notices == [f"--images 5000: test has {len(codes)} images; all are used"]
 
 
+@pytest.mark.slow
 def test_codes_of_pca_are_uncorrelated(ae_checkpoint, tmp_path):
     _, table, _ = _run(tmp_path / "x.png", ae_checkpoint)
     assert (table[["mean_abs_pca", "rms_pca"]] < 1e-12).all().all()
@@ -76,6 +78,7 @@ def test_codes_of_pca_are_uncorrelated(ae_checkpoint, tmp_path):
     assert not any(column.endswith("_pca") for column in without)
 
 
+@pytest.mark.slow
 def test_dead_dimensions_are_counted_and_left_out(ae_checkpoint, tmp_path):
     dead = _without(ae_checkpoint, tmp_path, 1)
     _, table, progress = _run(tmp_path / "x.png", ae_checkpoint, dead)

@@ -85,6 +85,7 @@ def test_the_bound_is_log_p_for_any_number_of_samples_if_the_posterior_is_exact(
     np.testing.assert_allclose(bound, model.log_marginal(images.images / 255), rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_towards_log_p_with_the_samples_if_the_posterior_is_wrong():
     # Averaged over enough images that the rise is larger than the scatter of the estimates.
     model, images = LinearGaussian(exact=False), _linear_images(200)

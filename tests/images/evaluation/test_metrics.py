@@ -45,6 +45,7 @@ def absolute_error(monkeypatch):
     monkeypatch.setitem(metrics.METRICS, "mae", entry)
 
 
+@pytest.mark.slow
 def test_one_entry_gives_a_key_a_column_and_a_row(ae_checkpoint, tmp_path, absolute_error):
     tables = Tables()
     session = open_session([ae_checkpoint], device="cpu", progress=tables)

@@ -54,6 +54,7 @@ def test_without_validation_images_the_test_images_have_a_line_and_no_marker():
     assert [line.get_label() for line in plot_history(_history()).axes[0].lines] == ["train", "test"]
 
 
+@pytest.mark.slow
 def test_epochs_are_whole_numbers_even_if_there_is_only_one():
     for n in (1, 2, 3):
         axes = plot_history(_history().query(f"epoch <= {n}")).axes[0]

@@ -116,6 +116,7 @@ def test_many_blocks_lie_side_by_side_and_each_image_is_in_its_place():
     _assert_texts_fit(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_rows", "n_steps", "shape"),
     [(40, 3, (1, 8, 8)), (40, 3, (1, 28, 28)), (1, 60, (1, 28, 28)), (2, 150, (1, 8, 8)), (2, 2, (3, 218, 178))],

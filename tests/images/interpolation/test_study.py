@@ -22,6 +22,7 @@ def test_without_a_request_paths_join_any_images(vae_checkpoint, tmp_path):
     assert summary["start_error"] == pytest.approx(table.groupby("draw")["start_error"].first().mean())
 
 
+@pytest.mark.slow
 def test_the_name_of_the_figure_contains_what_is_joined(vae_checkpoint, tmp_path):
     session = open_session([vae_checkpoint], device="cpu")
     for request, name in (

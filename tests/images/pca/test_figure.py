@@ -101,6 +101,7 @@ def test_tick_labels_do_not_touch(figure):
             assert not any(a.overlaps(b) for i, a in enumerate(ticks) for b in ticks[i + 1 :])
 
 
+@pytest.mark.slow
 def test_curves_show_means_runs_and_both_kinds_of_pca():
     figure = _curves(["ae conv", "vae conv"], [2, 3, 4], elbow=3)
     error, ratio, explained = figure.axes

@@ -12,6 +12,7 @@ from aekit.images.pca.study import find_elbows, model_names, no_elbow, run_pca_c
 from aekit.images.session import open_session
 
 
+@pytest.mark.slow
 def test_one_checkpoint_is_enough(vae_checkpoint, tmp_path):
     result = run_pca_compare(open_session([vae_checkpoint], device="cpu"), tmp_path, split="val")
     assert result.path == tmp_path / "vae.pca-compare-val.png"

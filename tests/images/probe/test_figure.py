@@ -39,6 +39,7 @@ def test_lines_are_means_over_draws_and_bands_their_standard_deviation():
     assert band[:, 1].max() == pytest.approx((first.mean() + first.std()).max())
 
 
+@pytest.mark.slow
 def test_there_is_one_panel_per_checkpoint_and_the_legend_has_every_method_once():
     figure = plot_probe(_accuracies(5), chance=0.1, title="x" * 40 + " " + "y" * 90)
     visible = [axes for axes in figure.axes if axes.get_visible()]
@@ -47,6 +48,7 @@ def test_there_is_one_panel_per_checkpoint_and_the_legend_has_every_method_once(
     assert len(legend.get_texts()) == len(STYLES) + 1  # and chance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_panels", "sizes"),
     [(1, SIZES), (1, [20]), (1, [47, 94, 188, 376, 470, 752, 2350, 4700]), (3, SIZES), (9, [10, 100, 1000])],

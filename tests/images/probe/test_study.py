@@ -43,6 +43,7 @@ def test_a_session_is_all_that_it_needs(vae_checkpoint):
     assert table["accuracy"].tolist() == [pytest.approx(row["accuracy"])]
 
 
+@pytest.mark.slow
 def test_the_tables_have_every_draw_and_the_paired_differences(ae_checkpoint, tmp_path):
     result, table, _ = _run(tmp_path / "x.png", QUICK, ae_checkpoint)
     assert list(table.columns) == [

@@ -110,6 +110,7 @@ def test_a_head_learns_what_a_linear_classifier_cannot():
     assert np.mean(predict_heads(heads, features[200:])[0] == targets[200:]) > 0.85
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_and_leaves_the_encoder_and_its_batch_statistics_alone(bars):
     encoder = _encoder()
     before = copy.deepcopy(encoder.state_dict())

@@ -10,6 +10,8 @@ import pytest
 
 from aekit.images.sweep.figure import plot_cells, plot_sweep
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def _results(**swept):
     generator = np.random.default_rng(0)
@@ -72,7 +74,6 @@ def test_all_cells_of_a_map_have_the_decimals_that_the_largest_needs_for_four_di
     assert [text.get_text() for text in mse.texts] == ["0.06510", "0.03000", "0.08000", "0.01230"]
 
 
-@pytest.mark.slow
 def test_a_map_of_too_many_cells_for_numbers_has_a_colour_bar():
     results = _results(beta=[0.1, 1.0], latent=list(range(2, 102)))
     figure = plot_sweep(results, ["beta", "latent"], split="val")

@@ -61,6 +61,7 @@ def test_it_returns_the_files_and_reports_where_it_runs(board, images, tmp_path)
     assert board.messages[0] == (7, "started", "10.0.0.1 (01234567)")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_returns_its_state_and_continues_from_it(board, images):
     board.signal_number = signal.SIGINT
     kind, left = train_cell(_order(epochs=3), images, board)
@@ -72,6 +73,7 @@ def test_a_run_that_was_stopped_returns_its_state_and_continues_from_it(board, i
     assert files[".safetensors"] == train_cell(_order(epochs=3), images, board)[1][".safetensors"]
 
 
+@pytest.mark.slow
 def test_the_weights_to_begin_with_come_with_the_order_as_a_node_has_no_such_file(board, images, tmp_path):
     (tmp_path / "first.safetensors").write_bytes(train_cell(_order(), images, board)[1][".safetensors"])
     order = _order()

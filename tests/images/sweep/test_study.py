@@ -106,6 +106,7 @@ def test_the_best_is_trained_again_on_all_images_if_asked_for(make_done, tmp_pat
     assert result.path == tmp_path / "grid" / "vae-digits-conv-z2-seed0-epochs1.safetensors"
 
 
+@pytest.mark.slow
 def test_trained_again_it_takes_the_epochs_of_the_best_and_nothing_that_needs_validation(make_done, tmp_path):
     trained = []
 

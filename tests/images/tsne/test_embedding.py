@@ -208,6 +208,7 @@ def test_the_outlier_score_is_the_fraction_of_neighbours_with_another_label():
     assert len(worst_outliers(scores, distances, 300)) == (scores > 0).sum()
 
 
+@pytest.mark.slow
 def test_nearest_neighbours_fail_in_two_principal_components_and_succeed_in_t_sne():
     codes, labels = _clusters()
     near = find_neighbours(codes, 90)

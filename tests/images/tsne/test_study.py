@@ -58,6 +58,7 @@ def test_a_session_is_all_that_it_needs(vae_checkpoint):
     assert all(result.path.with_suffix(suffix).stat().st_size > 1000 for suffix in FILES)
 
 
+@pytest.mark.slow
 def test_the_table_has_for_each_image_its_place_and_the_fraction_of_neighbours_with_another_label(
     ae_checkpoint, tmp_path
 ):
@@ -124,6 +125,7 @@ def test_of_too_many_images_some_are_optimised_and_the_others_placed_among_them(
     assert table["outlier"].to_numpy() == pytest.approx((labels[nearest] != labels[:, None]).mean(axis=1))
 
 
+@pytest.mark.slow
 def test_principal_components_place_nothing_but_find_neighbours_among_some(ae_checkpoint, tmp_path, monkeypatch):
     every, whole, _ = _run(ae_checkpoint, tmp_path / "a.png", method="pca")
     monkeypatch.setattr(requests, "MAX_OPTIMISED", 100)

@@ -48,6 +48,7 @@ def test_hypothesis_h1_is_named_only_if_it_is_asked_for(cohort_study, shown):
     assert sum("H1" in text for text in shown(asked).texts) == 3
 
 
+@pytest.mark.slow
 def test_swapped_sexes_swap_the_signs_of_all_differences(analyse_table, participants, shown):
     table = participants(80)
     table["gmv"] += np.where(table["sex"] == "M", 120, 0)
