@@ -3,7 +3,8 @@
 A scanner that shifts all intensities a little leaves every single scan within the usual range, and still moves all
 ages by years. The mean of several scans shows it: it is compared with the mean of the training in a few principal
 components of the intensity distribution, by Hotelling's test. People are not scanners: what age, sex and the
-proportions of tissues do to the distribution is taken out of the components, so that old people are no other scanner.
+proportions of tissues do to the distribution is taken out of the components, so that a batch of old people is
+not called another scanner.
 
 Source:
     Hotelling 1931, The generalization of Student's ratio, doi:10.1214/aoms/1177732979.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -204,3 +204,30 @@ def add_deltas(columns: dict[str, Any], ages: NewAges, age_years: Floats) -> lis
         else:
             columns[f"{prefix}delta_corrected"] = delta - (trend.intercept + trend.slope * age_years)
     return [model for model in ages.years if model in without]
+
+
+def summarise(
+    table: pd.DataFrame, ages: NewAges, unlike: npt.NDArray[np.bool_], further: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what --json says of predictions besides their path.
+
+    Args:
+        table: A row per scan or participant, n of them.
+        ages: Their ages.
+        unlike: Which are outside the training data, (n,).
+        further: What else is known of them together.
+    """
+    values: dict[str, Any] = {
+        "n": len(table),
+        "n_warned": int((table["warnings"] != "").sum()),
+        "n_unlike": int(unlike.sum()),
+        "n_doubtful": int((table["reason"] != "").sum()),
+        "columns": list(table),
+        "ages": list(ages.columns),
+        **(further or {}),
+    }
+    if ages.recalibrations:
+        values["recalibrated"] = {model: asdict(fit) for model, fit in ages.recalibrations.items()}
+    if ages.intervals:
+        values["interval_level"] = min(interval.coverage for interval in ages.intervals.values())
+    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,17 @@ from aekit.brains.config import BrainConfig
 from aekit.brains.copies import describe_copies, find_copies
 from aekit.brains.data import build_unlabelled_data
 from aekit.brains.domain import domain_warnings
-from aekit.brains.measures.conformal import Conformal
 from aekit.brains.members import Ensemble, predict_members, read_ensemble
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.new_ages import Intervals, NewAges, add_deltas, describe_intervals, read_new_ages, recalibrate
+from aekit.brains.new_ages import (
+    Intervals,
+    NewAges,
+    add_deltas,
+    describe_intervals,
+    read_new_ages,
+    recalibrate,
+    summarise,
+)
 from aekit.brains.predictions import AGE, TISSUE_TARGETS, describe_clamped_scans
 from aekit.brains.quality.judgement import Judgement
 from aekit.brains.quality.new_scans import judge_new_scans, read_checkpoint_standard
@@ -117,7 +124,8 @@ def run_predict(
     _show(found.table, found.ages.intervals, without_interval(found.unknown), progress)
     _show_warnings(found, scans, progress)
     _show_doubtful(found.table, doubtful, progress)
-    return Result(target, _values(found))
+    batch = {} if found.shift is None else {"batch": found.shift.to_dict()}
+    return Result(target, summarise(found.table, found.ages, found.unlike, batch))
 
 
 def _check_inputs_stay(target: Path, tables: ScanTables) -> None:
@@ -322,31 +330,6 @@ def _reasons(scans: _Scans, ages: NewAges, header: Header, clamped: npt.NDArray[
             outside.append(f"an age outside 0 to {MAX_AGE_YEARS:.0f} years was predicted and clipped")
         found.append(outside)
     return found
-
-
-def _values(found: _Found) -> dict[str, Any]:
-    """Return what --json has besides the path."""
-    table = found.table
-    values: dict[str, Any] = {
-        "n": len(table),
-        "n_warned": int((table["warnings"] != "").sum()),
-        "n_unlike": int(found.unlike.sum()),
-        "n_doubtful": int((table["reason"] != "").sum()),
-        "columns": list(table),
-        "ages": list(found.ages.columns),
-    }
-    if found.shift is not None:
-        values["batch"] = found.shift.to_dict()
-    if found.ages.recalibrations:
-        values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
-    if (least := _least(found.ages.intervals)) is not None:
-        values["interval_level"] = least.coverage
-    return values
-
-
-def _least(intervals: Intervals) -> Conformal | None:
-    """Return the interval with the lowest level; None if no participants were held out."""
-    return min(intervals.values(), key=lambda interval: interval.coverage, default=None)
 
 
 def _show(table: pd.DataFrame, intervals: Intervals, unknown: npt.NDArray[np.bool_], progress: Progress) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.config import TableColumns
 from aekit.brains.members import MemberPrediction
 from aekit.brains.networks import MAX_AGE_YEARS
-from aekit.brains.new_ages import NewAges, add_deltas, describe_intervals, read_new_ages, recalibrate
+from aekit.brains.new_ages import NewAges, add_deltas, describe_intervals, read_new_ages, recalibrate, summarise
 from aekit.brains.people import report_table
 from aekit.brains.predictions import AGE
 from aekit.brains.scan_people import ScanPeople, ScanTables, check_reference
@@ -68,7 +68,7 @@ def run_feature_predict(
     found = _predict(checkpoint, model, cohort, tables, progress)
     write_csv(target, found.table)
     _show(found, progress)
-    return Result(target, _values(found))
+    return Result(target, summarise(found.table, found.ages, found.unlike))
 
 
 def _choose_target(checkpoint: Path, output: Path | None, tables: ScanTables) -> Path:
@@ -299,21 +299,3 @@ def _cells(row: Any, *, is_marked: bool) -> list[str]:
         str(row["participant_id"]), text("true_age_years", ".1f"), age, text("delta", "+.1f"),
         text("delta_corrected", "+.1f"),
     ]  # fmt: skip
-
-
-def _values(found: _Found) -> dict[str, Any]:
-    """Return what --json has besides the path."""
-    table = found.table
-    values: dict[str, Any] = {
-        "n": len(table),
-        "n_warned": int((table["warnings"] != "").sum()),
-        "n_unlike": int(found.unlike.sum()),
-        "n_doubtful": int((table["reason"] != "").sum()),
-        "columns": list(table),
-        "ages": list(found.ages.columns),
-    }
-    if found.ages.recalibrations:
-        values["recalibrated"] = {model: asdict(fit) for model, fit in found.ages.recalibrations.items()}
-    if found.ages.intervals:
-        values["interval_level"] = min(one.coverage for one in found.ages.intervals.values())
-    return values
