@@ -47,7 +47,7 @@ test: install
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'slow and not real_data'
 
 test-real: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m real_data
