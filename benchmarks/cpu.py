@@ -186,14 +186,14 @@ def _flops(network: str) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from aekit.images.config import ModelConfig
+    from aekit.images.config import ModelConfig, TrainConfig
     from aekit.images.models import build_model
     from aekit.images.objectives import build_objective
 
     model = build_model(ModelConfig(kind="vae", arch=network, latent=10), (1, 28, 28))
     x = torch.rand(100, 1, 28, 28)
     with FlopCounterMode(display=False) as counter:
-        terms = build_objective(model).terms(x, model(x, torch.randn(100, 10)))
+        terms = build_objective(model, TrainConfig()).terms(x, model(x, torch.randn(100, 10)))
         torch.autograd.grad(terms["reconstruction"].mean() + terms["kl"].mean(), list(model.parameters()))
     return counter.get_total_flops() / 100
 

@@ -189,6 +189,7 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
         noise = seed_everything(0, cpu)
         model = build_model(ModelConfig(kind="vae", latent=100), train.image_shape)
         model.to(memory_format=torch.channels_last)
+        train_config = TrainConfig(epochs=1, batch_size=BATCH, lr=1e-4, samples_per_epoch=n_samples)
         with ThreadTeam(torch.get_num_threads()) as team:
             run = Run(
                 model=model,
@@ -197,10 +198,10 @@ def feed(size: tuple[int, int], kind: str, n_steps: int) -> dict:
                 images=loader,
                 held_out=batches.ImageLoader(test.subset(np.arange(500)), cpu),
                 held_out_split="test",
-                train_config=TrainConfig(epochs=1, batch_size=BATCH, lr=1e-4, samples_per_epoch=n_samples),
+                train_config=train_config,
                 precision=choose_precision("auto", cpu),
                 team=team,
-                objective=build_objective(model),
+                objective=build_objective(model, train_config),
             )
             seconds = fit(run, State()).history[0].seconds
     return {

@@ -10,9 +10,10 @@ import torch
 
 import aekit as package
 from aekit.core.checkpoint import read_header
-from aekit.images.config import DataConfig
+from aekit.images.config import DataConfig, TrainConfig
 from aekit.images.data import read_images
 from aekit.images.data.batches import ImageLoader
+from aekit.images.objectives import build_objective
 from aekit.images.training import evaluate
 
 COLUMNS = ["epoch", "split", "total", "reconstruction", "kl", "mse", "seconds", "images_per_second", "active_units"]
@@ -42,7 +43,9 @@ def test_the_test_figures_are_those_of_the_weights_that_were_kept(vae_checkpoint
     header = read_header(vae_checkpoint)
     config = DataConfig(**{key: header.data[key] for key in ("name", "limit", "val", "split_seed")})
     test = read_images(config, "test", data_root=vae_checkpoint.parent)
-    means = evaluate(package.load(vae_checkpoint), ImageLoader(test, torch.device("cpu")), seed=0)
+    model = package.load(vae_checkpoint)
+    objective = build_objective(model, TrainConfig())
+    means = evaluate(model, ImageLoader(test, torch.device("cpu")), seed=0, objective=objective)
     figures = header.result["test"]
     assert means.terms == pytest.approx({name: figures[name] for name in ("reconstruction", "kl", "mse")}, rel=1e-5)
     assert means.active_units == figures["active_units"] <= 2

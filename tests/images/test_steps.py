@@ -12,9 +12,9 @@ from small_run import CPU, small_run
 from aekit.core.device import ThreadTeam
 from aekit.images.config import RunConfig
 from aekit.images.data.batches import mirror
-from aekit.images.objectives import Objective
+from aekit.images.objectives.base import Objective
 from aekit.images.runs import build_team
-from aekit.images.steps import FixedStep, _whole_batch_gradients, train_step
+from aekit.images.steps import FixedStep, _gradients_of_batch, train_step
 from aekit.images.training import State, evaluate, fit
 
 
@@ -68,24 +68,25 @@ def test_a_team_of_threads_takes_the_same_step_but_for_rounding(n_threads):
     with ThreadTeam(n_threads) as threads:
         team = replace(team, team=threads)
         loss, means = train_step(team, team.model, x, epochs_done=0.5)
-        found = evaluate(team.model, team.images, seed=3, team=threads)
+        found = evaluate(team.model, team.images, seed=3, objective=team.objective, team=threads)
     torch.testing.assert_close((loss, means), expected)
     for mine, other in zip(team.model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
-    assert found.terms == pytest.approx(evaluate(alone.model, alone.images, seed=3).terms, rel=1e-3)
+    expected = evaluate(alone.model, alone.images, seed=3, objective=alone.objective).terms
+    assert found.terms == pytest.approx(expected, rel=1e-3)
 
 
 class TotalVariance(Objective):
     """A test's objective that looks at the whole batch: the variance of the codes over its images."""
 
     names = ("reconstruction", "variance", "mse")
-    needs_whole_batch = True
+    batch_names = ("variance",)
 
-    def terms(self, x, output):
-        spread = output.z.var(0).sum() * torch.linalg.det(torch.eye(2) + output.z.T @ output.z / len(output.z))
-        return {**super().terms(x, output), "variance": spread.expand(len(x))}
+    def batch_terms(self, codes, n_images):
+        spread = codes.z.var(0).sum() * torch.linalg.det(torch.eye(2) + codes.z.T @ codes.z / len(codes.z))
+        return {"variance": spread}
 
-    def weights(self, train_config, epochs_done):
+    def weights(self, epochs_done):
         return {"reconstruction": 1.0, "variance": 0.5}
 
 
@@ -95,8 +96,9 @@ def test_an_objective_of_whole_batches_trains_to_the_same_bytes_with_one_thread_
     for threads in (1, 2, 3):
         run = small_run(n=64, epochs=3, batch_size=32, lr=1e-2, loss=loss)
         config = RunConfig(train=run.train_config)
-        with build_team(run.model, TotalVariance(run.model), config, CPU, threads) as team:
-            run = replace(run, objective=TotalVariance(run.model), team=team)
+        objective = TotalVariance(run.model, run.train_config)
+        with build_team(run.model, objective, config, CPU, threads) as team:
+            run = replace(run, objective=objective, team=team)
             rows.append([(row.total, row.terms) for row in fit(run, State()).history])
         weights.append(run.model.state_dict())
     for other in weights[1:]:
@@ -107,16 +109,17 @@ def test_an_objective_of_whole_batches_trains_to_the_same_bytes_with_one_thread_
 
 def test_the_gradients_of_a_whole_batch_are_those_of_the_loss_itself():
     run = small_run(n=32, batch_size=32, loss="gaussian")
-    objective = TotalVariance(run.model)
+    objective = TotalVariance(run.model, run.train_config)
     x, noise = run.images.take(torch.arange(32)), torch.randn(32, 2)
-    terms = objective.terms(x, run.model(x, noise))
-    loss = terms["reconstruction"].mean() + 0.5 * terms["variance"].mean()
+    output = run.model(x, noise)
+    terms = {**objective.terms(x, output), **objective.batch_terms(output, 32)}
+    loss = terms["reconstruction"].mean() + 0.5 * terms["variance"]
     expected = torch.autograd.grad(loss, list(run.model.parameters()), materialize_grads=True, allow_unused=True)
     parts = list(zip(x.chunk(4), noise.chunk(4), strict=True))
     with build_team(run.model, objective, RunConfig(train=run.train_config), CPU, 2) as team:
         run = replace(run, objective=objective, team=team)
-        weights = objective.weights(run.train_config, 0)
-        found, means = _whole_batch_gradients(run, run.model, parts, weights, 32)
+        found, means, codes = _gradients_of_batch(run, run.model, parts, objective.weights(0), 32)
+    torch.testing.assert_close(codes.z, output.z)
     assert means.tolist() == pytest.approx([terms[name].mean().item() for name in objective.names], rel=1e-5)
     for mine, other in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)

@@ -12,7 +12,8 @@ from aekit.cli import app
 from aekit.terminal.help_page import help_text
 
 COMMANDS = typer.main.get_command(app).commands
-PANELS = {"Data", "Model", "Training", "Output and machine", "Analysis", "Grid", "Comparison", "Cohort", "Page"}
+PANELS = {"Data", "Model", "Objective", "Training", "Output and machine", "Analysis", "Grid", "Comparison"}
+PANELS |= {"Cohort", "Page"}
 by_command = pytest.mark.parametrize("name", COMMANDS)
 
 

@@ -21,10 +21,12 @@ def small_images(n: int, seed: int = 0) -> ImageSet:
     return ImageSet(store=pixels, name="noise")
 
 
-def small_run(*, kind="vae", n=23, loss="bernoulli", **options) -> Run:
+def small_run(*, kind="vae", n=23, loss="bernoulli", network=None, **options) -> Run:
     torch.manual_seed(0)
     config = TrainConfig(**{"epochs": 2, "batch_size": 10, "lr": 1e-3, **options})
-    model = build_model(ModelConfig(kind=kind, arch="dense", latent=2, width=8, loss=loss), (1, 8, 8))
+    model = build_model(
+        ModelConfig(kind=kind, arch="dense", latent=2, width=8, loss=loss, **(network or {})), (1, 8, 8)
+    )
     return Run(
         model=model,
         optimizer=torch.optim.Adam(model.parameters(), fused=True),
@@ -35,5 +37,5 @@ def small_run(*, kind="vae", n=23, loss="bernoulli", **options) -> Run:
         train_config=config,
         precision="fp32",
         team=ThreadTeam(1),
-        objective=build_objective(model),
+        objective=build_objective(model, config),
     )

@@ -29,11 +29,14 @@ from aekit.core.settings import (
 from aekit.errors import UsageError
 
 Kind = Literal["ae", "vae"]
-Arch = Literal["conv", "dense", "resize-conv", "strided", "blocks"]
+Arch = Literal["conv", "dense", "mlp", "resize-conv", "strided", "blocks"]
 Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic", "mse"]
 Binarize = Literal["none", "dynamic", "fixed"]
+Prior = Literal["normal", "mixture", "vamp"]
+Objective = Literal["elbo", "iwae", "beta-tc", "factor", "dip-i", "dip-ii", "mmd"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
+DEFAULT_SAMPLES = 5  # of an importance-weighted objective
 
 
 def image_of(split: Split) -> str:
@@ -110,6 +113,11 @@ class ModelConfig:
         layers: Depth, where the architecture has a choice; None is its default.
         width: Channels (or hidden units) of the first layer, where there is a choice; None is its default.
         loss: How the decoder's logits are read: the likelihood of a pixel, or for an ``ae`` plain squared error.
+        prior: Distribution of a VAE's code: a standard ``normal``, a ``mixture`` of Gaussians that is learned, or the
+            posteriors of learned pseudo-inputs (``vamp``).
+        components: Gaussians of a mixture, or pseudo-inputs; None is the default.
+        stochastic_layers: Layers of latent variables of a VAE: 1, or 2 with a second one between image and code.
+        lower_latent: Variables of the second one; None is twice ``latent``.
     """
 
     kind: Kind = "vae"
@@ -118,6 +126,10 @@ class ModelConfig:
     layers: int | None = None
     width: int | None = None
     loss: Loss = "bernoulli"
+    prior: Prior = "normal"
+    components: int | None = None
+    stochastic_layers: int = 1
+    lower_latent: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, Kind)
@@ -128,6 +140,22 @@ class ModelConfig:
         check_at_least("width", self.width, 1)
         if self.kind == "vae" and self.loss == "mse":
             raise UsageError("--loss: mse is not a log-likelihood, so beta would have no scale; use gaussian for a VAE")
+        check_choice("prior", self.prior, Prior)
+        check_at_least("components", self.components, 1)
+        check_at_least("lower-latent", self.lower_latent, 1)
+        if self.kind == "ae" and (self.prior != "normal" or self.stochastic_layers != 1):
+            raise UsageError("--prior, --stochastic-layers: a plain autoencoder has no prior; leave them out")
+        if self.components is not None and self.prior == "normal":
+            raise UsageError("--components: the standard normal has none; add --prior mixture or --prior vamp")
+        if self.stochastic_layers not in (1, 2):
+            raise UsageError(f"--stochastic-layers: {self.stochastic_layers} is not possible; give 1 or 2")
+        if self.lower_latent is not None and self.stochastic_layers == 1:
+            raise UsageError("--lower-latent: there is one layer of latent variables; add --stochastic-layers 2")
+
+    @property
+    def n_lower(self) -> int:
+        """How many latent variables there are between image and code; 0 if the code is the only layer."""
+        return 0 if self.stochastic_layers == 1 else self.lower_latent or 2 * self.latent
 
     @property
     def has_prior(self) -> bool:
@@ -145,8 +173,15 @@ class TrainConfig:
         lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
         weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off.
         schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
-        beta: Weight of the KL divergence; 1 is the evidence lower bound.
+        objective: What is minimised: see :mod:`aekit.images.objectives`.
+        samples: Samples of the posterior per image, for ``iwae``; None is the default, and 1 for all others.
+        dreg: Whether ``iwae`` takes doubly reparameterised gradients.
+        beta: Weight of what the objective penalises, for ``elbo`` the KL divergence; 1 is the evidence lower bound.
         beta_warmup: Epochs over which the weight rises linearly from 0 to ``beta``; may be a fraction.
+        capacity: KL divergence in nats that ``elbo`` holds the code at; it rises linearly from 0 over
+            ``capacity_warmup`` epochs. None penalises all of it.
+        capacity_warmup: Epochs until the capacity is reached; None is all of them.
+        free_bits: KL divergence in nats of each latent dimension that ``elbo`` does not penalise.
         samples_per_epoch: Images drawn for an epoch, without repetition until all were seen; None takes all.
         mirror: Flip a random half of the training images horizontally, anew each epoch.
         precision: ``bf16`` runs the network under autocast; ``auto`` takes it where the hardware has it.
@@ -162,8 +197,14 @@ class TrainConfig:
     lr: float | None = None
     weight_decay: float = 0.1
     schedule: Schedule = "one-cycle"
+    objective: Objective = "elbo"
+    samples: int | None = None
+    dreg: bool = False
     beta: float = 1.0
     beta_warmup: float = 0.0
+    capacity: float | None = None
+    capacity_warmup: float | None = None
+    free_bits: float | None = None
     samples_per_epoch: int | None = None
     mirror: bool = False
     precision: Precision = "auto"
@@ -191,8 +232,43 @@ class TrainConfig:
             )
         check_seed("seed", self.seed)
         check_not_empty("init", self.init)
+        self._check_objective()
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise UsageError(f"--lr: {self.lr} is not a positive number; the default trains well")
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples of the posterior are drawn per image and step."""
+        return (self.samples or DEFAULT_SAMPLES) if self.objective == "iwae" else 1
+
+    def _check_objective(self) -> None:
+        """Refuse options that the objective does not have."""
+        check_choice("objective", self.objective, Objective)
+        check_at_least("samples", self.samples, 1)
+        check_at_least("capacity", self.capacity, 0)
+        check_at_least("capacity-warmup", self.capacity_warmup, 0)
+        check_at_least("free-bits", self.free_bits, 0)
+        own = self.objective
+        if self.samples is not None and own != "iwae":
+            raise UsageError(f"--samples: --objective {own} takes one sample per image; add --objective iwae")
+        if self.dreg and self.n_samples == 1:
+            raise UsageError(
+                "--dreg: is for several samples per image; add --objective iwae, with --samples of 2 or more"
+            )
+        if own == "iwae" and (self.beta != 1 or self.beta_warmup):
+            raise UsageError("--beta, --beta-warmup: the bound of --objective iwae has no weight; leave them out")
+        for name in ("capacity", "free_bits"):
+            if getattr(self, name) is not None and own != "elbo":
+                raise UsageError(f"{flag(name)}: is for --objective elbo, not {own}; leave it out")
+        if self.capacity is not None and (self.free_bits is not None or self.beta_warmup):
+            raise UsageError("--capacity: cannot be combined with --free-bits or --beta-warmup; give one of them")
+        if self.capacity_warmup is not None and self.capacity is None:
+            raise UsageError("--capacity-warmup: there is no capacity to reach; add --capacity")
+        if self.capacity_warmup is not None and self.capacity_warmup > self.epochs:
+            raise UsageError(
+                f"--capacity-warmup: {self.capacity_warmup:g} epochs are more than the {self.epochs} of the run, which "
+                "would never reach the capacity; make it shorter"
+            )
 
 
 @dataclass(frozen=True)
@@ -209,10 +285,45 @@ class RunConfig:
                 f"--binarize: {self.data.binarize} makes pixels black or white, which --loss {self.model.loss} is not "
                 "made for; use bernoulli, or leave --binarize out"
             )
+        if self.model.kind == "ae" and self.train.objective != "elbo":
+            raise UsageError(
+                f"--objective: {self.train.objective} is for a VAE; an autoencoder has the reconstruction loss alone"
+            )
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        """Refuse what is not defined for a learned prior, or for two layers of latent variables."""
+        model, train = self.model, self.train
+        needs_plain = next(
+            (
+                text
+                for text, is_given in (
+                    (f"--objective {train.objective}", train.objective not in ("elbo", "iwae")),
+                    ("--capacity", train.capacity is not None),
+                    ("--free-bits", train.free_bits is not None),
+                )
+                if is_given
+            ),
+            None,
+        )
+        if needs_plain and model.prior != "normal":
+            raise UsageError(f"{needs_plain}: is defined for a standard normal prior; leave out --prior {model.prior}")
+        if needs_plain and model.stochastic_layers == 2:
+            raise UsageError(f"{needs_plain}: is for one layer of latent variables; leave out --stochastic-layers")
+        if train.dreg and model.stochastic_layers == 2:
+            raise UsageError("--dreg: is for one layer of latent variables; leave out --stochastic-layers or --dreg")
+        if train.dreg and train.compile:
+            raise UsageError(
+                "--dreg: changes gradients inside the network, which --compile hides; leave out one of them"
+            )
 
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
-VAE_ONLY = ("beta", "beta_warmup")  # a plain autoencoder has no KL divergence to weigh
+# A plain autoencoder has no KL divergence to weigh.
+VAE_ONLY = (
+    *("prior", "components", "stochastic_layers", "lower_latent", "objective", "samples", "dreg"),
+    *("beta", "beta_warmup", "capacity", "capacity_warmup", "free_bits"),
+)
 _MAX_STEM = 48  # characters of the name of a checkpoint in that of another
 _CALLED = {"name": "data", "kind": "model"}  # fields that have another name on the command line, and so in tables
 # Every setting by the name of its option with underscores: in which part it is, and under which name.

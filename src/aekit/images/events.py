@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from aekit.errors import AekitError, shown
-from aekit.images.objectives import pixel_mean
+from aekit.images.likelihoods import pixel_mean
 from aekit.images.steps import Run
 from aekit.images.training import State
 

@@ -17,7 +17,11 @@ from aekit.images.config import RunConfig
 from aekit.images.data.label_table import table_fingerprint
 from aekit.images.lineage import check_same_parent
 
-_YOUNGER = ("init", "patience")  # left out of headers where they are not used, so that files are as before them
+# Settings that are left out of headers at their default, so that files are as before them.
+_YOUNGER = {
+    "model": ("prior", "components", "stochastic_layers", "lower_latent"),
+    "train": ("objective", "samples", "dreg", "capacity", "capacity_warmup", "free_bits", "init", "patience"),
+}
 
 
 def recorded(config: RunConfig) -> RunConfig:
@@ -35,9 +39,12 @@ def _relative(path: str) -> str:
 
 def in_header(config: RunConfig) -> dict[str, Any]:
     """Return the parts of a configuration as the header of a checkpoint has them."""
-    parts = to_dict(recorded(config))
-    train = {name: value for name, value in parts["train"].items() if name not in _YOUNGER or value is not None}
-    return {**parts, "train": train}
+    parts, defaults = to_dict(recorded(config)), to_dict(RunConfig())
+    for part, younger in _YOUNGER.items():
+        parts[part] = {
+            name: value for name, value in parts[part].items() if name not in younger or value != defaults[part][name]
+        }
+    return parts
 
 
 def check_same(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header, init: str | None) -> None:

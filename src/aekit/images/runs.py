@@ -38,7 +38,9 @@ from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.lineage import find_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
-from aekit.images.objectives import Objective, build_objective
+from aekit.images.models.priors import VampPrior
+from aekit.images.objectives import build_objective
+from aekit.images.objectives.base import Objective
 from aekit.images.official import check_can_choose, has_validation
 from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
@@ -181,7 +183,7 @@ def train_run(
         model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
         if text := _small_set_notice(given, config.train, len(sets["train"])):
             (common or progress).notice(text)
-        with build_team(model, build_objective(model), config, device, threads) as team:
+        with build_team(model, build_objective(model, config.train), config, device, threads) as team:
             run = _build_run(model, config, met, device, noise, team, group)
             header = _header(config, sets, run, threads, lineage)
             return _train(run, files, header, met["test"], machine.tensorboard, progress=progress, on_epoch=on_epoch)
@@ -319,7 +321,7 @@ def build_team(
     is_whole = any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) or config.train.compile
     if device.type != "cpu" or is_whole:
         return ThreadTeam(1)
-    return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.needs_whole_batch else None)
+    return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.batch_names else None)
 
 
 def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) -> RunConfig:
@@ -440,11 +442,14 @@ def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT
 def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
     """Return AdamW over all parameters, in their order; the pixel noise of a gaussian likelihood does not decay.
 
-    Decay would pull its logarithm to zero: a noise of one, the range of the pixels.
+    Decay would pull its logarithm to zero: a noise of one, the range of the pixels. Nor does a learned prior decay,
+    which it would pull to the standard normal.
     """
-    groups: list[dict[str, Any]] = [{"params": [each for each in model.parameters() if each is not model.log_sigma]}]
-    if model.log_sigma is not None:
-        groups.insert(0, {"params": [model.log_sigma], "weight_decay": 0.0})
+    free = [] if model.log_sigma is None else [model.log_sigma]
+    free += [] if model.prior is None else list(model.prior.parameters())
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())[len(free) :]}]  # these are the first ones
+    if free:
+        groups.insert(0, {"params": free, "weight_decay": 0.0})
     on_cuda = device.type == "cuda"
     return torch.optim.AdamW(
         groups,
@@ -466,6 +471,8 @@ def _build_run(
     group: Group,
 ) -> Run:
     model.init_output_bias(_mean_image(sets["train"]))
+    if isinstance(model.prior, VampPrior):
+        model.prior.start_from(_some_images(sets["train"], len(model.prior.image_logits)))
     if group.size > 1:
         share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -480,7 +487,7 @@ def _build_run(
         train_config=config.train,
         precision=choose_precision(config.train.precision, device, threads_per_operator=torch.get_num_threads()),
         team=team,
-        objective=build_objective(model),
+        objective=build_objective(model, config.train),
         group=group,
         draws_pixels=config.data.binarize == "dynamic",
     )
@@ -491,6 +498,11 @@ def _mean_image(images: ImageSet) -> torch.Tensor:
     indices = np.linspace(0, len(images) - 1, min(len(images), 10_000)).astype(np.int64)
     sums = sum(images.take(block).sum(0, dtype=np.int64) for block in np.array_split(indices, len(indices) // 1000 + 1))
     return torch.from_numpy(np.asarray(sums) / (255 * len(indices))).float()
+
+
+def _some_images(images: ImageSet, n: int) -> torch.Tensor:
+    """Return n images, evenly spaced over the set, as floats in [0, 1]; a small set repeats some."""
+    return torch.from_numpy(images.take(np.linspace(0, len(images) - 1, n).astype(np.int64))).float() / 255
 
 
 def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header) -> FinishedRun:

@@ -57,6 +57,7 @@ def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
     for index, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    tensors |= {f"objective.{name}": value for name, value in run.objective.state().items()}
     tensors |= {"noise": run.noise.get_state(), "terms": state.terms}
     where = {
         "epoch": state.epoch,
@@ -97,6 +98,7 @@ def read_state(path: Path, run: Run) -> State:
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         run.noise.set_state(tensors["noise"])
+        run.objective.load_state(_strip_prefix(tensors, "objective."))
         names = where.get("terms", list(COLUMNS))  # a state that is older than names has these
         terms = tensors["terms"]
         if (

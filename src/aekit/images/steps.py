@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from aekit.core.schedule import learning_rate
 from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader, mirror, n_batches
 from aekit.images.models.base import Autoencoder, Output
-from aekit.images.objectives import Objective, weighted_sum
+from aekit.images.objectives.base import Codes, Objective, Weights
 
 RECORDED_STEPS = 200  # a run of fewer steps is over before recording one pays
 RECORDING_WARMUP = 3  # steps taken before one is recorded, in which libraries choose and allocate
@@ -74,7 +74,7 @@ def train_step(
         The loss of the batch before the step, a scalar, and the mean of each term of the objective, (T,).
     """
     _set_learning_rate(run, epochs_done)
-    weights = run.objective.weights(run.train_config, epochs_done)
+    weights = run.objective.weights(epochs_done)
     return _descend(run, forward, x, weights=weights, n_images=n_images or len(x))
 
 
@@ -89,9 +89,7 @@ def _set_learning_rate(run: Run, epochs_done: float) -> None:
             group["lr"] = rate
 
 
-def _descend(
-    run: Run, forward: Forward, x: Tensor, *, weights: Mapping[str, float | Tensor], n_images: int
-) -> tuple[Tensor, Tensor]:
+def _descend(run: Run, forward: Forward, x: Tensor, *, weights: Weights, n_images: int) -> tuple[Tensor, Tensor]:
     """Take one step of the optimiser at its present learning rate.
 
     Each process takes a part of the batch, and each thread of its team a part of that; the gradients of the parts are
@@ -104,94 +102,116 @@ def _descend(
         uniform = torch.rand(shape, generator=run.noise, device=x.device)[run.group.part(n_images)]
         x = (uniform < x).to(x.dtype, memory_format=torch.channels_last)
     if run.model.config.has_prior:
-        noise = torch.randn((n_images, run.model.config.latent), generator=run.noise, device=x.device)[
-            run.group.part(n_images)
-        ]
+        noise = draw_noise(run.model, run.objective, n_images, run.noise)[run.group.part(n_images)]
     x_parts = x.chunk(run.team.n_parts)
     noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_parts)
     parts = list(zip(x_parts, noise_parts, strict=True))
-    differentiate = _whole_batch_gradients if run.objective.needs_whole_batch else _summed_gradients
-    gradients, means = differentiate(run, forward, parts, weights, n_images)
+    differentiate = _gradients_of_batch if run.objective.batch_names else _summed_gradients
+    gradients, means, codes = differentiate(run, forward, parts, weights, n_images)
     run.group.add([*gradients, means])
     for parameter, gradient in zip(run.model.parameters(), gradients, strict=True):
         parameter.grad = gradient
     run.optimizer.step()
-    return weighted_sum(dict(zip(run.objective.names, means, strict=True)), weights), means
+    if codes is not None:
+        run.objective.learn(codes, run.noise)
+    loss = run.objective.combine(dict(zip(run.objective.names, means, strict=True)), weights)
+    return loss, means
+
+
+def draw_noise(model: Autoencoder, objective: Objective, n_images: int, source: torch.Generator) -> Tensor:
+    """Return the standard normal draws for the latent variables of images: (B, N), or (B, K, N) for K samples each."""
+    samples = (objective.n_samples,) if objective.n_samples > 1 else ()
+    return torch.randn((n_images, *samples, model.n_noise), generator=source, device=source.device)
 
 
 def _summed_gradients(
-    run: Run, forward: Forward, parts: list[Part], weights: Mapping[str, float | Tensor], n_images: int
-) -> tuple[list[Tensor], Tensor]:
+    run: Run, forward: Forward, parts: list[Part], weights: Weights, n_images: int
+) -> tuple[list[Tensor], Tensor, None]:
     """Return the gradients of the loss and the mean terms, (T,): sums over the parts of a batch."""
     parameters = list(run.model.parameters())
 
     def work(part: Part) -> tuple[tuple[Tensor, ...], Tensor]:
         x, noise = part
         terms = run.objective.terms(x, _forward(run, forward, x, noise))
-        # The mean of no image is not a number; their sum is zero, and so are its gradients.
-        means = {name: (term.mean() if len(term) else term.sum()) * (len(x) / n_images) for name, term in terms.items()}
-        loss = weighted_sum(means, weights)
-        return torch.autograd.grad(loss, parameters), torch.stack(
-            [means[name] for name in run.objective.names]
-        ).detach()
+        means = {name: _mean_part(term, len(x) / n_images) for name, term in terms.items()}
+        loss = run.objective.combine(means, weights)
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
+        return gradients, torch.stack([means[name] for name in run.objective.names]).detach()
 
-    (first, means), *others = run.team.map(work, parts)
+    return *_added(run.team.map(work, parts)), None
+
+
+def _mean_part(term: Tensor, fraction: float) -> Tensor:
+    """Return what some images of a batch add to the mean over all of them."""
+    # The mean of no image is not a number; their sum is zero, and so are its gradients.
+    return (term.mean() if len(term) else term.sum()) * fraction
+
+
+def _added(parts: list[tuple[tuple[Tensor, ...], Tensor]]) -> tuple[list[Tensor], Tensor]:
+    """Return the sums of gradients and of mean terms over the parts of a batch, in their order."""
+    (first, means), *others = parts
     gradients = list(first)
     for more_gradients, more_means in others:
         torch._foreach_add_(gradients, more_gradients)
-        means += more_means
+        means = means + more_means
     return gradients, means
 
 
-def _whole_batch_gradients(
-    run: Run, forward: Forward, parts: list[Part], weights: Mapping[str, float | Tensor], n_images: int
-) -> tuple[list[Tensor], Tensor]:
-    """Return gradients and mean terms of an objective that needs all images of a batch together.
+def _gradients_of_batch(
+    run: Run, forward: Forward, parts: list[Part], weights: Weights, n_images: int
+) -> tuple[list[Tensor], Tensor, Codes]:
+    """Return gradients and mean terms of an objective with terms of the whole batch.
 
-    The parts go forward apart, the terms are computed of all of them, and each part goes back from the gradients of its
-    own output. The parts are the same however many threads there are, and so are the bytes.
+    The parts go forward apart. Every process has the codes of all images, computes the terms of the batch and their
+    gradients by the codes, and each part goes back from those of its own codes and from its own terms. The parts are
+    the same however many threads there are, and so are the bytes.
+
+    Returns:
+        What this process adds to the gradients, and to the mean terms, (T,), and the codes of the whole batch.
     """
-    parameters = list(run.model.parameters())
+    objective, parameters = run.objective, list(run.model.parameters())
     outputs = run.team.map(lambda part: _forward(run, forward, *part), parts)
-    cut = [_detached(output) for output in outputs]
-    terms = run.objective.terms(torch.cat([x for x, _ in parts]), _joined(cut))
-    means = {name: term.mean() for name, term in terms.items()}
-    leaves = [value for output in cut for value in output if value is not None]
-    # The objective may have parameters of the model in it, too, such as the noise of pixels.
-    loss = weighted_sum(means, weights)
-    flowing = torch.autograd.grad(loss, [*leaves, *parameters], materialize_grads=True, allow_unused=True)
-    to_leaves = list(flowing[: len(leaves)])
-    gradients = list(flowing[len(leaves) :])
-
-    def back(number: int) -> tuple[Tensor, ...]:
-        values = [value for value in outputs[number] if value is not None]
-        own = to_leaves[number * len(values) : (number + 1) * len(values)]
-        return torch.autograd.grad(values, parameters, own, materialize_grads=True, allow_unused=True)
-
-    for more in run.team.map(back, range(len(parts))):
-        torch._foreach_add_(gradients, more)
-    return gradients, torch.stack([means[name] for name in run.objective.names]).detach()
-
-
-def _detached(output: Output) -> Output:
-    """Return the values of an output, from which gradients are taken, without their past."""
-
-    def cut(value: Tensor) -> Tensor:
-        return value.detach().requires_grad_()
-
-    logvar = None if output.logvar is None else cut(output.logvar)
-    return Output(cut(output.x_hat_logits), cut(output.mean), logvar, cut(output.z))
-
-
-def _joined(outputs: list[Output]) -> Output:
-    """Return the output of a whole batch from those of its parts."""
-    logvars = [output.logvar for output in outputs if output.logvar is not None]
-    return Output(
-        x_hat_logits=torch.cat([output.x_hat_logits for output in outputs]),
-        mean=torch.cat([output.mean for output in outputs]),
-        logvar=torch.cat(logvars) if logvars else None,
-        z=torch.cat([output.z for output in outputs]),
+    codes = _codes_of_all(run, outputs, n_images)
+    leaves = Codes(*(value.requires_grad_() for value in codes))
+    of_batch = {name: term.mean() for name, term in objective.batch_terms(leaves, len(run.images)).items()}
+    by_codes = torch.autograd.grad(
+        objective.combine(of_batch, weights), leaves, materialize_grads=True, allow_unused=True
     )
+    own = run.group.part(n_images)
+    sizes = [len(x) for x, _ in parts]
+    shares = list(zip(*(torch.split(gradient[own], sizes) for gradient in by_codes), strict=True))
+
+    def back(number: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        x, output = parts[number][0], outputs[number]
+        terms = objective.terms(x, output)
+        means = {name: _mean_part(term, len(x) / n_images) for name, term in terms.items()}
+        values = [objective.combine(means, weights), output.mean, output.logvar, output.z]
+        flowing = [None, *(share.to(value.dtype) for share, value in zip(shares[number], values[1:], strict=True))]
+        gradients = torch.autograd.grad(values, parameters, flowing, materialize_grads=True, allow_unused=True)
+        return gradients, _in_order(objective, means)
+
+    gradients, means = _added(run.team.map(back, range(len(parts))))
+    if run.group.is_first:  # every process has them
+        means = means + _in_order(objective, of_batch)
+    return gradients, means, Codes(*(value.detach() for value in leaves))
+
+
+def _in_order(objective: Objective, means: dict[str, Tensor]) -> Tensor:
+    """Return mean terms in the order of their names, (T,), zero for those that are not there."""
+    some = next(iter(means.values()))
+    return torch.stack([means.get(name, some.new_zeros(())) for name in objective.names]).detach()
+
+
+def _codes_of_all(run: Run, outputs: list[Output], n_images: int) -> Codes:
+    """Return the codes of the images of a batch, in all processes, without their past."""
+    joined = []
+    for name in Codes._fields:
+        own = torch.cat([getattr(output, name).detach().float() for output in outputs])
+        everywhere = own.new_zeros(n_images, own.shape[1])
+        everywhere[run.group.part(n_images)] = own
+        joined.append(everywhere)
+    run.group.add(joined)
+    return Codes(*joined)
 
 
 def _forward(run: Run, forward: Forward, x: Tensor, noise: Tensor | None) -> Output:
@@ -217,15 +237,14 @@ class FixedStep:
         self._mirrored = torch.zeros(n_images, dtype=torch.bool, device=device)
         # A weight that is 1 stays out of the recording; the others are filled in before each step.
         self._weights: dict[str, float | Tensor] = {
-            name: 1.0 if self._is_one(name) else torch.zeros((), device=device)
-            for name in run.objective.weights(run.train_config, 0.0)
+            name: 1.0 if self._is_one(name) else torch.zeros((), device=device) for name in run.objective.weights(0.0)
         }
         self.result = torch.zeros(1 + len(run.objective.names), device=device)  # the loss, and the mean of each term
 
     def _is_one(self, name: str) -> bool:
         train_config = self._run.train_config
         return all(
-            self._run.objective.weights(train_config, done)[name] == 1.0
+            self._run.objective.weights(done)[name] == 1.0
             for done in (0.0, train_config.epochs / 2, train_config.epochs)
         )
 
@@ -234,7 +253,7 @@ class FixedStep:
         self._batch.copy_(batch)
         if mirrored is not None:
             self._mirrored.copy_(mirrored)
-        for name, weight in self._run.objective.weights(self._run.train_config, epochs_done).items():
+        for name, weight in self._run.objective.weights(epochs_done).items():
             if isinstance(own := self._weights[name], Tensor):
                 own.fill_(weight)
         _set_learning_rate(self._run, epochs_done)

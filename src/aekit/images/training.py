@@ -19,9 +19,9 @@ from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, Stopped
 from aekit.images.data.batches import ImageLoader, epoch_mirrored, epoch_order, split_batches
 from aekit.images.latent import active_units, live_dimensions
-from aekit.images.models.base import Autoencoder, Output
-from aekit.images.objectives import Objective, build_objective
-from aekit.images.steps import Run, Stepper
+from aekit.images.models.base import Autoencoder
+from aekit.images.objectives.base import Codes, Objective
+from aekit.images.steps import Run, Stepper, draw_noise
 
 EVALUATION_BATCH = 500
 SAVE_SECONDS = 60.0  # how often a long epoch is saved
@@ -233,17 +233,17 @@ def evaluate(
     images: ImageLoader,
     *,
     seed: int,
-    objective: Objective | None = None,
+    objective: Objective,
     team: ThreadTeam | None = None,
     group: Group | None = None,
 ) -> Means:
-    """Return the mean terms of the objective over all images, in fp32, with one posterior sample each.
+    """Return the mean terms of the objective over all images, in fp32, with its samples of the posterior of each.
 
-    The noise depends on the seed alone, so that epochs and runs compare on the same draws. The processes of a group
-    split the images among them, and all return the means over all images.
+    Terms of a whole batch are those of blocks of 500 images. The noise depends on the seed alone, so that epochs and
+    runs compare on the same draws. The processes of a group split the images among them, and all return the means over
+    all images.
     """
     group = group or Group()
-    objective = objective or build_objective(model)
     noise_source = torch.Generator(images.device).manual_seed(seed)
     model.eval()
 
@@ -253,8 +253,7 @@ def evaluate(
         for number, span in enumerate(spans):
             noise = None
             if model.config.has_prior:  # for every block, whichever process evaluates it
-                shape = len(span), model.config.latent
-                noise = torch.randn(shape, generator=noise_source, device=images.device)
+                noise = draw_noise(model, objective, len(span), noise_source)
             if number % group.size == group.rank:
                 start = number * EVALUATION_BATCH
                 yield slice(start, start + len(span)), next(own), noise
@@ -262,10 +261,9 @@ def evaluate(
     def work(block: tuple[slice, Tensor, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
         rows, x, noise = block
         with torch.inference_mode():
-            output: Output = model(x, noise)
-            terms = objective.terms(x, output)
+            terms, code = block_terms(model, objective, x, noise, n_images=len(images))
             sums = torch.stack([terms[name].sum() for name in objective.names])
-            return rows, sums.cpu().double(), output.mean.float().cpu()
+            return rows, sums.cpu().double(), code.cpu()
 
     team = team or ThreadTeam(1)
     todo = blocks()
@@ -283,6 +281,36 @@ def evaluate(
     return Means(dict(zip(objective.names, (sums / len(images)).tolist(), strict=True)), n_active)
 
 
+def block_terms(
+    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the terms of the objective for a block of images, (B,) each, and their codes, (B, L).
+
+    Args:
+        model: The network, in evaluation mode and without gradients.
+        objective: What it is trained on.
+        x: Images, (B, C, H, W) in [0, 1].
+        noise: As :func:`aekit.images.steps.draw_noise` draws it; None takes the posterior mean.
+        n_images: Size of the set that the images are from.
+    """
+    n_each = max(1, EVALUATION_BATCH // objective.n_samples)  # the rows of many samples must not all be there at once
+    parts: list[dict[str, Tensor]] = []
+    codes: list[Codes] = []
+    noises = [None] * len(x) if noise is None else torch.split(noise, n_each)
+    for part, own_noise in zip(torch.split(x, n_each), noises, strict=False):
+        output = model(part, own_noise)
+        parts.append(objective.terms(part, output))
+        mean = model.encode(part) if model.lower is not None else output.mean[:: objective.n_samples]
+        logvar = mean if output.logvar is None else output.logvar[:: objective.n_samples]
+        codes.append(Codes(mean.float(), logvar.float(), output.z[:: objective.n_samples].float()))
+    terms = {name: torch.cat([each[name] for each in parts]) for name in parts[0]}
+    all_codes = Codes(*(torch.cat(each) for each in zip(*codes, strict=True)))
+    if objective.batch_names:
+        of_batch = objective.batch_terms(all_codes, n_images)
+        terms |= {name: term.expand(len(x)) for name, term in of_batch.items()}
+    return terms, all_codes.mean
+
+
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
     """Return the history line of a split that was not trained on; ``epoch`` counts from 1."""
     started = time.perf_counter()
@@ -296,7 +324,7 @@ def _row(run: Run, epoch: int, split: str, means: Means, seconds: float, n_image
     return Row(
         epoch=epoch,
         split=split,
-        total=run.objective.total(run.train_config, means.terms),
+        total=float(run.objective.total(means.terms)),
         terms=means.terms,
         seconds=seconds,
         images_per_second=n_images / seconds,

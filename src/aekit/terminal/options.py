@@ -14,7 +14,7 @@ from aekit.core.settings import Precision
 from aekit.errors import UsageError
 from aekit.terminal import completion
 
-DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output and machine"
+DATA, MODEL, OBJECTIVE, TRAINING, OUTPUT = "Data", "Model", "Objective", "Training", "Output and machine"
 ANALYSIS, GRID, COHORT = "Analysis", "Grid", "Cohort"
 
 # --- data ---

@@ -21,7 +21,7 @@ from aekit.images.catalog import CATALOG
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, build_config, parse_image_size
 from aekit.images.parent import INHERITED, inherit_model
 from aekit.terminal import completion
-from aekit.terminal.options import DATA, MODEL, TRAINING, with_choices
+from aekit.terminal.options import DATA, MODEL, OBJECTIVE, TRAINING, with_choices
 
 VaeLoss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic"]
 Command = Callable[..., None]
@@ -94,10 +94,12 @@ OPTIONS = (
     ),
     TrainingOption("latent", MODEL, "Number of latent dimensions."),
     TrainingOption(
-        "arch", MODEL, "conv, dense and blocks take images of 8x8 pixels or more; resize-conv and strided take 28x28."
+        "arch", MODEL, "conv, dense, mlp, blocks: images of 8x8 pixels or more; resize-conv, strided: of 28x28."
     ),
-    TrainingOption("layers", MODEL, "Depth of conv, dense, blocks or strided.", shows="by --arch"),
-    TrainingOption("width", MODEL, "Channels of the first layer of conv or blocks, units of dense.", shows="by --arch"),
+    TrainingOption("layers", MODEL, "Depth of conv, dense, mlp, blocks or strided.", shows="by --arch"),
+    TrainingOption(
+        "width", MODEL, "Channels of the first layer of conv or blocks, units of dense or mlp.", shows="by --arch"
+    ),
     TrainingOption(
         "loss",
         MODEL,
@@ -107,8 +109,34 @@ OPTIONS = (
             "sweep": "Likelihood of a pixel, as in train-ae and train-vae.",
         },
     ),
-    TrainingOption("beta", TRAINING, "Weight of the KL divergence."),
-    TrainingOption("beta_warmup", TRAINING, "Epochs over which the weight of the KL rises from 0 to beta.", "EPOCHS"),
+    TrainingOption(
+        "objective",
+        OBJECTIVE,
+        "elbo (beta-VAE), iwae (bound from several samples), or a penalty on the codes of a batch: beta-tc, factor "
+        "(total correlation), dip-i, dip-ii (covariance), mmd (InfoVAE).",
+    ),
+    TrainingOption("samples", OBJECTIVE, "Samples per image of --objective iwae.", shows="5"),
+    TrainingOption("dreg", OBJECTIVE, "Doubly reparameterised gradients for --objective iwae."),
+    TrainingOption("beta", OBJECTIVE, "Weight of the KL divergence, or of the penalty of --objective."),
+    TrainingOption("beta_warmup", OBJECTIVE, "Epochs over which the weight of the KL rises from 0 to beta.", "EPOCHS"),
+    TrainingOption("capacity", OBJECTIVE, "Hold the KL divergence at this many nats, rising from 0.", "NATS", "none"),
+    TrainingOption("capacity_warmup", OBJECTIVE, "Epochs until --capacity is reached.", "EPOCHS", "all"),
+    TrainingOption(
+        "free_bits", OBJECTIVE, "KL divergence in nats of each latent dimension that costs nothing.", "NATS", "none"
+    ),
+    TrainingOption(
+        "prior",
+        OBJECTIVE,
+        "Distribution of the code: standard normal, a learned mixture of Gaussians, or the posteriors of learned "
+        "pseudo-inputs (vamp).",
+    ),
+    TrainingOption("components", OBJECTIVE, "Gaussians of --prior mixture, or pseudo-inputs of vamp.", shows="100"),
+    TrainingOption(
+        "stochastic_layers",
+        OBJECTIVE,
+        "Layers of latent variables: 2 puts a second one between the image and the code.",
+    ),
+    TrainingOption("lower_latent", OBJECTIVE, "Variables of the second layer.", shows="twice --latent"),
     TrainingOption("epochs", TRAINING, "Passes over the training images."),
     TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or fewer for small sets"),
     TrainingOption(

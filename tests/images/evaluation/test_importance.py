@@ -18,8 +18,9 @@ from aekit.images.evaluation import importance as module
 from aekit.images.evaluation.importance import importance_bound, is_normalised
 from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import mean_and_error
+from aekit.images.likelihoods import reconstruction_loss
 from aekit.images.models import build_model
-from aekit.images.objectives import reconstruction_loss
+from aekit.images.models.base import Output
 
 SIDE, LATENT, SIGMA = 8, 2, 0.1
 N_PIXELS = SIDE * SIDE
@@ -46,6 +47,13 @@ class LinearGaussian(nn.Module):
         precision = 1 + self.weights.square().sum(0) / SIGMA**2
         mean = (x.flatten(1) - 0.5) @ self.weights / SIGMA**2 / precision
         return mean, -precision.log().expand_as(mean)
+
+    n_noise = LATENT
+
+    def forward(self, x: Tensor, noise: Tensor) -> Output:
+        mean, logvar = (each.repeat_interleave(noise.shape[1], 0) for each in self.posterior(x))
+        z = mean + torch.exp(0.5 * logvar) * noise.flatten(0, 1)
+        return Output(self.decode_logits(z), mean, logvar, z)
 
     def decode_logits(self, z: Tensor) -> Tensor:
         return torch.logit(0.5 + z @ self.weights.T).view(-1, 1, SIDE, SIDE)

@@ -17,7 +17,7 @@ from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import check_finite, evaluation_mode
 from aekit.images.models.base import Autoencoder
-from aekit.images.objectives import reconstruction_loss
+from aekit.images.objectives.iwae import log_ratio, row_losses
 
 # Samples that are decoded at a time, over all images of a batch, and fewer if the images are large: 2,048 images of
 # 28 x 28 fill the cache of a CPU, and 2^24 pixels are 64 MB per tensor.
@@ -72,7 +72,7 @@ def importance_bound(
     with evaluation_mode(model) as device:
         generator = torch.Generator(device).manual_seed(seed)
         for x in ImageLoader(image_set, device).in_order(max(1, max_rows // n_samples)):
-            draws = [torch.randn(n_samples, model.config.latent, generator=generator, device=device) for _ in x]
+            draws = [torch.randn(n_samples, model.n_noise, generator=generator, device=device) for _ in x]
             log_weights = _log_weights(model, x, torch.stack(draws), max_rows)
             log_sum = torch.logsumexp(log_weights, dim=1)
             bounds.append(log_sum - math.log(n_samples))
@@ -103,19 +103,11 @@ def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
 
 
 def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, max_rows: int) -> Tensor:
-    """Return log p(x | z_k) + log p(z_k) - log q(z_k | x), float64 (B, K) on the CPU, for noise (B, K, L)."""
-    mean, logvar = model.posterior(x)
-    if logvar is None:
-        raise ValueError("a plain autoencoder has no p(x)")
-    z = mean[:, None] + torch.exp(0.5 * logvar)[:, None] * noise  # (B, K, L)
-    # The terms log 2 pi of prior and posterior cancel.
-    log_ratio = 0.5 * (noise.square() + logvar[:, None] - z.square()).sum(2)
-    image_of_row = torch.arange(len(x), device=x.device).repeat_interleave(noise.shape[1])
-    log_likelihood = [
-        -reconstruction_loss(model.decode_logits(rows), x[images], model.config.loss, model.log_sigma)
-        for rows, images in zip(
-            torch.split(z.flatten(0, 1), max_rows), torch.split(image_of_row, max_rows), strict=True
-        )
-    ]
-    # Summed on the CPU in float64, which Apple's GPUs do not have.
-    return torch.cat(log_likelihood).cpu().double().view(log_ratio.shape) + log_ratio.cpu().double()
+    """Return log p(x | z_k) + log p(z_k) - log q(z_k | x), float64 (B, K) on the CPU, for noise (B, K, N)."""
+    parts = []
+    for own_noise in torch.split(noise, max(1, max_rows // len(x)), dim=1):
+        output = model(x, own_noise)
+        # Summed on the CPU in float64, which Apple's GPUs do not have.
+        log_likelihood = -row_losses(model, x, output).cpu().double()
+        parts.append((log_likelihood + log_ratio(output).cpu().double()).view(len(x), -1))
+    return torch.cat(parts, dim=1)

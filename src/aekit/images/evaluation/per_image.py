@@ -12,15 +12,17 @@ from torch import Tensor
 from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
+from aekit.images.densities import kl_per_dimension
 from aekit.images.evaluation.metrics import METRICS
-from aekit.images.inference import BATCH_SIZE, FloatArray, check_finite, evaluation_mode, to_numpy
+from aekit.images.inference import FloatArray, check_finite, evaluation_mode, to_numpy
 from aekit.images.latent import active_units
-from aekit.images.models.base import Autoencoder, Output
-from aekit.images.objectives import Objective, build_objective, kl_per_dimension, pixel_mean, weighted_sum
+from aekit.images.likelihoods import pixel_mean
+from aekit.images.models.base import Autoencoder
+from aekit.images.objectives import build_objective
+from aekit.images.objectives.base import Objective
+from aekit.images.steps import draw_noise
+from aekit.images.training import EVALUATION_BATCH, block_terms
 
-# Noise is drawn for this many images at a time, whatever the batch size. Training does the same for its held-out
-# images, so an evaluation with the seed of a run repeats the numbers that the run ended with.
-NOISE_BLOCK = 500
 DEFAULTS = TrainConfig()
 
 
@@ -71,26 +73,27 @@ def evaluate_images(
     Raises:
         AekitError: Some of them are not finite, which happens if the training diverged.
     """
-    objective = build_objective(model)
+    objective = build_objective(model, train_config)
     columns: dict[str, list[FloatArray]] = {name: [] for name in (*_terms(objective), *METRICS, "mean")}
     kl_rows: list[FloatArray] = []
     with evaluation_mode(model) as device:
-        noise = None if seed is None else _noise(device, seed, len(image_set), model.config.latent)
-        start = 0
-        for x in ImageLoader(image_set, device).in_order(BATCH_SIZE):
-            own_noise = None if noise is None else noise[start : start + len(x)]
-            measures, dimensions = _evaluate_batch(model, objective, x, own_noise)
+        # Drawn as training does for its held-out images, so that the seed of a run repeats the numbers that it ended
+        # with. An objective of several samples needs them, also where others take the mean.
+        is_drawn = model.config.has_prior and (seed is not None or objective.n_samples > 1)
+        noise = torch.Generator(device).manual_seed(seed or 0)
+        for x in ImageLoader(image_set, device).in_order(EVALUATION_BATCH):
+            own_noise = draw_noise(model, objective, len(x), noise) if is_drawn else None
+            measures, dimensions = _evaluate_batch(model, objective, x, own_noise, n_images=len(image_set))
             for name, values in measures.items():
                 columns[name].append(to_numpy(values))
             if dimensions is not None:
                 kl_rows.append(to_numpy(dimensions))
-            start += len(x)
     measured = {name: np.concatenate(values) for name, values in columns.items()}
     for name, column in measured.items():
         check_finite(model, "codes" if name == "mean" else f"{name} values", column)
     check_finite(model, "KL divergences", *kl_rows)
     terms = {name: measured[name] for name in _terms(objective)}
-    total = weighted_sum(terms, objective.weights(train_config, train_config.epochs))
+    total = objective.total(terms)
     kl = np.concatenate(kl_rows) if kl_rows else None  # (N, L)
     return Evaluation(
         terms=terms,
@@ -108,22 +111,12 @@ def _terms(objective: Objective) -> list[str]:
 
 
 def _evaluate_batch(
-    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None
+    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Return the terms and metrics of a batch, (B,), its codes, (B, L), and the KL divergence of each dimension."""
     mean, logvar = model.posterior(x)
-    z, logits = mean, model.decode_logits(mean)
-    x_hat = pixel_mean(logits, model.config.loss)
-    if logvar is not None and noise is not None:
-        z = mean + torch.exp(0.5 * logvar) * noise
-        logits = model.decode_logits(z)
-    terms = objective.terms(x, Output(logits, mean, logvar, z))
+    x_hat = pixel_mean(model.decode_logits(mean), model.config.loss)
+    terms, _ = block_terms(model, objective, x, noise, n_images=n_images)
     measures = {name: terms[name] for name in _terms(objective)}
     measures |= {name: metric.function(x, x_hat) for name, metric in METRICS.items()}
     return {**measures, "mean": mean}, None if logvar is None else kl_per_dimension(mean, logvar)
-
-
-def _noise(device: torch.device, seed: int, n_images: int, latent: int) -> Tensor:
-    generator = torch.Generator(device).manual_seed(seed)
-    sizes = [min(NOISE_BLOCK, n_images - start) for start in range(0, n_images, NOISE_BLOCK)]
-    return torch.cat([torch.randn(size, latent, generator=generator, device=device) for size in sizes])

@@ -19,11 +19,11 @@ from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count
+from aekit.images.densities import kl_per_dimension
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import decode_codes
 from aekit.images.latent import prior_quantiles
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.objectives import kl_per_dimension
 from aekit.images.prior import origin_of_samples, sample_codes
 from aekit.images.session import Session
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+from torch import nn
 
 from aekit.errors import AekitError
 from aekit.images.config import Arch, ModelConfig
@@ -10,6 +13,7 @@ from aekit.images.models.base import Architecture, Autoencoder, ImageShape, is_l
 from aekit.images.models.blocks import BLOCKS
 from aekit.images.models.conv import CONV
 from aekit.images.models.dense import DENSE
+from aekit.images.models.mlp import MLP
 from aekit.images.models.resize_conv import RESIZE_CONV
 from aekit.images.models.strided import STRIDED
 from aekit.images.sizes import in_pixels
@@ -17,6 +21,7 @@ from aekit.images.sizes import in_pixels
 MODELS: dict[Arch, Architecture] = {
     "conv": CONV,
     "dense": DENSE,
+    "mlp": MLP,
     "resize-conv": RESIZE_CONV,
     "strided": STRIDED,
     "blocks": BLOCKS,
@@ -37,7 +42,14 @@ def build_model(config: ModelConfig, image_shape: ImageShape) -> Autoencoder:
         raise AekitError(
             f"--image-size: {in_pixels(height, width)} is below 8 pixels; enlarge the images with --image-size 8"
         )
-    return Autoencoder(config, image_shape, MODELS[config.arch].build(config, image_shape))
+    # The decoder's input is the layer of latent variables next to the image.
+    parts = MODELS[config.arch].build(replace(config, latent=config.n_lower or config.latent), image_shape)
+    if config.prior == "vamp" and any(isinstance(module, nn.BatchNorm2d) for module in parts.encoder.modules()):
+        raise AekitError(
+            f"--prior: vamp sends pseudo-inputs through the encoder, which would shift the statistics of --arch "
+            f"{config.arch}'s batch norm; use conv, dense, mlp or resize-conv"
+        )
+    return Autoencoder(config, image_shape, parts)
 
 
 def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE) -> float:

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
+from aekit.images.densities import Components
+from aekit.images.likelihoods import pixel_mean
 from aekit.images.models.layers import init_weights
-from aekit.images.objectives import pixel_mean
+from aekit.images.models.lower_layer import LowerCodes, LowerLayer, draw
+from aekit.images.models.priors import build_prior
 
 ImageShape = tuple[int, int, int]
 LARGE_IMAGE = 1024  # values; MNIST has 784, and defaults that were chosen on it hold up to here
@@ -25,19 +28,23 @@ def is_large(image_shape: ImageShape) -> bool:
 
 
 class Output(NamedTuple):
-    """One pass through a network.
+    """One pass through a network, with R rows: one per image, or K for K samples of each, image by image.
 
     Attributes:
-        x_hat_logits: Decoder output before the sigmoid, (B, C, H, W).
-        mean: Codes, or posterior means, (B, L).
-        logvar: Posterior log-variances, (B, L); None for a plain autoencoder.
-        z: Codes that were decoded: a sample of the posterior, or the mean, (B, L).
+        x_hat_logits: Decoder output before the sigmoid, (R, C, H, W).
+        mean: Codes, or posterior means, (R, L).
+        logvar: Posterior log-variances, (R, L); None for a plain autoencoder.
+        z: Codes that were decoded: a sample of the posterior, or the mean, (R, L).
+        prior: The prior of the code; None is N(0, I), or none for a plain autoencoder.
+        lower: The second layer of latent variables; None if there is none.
     """
 
     x_hat_logits: Tensor
     mean: Tensor
     logvar: Tensor | None
     z: Tensor
+    prior: Components | None = None
+    lower: LowerCodes | None = None
 
 
 class Parts(NamedTuple):
@@ -80,6 +87,8 @@ class Autoencoder(nn.Module):
     Attributes:
         log_sigma: Logarithm of the pixel noise, one learned number: the standard deviation of the ``gaussian``
             likelihood, the scale of the ``logistic`` one; None for others.
+        prior: The learned prior of the code; None for the standard normal, and for a plain autoencoder.
+        lower: The second layer of latent variables; None if the code is the only one.
         name: Its name in messages: the path of its checkpoint, if it has one.
     """
 
@@ -89,9 +98,13 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.image_shape = image_shape
+        self.prior = build_prior(config, image_shape)
         self.encoder = parts.encoder
-        self.mean_head = nn.Linear(parts.n_features, config.latent)
-        self.logvar_head = nn.Linear(parts.n_features, config.latent) if config.has_prior else None
+        n_features = parts.n_features
+        n_lower = config.n_lower
+        self.lower = LowerLayer(n_features, n_lower, config.latent) if n_lower else None
+        self.mean_head = nn.Linear(n_lower or n_features, config.latent)
+        self.logvar_head = nn.Linear(n_lower or n_features, config.latent) if config.has_prior else None
         self.decoder = parts.decoder
         if parts.head_gain is not None:
             for head in (self.mean_head, self.logvar_head):
@@ -114,11 +127,23 @@ class Autoencoder(nn.Module):
         with torch.no_grad():
             last.bias.copy_(torch.logit(means))
 
+    @property
+    def n_noise(self) -> int:
+        """Return how many standard normal draws one sample takes: a number for each latent variable."""
+        return self.config.latent + self.config.n_lower
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the mean (B, L) and log-variance (B, L; None for an autoencoder) of q(z | x) for x (B, C, H, W)."""
+        """Return the mean (B, L) and log-variance (B, L; None for an autoencoder) of q(z | x) for x (B, C, H, W).
+
+        With two layers of latent variables it is that of the code at the mean of the lower ones.
+        """
         features = self.encoder(x)
-        logvar = None if self.logvar_head is None else self.logvar_head(features)
-        return self.mean_head(features), logvar
+        return self._posterior(features if self.lower is None else self.lower.posterior(features)[0])
+
+    def _posterior(self, below: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mean and log-variance of the code given what is below it: features or lower variables."""
+        features = below if self.lower is None else self.lower.up(below)
+        return self.mean_head(features), None if self.logvar_head is None else self.logvar_head(features)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means.
@@ -133,9 +158,15 @@ class Autoencoder(nn.Module):
             )
         return self.posterior(x)[0]
 
-    def decode_logits(self, z: Tensor) -> Tensor:
-        """Return the decoder's output before the sigmoid, (B, C, H, W), for codes z, (B, L)."""
-        logits: Tensor = self.decoder(z)
+    def decode_logits(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the decoder's output before the sigmoid, (B, C, H, W), for codes z, (B, L).
+
+        Args:
+            z: Codes.
+            noise: Standard normal draws for a second layer of latent variables, (B, M); None takes its mean.
+        """
+        below = z if self.lower is None else draw(*self.lower.prior(z), noise)
+        logits: Tensor = self.decoder(below)
         return logits
 
     def decode(self, z: Tensor) -> Tensor:
@@ -153,11 +184,40 @@ class Autoencoder(nn.Module):
 
         Args:
             x: Images.
-            noise: Standard normal draws, (B, L), for a VAE's code mean + exp(logvar / 2) * noise; None uses the mean.
+            noise: Standard normal draws, (B, N), for a VAE's code mean + exp(logvar / 2) * noise, or (B, K, N) for K
+                samples of each image; N is :attr:`n_noise`, those of the code first. None uses the mean.
         """
+        features = self.encoder(x)
+        n_samples = 1
+        if noise is not None and noise.ndim == 3:
+            n_samples, noise = noise.shape[1], noise.flatten(0, 1)
+        if self.lower is not None:
+            return self._layered(self.lower, features, noise, n_samples)
+        mean, logvar = self._posterior(features)
+        if logvar is not None and n_samples > 1:
+            mean, logvar = mean.repeat_interleave(n_samples, 0), logvar.repeat_interleave(n_samples, 0)
+        z = mean if logvar is None else draw(mean, logvar, noise)
+        return Output(self.decoder(z), mean, logvar, z, self.prior_components())
+
+    def _layered(self, lower: LowerLayer, features: Tensor, noise: Tensor | None, n_samples: int) -> Output:
+        latent = self.config.latent
+        own_noise, lower_noise = (None, None) if noise is None else (noise[:, :latent], noise[:, latent:])
+        lower_mean, lower_logvar = (each.repeat_interleave(n_samples, 0) for each in lower.posterior(features))
+        below = draw(lower_mean, lower_logvar, lower_noise)
+        mean, logvar = self._posterior(below)
+        assert logvar is not None
+        z = draw(mean, logvar, own_noise)
+        lower_codes = LowerCodes(below, lower_mean, lower_logvar, *lower.prior(z))
+        return Output(self.decoder(below), mean, logvar, z, self.prior_components(), lower_codes)
+
+    def prior_components(self) -> Components | None:
+        """Return the mixture that is the prior of the code; None for the standard normal, and without a prior."""
+        return None if self.prior is None else self.prior.components(self._posterior_of_pseudo_inputs)
+
+    def _posterior_of_pseudo_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, logvar = self.posterior(x)
-        z = mean if logvar is None or noise is None else mean + torch.exp(0.5 * logvar) * noise
-        return Output(self.decode_logits(z), mean, logvar, z)
+        assert logvar is not None
+        return mean, logvar
 
 
 def n_parameters(model: nn.Module) -> int:

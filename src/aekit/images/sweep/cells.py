@@ -34,7 +34,7 @@ def expand(given: dict[str, str | bool | None], *, is_sorted: bool = True) -> tu
         raise UsageError("--model: is missing; give ae, vae or ae,vae")
     if "vae" not in values["model"]:
         for field in VAE_ONLY:
-            if field in values:
+            if values.get(field, [False]) != [False]:  # a flag that is not set
                 raise UsageError(f"{flag(field)}: only a VAE has it; add --model vae")
     configs: dict[RunConfig, None] = {}
     for combination in itertools.product(*values.values()):

@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal, kl_divergence
 
-from aekit.images import objectives as losses
+from aekit.images import densities
+from aekit.images import likelihoods as losses
 
 LOGITS = torch.tensor([-60.0, -12.0, -3.0, -0.3, -0.101, -0.099, -1e-3, -1e-7, 0.0, 1e-5, 0.05, 0.2, 1.0, 7.0, 30.0])
 
@@ -27,13 +28,13 @@ def _per_image(log_prob: torch.Tensor) -> torch.Tensor:
 def test_kl_divergence_is_that_of_torch():
     mean, scale = torch.randn(7, 4), torch.rand(7, 4) + 0.1
     truth = kl_divergence(Normal(mean, scale), Normal(torch.zeros(7, 4), torch.ones(7, 4)))
-    torch.testing.assert_close(losses.kl_per_dimension(mean, 2 * scale.log()), truth)
-    torch.testing.assert_close(losses.kl_divergence(mean, 2 * scale.log()), truth.sum(1))
+    torch.testing.assert_close(densities.kl_per_dimension(mean, 2 * scale.log()), truth)
+    torch.testing.assert_close(densities.kl_divergence(mean, 2 * scale.log()), truth.sum(1))
 
 
 def test_kl_divergence_is_never_negative_and_zero_at_the_prior():
-    assert losses.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
-    assert bool((losses.kl_divergence(torch.randn(100, 3), torch.randn(100, 3)) >= 0).all())
+    assert densities.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+    assert bool((densities.kl_divergence(torch.randn(100, 3), torch.randn(100, 3)) >= 0).all())
 
 
 def test_bernoulli_is_the_log_probability_of_binary_images():

@@ -1,4 +1,4 @@
-"""What training minimises: objectives with named terms, and the losses that they are made of.
+"""What the decoder's logits mean: the likelihood of pixels, and their mean.
 
 Losses take tensors and return one value per image, (B,), in nats unless the name says otherwise.
 """
@@ -6,102 +6,17 @@ Losses take tensors and return one value per image, (B,), in nats unless the nam
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aekit.images.config import Loss, TrainConfig
-
-if TYPE_CHECKING:
-    from aekit.images.models.base import Autoencoder, Output
-
+from aekit.images.config import Loss
 
 # Pixels are multiples of 1/255, so a Gaussian narrower than one such step would gain likelihood from rounding alone.
 MIN_LOG_SIGMA = -math.log(255)
 # All but 1e-6 of a logistic distribution of this scale lie within one step of 1/255; no narrower one is needed.
 MIN_LOG_SCALE = -math.log(255 * 14)
-
-
-class Objective:
-    """What training minimises: a weighted sum of named terms.
-
-    A subclass names its terms, computes them and weighs them. History, learning curves and the state of an unfinished
-    run carry the names.
-
-    Attributes:
-        names: The terms in the order in which they are stored. ``mse`` is always among them: the mean over pixels and
-            channels of the squared error of the mean image, for which nothing is minimised.
-        needs_whole_batch: Whether a term depends on several images at once, as a total correlation does. The parts
-            into which threads split a batch are then joined before the terms are computed.
-    """
-
-    names: tuple[str, ...] = ("reconstruction", "mse")
-    needs_whole_batch = False
-
-    def __init__(self, model: Autoencoder) -> None:
-        self._loss: Loss = model.config.loss
-        self._model = model
-
-    def terms(self, x: Tensor, output: Output) -> dict[str, Tensor]:
-        """Return the terms by name, each one value per image (B,), in nats but for ``mse`` and the loss of that name.
-
-        Args:
-            x: Images in [0, 1], (B, C, H, W).
-            output: One pass of the model through them.
-        """
-        # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
-        logits = output.x_hat_logits.float()
-        reconstruction = reconstruction_loss(logits, x, self._loss, self._model.log_sigma)
-        with torch.no_grad():
-            mse = (pixel_mean(logits, self._loss) - x).square().flatten(1).mean(1)
-        return {"reconstruction": reconstruction, "mse": mse}
-
-    def weights(self, train_config: TrainConfig, epochs_done: float) -> dict[str, float]:
-        """Return the weights of the terms that are minimised, after ``epochs_done`` epochs, which may be a fraction."""
-        return {"reconstruction": 1.0}
-
-    def total(self, train_config: TrainConfig, means: Mapping[str, float]) -> float:
-        """Return the sum with the weights of the end of training, also while they warm up, so that epochs compare."""
-        return float(weighted_sum(means, self.weights(train_config, train_config.epochs)))
-
-
-class ElboObjective(Objective):
-    """The evidence lower bound with a weight on the KL divergence: reconstruction + beta KL(q(z | x) || N(0, I)).
-
-    Source:
-        Kingma & Welling 2014, arXiv:1312.6114; Higgins et al. 2017 (beta-VAE).
-    """
-
-    names = ("reconstruction", "kl", "mse")
-
-    def terms(self, x: Tensor, output: Output) -> dict[str, Tensor]:
-        """Return reconstruction, KL divergence and squared error of each image, (B,)."""
-        if output.logvar is None:
-            raise ValueError("a model without a prior has no KL divergence")
-        kl = kl_divergence(output.mean.float(), output.logvar.float())
-        return {**super().terms(x, output), "kl": kl}
-
-    def weights(self, train_config: TrainConfig, epochs_done: float) -> dict[str, float]:
-        """Return 1 for the reconstruction, and ``beta`` or what it has warmed up to for the KL divergence."""
-        warmed_up = min(1.0, epochs_done / train_config.beta_warmup) if train_config.beta_warmup else 1.0
-        return {"reconstruction": 1.0, "kl": train_config.beta * warmed_up}
-
-
-def build_objective(model: Autoencoder) -> Objective:
-    """Return what a model is trained on by default."""
-    return (ElboObjective if model.config.has_prior else Objective)(model)
-
-
-def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, Any]) -> Any:
-    """Return the sum of the terms that have a weight, numbers or tensors, times their weights."""
-    total = None
-    for name, weight in weights.items():
-        term = terms[name] if isinstance(weight, float) and weight == 1.0 else weight * terms[name]
-        total = term if total is None else total + term
-    return total
 
 
 def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: Tensor | None = None) -> Tensor:
@@ -196,29 +111,3 @@ def pixel_mean(logits: Tensor, loss: Loss) -> Tensor:
     t = torch.where(small, torch.ones_like(logits), logits)
     exact = -1 / torch.expm1(-t) - 1 / t
     return torch.where(small, 0.5 + logits / 12 - logits.pow(3) / 720, exact).clamp(0, 1)
-
-
-def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(logvar)) || N(0, 1)) in nats for each latent dimension, (B, L), each >= 0.
-
-    Args:
-        mean: Posterior means, (B, L).
-        logvar: Posterior log-variances, (B, L).
-
-    Source:
-        Kingma & Welling 2014, arXiv:1312.6114, appendix B.
-    """
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
-
-
-def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Return KL(N(mean, diag exp(logvar)) || N(0, I)) in nats, summed over the latent dimensions, (B,), each >= 0.
-
-    Args:
-        mean: Posterior means, (B, L).
-        logvar: Posterior log-variances, (B, L).
-
-    Source:
-        Kingma & Welling 2014, arXiv:1312.6114, appendix B.
-    """
-    return kl_per_dimension(mean, logvar).sum(1)
