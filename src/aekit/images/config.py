@@ -251,10 +251,8 @@ class TrainConfig:
         own = self.objective
         if self.samples is not None and own != "iwae":
             raise UsageError(f"--samples: --objective {own} takes one sample per image; add --objective iwae")
-        if self.dreg and self.n_samples == 1:
-            raise UsageError(
-                "--dreg: is for several samples per image; add --objective iwae, with --samples of 2 or more"
-            )
+        if self.dreg and own != "iwae":
+            raise UsageError(f"--dreg: --objective {own} has no such gradients; add --objective iwae")
         if own == "iwae" and (self.beta != 1 or self.beta_warmup):
             raise UsageError("--beta, --beta-warmup: the bound of --objective iwae has no weight; leave them out")
         for name in ("capacity", "free_bits"):

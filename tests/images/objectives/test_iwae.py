@@ -70,6 +70,25 @@ def test_one_sample_is_the_evidence_lower_bound():
     assert type(build_objective(_model(), TrainConfig(objective="iwae"))) is ImportanceWeightedObjective
 
 
+def test_path_gradients_of_one_sample_vanish_where_the_posterior_is_exact():
+    # A decoder that ignores its code has the prior as posterior: any other gradient of the encoder is noise.
+    model, x = _model(), _images(1)
+    with torch.no_grad():
+        model.decoder[0].weight.zero_()
+        for head in (model.mean_head, model.logvar_head):
+            head.weight.zero_()
+            head.bias.zero_()
+    gradients = {}
+    for dreg in (False, True):
+        config = TrainConfig(objective="iwae", samples=1 if dreg else 2, dreg=dreg)
+        objective = build_objective(model, config)
+        noise = torch.randn((1, 3) if dreg else (1, 2, 3))
+        bound = objective.terms(x, model(x, noise))["bound"].sum()
+        gradients[dreg] = torch.autograd.grad(bound, [model.mean_head.bias, model.logvar_head.bias])
+    assert all(gradient.abs().max() < 1e-6 for gradient in gradients[True])
+    assert all(gradient.abs().max() > 1e-3 for gradient in gradients[False])
+
+
 def test_gradients_are_those_of_the_bound():
     model, x, noise = _model(), _images(), torch.randn(4, K, 3)
     objective = build_objective(model, TrainConfig(objective="iwae", samples=K))

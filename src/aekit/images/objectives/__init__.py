@@ -20,5 +20,6 @@ def build_objective(model: Autoencoder, train_config: TrainConfig) -> Objective:
     if not model.config.has_prior:
         return Objective(model, train_config)
     # The importance-weighted bound of one sample is the evidence lower bound, whose KL divergence has no noise.
-    name = "elbo" if train_config.objective == "iwae" and train_config.n_samples == 1 else train_config.objective
+    is_elbo = train_config.objective == "iwae" and train_config.n_samples == 1 and not train_config.dreg
+    name = "elbo" if is_elbo else train_config.objective
     return OBJECTIVES[name](model, train_config)

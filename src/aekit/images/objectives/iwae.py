@@ -25,11 +25,12 @@ class ImportanceWeightedObjective(Objective):
     ``mse`` is that of the first sample.
 
     Doubly reparameterised gradients have the same expectation for the encoder and less noise: the weights are squared
-    there, and the density of the posterior is not differentiated by its parameters.
+    there, and the density of the posterior is not differentiated by its parameters. With one sample they are path
+    gradients of the evidence lower bound, whose noise vanishes as the posterior becomes exact.
 
     Source:
         Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519; Tucker et al. 2019, arXiv:1810.04152 (doubly
-        reparameterised gradients).
+        reparameterised gradients); Roeder, Wu & Duvenaud 2017, arXiv:1703.09194 (one sample).
     """
 
     names = ("bound", "reconstruction", "kl", "mse")
