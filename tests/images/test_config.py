@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import check_refused
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 from aekit.images.config import (
     SETTINGS,
     DataConfig,
@@ -38,6 +38,23 @@ REFUSED = [
     (TrainConfig, {"weight_decay": -0.1}, "--weight-decay: -0.1"),
     (TrainConfig, {"keep": "first"}, "--keep"),
     (TrainConfig, {"seed": 2**32}, "--seed: 4294967296"),
+    (ModelConfig, {"prior": "flow"}, "--prior"),
+    (ModelConfig, {"kind": "ae", "prior": "vamp"}, "--prior, --stochastic-layers: a plain autoencoder has no prior"),
+    (ModelConfig, {"components": 5}, "--components: the standard normal has none; add --prior mixture"),
+    (ModelConfig, {"prior": "vamp", "components": 0}, "--components: 0 is below 1"),
+    (ModelConfig, {"stochastic_layers": 3}, "--stochastic-layers: 3 is not possible; give 1 or 2"),
+    (ModelConfig, {"lower_latent": 5}, "--lower-latent: there is one layer of latent variables"),
+    (TrainConfig, {"objective": "hvae"}, "--objective"),
+    (TrainConfig, {"samples": 5}, "--samples: --objective elbo takes one sample per image; add --objective iwae"),
+    (TrainConfig, {"objective": "iwae", "samples": 0}, "--samples: 0 is below 1"),
+    (TrainConfig, {"dreg": True}, "--dreg: --objective elbo has no such gradients; add --objective iwae"),
+    (TrainConfig, {"objective": "iwae", "beta": 2.0}, "--beta, --beta-warmup: the bound of --objective iwae has no"),
+    (TrainConfig, {"objective": "iwae", "capacity": 5.0}, "--capacity: is for --objective elbo, not iwae"),
+    (TrainConfig, {"objective": "mmd", "free_bits": 0.5}, "--free-bits: is for --objective elbo, not mmd"),
+    (TrainConfig, {"capacity": 5.0, "free_bits": 0.5}, "--capacity: cannot be combined with --free-bits"),
+    (TrainConfig, {"capacity": -1.0}, "--capacity: -1"),
+    (TrainConfig, {"capacity_warmup": 1.0}, "--capacity-warmup: there is no capacity to reach"),
+    (TrainConfig, {"capacity": 5.0, "capacity_warmup": 11.0}, "--capacity-warmup: 11 epochs are more than the 10"),
     (TrainConfig, {"epochs": 2, "beta_warmup": 2.5}, "--beta-warmup: 2.5 epochs are more than the 2"),
 ]
 
@@ -58,6 +75,23 @@ _VALUES = {
     "seed": st.integers(0, 2**32 - 1),
 }
 configs = st.fixed_dictionaries(_VALUES).map(build_config)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model": "ae", "objective": "mmd"}, "--objective: mmd is for a VAE"),
+        ({"objective": "beta-tc", "prior": "vamp"}, "--objective beta-tc: is defined for a standard normal prior"),
+        ({"capacity": 5.0, "prior": "mixture"}, "--capacity: is defined for a standard normal prior"),
+        ({"free_bits": 0.5, "stochastic_layers": 2}, "--free-bits: is for one layer of latent variables"),
+        ({"objective": "iwae", "dreg": True, "stochastic_layers": 2}, "--dreg: is for one layer of latent variables"),
+        ({"objective": "iwae", "dreg": True, "compile": True}, "--dreg: changes gradients inside the network"),
+        ({"binarize": "dynamic", "loss": "gaussian"}, "--binarize: dynamic makes pixels black or white"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(values, said):
+    with pytest.raises(UsageError, match=f"^{said}"):
+        build_config(values)
 
 
 @pytest.mark.parametrize(("cls", "values", "said"), REFUSED)

@@ -15,7 +15,7 @@ Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]  # of images: means and lo
 
 
 class MixturePrior(nn.Module):
-    """C Gaussians with means, variances and weights of their own; one of them begins as N(0, I).
+    """C Gaussians with means, variances and weights of their own; a single one begins as N(0, I).
 
     Source:
         Dilokthanakul et al. 2016, arXiv:1611.02648; as a baseline ("MoG") in Tomczak & Welling 2018, arXiv:1705.07120.
@@ -23,9 +23,9 @@ class MixturePrior(nn.Module):
 
     def __init__(self, n_components: int, latent: int) -> None:
         super().__init__()
-        # Several that began alike would stay alike; half a standard deviation apart keeps them all in use.
-        spread = 0.0 if n_components == 1 else 0.5
-        self.mean = nn.Parameter(torch.randn(n_components, latent) * spread)
+        # One begins as the standard normal. Several that began alike would stay alike.
+        apart = torch.zeros(1, latent) if n_components == 1 else 0.5 * torch.randn(n_components, latent)
+        self.mean = nn.Parameter(apart)
         self.logvar = nn.Parameter(torch.zeros(n_components, latent))
         self.weight_logits = nn.Parameter(torch.zeros(n_components))
 
