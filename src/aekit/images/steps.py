@@ -183,12 +183,23 @@ def _gradients_of_batch(
 
     def back(number: int) -> tuple[tuple[Tensor, ...], Tensor]:
         x, output = parts[number][0], outputs[number]
-        terms = objective.terms(x, output)
+        assert output.logvar is not None  # objectives of whole batches are of VAEs
+        # The terms go back to the output apart from the network: autograd adds what comes together at a code in the
+        # order in which a thread made its nodes, and a part may go forward and back on different threads.
+        ends = [output.x_hat_logits, output.mean, output.logvar, output.z]
+        logits, mean, logvar, z = (end.detach().requires_grad_() for end in ends)
+        cut = output._replace(x_hat_logits=logits, mean=mean, logvar=logvar, z=z)
+        terms = objective.terms(x, cut)
         means = {name: _mean_part(term, len(x) / n_images) for name, term in terms.items()}
-        values = [objective.combine(means, weights), output.mean, output.logvar, output.z]
-        flowing = [None, *(share.to(value.dtype) for share, value in zip(shares[number], values[1:], strict=True))]
-        gradients = torch.autograd.grad(values, parameters, flowing, materialize_grads=True, allow_unused=True)
-        return gradients, _in_order(objective, means)
+        loss = objective.combine(means, weights)
+        first, *others = torch.autograd.grad(loss, [logits, mean, logvar, z, *parameters], allow_unused=True)
+        flowing = [first]
+        for share, end, own in zip(shares[number], ends[1:], others, strict=False):
+            flowing.append(share.to(end.dtype) if own is None else share.to(end.dtype) + own)
+        through = torch.autograd.grad(ends, parameters, flowing, materialize_grads=True, allow_unused=True)
+        direct = others[len(ends) - 1 :]  # of the noise of pixels, which is not in the network
+        gradients = [one if own is None else one + own for one, own in zip(through, direct, strict=True)]
+        return tuple(gradients), _in_order(objective, means)
 
     gradients, means = _added(run.team.map(back, range(len(parts))))
     if run.group.is_first:  # every process has them
@@ -357,4 +368,4 @@ class Stepper:
 def _state_of(run: Run) -> list[Tensor]:
     """Return the tensors that a step changes."""
     moments = [value for values in run.optimizer.state.values() for value in values.values()]
-    return [*run.model.parameters(), *run.model.buffers(), *moments]
+    return [*run.model.parameters(), *run.model.buffers(), *moments, *run.objective.state().values()]
