@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -49,12 +50,17 @@ REFUSED = [
     (TrainConfig, {"objective": "iwae", "samples": 0}, "--samples: 0 is below 1"),
     (TrainConfig, {"dreg": True}, "--dreg: --objective elbo has no such gradients; add --objective iwae"),
     (TrainConfig, {"objective": "iwae", "beta": 2.0}, "--beta, --beta-warmup: the bound of --objective iwae has no"),
-    (TrainConfig, {"objective": "iwae", "capacity": 5.0}, "--capacity: is for --objective elbo, not iwae"),
-    (TrainConfig, {"objective": "mmd", "free_bits": 0.5}, "--free-bits: is for --objective elbo, not mmd"),
-    (TrainConfig, {"capacity": 5.0, "free_bits": 0.5}, "--capacity: cannot be combined with --free-bits"),
     (TrainConfig, {"capacity": -1.0}, "--capacity: -1"),
     (TrainConfig, {"capacity_warmup": 1.0}, "--capacity-warmup: there is no capacity to reach"),
     (TrainConfig, {"capacity": 5.0, "capacity_warmup": 11.0}, "--capacity-warmup: 11 epochs are more than the 10"),
+    (TrainConfig, {"objective": "dip-i", "batch_size": 1}, "--batch-size: --objective dip-i compares the codes of a"),
+    (TrainConfig, {"objective": "factor", "batch_size": 3}, "give 4 or more images"),
+    (TrainConfig, {"objective": "mmd", "capacity": 5.0}, "--capacity: is for --objective elbo, not mmd"),
+    (TrainConfig, {"objective": "iwae", "free_bits": 1.0}, "--free-bits: is for --objective elbo, not iwae"),
+    (TrainConfig, {"capacity": 5.0, "free_bits": 1.0}, "--capacity: cannot be combined with --free-bits"),
+    (TrainConfig, {"capacity": 5.0, "beta_warmup": 1.0}, "--capacity: cannot be combined with"),
+    (TrainConfig, {"capacity": float("nan")}, "--capacity: nan is not a finite number"),
+    (TrainConfig, {"free_bits": -1.0}, "--free-bits: -1.0 is below 0"),
     (TrainConfig, {"epochs": 2, "beta_warmup": 2.5}, "--beta-warmup: 2.5 epochs are more than the 2"),
 ]
 
@@ -97,6 +103,21 @@ def test_settings_that_do_not_go_together_are_refused(values, said):
 @pytest.mark.parametrize(("cls", "values", "said"), REFUSED)
 def test_what_cannot_be_is_refused_by_the_name_of_its_option(cls, values, said):
     check_refused(cls, values, said)
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "said"),
+    [
+        ({"latent": 1}, {"objective": "beta-tc"}, "one dimension does not have; give --latent 2 or more"),
+        ({"latent": 1}, {"objective": "factor"}, "one dimension does not have; give --latent 2 or more"),
+        ({"prior": "vamp"}, {"objective": "beta-tc"}, "--objective beta-tc: is defined for a standard normal prior"),
+        ({"stochastic_layers": 2}, {"free_bits": 0.1}, "--free-bits: is for one layer of latent variables"),
+        ({"kind": "ae"}, {"objective": "mmd"}, "--objective: mmd is for a VAE"),
+    ],
+)
+def test_objectives_that_a_network_cannot_have_are_refused(model, train, said):
+    with pytest.raises(AekitError, match=re.escape(said)):
+        RunConfig(model=ModelConfig(**model), train=TrainConfig(**train))
 
 
 def test_the_ends_of_what_is_allowed_pass():

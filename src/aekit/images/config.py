@@ -37,6 +37,9 @@ Objective = Literal["elbo", "iwae", "beta-tc", "factor", "dip-i", "dip-ii", "mmd
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
 DEFAULT_SAMPLES = 5  # of an importance-weighted objective
+# Images of a batch that an objective of whole batches needs: one has no covariance, no pair, and no others to compare
+# with, and the discriminator of factor takes two halves of two.
+LEAST_BATCH: dict[str, int] = {"beta-tc": 2, "factor": 4, "dip-i": 2, "dip-ii": 2, "mmd": 2}
 
 
 def image_of(split: Split) -> str:
@@ -255,6 +258,10 @@ class TrainConfig:
             raise UsageError(f"--dreg: --objective {own} has no such gradients; add --objective iwae")
         if own == "iwae" and (self.beta != 1 or self.beta_warmup):
             raise UsageError("--beta, --beta-warmup: the bound of --objective iwae has no weight; leave them out")
+        if own in LEAST_BATCH and self.batch_size is not None and self.batch_size < LEAST_BATCH[own]:
+            raise UsageError(
+                f"--batch-size: --objective {own} compares the codes of a batch; give {LEAST_BATCH[own]} or more images"
+            )
         for name in ("capacity", "free_bits"):
             if getattr(self, name) is not None and own != "elbo":
                 raise UsageError(f"{flag(name)}: is for --objective elbo, not {own}; leave it out")
@@ -308,6 +315,11 @@ class RunConfig:
             raise UsageError(f"{needs_plain}: is defined for a standard normal prior; leave out --prior {model.prior}")
         if needs_plain and model.stochastic_layers == 2:
             raise UsageError(f"{needs_plain}: is for one layer of latent variables; leave out --stochastic-layers")
+        if train.objective in ("beta-tc", "factor") and model.latent == 1:
+            raise UsageError(
+                f"--objective: {train.objective} weighs the total correlation, which one dimension does not have; give "
+                "--latent 2 or more"
+            )
         if train.dreg and model.stochastic_layers == 2:
             raise UsageError("--dreg: is for one layer of latent variables; leave out --stochastic-layers or --dreg")
         if train.dreg and train.compile:

@@ -25,6 +25,7 @@ from aekit.core.settings import to_dict
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, count
+from aekit.images.batch_bias import BatchBias, batch_bias
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
 from aekit.images.data import images_path, read_images
 from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
@@ -45,6 +46,7 @@ from aekit.images.official import check_can_choose, has_validation
 from aekit.images.record import read_record
 from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
+from aekit.images.term_names import SHORT
 from aekit.images.training import OnEpoch, Row, State, evaluation_row, fit
 
 # A few large batches hardly train a network, so that a small set has smaller ones: 50 per epoch while a batch has eight
@@ -129,7 +131,8 @@ def run_training(
         on_epoch=lambda rows: progress.notice(epoch_line(rows)),
     )
     result = done.header.result
-    return Result(done.path, {**result["test"], "parameters": result["parameters"]})
+    shown = [name for name in ("parameters", "total_correlation") if name in result]
+    return Result(done.path, {**result["test"], **{name: result[name] for name in shown}})
 
 
 @keeps_torch_settings
@@ -219,7 +222,7 @@ def epoch_line(rows: list[Row]) -> str:
     weighed = {name: value for name, value in held_out.terms.items() if name != "mse"}
     if len(weighed) > 1:
         reconstruction = f"reconstruction {weighed.pop('reconstruction'):.5g}"
-        others = [f"{'KL' if name == 'kl' else name} {value:.4g}" for name, value in weighed.items()]
+        others = [f"{SHORT.get(name, name)} {value:.4g}" for name, value in weighed.items()]
         text += f" ({', '.join([reconstruction, *others])})"
     return f"{text}, MSE {held_out.terms['mse']:.4g}, {train.images_per_second:,.0f} images/s"
 
@@ -261,7 +264,7 @@ def _train(
             _write_history(files, state.history)
     elif (init := run.train_config.init) is not None:
         progress.notice(group.in_first(lambda: take_weights(run.model, Path(init))))
-    group.copy_from_first(list(run.model.state_dict().values()))
+    group.copy_from_first([*run.model.state_dict().values(), *run.objective.state().values()])
     with contextlib.ExitStack() as opened:
         events = None
         if tensorboard is not None and group.is_first:
@@ -280,7 +283,7 @@ def _train(
                 _write_history(files, state.history)
 
         state = fit(run, state, progress=progress, on_epoch=on_epoch, save=save)
-    return _finish(run, state, test, files, header)
+    return _finish(run, state, test, files, header, progress)
 
 
 def _write_history(files: RunFiles, history: list[Row]) -> pd.DataFrame:
@@ -505,12 +508,20 @@ def _some_images(images: ImageSet, n: int) -> torch.Tensor:
     return torch.from_numpy(images.take(np.linspace(0, len(images) - 1, n).astype(np.int64))).float() / 255
 
 
-def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header) -> FinishedRun:
+def _batch_bias(run: Run, test: ImageSet) -> BatchBias | None:
+    config = run.train_config
+    n_batch = config.batch_size or len(run.images)
+    loader = ImageLoader(test, run.images.device)
+    return batch_bias(run.model, run.objective, loader, batch_size=n_batch, seed=config.seed)
+
+
+def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header, progress: Progress) -> FinishedRun:
     # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
     # last: where it is, its companions are.
     output, epoch = files.path, state.epoch
     if run.train_config.keep == "best":
         run.model.load_state_dict(state.best_weights)
+        run.objective.load_state(state.best_objective)
         epoch = state.best_epoch
     history = list(state.history)
     if run.held_out_split == "val":
@@ -520,6 +531,9 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     header = replace(header, result={**header.result, "epoch": epoch, **stopped, "test": rows[-1], "history": rows})
     if not run.group.is_first:
         return FinishedRun(output, header)
+    if (bias := _batch_bias(run, test)) is not None:
+        progress.notice(bias.in_words(is_learned=bool(run.objective.learned_names)))
+        header.result["total_correlation"] = bias.to_dict()
     table = _write_history(files, history)
     title = f"{read_record(header, str(output)).title}: {header.data['name']}"
     write_png(

@@ -16,7 +16,8 @@ from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder
 from aekit.images.steps import Run
-from aekit.images.training import COLUMNS, Row, State
+from aekit.images.term_names import USUAL
+from aekit.images.training import Row, State
 
 
 def read_model(
@@ -57,6 +58,7 @@ def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
     for index, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    tensors |= {f"best_objective.{name}": value for name, value in state.best_objective.items()}
     tensors |= {f"objective.{name}": value for name, value in run.objective.state().items()}
     tensors |= {"noise": run.noise.get_state(), "terms": state.terms}
     where = {
@@ -99,7 +101,7 @@ def read_state(path: Path, run: Run) -> State:
         run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         run.noise.set_state(tensors["noise"])
         run.objective.load_state(_strip_prefix(tensors, "objective."))
-        names = where.get("terms", list(COLUMNS))  # a state that is older than names has these
+        names = where.get("terms", list(USUAL))  # a state that is older than names has these
         terms = tensors["terms"]
         if (
             terms.ndim != 2
@@ -117,6 +119,7 @@ def read_state(path: Path, run: Run) -> State:
             best_total=math.inf if where["best_total"] is None else where["best_total"],
             best_epoch=where["best_epoch"],
             best_weights=_strip_prefix(tensors, "best."),
+            best_objective=_strip_prefix(tensors, "best_objective."),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error

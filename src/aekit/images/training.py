@@ -22,14 +22,12 @@ from aekit.images.latent import active_units, live_dimensions
 from aekit.images.models.base import Autoencoder
 from aekit.images.objectives.base import Codes, Objective
 from aekit.images.steps import Run, Stepper, draw_noise
+from aekit.images.term_names import USUAL
 
 EVALUATION_BATCH = 500
 SAVE_SECONDS = 60.0  # how often a long epoch is saved
 GPU_ASK_STEPS = 20  # how often processes on GPUs ask each other whether one was asked to stop
 CHECK_STEPS = 50  # how often the loss is checked on the CPU; elsewhere that would stall the device
-
-
-COLUMNS = ("reconstruction", "kl", "mse")  # of every history, empty where an objective has no such term
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as histories are stored: a column per term, None for a usual one that there is not."""
-        terms = {name: self.terms.get(name) for name in dict.fromkeys((*COLUMNS, *self.terms))}
+        terms = {name: self.terms.get(name) for name in dict.fromkeys((*USUAL, *self.terms))}
         row = {"epoch": self.epoch, "split": self.split, "total": self.total, **terms}
         row |= {"seconds": self.seconds, "images_per_second": self.images_per_second}
         return {**row, "active_units": self.active_units}
@@ -86,6 +84,7 @@ class State:
     best_total: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_objective: dict[str, Tensor] = field(default_factory=dict)  # what the objective had learned by then
 
 
 OnEpoch = Callable[[list[Row]], object]
@@ -261,9 +260,9 @@ def evaluate(
     def work(block: tuple[slice, Tensor, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
         rows, x, noise = block
         with torch.inference_mode():
-            terms, code = block_terms(model, objective, x, noise, n_images=len(images))
+            terms, codes = block_terms(model, objective, x, noise, n_images=len(images))
             sums = torch.stack([terms[name].sum() for name in objective.names])
-            return rows, sums.cpu().double(), code.cpu()
+            return rows, sums.cpu().double(), codes.mean.cpu()
 
     team = team or ThreadTeam(1)
     todo = blocks()
@@ -283,8 +282,8 @@ def evaluate(
 
 def block_terms(
     model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the terms of the objective for a block of images, (B,) each, and their codes, (B, L).
+) -> tuple[dict[str, Tensor], Codes]:
+    """Return the terms of the objective for a block of images, (B,) each, and their codes.
 
     Args:
         model: The network, in evaluation mode and without gradients.
@@ -308,7 +307,7 @@ def block_terms(
     if objective.batch_names:
         of_batch = objective.batch_terms(all_codes, n_images)
         terms |= {name: term.expand(len(x)) for name, term in of_batch.items()}
-    return terms, all_codes.mean
+    return terms, all_codes
 
 
 def evaluation_row(run: Run, split: str, images: ImageLoader, epoch: int) -> Row:
@@ -350,6 +349,7 @@ def _end_epoch(run: Run, state: State, save: Save, *, sizes: Tensor) -> list[Row
     if run.train_config.keep == "best" and rows[1].total < state.best_total:
         state.best_total, state.best_epoch = rows[1].total, epoch
         state.best_weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
+        state.best_objective = {name: value.cpu().clone() for name, value in run.objective.state().items()}
     state.history += rows
     state.epoch, state.step, state.seconds = epoch, 0, 0.0
     save(state)
@@ -366,6 +366,7 @@ def _refuse_infinite(state: State, run: Run) -> None:
 
 def _calmer(run: Run) -> str:
     rate = f"lower --lr (now {run.train_config.lr:g})"
-    if not run.model.config.has_prior:
+    if not run.model.config.has_prior or run.train_config.objective == "iwae":
         return rate
-    return f"{rate} or --beta (now {run.train_config.beta:g}), or add --beta-warmup 1"
+    warmup = "" if run.train_config.capacity is not None else ", or add --beta-warmup 1"
+    return f"{rate} or --beta (now {run.train_config.beta:g}){warmup}"

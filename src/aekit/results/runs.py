@@ -23,6 +23,7 @@ _SHOWN_AS = {"people": "participants"}
 _USUAL = ("model", "data", "arch", "latent")
 _EMPTY = "An empty cell means the default."
 _MEASURES = ("total", "reconstruction", "kl", "mse", "active_units")
+_NO_MEASURES = ("epoch", "split", "seconds", "images_per_second")
 # How age is predicted: from the image through tissue volumes, from the image directly, from the true volumes; and the
 # mean age of the training participants, as the baseline.
 _AGE_MODELS = {"chain": "via predicted volumes", "direct": "direct", "volumes": "from true volumes", "mean": "mean age"}
@@ -223,10 +224,10 @@ def _results(header: Header) -> dict[str, Any]:
         if isinstance(row, dict) and row.get("split") == "val" and row.get("epoch") == result.get("epoch"):
             chosen["val"] = row
     return {
-        f"{split} {measure}": row[measure]
+        f"{split} {measure}": value
         for split, row in chosen.items()
-        for measure in _MEASURES
-        if is_number(row.get(measure)) and (split, measure) != ("val", "active_units")
+        for measure, value in row.items()
+        if is_number(value) and measure not in _NO_MEASURES and (split, measure) != ("val", "active_units")
     }
 
 

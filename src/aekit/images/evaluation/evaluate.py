@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from aekit.core.artifacts import write_csv, write_json, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
+from aekit.images.aggregate import Aggregate
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.importance import importance_bound, is_normalised
@@ -24,6 +26,7 @@ from aekit.images.evaluation.per_image import Evaluation, evaluate_images
 from aekit.images.inference import mean_and_error
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.session import Session
+from aekit.images.term_names import UNITLESS
 from aekit.plotting.bars import plot_kl_per_dimension
 
 
@@ -111,6 +114,8 @@ def _totals(
 ) -> dict[str, Any]:
     """Return the means over the images and their standard errors, None for a single image."""
     means = {name: mean_and_error(values) for name, values in evaluation.per_image.items()}
+    if (aggregate := evaluation.aggregate) is not None:
+        means |= {name: mean_and_error(parts.numpy()) for name, parts in _aggregate_terms(aggregate).items()}
     if importance is not None:
         bound = importance_bound(
             checkpoint.model, image_set, n_samples=importance, seed=seed, progress=session.progress
@@ -119,17 +124,25 @@ def _totals(
         means["effective_samples"] = mean_and_error(bound.effective_samples)
     totals: dict[str, Any] = {"n": len(image_set)}
     for name, (mean, error) in means.items():
-        totals |= {name: mean, f"{name}_error": None if math.isnan(error) else error}
+        has_error = not math.isnan(error) and name not in evaluation.shared
+        totals |= {name: mean, f"{name}_error": error if has_error else None}
     if checkpoint.record.model.loss == "logistic":
         n_values = math.prod(image_set.image_shape)
         nats = totals["reconstruction"] + totals.get("kl", 0.0)
         totals["bits_per_dimension"] = nats / (n_values * math.log(2))
         if importance is not None:
             totals["log_p_bits_per_dimension"] = -totals["log_p"] / (n_values * math.log(2))
+    if aggregate is not None:
+        totals |= {"aggregate_images": aggregate.n_images, "aggregate_codes": len(aggregate.rows)}
     if importance is not None:  # "log_p" is the name of the bound since the first version, whatever it bounds
         totals["log_p_normalised"] = is_normalised(checkpoint.record.model.loss, image_set)
         totals["importance"] = importance
     return totals | {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
+
+
+def _aggregate_terms(aggregate: Aggregate) -> dict[str, Tensor]:
+    """Return what is reported of the aggregate posterior: one dimension has no total correlation."""
+    return {"mutual_information": aggregate.parts.mi, "total_correlation": aggregate.parts.tc}
 
 
 def _dimension_table(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> pd.DataFrame:
@@ -148,12 +161,29 @@ def _figure(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> Figure:
     )
 
 
+def _remarks(checkpoint: LoadedCheckpoint, totals: dict[str, Any]) -> list[str]:
+    """Return what must be known of the numbers that are shown."""
+    name, remarks = checkpoint.path.name, []
+    if totals.get("aggregate_images", totals["n"]) < totals["n"]:
+        n = count(totals["aggregate_images"], "image")
+        remarks.append(f"{name}: mutual information and total correlation are those of {n}, evenly spaced")
+    if "total" not in totals:
+        remarks.append(
+            f"{name}: without tc and total of training, whose discriminator is not part of a checkpoint; "
+            "total correlation is estimated without it"
+        )
+    return remarks
+
+
 def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any], split: Split) -> None:
     loss = "MSE" if checkpoint.record.model.loss == "mse" else "nats"
     units = {name: "nats" for name in totals if f"{name}_error" in totals}
+    units |= dict.fromkeys(UNITLESS, "")
+    units |= dict.fromkeys(("mutual_information", "total_correlation"), f"nats, {totals.get('aggregate_codes')} codes")
     units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
     names = {"log_p": "log p(x), bound" if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
-    names["effective_samples"] = "effective samples"
+    names |= {"effective_samples": "effective samples"}
+    names |= {name: name.replace("_", " ") for name in ("mutual_information", "total_correlation")}
     units["effective_samples"] = f"of {totals.get('importance')}"
     rows = [
         (
@@ -172,3 +202,5 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
     rows.append(("active units", str(totals["active_units"]), "", f"of {totals['latent']}"))
     title = f"{checkpoint.path.name}: {count(totals['n'], image_of(split))}"
     session.progress.table(title, ["per image", "mean", "standard error", "unit"], rows)
+    for text in _remarks(checkpoint, totals):
+        session.progress.notice(text)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aekit.images.aggregate import Aggregate, aggregate_parts
 from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
@@ -19,11 +20,13 @@ from aekit.images.latent import active_units
 from aekit.images.likelihoods import pixel_mean
 from aekit.images.models.base import Autoencoder
 from aekit.images.objectives import build_objective
-from aekit.images.objectives.base import Objective
+from aekit.images.objectives.base import Codes, Objective
 from aekit.images.steps import draw_noise
 from aekit.images.training import EVALUATION_BATCH, block_terms
 
 DEFAULTS = TrainConfig()
+# Of the densities of codes under all posteriors: a tenth of an evaluation at most, and more where it is the objective.
+COST, TC_COST = 3e7, 1e8
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,32 @@ class Evaluation:
     Attributes:
         terms: What the objective of the training sums, by its names, (N,): ``reconstruction``, -log p(x | z) in nats or
             the loss of an autoencoder, and for a VAE ``kl``, the KL divergence of the posterior from the prior in nats.
-        total: Sum of the terms with the weights of the end of training, (N,).
+        total: Sum of the terms with the weights of the end of training, (N,); None if one of them needs what a
+            checkpoint does not have, as the discriminator of ``factor``.
         metrics: Each of :data:`aekit.images.evaluation.metrics.METRICS` by its name, (N,).
         kl_per_dimension: KL divergence of each latent dimension in nats, averaged over images, (L,); None for a plain
             autoencoder.
         variance: Variance over the images of each dimension's mean code, (L,).
         active: Which dimensions are active units, bool (L,).
+        shared: Names of values that images have from their batch as a whole, and that so have no error over images.
+        aggregate: What the KL divergence of some codes is made of under the mixture of all posteriors; None for a plain
+            autoencoder and with two layers of latent variables.
     """
 
     terms: dict[str, FloatArray]
-    total: FloatArray
+    total: FloatArray | None
     metrics: dict[str, FloatArray]
     kl_per_dimension: FloatArray | None
     variance: FloatArray
     active: npt.NDArray[np.bool_]
+    shared: tuple[str, ...] = ()
+    aggregate: Aggregate | None = None
 
     @property
     def per_image(self) -> dict[str, FloatArray]:
         """Return what has one value per image, (N,), by the names of result files."""
-        return {"total": self.total, **self.terms, **self.metrics}
+        total = {} if self.total is None else {"total": self.total}
+        return {**total, **self.terms, **self.metrics}
 
 
 def evaluate_images(
@@ -76,6 +86,7 @@ def evaluate_images(
     objective = build_objective(model, train_config)
     columns: dict[str, list[FloatArray]] = {name: [] for name in (*_terms(objective), *METRICS, "mean")}
     kl_rows: list[FloatArray] = []
+    codes: list[Codes] = []
     with evaluation_mode(model) as device:
         # Drawn as training does for its held-out images, so that the seed of a run repeats the numbers that it ended
         # with. An objective of several samples needs them, also where others take the mean.
@@ -83,7 +94,8 @@ def evaluate_images(
         noise = torch.Generator(device).manual_seed(seed or 0)
         for x in ImageLoader(image_set, device).in_order(EVALUATION_BATCH):
             own_noise = draw_noise(model, objective, len(x), noise) if is_drawn else None
-            measures, dimensions = _evaluate_batch(model, objective, x, own_noise, n_images=len(image_set))
+            measures, dimensions, code = _evaluate_batch(model, objective, x, own_noise, n_images=len(image_set))
+            codes.append(Codes(*(value.cpu() for value in code)))
             for name, values in measures.items():
                 columns[name].append(to_numpy(values))
             if dimensions is not None:
@@ -93,30 +105,36 @@ def evaluate_images(
         check_finite(model, "codes" if name == "mean" else f"{name} values", column)
     check_finite(model, "KL divergences", *kl_rows)
     terms = {name: measured[name] for name in _terms(objective)}
-    total = objective.total(terms)
+    unknown = set(objective.learned_names) & set(objective.weights(train_config.epochs))
+    total = None if unknown else objective.total_of_images(terms).astype(np.float32)
+    has_parts = model.config.has_prior and model.lower is None and is_drawn and len(image_set) > 1
+    joined = Codes(*(torch.cat(each) for each in zip(*codes, strict=True))) if has_parts else None
+    cost = TC_COST if "tc" in objective.names else COST
     kl = np.concatenate(kl_rows) if kl_rows else None  # (N, L)
     return Evaluation(
         terms=terms,
-        total=total.astype(np.float32),
+        total=total,
         metrics={name: measured[name] for name in METRICS},
         kl_per_dimension=None if kl is None else kl.mean(axis=0, dtype=np.float64).astype(np.float32),
         variance=measured["mean"].var(axis=0, dtype=np.float64).astype(np.float32),
         active=active_units(measured["mean"]),
+        shared=(*objective.shared_names, *(("total",) if objective.shared_names else ())),
+        aggregate=None if joined is None else aggregate_parts(joined.z, joined.mean, joined.logvar, cost=cost),
     )
 
 
 def _terms(objective: Objective) -> list[str]:
-    """Return the names of the terms; the squared error is that of the metric, of the posterior mean."""
-    return [name for name in objective.names if name != "mse"]
+    """Return the names of the terms that a checkpoint has; the squared error is that of the metric, of the mean."""
+    return [name for name in objective.names if name not in ("mse", *objective.learned_names)]
 
 
 def _evaluate_batch(
     model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Return the terms and metrics of a batch, (B,), its codes, (B, L), and the KL divergence of each dimension."""
+) -> tuple[dict[str, Tensor], Tensor | None, Codes]:
+    """Return the terms and metrics of a batch, (B,), its means and the KL of each dimension, (B, L), and its codes."""
     mean, logvar = model.posterior(x)
     x_hat = pixel_mean(model.decode_logits(mean), model.config.loss)
-    terms, _ = block_terms(model, objective, x, noise, n_images=n_images)
+    terms, codes = block_terms(model, objective, x, noise, n_images=n_images)
     measures = {name: terms[name] for name in _terms(objective)}
     measures |= {name: metric.function(x, x_hat) for name, metric in METRICS.items()}
-    return {**measures, "mean": mean}, None if logvar is None else kl_per_dimension(mean, logvar)
+    return {**measures, "mean": mean}, None if logvar is None else kl_per_dimension(mean, logvar), codes

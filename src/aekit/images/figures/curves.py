@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -9,22 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aekit.images.config import Loss
+from aekit.images.term_names import TITLES, UNITLESS, USUAL
 from aekit.plotting.style import BLACK, BLUE, VERMILION, build_figure, figure_style, lay_out, text_inches, write_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURES = {
-    "total": "Total loss",
-    "reconstruction": "Reconstruction",
-    "kl": "KL divergence",
-    "mse": "Mean squared error",
-}
-_PANEL_INCHES = {1: 5.0, 2: 3.6, 3: 3.0}  # width, by the number of panels
+_PANEL_INCHES = {1: 5.0, 2: 3.6, 3: 3.0}  # width, by the number of panels in a row
+_OF_RUN = ("epoch", "split", "total", "seconds", "images_per_second", "active_units")  # columns that are no terms
 
 
 def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str = "") -> Figure:
-    """Return one panel per measure against the epoch: total loss, reconstruction, and KL divergence.
+    """Return one panel per measure against the epoch: total loss, reconstruction, KL divergence, an objective's own.
 
     An autoencoder has no KL divergence, and its total loss is the reconstruction: its panels show the latter and the
     squared error, or only the squared error if that is the loss. Training and held-out images have a line each; in a
@@ -32,17 +29,22 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
 
     Args:
         history: Columns ``epoch`` (from 1), ``split`` (``train``, ``val`` or ``test``), ``total``, ``reconstruction``,
-            ``kl`` (all missing for an autoencoder) and ``mse``; one row per epoch and split.
+            ``kl`` (all missing for an autoencoder) and ``mse``, and other terms; one row per epoch and split.
         loss: The training loss, for the units.
         title: Title above all panels.
     """
     columns = history_panels(history, loss=loss)
-    width = len(columns) * _PANEL_INCHES[len(columns)]
+    n_across = min(len(columns), 3 if len(columns) != 4 else 2)
+    n_rows = ceil(len(columns) / n_across)
+    width = n_across * _PANEL_INCHES[n_across]
     with figure_style():
-        figure = build_figure(width, 3.0)
-        for axes, column in zip(figure.subplots(1, len(columns), squeeze=False).flat, columns, strict=True):
-            draw_history_panel(axes, history, column)
-            axes.set(title=MEASURES[column], ylabel=unit(column, loss))
+        figure = build_figure(width, 3.0 if n_rows == 1 else 2.6 * n_rows + 0.4)
+        panels = figure.subplots(n_rows, n_across, squeeze=False).flat
+        for number, (axes, column) in enumerate(zip(panels, columns, strict=False)):
+            draw_history_panel(axes, history, column, has_xlabel=number + n_across >= len(columns))
+            axes.set(title=heading(column), ylabel=unit(column, loss))
+        for axes in [*panels][len(columns) :]:
+            axes.set_visible(False)
         room = write_legend(figure, figure.axes[0])
         write_title(figure, title, width, room=room)
         return lay_out(figure)
@@ -51,7 +53,9 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
 def history_panels(history: pd.DataFrame, *, loss: Loss = "bernoulli") -> tuple[str, ...]:
     """Return the columns of a history that are not redundant, one per panel."""
     if history["kl"].notna().any():
-        return "total", "reconstruction", "kl"
+        # The total of an importance-weighted objective is its bound.
+        own = [name for name in history if name not in (*_OF_RUN, *USUAL, "bound") and history[name].notna().any()]
+        return "total", "reconstruction", "kl", *own
     return ("mse",) if loss == "mse" else ("reconstruction", "mse")
 
 
@@ -61,7 +65,7 @@ def draw_history_panel(axes: Axes, history: pd.DataFrame, column: str, *, has_xl
     Args:
         axes: Axes to draw on.
         history: See :func:`plot_history`.
-        column: ``total``, ``reconstruction``, ``kl`` or ``mse``.
+        column: ``total``, ``reconstruction``, ``kl``, ``mse`` or another term.
         has_xlabel: Whether to label the x-axis "epoch".
     """
     held_out = "val" if (history["split"] == "val").any() else "test"
@@ -99,9 +103,16 @@ def unit(column: str, loss: Loss | None) -> str:
     """Return the unit of a column of a history, for an axis; ``loss`` is None if it differs between runs."""
     if column == "mse" or loss == "mse":
         return "MSE per pixel"
+    if column in UNITLESS:
+        return "per batch"
     return "nats per image" if loss is not None else "unit of each loss"
 
 
-def heading(column: str, loss: Loss | None) -> str:
+def heading(column: str) -> str:
+    """Return the name of a column of a history, as a heading."""
+    return TITLES.get(column, column.replace("_", " "))
+
+
+def heading_with_unit(column: str, loss: Loss | None) -> str:
     """Return the name of a column of a history with its unit, where no axis has it."""
-    return f"{MEASURES[column]} ({'per pixel' if column == 'mse' else unit(column, loss)})"
+    return f"{heading(column)} ({'per pixel' if column == 'mse' else unit(column, loss)})"

@@ -42,11 +42,15 @@ class Objective:
         names: The terms in the order in which they are stored. ``mse`` is always among them: the mean over pixels and
             channels of the squared error of the mean image, for which nothing is minimised.
         batch_names: Those of them that are computed of a whole batch.
+        shared_names: Those of these that have one value for all images of a batch, and so no error over images.
+        learned_names: Those of these that need what :meth:`learn` has learned, which checkpoints do not have.
         n_samples: Samples of the posterior that are decoded per image, K.
     """
 
     names: tuple[str, ...] = ("reconstruction", "mse")
     batch_names: tuple[str, ...] = ()
+    shared_names: tuple[str, ...] = ()
+    learned_names: tuple[str, ...] = ()
     n_samples = 1
 
     def __init__(self, model: Autoencoder, train_config: TrainConfig) -> None:
@@ -93,8 +97,12 @@ class Objective:
         """Return what is minimised with the weights of the end of training, also while they rise: epochs compare."""
         return self.combine(means, self.weights(self._train_config.epochs))
 
+    def total_of_images(self, terms: Mapping[str, Any]) -> Any:
+        """Return one value per image, (N,), whose mean is :meth:`total` of the mean terms, for terms (N,) of NumPy."""
+        return self.total(terms)
+
     def state(self) -> dict[str, Tensor]:
-        """Return what the objective itself has learned, for the state of an unfinished run."""
+        """Return what the objective itself has learned, for the state of an unfinished run: its tensors, not copies."""
         return {}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,15 @@ from matplotlib.figure import Figure
 
 from aekit.core.settings import in_words
 from aekit.images.config import Loss
-from aekit.images.figures.curves import MEASURES, draw_history_panel, heading, history_panels, unit, write_legend
+from aekit.images.figures.curves import (
+    draw_history_panel,
+    heading,
+    heading_with_unit,
+    history_panels,
+    unit,
+    write_legend,
+)
+from aekit.images.sweep.plan import MINIMISED
 from aekit.images.sweep.tradeoff import draw_tradeoff
 from aekit.plotting.style import (
     BLACK,
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 
 MAX_LINES = 12  # more of them could not be distinguished
 _MEASURES = ("reconstruction", "kl", "mse")
+_ELBO = {"objective": "elbo", "capacity": None, "free_bits": None}
 _PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without labels
 _MAX_PANEL = 14.0  # inches, of the widest heat map
 _LEGEND = 2.6  # inches
@@ -95,7 +104,7 @@ def plot_sweep(
                 maps[measure].draw(axes, _name(over[1]), _name(over[0]))
             else:
                 _draw_curves(axes, results, over, f"{split}_{measure}", width)
-            axes.set_title(_heading(measure, loss))
+            axes.set_title(_heading(measure, loss, is_elbo=not _differs(results, _ELBO)))
         for axes in shown[len(measures) :]:
             axes.set_visible(False)
         if legend:
@@ -109,18 +118,27 @@ def plot_sweep(
 def shown_measures(results: pd.DataFrame, split: str) -> list[str]:
     """Return the measures that the cells have and that compare them, without those that are another one by its name.
 
-    Totals of different beta do not compare, the negative evidence lower bound does; for a single beta the total is
-    what was minimised. Without a KL divergence it is the reconstruction.
+    Totals of different beta or objectives do not compare, the negative evidence lower bound does; otherwise the total
+    is what was minimised. Without a KL divergence it is the reconstruction.
     """
     has_rate = results[f"{split}_kl"].notna().any()
-    is_across_beta = "beta" in results and results["beta"].nunique() > 1
-    return ["elbo" if is_across_beta else "total", *_MEASURES] if has_rate else ["reconstruction", "mse"]
+    is_across = any(name in results and results[name].nunique(dropna=False) > 1 for name in MINIMISED)
+    return ["elbo" if is_across else "total", *_MEASURES] if has_rate else ["reconstruction", "mse"]
 
 
-def _heading(measure: str, loss: Loss | None) -> str:
+def _differs(results: pd.DataFrame, defaults: Mapping[str, Any]) -> bool:
+    """Return whether cells have other values of some options than those that are given."""
+    return any(
+        name in results and not results[name].map(lambda own, value=value: own == value or _is_missing(own)).all()
+        for name, value in defaults.items()
+    )
+
+
+def _heading(measure: str, loss: Loss | None, *, is_elbo: bool) -> str:
     if measure == "elbo":
         return f"Negative ELBO, reconstruction + KL ({unit(measure, loss)})"
-    return heading(measure, loss).replace("Total loss", "Total loss, reconstruction + beta x KL")
+    text = heading_with_unit(measure, loss)
+    return text.replace("Total loss", "Total loss, reconstruction + beta x KL") if is_elbo else text
 
 
 @dataclass(frozen=True)
@@ -278,7 +296,7 @@ def plot_cells(
                 axes.set_visible(True)
                 draw_history_panel(axes, history, column, has_xlabel=is_last)
                 # In every panel, as a heading above the first row is far from the last one.
-                axes.set_ylabel(f"{MEASURES[column]}\n{unit(column, of_cells[number])}", fontsize=SMALL_FONT_SIZE)
+                axes.set_ylabel(f"{heading(column)}\n{unit(column, of_cells[number])}", fontsize=SMALL_FONT_SIZE)
             grid[row, start].set_title(texts[number], weight="bold")
         room = write_legend(figure, grid[0, 0])
         write_title(figure, title, width, room=room)

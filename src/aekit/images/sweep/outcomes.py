@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import pandas as pd
 from aekit.core.artifacts import write_atomically
 from aekit.core.checkpoint import Header
 from aekit.images.sweep.plan import Cell, cell_settings
+from aekit.images.term_names import own_terms
 
 MEASURES = ("total", "elbo", "reconstruction", "kl", "mse")  # elbo is reconstruction + KL, the negative bound
-_MEASURED = tuple(f"{split}_{name}" for split in ("train", "val", "test") for name in MEASURES)
-_RESULTS = ("parameters", "epoch", "trained_epochs", *_MEASURED, "active_units", "seconds", "path")
+_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,15 @@ class ResultsTable:
     def __init__(self, path: Path, cells: Sequence[Cell]) -> None:
         self._path = path
         self._order = [cell.path for cell in cells]
+        own = [own_terms(cell.config.model, cell.config.train) for cell in cells]
+        self._terms = tuple(dict.fromkeys(name for names in own for name in names))
         # A row is made once: a grid of a thousand cells writes its table a thousand times.
         self._rows: dict[Path, dict[str, Any]] = {}
         self._lines: dict[Path, str] = {}
 
     def add(self, outcome: Outcome) -> None:
         """Add the row of a cell that has ended."""
-        row = result_row(outcome)
+        row = result_row(outcome, self._terms)
         self._rows[outcome.cell.path] = row
         self._lines[outcome.cell.path] = _line(list(row.values()))
 
@@ -95,19 +97,25 @@ class ResultsTable:
         return pd.DataFrame([self._rows[path] for path in self._order if path in self._rows])
 
 
-def result_row(outcome: Outcome) -> dict[str, Any]:
+def result_row(outcome: Outcome, terms: Sequence[str] = ()) -> dict[str, Any]:
     """Return the row of a cell: its settings, how it ended, its results, and its path.
 
     Results of a split are those with the weights that were kept: ``train_total``, ``val_mse`` and so on; those of a
     split that was not measured are missing, as is ``elbo`` without a KL divergence. ``active_units`` are those of
     held-out images, ``seconds`` those of all epochs.
+
+    Args:
+        outcome: How the cell ended.
+        terms: Terms of its objective, or of those of other cells, that have columns as well.
     """
+    measures = (*MEASURES, *terms)
     settings = {
         key: "x".join(map(str, value)) if isinstance(value, tuple) else value
         for key, value in cell_settings(outcome.cell.config).items()
     }
     if isinstance(outcome, Failed):
-        return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys(_RESULTS)
+        results = ("parameters", "epoch", "trained_epochs", *_measured({}, measures), "active_units", "seconds", "path")
+        return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys(results)
     result = outcome.header.result
     kept = {row["split"]: _with_elbo(row) for row in result["history"] if row["epoch"] == result["epoch"]}
     return {
@@ -117,11 +125,15 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
         "parameters": result["parameters"],
         "epoch": result["epoch"],
         "trained_epochs": max(row["epoch"] for row in result["history"]),
-        **{f"{split}_{name}": kept.get(split, {}).get(name) for split in ("train", "val", "test") for name in MEASURES},
+        **_measured(kept, measures),
         "active_units": kept.get("val", kept.get("test", {})).get("active_units"),
         "seconds": training_seconds(outcome.cell.path.with_suffix(".csv")),
         "path": str(outcome.cell.path),
     }
+
+
+def _measured(kept: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> dict[str, Any]:
+    return {f"{split}_{name}": kept.get(split, {}).get(name) for split in _SPLITS for name in measures}
 
 
 def _with_elbo(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from aekit.images.official import check_can_choose, has_validation
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
+MINIMISED = ("beta", "objective", "samples", "capacity", "free_bits")  # what the total is depends on them
 MANY_CELLS = 1000
 REPETITIONS = ("seed", "split_seed")  # cells that differ in these alone are averaged
 _SAME_IMAGES = (*REPETITIONS, "labels")  # settings of the data that do not keep cells from being compared
@@ -142,9 +143,10 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
             )
     if not all(has_validation(config.data) for config in configs):
         raise AekitError("--best: needs validation images (test images are never used for this); add --val 0.2")
-    if best == "total" and {"beta", "loss"} & set(swept):
+    if best == "total" and (names := [name for name in (*MINIMISED, "loss") if name in swept]):
         raise AekitError(
-            "--best total: totals with different beta or loss are not comparable; use elbo, reconstruction or mse"
+            f"--best total: totals with different {names[0].replace('_', ' ')} are not comparable; use elbo, "
+            "reconstruction or mse"
         )
     if best != "mse" and "loss" in swept:
         raise AekitError(f"--best {best}: likelihoods under different --loss are not comparable; use mse")
