@@ -50,3 +50,25 @@ def test_a_mixture_of_equal_components_is_the_component():
     many = Components(one.mean.repeat(6, 1), one.logvar.repeat(6, 1), torch.full((6,), 1 / 6).log().double())
     z = torch.randn(20, 4, dtype=torch.float64)
     torch.testing.assert_close(densities.log_prior(z, many), densities.log_prior(z, one))
+
+
+def test_the_divergence_from_a_marginal_is_that_of_many_samples():
+    mixture = _mixture(4, latent=2)
+    mean, logvar = torch.tensor([[0.5, -2.0]]).double(), torch.tensor([[-1.0, 0.3]]).double()
+    z = mean + torch.exp(0.5 * logvar) * torch.randn(400_000, 2, dtype=torch.float64)
+    ratio = Normal(mean, torch.exp(0.5 * logvar)).log_prob(z)
+    for dimension in range(2):
+        parts = Normal(mixture.mean[:, dimension], torch.exp(0.5 * mixture.logvar[:, dimension]))
+        marginal = MixtureSameFamily(Categorical(logits=mixture.log_weight), parts)
+        ratio[:, dimension] -= marginal.log_prob(z[:, dimension])
+    found = densities.kl_from_marginals(mean, logvar, mixture)[0]
+    torch.testing.assert_close(found, ratio.mean(0), atol=0.01, rtol=0)
+
+
+def test_divergences_of_dimensions_add_up_where_the_prior_is_one_gaussian():
+    one = _mixture(1)
+    many = Components(one.mean.repeat(3, 1), one.logvar.repeat(3, 1), torch.full((3,), 1 / 3).log().double())
+    mean, logvar = torch.randn(2, 50, 4, dtype=torch.float64)
+    for prior in (one, many):
+        found = densities.kl_from_marginals(mean, logvar, prior).sum(1)
+        torch.testing.assert_close(found, densities.kl_from_one(mean, logvar, one))

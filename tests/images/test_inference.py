@@ -49,6 +49,21 @@ def test_reconstructions_are_decoded_codes(monkeypatch):
     assert x_hat.max() <= 1
 
 
+def test_with_two_layers_a_reconstruction_is_of_the_layer_next_to_the_image_and_a_decoded_code_is_not():
+    model, images = _model(stochastic_layers=2, lower_latent=5), _noise_images(7)
+    x_hat = reconstruct_images(model, images)
+    with torch.no_grad():
+        x = torch.from_numpy(images.images).float() / 255
+        lower = model.lower.posterior(model.encoder(x))[0]
+        np.testing.assert_allclose(x_hat, torch.sigmoid(model.decoder(lower)), atol=1e-6)
+    codes = encode_images(model, images).mean
+    noise = np.random.default_rng(0).standard_normal((7, 5))
+    drawn, at_mean = decode_codes(model, codes, noise), decode_codes(model, codes)
+    assert np.abs(drawn - at_mean).max() > 1e-3
+    np.testing.assert_array_equal(decode_codes(model, codes, 0 * noise), at_mean)
+    assert np.abs(x_hat - at_mean).max() > 1e-3
+
+
 def test_the_model_is_left_as_it_was():
     model, images = _model(), _noise_images(7)
     model.train()

@@ -117,8 +117,32 @@ def test_between_kinds_and_losses_all_is_taken_but_what_one_of_them_does_not_hav
 
 
 @pytest.mark.parametrize(
+    ("prior", "components", "is_taken"),
+    [("mixture", 4, True), ("mixture", 5, False), ("normal", None, False)],
+)
+def test_a_learned_prior_is_taken_only_by_one_of_its_kind_and_size(tmp_path, prior, components, is_taken):
+    torch.manual_seed(1)
+    parent = build_model(ModelConfig(arch="dense", latent=2, width=8, prior="mixture", components=4), (1, 8, 8))
+    header = dense_header(prior="mixture", components=4)
+    header.data["shape"] = [1, 8, 8]
+    path = write_checkpoint(tmp_path / "x.safetensors", parent.state_dict(), header)
+    own = {"prior": prior, "components": components}
+    model = _model(**own)
+    said = take_weights(model, path)
+    assert ("left out: prior" in said) is not is_taken
+    assert (is_taken and torch.equal(model.prior.mean, parent.prior.mean)) is is_taken
+    inherited = inherit_model({"init": str(path), "model": "vae", **own, "loss": None}, ["prior", "components"])
+    assert ModelConfig(**{name: inherited[name] for name in own}).n_components == (components or 1)
+    assert (
+        inherit_model({"init": str(path), "model": "vae", "prior": "normal", "components": None}, [])["components"] == 4
+    )
+    assert inherit_model({"init": str(path), "model": "ae"}, []).get("prior", "normal") == "normal"
+
+
+@pytest.mark.parametrize(
     ("own", "said"),
     [
+        ({"stochastic_layers": 2}, "has stochastic_layers 1, not 2; leave out --stochastic-layers"),
         ({"latent": 3}, "has latent 2, not 3; leave out --latent"),
         ({"arch": "conv", "width": 12}, "has arch dense, not conv, width 8, not 12; leave out --arch, --width"),
         ({"layers": 3}, "has layers default, not 3"),

@@ -11,7 +11,7 @@ import pytest
 from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
 from aekit.images.config import TrainConfig
-from aekit.images.record import data_config, read_record
+from aekit.images.record import data_config, read_record, vae_words
 
 
 def test_a_record_is_what_the_run_was_configured_with(vae_checkpoint):
@@ -43,3 +43,15 @@ def test_a_plain_autoencoder_has_no_beta_in_its_title(ae_checkpoint):
 def test_records_need_the_standard_library_alone():
     script = "import sys, aekit.images.record; print({'torch', 'numpy', 'pandas'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_titles_name_objective_prior_and_layers_where_they_are_not_the_usual():
+    model, train = (
+        {"kind": "vae", "prior": "mixture", "components": 8},
+        {"objective": "iwae", "samples": 3, "beta": 1.0},
+    )
+    assert vae_words(model, train) == ["iwae of 3 samples", "mixture prior of 8"]
+    model, train = {"kind": "vae", "prior": "vamp", "stochastic_layers": 2}, {"beta": 0.5, "free_bits": 0.25}
+    assert vae_words(model, train) == ["beta 0.5", "free bits 0.25 nats", "vamp prior of 100", "2 stochastic layers"]
+    assert vae_words({"kind": "vae"}, {"objective": "beta-tc", "beta": 4.0}) == ["beta-tc", "beta 4"]
+    assert vae_words({"kind": "ae"}, {"beta": 1.0}) == []

@@ -39,7 +39,7 @@ def sample(
         typer.Option(
             "--traverse",
             rich_help_panel=options.ANALYSIS,
-            help="Walk along each latent dimension, largest KL divergence first.",
+            help="Walk along each latent dimension in standard deviations, largest KL divergence first.",
         ),
     ] = False,
     limits: Annotated[
@@ -75,9 +75,9 @@ def sample(
     """Show what a model decodes from points of its latent space.
 
     Reads checkpoints and the images that they were trained on (others with --data). A VAE's points are drawn from the
-    prior. A plain autoencoder has none: its points are drawn from a Gaussian fitted to the codes of its training
-    images, a grid covers the range of these codes, and a walk is measured in their standard deviations. Writes a figure
-    (.png). Prints its path.
+    prior, also where it is learned. A plain autoencoder has none: its points are drawn from a Gaussian fitted to the
+    codes of its training images, a grid covers the range of these codes, and a walk is measured in their standard
+    deviations. Writes a figure (.png). Prints its path.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """

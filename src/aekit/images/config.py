@@ -40,6 +40,7 @@ DEFAULT_SAMPLES = 5  # of an importance-weighted objective
 # Images of a batch that an objective of whole batches needs: one has no covariance, no pair, and no others to compare
 # with, and the discriminator of factor takes two halves of two.
 LEAST_BATCH: dict[str, int] = {"beta-tc": 2, "factor": 4, "dip-i": 2, "dip-ii": 2, "mmd": 2}
+DEFAULT_COMPONENTS = 100  # of a learned prior
 
 
 def image_of(split: Split) -> str:
@@ -159,6 +160,11 @@ class ModelConfig:
     def n_lower(self) -> int:
         """How many latent variables there are between image and code; 0 if the code is the only layer."""
         return 0 if self.stochastic_layers == 1 else self.lower_latent or 2 * self.latent
+
+    @property
+    def n_components(self) -> int:
+        """How many Gaussians the prior is a mixture of."""
+        return 1 if self.prior == "normal" else self.components or DEFAULT_COMPONENTS
 
     @property
     def has_prior(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
+_NODES = 16  # of the quadrature
 
 
 class Components(NamedTuple):
@@ -57,6 +59,19 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
 
 
+def code_divergence(mean: Tensor, logvar: Tensor, components: Components | None) -> Tensor:
+    """Return the KL divergence of each latent dimension from the prior's marginal in nats, (B, L).
+
+    Args:
+        mean: Posterior means, (B, L).
+        logvar: Posterior log-variances, (B, L).
+        components: A learned prior; None is N(0, I).
+    """
+    if components is None:
+        return kl_per_dimension(mean, logvar)
+    return kl_from_marginals(mean, logvar, components)
+
+
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
     """Return KL(N(mean, diag exp(logvar)) || N(0, I)) in nats, summed over the latent dimensions, (B,), each >= 0.
 
@@ -70,6 +85,36 @@ def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
     return kl_per_dimension(mean, logvar).sum(1)
 
 
+def kl_from_marginals(mean: Tensor, logvar: Tensor, components: Components) -> Tensor:
+    """Return KL(N(mean, exp(logvar)) || marginal of the mixture) in nats for each latent dimension, (B, L).
+
+    For one component, and for a mixture whose dimensions are independent, they add up to the KL divergence of the
+    code; otherwise their sum is something else, as a mixture knows how dimensions go together. Integrated by
+    Gauss-Hermite quadrature at 16 points.
+
+    Args:
+        mean: Posterior means, (B, L).
+        logvar: Posterior log-variances, (B, L).
+        components: The prior.
+    """
+    if len(components.mean) == 1:
+        return _kl_from_one_per_dimension(mean, logvar, components)
+    nodes, weights = (torch.from_numpy(each).to(mean) for each in np.polynomial.hermite_e.hermegauss(_NODES))
+    sd = torch.exp(0.5 * logvar)
+    log_p = torch.zeros_like(mean)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        log_p = log_p + weight * log_marginals(mean + node * sd, components)
+    return -0.5 * (LOG_2PI + 1 + logvar) - log_p
+
+
+def log_marginals(z: Tensor, components: Components) -> Tensor:
+    """Return the log density of each dimension's marginal under a mixture, (B, L), for codes z, (B, L)."""
+    log_p = torch.full_like(z, -torch.inf)
+    for own_mean, own_logvar, log_weight in zip(*components, strict=True):  # B x L x C values would not fit
+        log_p = torch.logaddexp(log_p, log_weight + log_normal(z, own_mean, own_logvar))
+    return log_p
+
+
 def kl_from_one(mean: Tensor, logvar: Tensor, components: Components) -> Tensor:
     """Return KL(N(mean, diag exp(logvar)) || the one component) in nats, (B,), each >= 0.
 
@@ -80,6 +125,10 @@ def kl_from_one(mean: Tensor, logvar: Tensor, components: Components) -> Tensor:
         logvar: Posterior log-variances, (B, L).
         components: A mixture of one.
     """
+    return _kl_from_one_per_dimension(mean, logvar, components).sum(1)
+
+
+def _kl_from_one_per_dimension(mean: Tensor, logvar: Tensor, components: Components) -> Tensor:
     prior_mean, prior_logvar = components.mean[0], components.logvar[0]
     ratio = logvar - prior_logvar
-    return (0.5 * ((mean - prior_mean).square() * torch.exp(-prior_logvar) + ratio.exp() - 1 - ratio)).sum(1)
+    return 0.5 * ((mean - prior_mean).square() * torch.exp(-prior_logvar) + ratio.exp() - 1 - ratio)

@@ -16,6 +16,8 @@ from aekit.core.torch_settings import exact_products
 from aekit.errors import AekitError, count
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
+from aekit.images.densities import code_divergence
+from aekit.images.likelihoods import pixel_mean
 from aekit.images.models.base import Autoencoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -54,29 +56,54 @@ def encode_images(model: Autoencoder, image_set: ImageSet) -> Codes:
     return codes
 
 
-def decode_codes(model: Autoencoder, z: npt.NDArray[np.floating]) -> FloatArray:
+def decode_codes(
+    model: Autoencoder, z: npt.NDArray[np.floating], noise: npt.NDArray[np.floating] | None = None
+) -> FloatArray:
     """Return the mean images, float32 (N, C, H, W) in [0, 1], of codes z, (N, L).
+
+    Args:
+        model: The network.
+        z: Codes.
+        noise: Standard normal draws for a second layer of latent variables, (N, M); None takes its mean.
 
     Raises:
         AekitError: Some of them are not finite, which happens if the training diverged.
     """
     with evaluation_mode(model) as device:
-        rows = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
-        batches = torch.split(rows, BATCH_SIZE)
-        images = np.concatenate([to_numpy(model.decode(batch.to(device))) for batch in batches])
+        rows = _batches(z, device)
+        noises = [None] * len(rows) if noise is None else _batches(noise, device)
+        images = np.concatenate([to_numpy(model.decode(*each)) for each in zip(rows, noises, strict=True)])
     check_finite(model, "decoded images", images)
     return images
 
 
+def mean_divergence(model: Autoencoder, codes: Codes) -> FloatArray:
+    """Return the KL divergence of each latent dimension from the prior's marginal in nats, a mean over images, (L,)."""
+    assert codes.logvar is not None
+    with evaluation_mode(model) as device:
+        components = model.prior_components()
+        rows = zip(_batches(codes.mean, device), _batches(codes.logvar, device), strict=True)
+        kl = np.concatenate([to_numpy(code_divergence(*each, components)) for each in rows])
+    mean: FloatArray = kl.mean(axis=0)
+    return mean
+
+
+def _batches(rows: npt.NDArray[np.floating], device: torch.device) -> list[Tensor]:
+    split = torch.split(torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)), BATCH_SIZE)
+    return [batch.to(device) for batch in split]
+
+
 def reconstruct_images(model: Autoencoder, image_set: ImageSet) -> FloatArray:
     """Return x_hat of all images from their codes or posterior means, float32 (N, C, H, W) in [0, 1].
+
+    With two layers of latent variables it is decoded from the posterior mean of the lower one, next to the image.
 
     Raises:
         AekitError: Some of them are not finite, which happens if the training diverged.
     """
     with evaluation_mode(model) as device:
         batches = ImageLoader(image_set, device).in_order(BATCH_SIZE)
-        images = np.concatenate([to_numpy(model.decode(model.encode(x))) for x in batches])
+        images = np.concatenate([to_numpy(pixel_mean(model(x).x_hat_logits, model.config.loss)) for x in batches])
     check_finite(model, "reconstructions", images)
     return images
 

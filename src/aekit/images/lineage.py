@@ -18,7 +18,8 @@ from aekit.images.parent import check_fits, naming_init, read_parent
 from aekit.images.state import read_model
 
 _FREE = ("kind", "loss")  # an autoencoder and a VAE share most weights, and every likelihood reads the same logits
-_PARTS = {"logvar_head": "log-variances", "log_sigma": "pixel noise"}  # what only some kinds and losses have
+# What only some kinds, losses and priors have.
+_PARTS = {"logvar_head": "log-variances", "log_sigma": "pixel noise", "prior": "prior"}
 
 
 def read_lineage(path: Path) -> list[dict[str, Any]]:
@@ -63,7 +64,7 @@ def take_weights(model: Autoencoder, init: Path) -> str:
     """Copy the weights of a checkpoint into a network, and return in one line what was taken.
 
     What only one of both has begins as it does without ``init``, or is left out: the head of the log-variances of a
-    VAE, and the pixel noise of a gaussian likelihood.
+    VAE, the pixel noise of a gaussian likelihood, and a learned prior, unless it is of the same kind and size.
 
     Raises:
         AekitError: The checkpoint cannot be read, or is of another network; each setting that differs is named.
@@ -73,6 +74,8 @@ def take_weights(model: Autoencoder, init: Path) -> str:
     check_fits(init, parent.config, to_dict(model.config))
     _check_shape(init, parent.image_shape, model.image_shape)
     own, found = model.state_dict(), parent.state_dict()
+    if (parent.config.prior, parent.config.n_components) != (model.config.prior, model.config.n_components):
+        found = {name if not name.startswith("prior.") else f"{name} of {init}": found[name] for name in found}
     model.load_state_dict(own | {name: found[name] for name in own.keys() & found.keys()})
     config = parent.config
     text = f"beginning with the weights of {init} ({config.kind} {config.arch}, latent {config.latent}, "

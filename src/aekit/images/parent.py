@@ -13,10 +13,11 @@ from typing import Any
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.settings import check_not_empty, flag, from_dict
 from aekit.errors import AekitError
-from aekit.images.config import ModelConfig
+from aekit.images.config import VAE_ONLY, ModelConfig
 
-SHAPING = ("arch", "latent", "layers", "width")  # settings on which the shapes of weights depend
-INHERITED = (*SHAPING, "loss")  # what a run takes from its parent if it is left open
+# Settings on which the shapes of most weights depend.
+SHAPING = ("arch", "latent", "layers", "width", "stochastic_layers", "lower_latent")
+INHERITED = (*SHAPING, "loss", "prior", "components")  # what a run takes from its parent if it is left open
 
 
 @contextlib.contextmanager
@@ -68,7 +69,14 @@ def inherit_model(values: Mapping[str, Any], given: Collection[str], own: Path |
         check_fits(path, model, {name: values[name] for name in SHAPING if name in given})
     else:
         model = from_dict(ModelConfig, read_header(left[0]).model, str(left[0]))
-    return {**values, **{name: getattr(model, name) for name in INHERITED if name not in given}}
+    left_open = {name: getattr(model, name) for name in INHERITED if name not in given}
+    if (values.get("model") or ModelConfig.kind) == "ae":
+        if model.n_lower:
+            raise AekitError(f"--init {path}: has two layers of latent variables, an autoencoder one; give another one")
+        left_open = {name: value for name, value in left_open.items() if name not in VAE_ONLY}
+    elif values.get("prior") not in (None, model.prior) and "prior" in given:  # a prior of its own, and its default
+        left_open.pop("components", None)
+    return {**values, **left_open}
 
 
 def check_fits(init: Path, parent: ModelConfig, own: Mapping[str, Any]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header
 from aekit.core.progress import SILENT, Progress
-from aekit.core.settings import from_dict
+from aekit.core.settings import as_text, from_dict
 from aekit.errors import AekitError, count
-from aekit.images.config import DataConfig, ModelConfig, TrainConfig
+from aekit.images.config import DEFAULT_COMPONENTS, DEFAULT_SAMPLES, DataConfig, ModelConfig, TrainConfig
 
 Config = TypeVar("Config", DataConfig, TrainConfig)
 
@@ -40,9 +40,39 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        """Return a few words for a title: model, latent dimensions, and for a VAE beta."""
-        beta = f", beta {self.train.beta:g}" if self.model.has_prior else ""
-        return f"{self.model.kind} {self.model.arch}, latent {self.model.latent}{beta}"
+        """Return a few words for a title: model, latent dimensions, and for a VAE objective and prior."""
+        network = f"{self.model.kind} {self.model.arch}, latent {self.model.latent}"
+        return ", ".join([network, *vae_words(vars(self.model), vars(self.train))])
+
+
+def vae_words(model: Mapping[str, Any], train: Mapping[str, Any]) -> list[str]:
+    """Return what a VAE is trained on in a few words each: objective and beta, prior, layers; nothing for others.
+
+    Args:
+        model: Settings of the network, as a header has them: what is at its default may be missing.
+        train: Those of the training.
+    """
+    if model.get("kind") != "vae":
+        return []
+    words = []
+    objective, prior = train.get("objective", "elbo"), model.get("prior", "normal")
+    if objective == "iwae":
+        n_samples = train.get("samples") or DEFAULT_SAMPLES
+        words.append(f"iwae of {count(n_samples, 'sample')}" + (" with dreg" if train.get("dreg") else ""))
+    elif objective != "elbo":
+        words.append(str(objective))
+    if objective != "iwae" and "beta" in train:
+        words.append(f"beta {as_text(train['beta'])}")
+    words += [
+        f"{name.replace('_', ' ')} {as_text(train[name])} nats"
+        for name in ("capacity", "free_bits")
+        if train.get(name) is not None
+    ]
+    if prior != "normal":
+        words.append(f"{prior} prior of {model.get('components') or DEFAULT_COMPONENTS}")
+    if model.get("stochastic_layers", 1) != 1:
+        words.append(f"{model['stochastic_layers']} stochastic layers")
+    return words
 
 
 class Checkpoints(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any
 from aekit.core.checkpoint import Header
 from aekit.core.settings import as_text, differing_keys, from_dict
 from aekit.errors import AekitError, count
-from aekit.images.config import SETTINGS, VAE_ONLY, ModelConfig, RunConfig, TrainConfig, command_words
-from aekit.images.record import data_config
+from aekit.images.config import SETTINGS, VAE_ONLY, ModelConfig, RunConfig, TrainConfig, command_words, flat
+from aekit.images.record import data_config, vae_words
 from aekit.plotting.html import Code, Details, Link, Paragraph, Table
 from aekit.results.files import is_number
 
@@ -43,8 +43,8 @@ def describe(header: Header) -> str:
         n: Any = data.get("people")
         people = f", {count(n, 'participant')}" if is_number(n) else ""
         return f"brain {model.get('arch')}: {data.get('name')}{people}"
-    beta = f", beta {as_text(header.train.get('beta'))}" if _has_prior(header) and "beta" in header.train else ""
-    return f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}{beta}: {data.get('name')}"
+    network = f"{model.get('kind')} {model.get('arch')}, latent {model.get('latent')}"
+    return f"{', '.join([network, *vae_words(model, header.train)])}: {data.get('name')}"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -81,7 +81,7 @@ def overview(runs: Mapping[str, Header], anchors: Mapping[str, str], *, caption:
         anchors: Where in the page each run is.
         caption: What is above the table.
     """
-    options = [options_of(header) for header in runs.values()]
+    options = _complete([options_of(header) for header in runs.values()], list(runs.values()))
     results = [_brain_results(header) if is_brain(header) else _results(header) for header in runs.values()]
     columns = _option_columns(options)
     measures = _measured(results)
@@ -96,6 +96,18 @@ def overview(runs: Mapping[str, Header], anchors: Mapping[str, str], *, caption:
     headings = [key.replace("_", " ") for key in ("run", *columns, *measures)]
     table = Table(headings, rows, caption=caption, n_left=None, sortable=True)
     return [table, *_shared_options(options, columns)]
+
+
+def _complete(options: Sequence[dict[str, Any]], headers: Sequence[Header]) -> list[dict[str, Any]]:
+    """Return the options of runs with the defaults of those that only some headers have, as they left them out."""
+    known = dict.fromkeys(key for own in options for key in own)
+    defaults = {key: value for key, value in flat(RunConfig()).items() if key in known}
+    return [
+        {**{key: value for key, value in defaults.items() if _has_prior(header) or key not in VAE_ONLY}, **own}
+        if not is_brain(header)
+        else own
+        for own, header in zip(options, headers, strict=True)
+    ]
 
 
 def details(name: str, header: Header) -> Details:

@@ -148,14 +148,25 @@ def _aggregate_terms(aggregate: Aggregate) -> dict[str, Tensor]:
 def _dimension_table(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> pd.DataFrame:
     table = pd.DataFrame({"checkpoint": checkpoint.name, "dimension": range(len(evaluation.active))})
     if evaluation.kl_per_dimension is not None:
-        table["kl"] = evaluation.kl_per_dimension
+        table["kl_marginal" if _is_mixture(checkpoint) else "kl"] = evaluation.kl_per_dimension
     table["variance"], table["active"] = evaluation.variance, evaluation.active
     return table
 
 
+def _is_mixture(checkpoint: LoadedCheckpoint) -> bool:
+    """Return whether the KL divergences of the dimensions do not add up to that of the code."""
+    return checkpoint.record.model.n_components > 1
+
+
 def _figure(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> Figure:
     if evaluation.kl_per_dimension is not None:
-        return plot_kl_per_dimension(evaluation.kl_per_dimension, evaluation.active, title=checkpoint.title)
+        what = "KL from marginal" if _is_mixture(checkpoint) else "KL divergence"
+        return plot_kl_per_dimension(
+            evaluation.kl_per_dimension,
+            evaluation.active,
+            ylabel=f"{what} (nats per image)",
+            title=checkpoint.title,
+        )
     return plot_kl_per_dimension(
         evaluation.variance, evaluation.active, ylabel="variance of the code", title=checkpoint.title
     )

@@ -18,7 +18,10 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
 
-_SETTINGS = ("kind", "arch", "latent", "layers", "width", "loss", "beta", "epochs", "seed")
+_SETTINGS = (
+    *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers"),
+    *("objective", "beta", "epochs", "seed"),
+)
 MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80
 _HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
 

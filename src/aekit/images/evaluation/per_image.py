@@ -13,7 +13,7 @@ from aekit.images.aggregate import Aggregate, aggregate_parts
 from aekit.images.config import TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
-from aekit.images.densities import kl_per_dimension
+from aekit.images.densities import code_divergence
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.inference import FloatArray, check_finite, evaluation_mode, to_numpy
 from aekit.images.latent import active_units
@@ -44,7 +44,8 @@ class Evaluation:
             checkpoint does not have, as the discriminator of ``factor``.
         metrics: Each of :data:`aekit.images.evaluation.metrics.METRICS` by its name, (N,).
         kl_per_dimension: KL divergence of each latent dimension in nats, averaged over images, (L,); None for a plain
-            autoencoder.
+            autoencoder. With a learned prior it is that from the prior's marginal of the dimension, and those of a
+            mixture do not add up to ``kl``.
         variance: Variance over the images of each dimension's mean code, (L,).
         active: Which dimensions are active units, bool (L,).
         shared: Names of values that images have from their batch as a whole, and that so have no error over images.
@@ -132,9 +133,10 @@ def _evaluate_batch(
     model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
 ) -> tuple[dict[str, Tensor], Tensor | None, Codes]:
     """Return the terms and metrics of a batch, (B,), its means and the KL of each dimension, (B, L), and its codes."""
-    mean, logvar = model.posterior(x)
-    x_hat = pixel_mean(model.decode_logits(mean), model.config.loss)
+    shown = model(x)
+    mean, logvar = shown.mean, shown.logvar
+    x_hat = pixel_mean(shown.x_hat_logits, model.config.loss)
     terms, codes = block_terms(model, objective, x, noise, n_images=n_images)
     measures = {name: terms[name] for name in _terms(objective)}
     measures |= {name: metric.function(x, x_hat) for name, metric in METRICS.items()}
-    return {**measures, "mean": mean}, None if logvar is None else kl_per_dimension(mean, logvar), codes
+    return {**measures, "mean": mean}, None if logvar is None else code_divergence(mean, logvar, shown.prior), codes

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.figure import Figure
 
 from aekit.core.artifacts import write_png
@@ -19,12 +18,10 @@ from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count
-from aekit.images.densities import kl_per_dimension
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
-from aekit.images.inference import decode_codes
-from aekit.images.latent import prior_quantiles
+from aekit.images.inference import decode_codes, mean_divergence
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.prior import origin_of_samples, sample_codes
+from aekit.images.prior import describe_prior, lower_noise, name_prior, read_prior, sample_codes
 from aekit.images.session import Session
 
 Floats = npt.NDArray[np.floating]
@@ -118,10 +115,12 @@ def _sample(session: Session, checkpoint: LoadedCheckpoint, target: Path, reques
 def _plot_samples(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
     n_images = request.n or N_SAMPLES
     z = sample_codes(session, checkpoint, n_images, seed=request.seed)
-    drawn_from = origin_of_samples(checkpoint.record.model.has_prior)
+    model = checkpoint.record.model
+    drawn_from = name_prior(model)
     title = f"{checkpoint.title}: {count(n_images, 'sample')} from {drawn_from}"
-    figure = plot_images(decode_codes(checkpoint.model, z), title=title)
-    return figure, {"n": n_images, "seed": request.seed, "drawn_from": drawn_from}
+    images = decode_codes(checkpoint.model, z, lower_noise(model, n_images, seed=request.seed))
+    used = {"n": n_images, "seed": request.seed, "drawn_from": drawn_from, **describe_prior(model)}
+    return plot_images(images, title=title), used
 
 
 def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
@@ -129,7 +128,9 @@ def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Req
     if request.limits is not None:
         axes, over = [np.linspace(*request.limits, side)] * 2, "the given range"
     elif checkpoint.record.model.has_prior:
-        axes, over = [prior_quantiles(side)] * 2, "quantiles of the prior"
+        prior = read_prior(checkpoint.model)
+        axes = [prior.quantiles(dimension, side) for dimension in (0, 1)]
+        over = f"quantiles of {name_prior(checkpoint.record.model)}"
     else:
         codes = checkpoint.encode(session.images(checkpoint, "train", with_labels=False)).mean
         axes = [np.linspace(low, high, side) for low, high in zip(codes.min(0), codes.max(0), strict=True)]
@@ -138,45 +139,58 @@ def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Req
     decoded = decode_codes(checkpoint.model, np.stack([z0.ravel(), z1.ravel()], axis=1))
     title = f"{checkpoint.title}: decoded over {over}"
     figure = plot_manifold(decoded.reshape(side, side, *decoded.shape[1:]), *axes, title=title)
-    return figure, {"n": side * side, "over": over, "range": [[float(a[0]), float(a[-1])] for a in axes]}
+    used = {"n": side * side, "over": over, "range": [[float(a[0]), float(a[-1])] for a in axes]}
+    return figure, {**used, **describe_prior(checkpoint.record.model)}
 
 
 def _plot_traversal(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
     values = np.linspace(*(request.limits or (-3.0, 3.0)), request.n or N_STEPS)
+    model = checkpoint.record.model
     z, kl, start = _traversal_codes(session, checkpoint, request.around, values)  # (L, V, L)
     dimension = "latent dimension"
-    if kl is None:
+    if not model.has_prior:
         session.progress.notice(
             f"{checkpoint.path}: a plain autoencoder has no prior; steps are standard deviations of its codes"
         )
         dimension = "latent dimension in standard deviations of the codes"
+    elif model.prior != "normal":
+        dimension = "latent dimension in standard deviations of the prior"
     latent = len(z)
     decoded = decode_codes(checkpoint.model, z.reshape(-1, latent))
     decoded = decoded.reshape(latent, len(values), *decoded.shape[1:])
     title = f"{checkpoint.title}: along each {dimension}, around {start}"
-    figure = plot_traversal(decoded, values, kl, dimensions=np.arange(latent), title=title)
-    return figure, {"values": [float(value) for value in values], "around": start}
+    heading = "KL (nats)" if model.n_components == 1 else "KL from marginal"
+    figure = plot_traversal(decoded, values, kl, dimensions=np.arange(latent), title=title, heading=heading)
+    return figure, {"values": [float(value) for value in values], "around": start, **describe_prior(model)}
 
 
 def _traversal_codes(
     session: Session, checkpoint: LoadedCheckpoint, around: int | None, values: Floats
 ) -> tuple[Floats, Floats | None, str]:
-    """Return codes (L, V, L) whose row i walks along dimension i, each dimension's KL divergence, and the start."""
+    """Return codes (L, V, L) whose row i walks along dimension i, each dimension's KL divergence, and the start.
+
+    A walk is measured in standard deviations: of the prior, from its mean, or of an autoencoder's codes.
+    """
     latent = checkpoint.record.model.latent
     test = session.images(checkpoint, "test", with_labels=False)
     codes = checkpoint.encode(test)
     centre: Floats
+    middle: Floats
     if codes.logvar is not None:
-        kl = kl_per_dimension(torch.from_numpy(codes.mean), torch.from_numpy(codes.logvar)).mean(0).numpy()
-        centre, start, scale = np.zeros(latent), "the prior's mean", np.ones(latent)
+        prior = read_prior(checkpoint.model)
+        kl = mean_divergence(checkpoint.model, codes)
+        centre, start, scale = prior.centre, "the prior's mean", prior.spread
+        middle = centre
     else:
         kl = None
         centre, start, scale = codes.mean.mean(axis=0), "the mean code", codes.mean.std(axis=0)
+        middle = centre
     if around is not None:
         if around >= len(test):
             raise AekitError(f"--around {around}: there are {len(test):,} test images; give 0 to {len(test) - 1}")
         centre, start = codes.mean[around], f"test image {around}"
+        middle = centre if kl is None else middle
     z = np.tile(centre, (latent, len(values), 1))
     for i in range(latent):
-        z[i, :, i] = values if kl is not None else centre[i] + values * scale[i]
+        z[i, :, i] = middle[i] + values * scale[i]
     return z, kl, start

@@ -89,7 +89,13 @@ def plot_manifold(images: Array, z0: FloatArray, z1: FloatArray, *, title: str =
 
 
 def plot_traversal(
-    images: Array, values: FloatArray, kl: npt.NDArray[np.floating] | None, *, dimensions: Array, title: str = ""
+    images: Array,
+    values: FloatArray,
+    kl: npt.NDArray[np.floating] | None,
+    *,
+    dimensions: Array,
+    title: str = "",
+    heading: str = "KL (nats)",
 ) -> Figure:
     """Return a figure of latent traversals: in each row, one dimension takes all values.
 
@@ -100,11 +106,12 @@ def plot_traversal(
             an autoencoder, keeps their order.
         dimensions: Number of each dimension, (D,).
         title: Title above the grid.
+        heading: What ``kl`` is called.
     """
     order = np.arange(len(images)) if kl is None else np.argsort(-kl, kind="stable")
     labels = [f"z{dimensions[i]}" if kl is None else f"z{dimensions[i]}   {kl[i]:.2f}" for i in order]
     columns = _value_labels(values)
-    heading = "" if kl is None else "KL (nats)"
+    heading = "" if kl is None else heading
     layout = build_layout(len(images), len(values), images.shape[3:])
     with figure_style():
         beyond = overhang(columns, layout.tile_width)

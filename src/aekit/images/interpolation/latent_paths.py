@@ -25,6 +25,7 @@ from aekit.images.interpolation.measures import (
 from aekit.images.interpolation.request import PathKind, PathRequest
 from aekit.images.latent import active_units, live_dimensions
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.prior import read_prior
 from aekit.images.session import Session
 
 Floats = npt.NDArray[np.floating]
@@ -102,8 +103,8 @@ def build_cloud(session: Session, checkpoint: LoadedCheckpoint, image_set: Image
     typical = typical_distance(codes[:, used], seed=seed) if used.any() and len(codes) > 1 else 0.0
     if not typical > 0:
         session.progress.notice(f"{checkpoint.path}: its codes do not differ, so distances to them are left empty")
-    # The prior is centred at the origin; an autoencoder's codes lie anywhere, and their only centre is their mean.
-    centre = np.zeros(codes.shape[1]) if has_prior else codes.mean(axis=0, dtype=np.float64)
+    # An autoencoder's codes lie anywhere, and their only centre is their mean.
+    centre = read_prior(checkpoint.model).centre if has_prior else codes.mean(axis=0, dtype=np.float64)
     return CodeCloud(codes, used, typical if typical > 0 else np.nan, centre)
 
 

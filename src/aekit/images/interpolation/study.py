@@ -27,7 +27,7 @@ from aekit.images.interpolation.latent_paths import Floats, PathBuilder, build_c
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.tables import MEASURES, auc_text, join_tables, path_measures, path_table, summarise
 from aekit.images.loaded import TABLE_SETTINGS, LoadedCheckpoint
-from aekit.images.prior import origin_of_samples, sample_codes
+from aekit.images.prior import name_prior, sample_codes
 from aekit.images.session import Session
 from aekit.plotting.fonts import left_to_right
 
@@ -203,8 +203,8 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
         starts = _starts_in_words(request, of_images)
         what = f"{starts} along the direction of {direction}, in units of the difference of means"
     elif request.n_prior is not None:
-        with_prior = {record.model.has_prior for record in session.records}
-        origins = [origin_of_samples(has_prior) for has_prior in sorted(with_prior, reverse=True)]
+        with_prior = [record.model for record in sorted(session.records, key=lambda each: not each.model.has_prior)]
+        origins = dict.fromkeys(map(name_prior, with_prior))
         what = f"{kind} between samples of {' or '.join(origins)}"
     else:
         what = f"{kind} between {'image files' if request.files else of_images}"

@@ -169,15 +169,19 @@ class Autoencoder(nn.Module):
         logits: Tensor = self.decoder(below)
         return logits
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L).
+
+        Args:
+            z: Codes.
+            noise: As in :meth:`decode_logits`.
 
         Raises:
             AekitError: The codes differ from the network in their number of dimensions.
         """
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise AekitError(f"decode: z is {tuple(z.shape)}; the network takes (B, {self.config.latent})")
-        return pixel_mean(self.decode_logits(z), self.config.loss)
+        return pixel_mean(self.decode_logits(z, noise), self.config.loss)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Output:
         """Return the output of one forward pass for images x, (B, C, H, W) in [0, 1].

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from aekit.images.config import ModelConfig
 from aekit.images.densities import Components
 
-DEFAULT_COMPONENTS = 100
 Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]  # of images: means and log-variances, (C, L)
 
 
@@ -61,7 +60,6 @@ class VampPrior(nn.Module):
 
 def build_prior(config: ModelConfig, image_shape: tuple[int, int, int]) -> MixturePrior | VampPrior | None:
     """Return the prior of a network with fresh parameters, or None for the standard normal, which has none."""
-    n_components = config.components or DEFAULT_COMPONENTS
     if config.prior == "mixture":
-        return MixturePrior(n_components, config.latent)
-    return VampPrior(n_components, image_shape) if config.prior == "vamp" else None
+        return MixturePrior(config.n_components, config.latent)
+    return VampPrior(config.n_components, image_shape) if config.prior == "vamp" else None

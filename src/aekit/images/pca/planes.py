@@ -8,10 +8,11 @@ import numpy.typing as npt
 from aekit.core.progress import Progress
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
-from aekit.images.latent import live_dimensions, prior_quantiles
+from aekit.images.latent import live_dimensions
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.pca.components import Pca
 from aekit.images.pca.figure import Plane
+from aekit.images.prior import name_prior, read_prior
 
 Floats = npt.NDArray[np.floating]
 
@@ -46,8 +47,9 @@ def model_plane(checkpoint: LoadedCheckpoint, name: str, codes: Floats, progress
     z0: Floats
     z1: Floats
     if checkpoint.record.model.has_prior:
-        z0 = z1 = prior_quantiles(GRID)
-        over = "quantiles of the prior"
+        prior = read_prior(checkpoint.model)
+        z0, z1 = (prior.quantiles(dimension, GRID) for dimension in (0, 1))
+        over = f"quantiles of {name_prior(checkpoint.record.model)}"
     else:
         (z0, z1), over = _code_range(codes), OVER_CODES
     decoded = decode_codes(checkpoint.model, _grid_codes(z0, z1)).reshape(GRID, GRID, *checkpoint.model.image_shape)
