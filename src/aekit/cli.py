@@ -39,6 +39,7 @@ from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.commands.tsne import tsne
 from aekit.core.environment import n_processes, spin_briefly
+from aekit.core.launch import follow_parent
 from aekit.errors import AekitError, Stopped, UsageError, nearest
 from aekit.terminal.help_page import Command, as_flag, explain
 from aekit.terminal.signals import terminate
@@ -163,6 +164,8 @@ def _aekit(
             f"{ctx.invoked_subcommand or 'aekit'}: runs in one process, but WORLD_SIZE is {n_processes()}; "
             f"torchrun is for {' and '.join(SHARED)}"
         )
+    if ctx.invoked_subcommand not in SHARED:  # these do so themselves
+        follow_parent()
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())  # noqa: T201
         raise typer.Exit

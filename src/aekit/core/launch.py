@@ -41,7 +41,7 @@ def launch(n_processes: int, arguments: Sequence[str]) -> int:
         raise AekitError(f"--gpus: {n_processes:,} processes are too many for this machine; give {most} or fewer")
     port = _free_port()
     processes: list[subprocess.Popen[bytes]] = []
-    with _forwarding_signals(processes) as received:
+    with forwarding_signals(processes) as received:
         try:
             for rank in range(n_processes):
                 # A session of its own: Ctrl-C reaches only this process, which forwards it once.
@@ -80,8 +80,11 @@ def _environment(rank: int, n_processes: int, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _forwarding_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Forward SIGINT and SIGTERM to all processes while the block runs, and yield a list that collects them."""
+def forwarding_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Forward SIGINT and SIGTERM to all processes while the block runs, and yield a list that collects them.
+
+    Only the main thread of a program can handle signals; in another one nothing is forwarded.
+    """
     received: list[int] = []
 
     def forward(signal_number: int, frame: FrameType | None) -> None:
@@ -89,6 +92,9 @@ def _forwarding_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterato
         for process in processes:
             process.send_signal(signal_number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
@@ -126,8 +132,8 @@ def is_orphan() -> bool:
 def follow_parent() -> None:
     """End this process some time after the one that launched it has ended, unless it ends by itself.
 
-    Each training step checks for this and saves the state. But there may be no step: a process could wait for hours for
-    another one that was never started.
+    It is asked to stop first, so that a training saves its state. But it may never come to that: a process could wait
+    for hours for another one that was never started.
     """
     if PARENT in os.environ:
         threading.Thread(target=_follow_parent, daemon=True).start()
@@ -136,6 +142,7 @@ def follow_parent() -> None:
 def _follow_parent() -> None:
     while not is_orphan():
         time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
 
