@@ -7,11 +7,12 @@ DEMO := runs/demo
 export PYTHONDONTWRITEBYTECODE :=
 STUDIES := mnist-vae brain-age faces autoencoders pca
 
-.PHONY: help install demo examples test test-slow test-real faults check bench clean
+.PHONY: help install demo examples reproduce test test-slow test-real faults check bench clean
 
 help:
 	@echo "make demo       every kind of command on bundled digits and synthetic brains: runs/demo/"
 	@echo "make examples   small versions of the five studies, on bundled data: examples/*/out/small/"
+	@echo "make reproduce  quick protocols of all recipes of published results, most on bundled data: runs/reproduce/"
 	@echo "make test       run the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
 	@echo "make faults     test every command with kills, full disks and damaged files, at length: runs/faults/"
 	@echo "make check      lint, formatting and types"
@@ -42,6 +43,9 @@ examples: $(STUDIES:%=examples/%/out/small/report.html)
 
 examples/%/out/small/report.html: install
 	$(MAKE) -C examples/$* SMALL=1 AEKIT='$(abspath $(BIN)/aekit)'
+
+reproduce: install
+	$(BIN)/aekit reproduce all --quick
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist worksteal

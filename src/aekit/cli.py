@@ -33,6 +33,7 @@ from aekit.commands.pca_compare import pca_compare
 from aekit.commands.probe import probe
 from aekit.commands.reconstruct import reconstruct
 from aekit.commands.report import report
+from aekit.commands.reproduce import reproduce
 from aekit.commands.sample import sample
 from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
@@ -192,6 +193,7 @@ for command in (
     mri_explain,
     mri_phantom,
     report,
+    reproduce,
     info,
     data,
 ):

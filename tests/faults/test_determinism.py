@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
         "-o", "explain",
     ),
     "report": ("report", "pca", "-o", "report.html"),  # one of all would show the seconds that trainings took
+    "reproduce": ("reproduce", "tiny.toml", "-o", "reproduce"),
     "info": ("info", "tuned.safetensors", "--json"),
 }  # fmt: skip
 RUN_ALL = """
@@ -76,6 +77,7 @@ import test_determinism as here
 
 pathlib.Path("study.csv").write_text(here.STUDY)
 pathlib.Path("kinds.csv").write_text(here.KINDS)
+pathlib.Path("tiny.toml").write_text(here.RECIPE)
 np.save("faces.npy", np.arange(60 * 64, dtype=np.uint8).reshape(60, 8, 8))
 for name, words in here.COMMANDS.items():
     before = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}
@@ -94,6 +96,23 @@ for name, words in here.COMMANDS.items():
     (folder / f"{name}.files").write_text("\\n".join(sorted(map(str, made))))
 """
 KINDS = "label,male\n" + "".join(f"{n % 3},{n % 2}\n" for n in range(60))
+RECIPE = """
+title = "a comparison"
+source = "a table"
+data = ["grid"]
+minutes = 0.1
+seeds = [0]
+commands = ["aekit compare grid/results.csv --with study.csv --by latent -o {out}/x.csv"]
+
+[[values]]
+name = "error"
+file = "{out}/x.csv"
+column = "ours"
+where = { latent = 2 }
+published = 9
+tolerance = 0
+direction = "lower"
+"""
 STUDY = "latent,test_mse\n2,0.06\n3,0.05\n4,0.04\n"
 
 

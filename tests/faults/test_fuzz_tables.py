@@ -25,6 +25,7 @@ from fuzzing import (
     replay,
     table_cells,
 )
+from recipes import BOTH
 
 from aekit.brains.associate.analysis import build_measures, build_nuisance, run_tests, to_table
 from aekit.brains.associate.covariates import read_covariate
@@ -39,6 +40,7 @@ from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import list_paths
+from aekit.core.progress import Silent
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data.image_set import ImageSet
@@ -50,6 +52,8 @@ from aekit.plotting.html import build_report
 from aekit.results.compare import run_compare
 from aekit.results.files import read_results
 from aekit.results.page import build_sections
+from aekit.results.recipe import read_recipe
+from aekit.results.steps import RECORD, StepRecord
 from aekit.terminal.streams import with_stdin
 
 COHORT = """participant_id\tage\tsex\tgmv\twmv\tcsfv\tsite\tfile\tsession
@@ -101,6 +105,10 @@ PATIENTS = "participant_id\tage\tsex\tsite\tdiagnosis\tscore\tgmv\n" + "".join(
     f"{700 - age}\n"
     for row, age in enumerate(_AGES)
 )
+STEPS = '''command,seed,state,seconds,aekit,line,paths,key
+1,0,finished,8.5,0.1.0,"aekit tsne ""a, b""","[""seed0.png""]",ea90de369452c7c8
+2,,started,0,0.1.0,aekit report {out} -o {out}/x.html,[],4c31bee2aa609f9f
+'''
 PHANTOM = {
     "Name": "aekit mri-phantom",
     "GeneratedBy": [{"Name": "aekit", "Parameters": {"n": 40, "size": 16, "seed": 0}}],
@@ -207,6 +215,23 @@ def _report(path: Path) -> None:
         raise AekitError(f"{path}: {next(iter(results.unreadable.values()))}; named in the report")
 
 
+def _steps(path: Path) -> None:
+    said = Said()
+    StepRecord(path.parent, said)
+    if said.lines:
+        raise AekitError(said.lines[0])
+
+
+class Said(Silent):
+    """Progress that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def _history(path: Path) -> None:
     training_seconds(path)
 
@@ -295,6 +320,8 @@ TARGETS = {
     "dictionary": lambda: _json_target("dictionary", "participants.json", DICTIONARY, _dictionary, 4000),
     "compare": lambda: _text_target("compare", "ours.csv", TABLE, ",", _compare, 3000),
     "compare-with": lambda: _text_target("compare-with", "study.csv", STUDY, ",", _compare_with, 2000),
+    "recipe": lambda: _text_target("recipe", "x.toml", BOTH, "=", read_recipe, 4000),
+    "steps": lambda: _text_target("steps", RECORD, STEPS, ",", _steps, 3000),
     "report-csv": lambda: _text_target("report-csv", "x.csv", TABLE, ",", _report, 4000),
     "report-json": lambda: _json_target("report-json", "x.json", VALUES, _report, 4000),
     "report-png": lambda: Target("report-png", "x.png", [_png()], [raw(_png()), png_chunks(_png())], _report, 4000),

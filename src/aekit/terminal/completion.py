@@ -64,6 +64,15 @@ def images(incomplete: str) -> list[str]:
     return one_of(list(CATALOG))(incomplete) + files(".npy", ".npz", ".safetensors")(incomplete)
 
 
+def either(names: Callable[[], Sequence[str]], *suffixes: str) -> Complete:
+    """Return a function that offers names, which are asked for at each Tab, and folders and files that end so."""
+
+    def complete(incomplete: str) -> list[str]:
+        return one_of(names())(incomplete) + files(*suffixes)(incomplete)
+
+    return complete
+
+
 def shell_words(param: Any) -> None:
     """Make one of Typer's parameters offer candidates that are one word to bash, which inserts them as they are."""
     complete = param.shell_complete

@@ -63,7 +63,7 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
         return [parse_image_size(item) for item in items]
     types = get_args(hint) or (hint,)
     if int in types:
-        return _integers(field, items)
+        return integers(field, items)
     if float in types:
         return _numbers(field, items)
     for item in items if str not in types else []:
@@ -74,7 +74,7 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
     return items
 
 
-def _integers(field: str, items: list[str]) -> list[int]:
+def integers(field: str, items: list[str]) -> list[int]:
     """Return whole numbers: ``3``, the range ``2-20`` with both ends, or ``2-20:4``, every fourth of it."""
     numbers: list[int] = []
     for item in items:
