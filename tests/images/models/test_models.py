@@ -42,4 +42,4 @@ def test_the_default_learning_rate_falls_with_the_square_root_of_a_small_batch_a
 
 def test_default_learning_rates_are_those_of_earlier_versions():
     rates = {arch: architecture.default_lr for arch, architecture in MODELS.items()}
-    assert rates == {"conv": 5e-3, "dense": 2e-3, "mlp": 4e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
+    assert rates == {"conv": 5e-3, "dense": 2e-3, "mlp": 5e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
