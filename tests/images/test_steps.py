@@ -115,7 +115,7 @@ def test_the_gradients_of_a_whole_batch_are_those_of_the_loss_itself():
     terms = {**objective.terms(x, output), **objective.batch_terms(output, 32)}
     loss = terms["reconstruction"].mean() + 0.5 * terms["variance"]
     expected = torch.autograd.grad(loss, list(run.model.parameters()), materialize_grads=True, allow_unused=True)
-    parts = list(zip(x.chunk(4), noise.chunk(4), strict=True))
+    parts = list(zip(x.chunk(4), noise.chunk(4), [None] * 4, strict=True))
     with build_team(run.model, objective, RunConfig(train=run.train_config), CPU, 2) as team:
         run = replace(run, objective=objective, team=team)
         found, means, codes = _gradients_of_batch(run, run.model, parts, objective.weights(0), 32)

@@ -11,7 +11,15 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, LabelTable, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import (
+    Checkpoints,
+    ClassNames,
+    FigureOutput,
+    LabelTable,
+    NoiseSeed,
+    OtherData,
+    WhichSplit,
+)
 
 
 def interpolate(
@@ -107,6 +115,7 @@ def interpolate(
             help="Paths per pair of classes to measure; the first one is shown.",
         ),
     ] = 10,
+    label: ClassNames = None,
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
     data: OtherData = None,
@@ -130,7 +139,7 @@ def interpolate(
 
     Example: aekit interpolate runs/vae.safetensors --pairs 4-7,8-9 --range -0.5 1.5 --steps 9
     """
-    request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split, stops)
+    request = PathRequest(pairs, prior, attribute, starts, limits, steps, path, space, draws, seed, split, stops, label)
     with Console(quiet=quiet, json=json) as console:
         found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
         from aekit.images.interpolation.study import run_interpolate

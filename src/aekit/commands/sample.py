@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, NoiseSeed, OtherData, Output
+from aekit.terminal.study_options import Checkpoints, ClassNames, NoiseSeed, OtherData, Output
 
 
 def sample(
@@ -23,7 +23,7 @@ def sample(
             rich_help_panel=options.ANALYSIS,
             min=1,
             help="Number of images, or per row with --traverse.",
-            show_default="256, or 11 per row",
+            show_default="256, or 11 per row; 1,000 by class",
         ),
     ] = None,
     manifold: Annotated[
@@ -63,6 +63,7 @@ def sample(
             show_default="the mean",
         ),
     ] = None,
+    label: ClassNames = None,
     seed: NoiseSeed = 0,
     data: OtherData = None,
     data_root: options.DataRoot = None,
@@ -81,14 +82,11 @@ def sample(
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
+    points: dict[str, Any] = {"n": n, "manifold": manifold, "traverse": traverse, "limits": limits, "around": around}
     with Console(quiet=quiet, json=json) as console:
         found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
         from aekit.images.evaluation.sample import run_sample
         from aekit.images.session import open_session
 
         session = open_session(found, data=data, data_root=data_root, device=device, threads=threads, progress=console)
-        console.result(
-            run_sample(
-                session, output, n=n, manifold=manifold, traverse=traverse, limits=limits, around=around, seed=seed
-            )
-        )
+        console.result(run_sample(session, output, seed=seed, label=label, **points))

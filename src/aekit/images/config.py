@@ -33,6 +33,7 @@ Arch = Literal["conv", "dense", "mlp", "resize-conv", "strided", "blocks"]
 Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic", "mse"]
 Binarize = Literal["none", "dynamic", "fixed"]
 Prior = Literal["normal", "mixture", "vamp"]
+Condition = Literal["none", "label"]
 Objective = Literal["elbo", "iwae", "beta-tc", "factor", "dip-i", "dip-ii", "mmd"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
@@ -122,6 +123,7 @@ class ModelConfig:
         components: Gaussians of a mixture, or pseudo-inputs; None is the default.
         stochastic_layers: Layers of latent variables of a VAE: 1, or 2 with a second one between image and code.
         lower_latent: Variables of the second one; None is twice ``latent``.
+        condition: What encoder and decoder of a VAE are told besides: ``label``, the class of the image.
     """
 
     kind: Kind = "vae"
@@ -134,6 +136,7 @@ class ModelConfig:
     components: int | None = None
     stochastic_layers: int = 1
     lower_latent: int | None = None
+    condition: Condition = "none"
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, Kind)
@@ -149,6 +152,11 @@ class ModelConfig:
         check_at_least("lower-latent", self.lower_latent, 1)
         if self.kind == "ae" and (self.prior != "normal" or self.stochastic_layers != 1):
             raise UsageError("--prior, --stochastic-layers: a plain autoencoder has no prior; leave them out")
+        check_choice("condition", self.condition, Condition)
+        if self.is_conditional and self.kind == "ae":
+            raise UsageError("--condition: is for a VAE; leave it out")
+        if self.is_conditional and self.prior == "vamp":
+            raise UsageError("--condition: the pseudo-inputs of --prior vamp have no class; use --prior mixture")
         if self.components is not None and self.prior == "normal":
             raise UsageError("--components: the standard normal has none; add --prior mixture or --prior vamp")
         if self.stochastic_layers not in (1, 2):
@@ -160,6 +168,11 @@ class ModelConfig:
     def n_lower(self) -> int:
         """How many latent variables there are between image and code; 0 if the code is the only layer."""
         return 0 if self.stochastic_layers == 1 else self.lower_latent or 2 * self.latent
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether encoder and decoder are told the class of the image."""
+        return self.condition == "label"
 
     @property
     def n_components(self) -> int:
@@ -337,7 +350,7 @@ class RunConfig:
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 # A plain autoencoder has no KL divergence to weigh.
 VAE_ONLY = (
-    *("prior", "components", "stochastic_layers", "lower_latent", "objective", "samples", "dreg"),
+    *("prior", "components", "stochastic_layers", "lower_latent", "condition", "objective", "samples", "dreg"),
     *("beta", "beta_warmup", "capacity", "capacity_warmup", "free_bits"),
 )
 _MAX_STEM = 48  # characters of the name of a checkpoint in that of another

@@ -11,6 +11,7 @@ from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
 _NODES = 16  # of the quadrature
+_MAX_VALUES = 2**20  # at a time, which fit into a cache
 
 
 class Components(NamedTuple):
@@ -109,10 +110,13 @@ def kl_from_marginals(mean: Tensor, logvar: Tensor, components: Components) -> T
 
 def log_marginals(z: Tensor, components: Components) -> Tensor:
     """Return the log density of each dimension's marginal under a mixture, (B, L), for codes z, (B, L)."""
-    log_p = torch.full_like(z, -torch.inf)
-    for own_mean, own_logvar, log_weight in zip(*components, strict=True):  # B x L x C values would not fit
-        log_p = torch.logaddexp(log_p, log_weight + log_normal(z, own_mean, own_logvar))
-    return log_p
+    mean, logvar, log_weight = components
+    n_rows = max(1, _MAX_VALUES // mean.numel())
+    parts = [
+        torch.logsumexp(log_weight[:, None] + log_normal(part[:, None], mean, logvar), dim=1)
+        for part in torch.split(z, n_rows)
+    ]
+    return torch.cat(parts)
 
 
 def kl_from_one(mean: Tensor, logvar: Tensor, components: Components) -> Tensor:

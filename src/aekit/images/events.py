@@ -148,9 +148,10 @@ class Events:
 
 def _reconstructions(run: Run) -> Tensor:
     """Return some held-out images above their reconstructions from the mean code, (C, 2 H, N W) in [0, 1]."""
-    x = run.held_out.take(torch.arange(min(N_IMAGES, len(run.held_out)), device=run.images.device))
+    first = torch.arange(min(N_IMAGES, len(run.held_out)), device=run.images.device)
+    x, label = run.held_out.take(first), run.held_out.classes(first)
     with torch.inference_mode():
-        x_hat = pixel_mean(run.model.eval()(x).x_hat_logits, run.model.config.loss)
+        x_hat = pixel_mean(run.model.eval()(x, None, label).x_hat_logits, run.model.config.loss)
     n, n_channels, height, width = x.shape
     pair = torch.stack([x, x_hat]).clamp(0, 1).cpu()
     return pair.permute(2, 0, 3, 1, 4).reshape(n_channels, 2 * height, n * width)

@@ -19,7 +19,7 @@ from aekit.images.lineage import check_same_parent
 
 # Settings that are left out of headers at their default, so that files are as before them.
 _YOUNGER = {
-    "model": ("prior", "components", "stochastic_layers", "lower_latent"),
+    "model": ("prior", "components", "stochastic_layers", "lower_latent", "condition"),
     "train": ("objective", "samples", "dreg", "capacity", "capacity_warmup", "free_bits", "init", "patience"),
 }
 

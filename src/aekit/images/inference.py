@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aekit.core.torch_settings import exact_products
 from aekit.errors import AekitError, count
-from aekit.images.data.batches import ImageLoader
+from aekit.images.conditioning import build_loader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.densities import code_divergence
 from aekit.images.likelihoods import pixel_mean
@@ -46,8 +46,8 @@ def encode_images(model: Autoencoder, image_set: ImageSet) -> Codes:
     """
     means, logvars = [], []
     with evaluation_mode(model) as device:
-        for x in ImageLoader(image_set, device).in_order(BATCH_SIZE):
-            mean, logvar = model.posterior(x)
+        for x, label in build_loader(model, image_set, device).in_order_with_classes(BATCH_SIZE):
+            mean, logvar = model.posterior(x, label)
             means.append(to_numpy(mean))
             if logvar is not None:
                 logvars.append(to_numpy(logvar))
@@ -57,7 +57,10 @@ def encode_images(model: Autoencoder, image_set: ImageSet) -> Codes:
 
 
 def decode_codes(
-    model: Autoencoder, z: npt.NDArray[np.floating], noise: npt.NDArray[np.floating] | None = None
+    model: Autoencoder,
+    z: npt.NDArray[np.floating],
+    noise: npt.NDArray[np.floating] | None = None,
+    labels: npt.NDArray[np.int64] | None = None,
 ) -> FloatArray:
     """Return the mean images, float32 (N, C, H, W) in [0, 1], of codes z, (N, L).
 
@@ -65,6 +68,7 @@ def decode_codes(
         model: The network.
         z: Codes.
         noise: Standard normal draws for a second layer of latent variables, (N, M); None takes its mean.
+        labels: Number of the class of each, (N,), for a network that is told it.
 
     Raises:
         AekitError: Some of them are not finite, which happens if the training diverged.
@@ -72,7 +76,8 @@ def decode_codes(
     with evaluation_mode(model) as device:
         rows = _batches(z, device)
         noises = [None] * len(rows) if noise is None else _batches(noise, device)
-        images = np.concatenate([to_numpy(model.decode(*each)) for each in zip(rows, noises, strict=True)])
+        known = [None] * len(rows) if labels is None else torch.split(torch.from_numpy(labels).to(device), BATCH_SIZE)
+        images = np.concatenate([to_numpy(model.decode(*each)) for each in zip(rows, noises, known, strict=True)])
     check_finite(model, "decoded images", images)
     return images
 
@@ -102,8 +107,9 @@ def reconstruct_images(model: Autoencoder, image_set: ImageSet) -> FloatArray:
         AekitError: Some of them are not finite, which happens if the training diverged.
     """
     with evaluation_mode(model) as device:
-        batches = ImageLoader(image_set, device).in_order(BATCH_SIZE)
-        images = np.concatenate([to_numpy(pixel_mean(model(x).x_hat_logits, model.config.loss)) for x in batches])
+        loader = build_loader(model, image_set, device)
+        outputs = (model(x, None, y) for x, y in loader.in_order_with_classes(BATCH_SIZE))
+        images = np.concatenate([to_numpy(pixel_mean(each.x_hat_logits, model.config.loss)) for each in outputs])
     check_finite(model, "reconstructions", images)
     return images
 

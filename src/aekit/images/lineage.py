@@ -73,6 +73,9 @@ def take_weights(model: Autoencoder, init: Path) -> str:
         parent, header = read_model(init, torch.device("cpu"), header=read_parent(init))
     check_fits(init, parent.config, to_dict(model.config))
     _check_shape(init, parent.image_shape, model.image_shape)
+    if parent.classes is not None and model.classes is not None and parent.classes.names != model.classes.names:
+        there, here = (", ".join(each) for each in (parent.classes.names, model.classes.names))
+        raise AekitError(f"--init {init}: was told the classes {there}, and --data has {here}; give images of those")
     own, found = model.state_dict(), parent.state_dict()
     if (parent.config.prior, parent.config.n_components) != (model.config.prior, model.config.n_components):
         found = {name if not name.startswith("prior.") else f"{name} of {init}": found[name] for name in found}

@@ -16,7 +16,7 @@ from aekit.errors import AekitError
 from aekit.images.config import VAE_ONLY, ModelConfig
 
 # Settings on which the shapes of most weights depend.
-SHAPING = ("arch", "latent", "layers", "width", "stochastic_layers", "lower_latent")
+SHAPING = ("arch", "latent", "layers", "width", "stochastic_layers", "lower_latent", "condition")
 INHERITED = (*SHAPING, "loss", "prior", "components")  # what a run takes from its parent if it is left open
 
 
@@ -71,8 +71,9 @@ def inherit_model(values: Mapping[str, Any], given: Collection[str], own: Path |
         model = from_dict(ModelConfig, read_header(left[0]).model, str(left[0]))
     left_open = {name: getattr(model, name) for name in INHERITED if name not in given}
     if (values.get("model") or ModelConfig.kind) == "ae":
-        if model.n_lower:
-            raise AekitError(f"--init {path}: has two layers of latent variables, an autoencoder one; give another one")
+        if model.n_lower or model.is_conditional:
+            what = "two layers of latent variables" if model.n_lower else "a decoder that is told the class"
+            raise AekitError(f"--init {path}: has {what}, a plain autoencoder has not; give another one")
         left_open = {name: value for name, value in left_open.items() if name not in VAE_ONLY}
     elif values.get("prior") not in (None, model.prior) and "prior" in given:  # a prior of its own, and its default
         left_open.pop("components", None)

@@ -28,6 +28,7 @@ class RunRecord:
         fingerprints: Of the images of each split.
         value_range: Values that became 0 and 255, if they were taken from the training images.
         labels_fingerprint: SHA-256 of the table of labels; empty if there was none.
+        class_names: The classes that a network is told, in the order of its numbers; empty if it is told none.
     """
 
     model: ModelConfig
@@ -37,6 +38,7 @@ class RunRecord:
     fingerprints: dict[str, str | None]
     value_range: tuple[float, float] | None = None
     labels_fingerprint: str = ""
+    class_names: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -72,6 +74,8 @@ def vae_words(model: Mapping[str, Any], train: Mapping[str, Any]) -> list[str]:
         words.append(f"{prior} prior of {model.get('components') or DEFAULT_COMPONENTS}")
     if model.get("stochastic_layers", 1) != 1:
         words.append(f"{model['stochastic_layers']} stochastic layers")
+    if model.get("condition", "none") != "none":
+        words.append(f"given the {model['condition']}")
     return words
 
 
@@ -143,7 +147,23 @@ def read_record(header: Header, source: str) -> RunRecord:
         fingerprints={split: found.get("fingerprint") for split, found in splits.items()},
         value_range=_read_range(header, source),
         labels_fingerprint=str(header.data.get("labels_fingerprint", "")),
+        class_names=read_classes(header, source),
     )
+
+
+def read_classes(header: Header, source: str) -> tuple[str, ...]:
+    """Return the classes that the network of a checkpoint is told, in the order of its numbers; empty if none.
+
+    Raises:
+        AekitError: They are missing or damaged.
+    """
+    if header.model.get("condition", "none") == "none":
+        return ()
+    names: Any = header.data.get("class_names")
+    is_list = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names)
+    if not is_list or len(set(names)) < len(names):
+        raise AekitError(f"{source}: its header is damaged (class_names {names!r}); train it again")
+    return tuple(names)
 
 
 def _read_range(header: Header, source: str) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +27,10 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, count
 from aekit.images.batch_bias import BatchBias, batch_bias
+from aekit.images.conditioning import build_loader, training_classes
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
 from aekit.images.data import images_path, read_images
-from aekit.images.data.batches import GROUP_BLOCKS, ImageLoader
+from aekit.images.data.batches import GROUP_BLOCKS
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.data.value_range import check_visible
@@ -180,10 +182,11 @@ def train_run(
         sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, common or progress))
         given = config.train
         config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
-        group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape))
+        class_names = group.in_all(lambda: training_classes(config.model, sets))
+        group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape, class_names))
         met = _as_met(sets, config)
         noise = seed_everything(config.train.seed, device)
-        model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape))
+        model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape, class_names))
         if text := _small_set_notice(given, config.train, len(sets["train"])):
             (common or progress).notice(text)
         with build_team(model, build_objective(model, config.train), config, device, threads) as team:
@@ -227,11 +230,11 @@ def epoch_line(rows: list[Row]) -> str:
     return f"{text}, MSE {held_out.terms['mse']:.4g}, {train.images_per_second:,.0f} images/s"
 
 
-def _refuse_too_large(config: ModelConfig, image_shape: ImageShape) -> None:
+def _refuse_too_large(config: ModelConfig, image_shape: ImageShape, class_names: Sequence[str]) -> None:
     """Refuse a network that memory cannot hold with its gradients and moments, before it is built."""
     try:
         with torch.device("meta"):
-            n_bytes = 4 * FLOATS_PER_PARAMETER * n_parameters(build_model(config, image_shape))
+            n_bytes = 4 * FLOATS_PER_PARAMETER * n_parameters(build_model(config, image_shape, class_names))
     except (RuntimeError, OverflowError):  # torch's, of sizes that no tensor has
         n_bytes = sys.maxsize
     if n_bytes > (free := free_memory()):
@@ -399,6 +402,8 @@ def _header(
         shape=list(sets["train"].image_shape),
         splits={split: {"n": len(s), "fingerprint": s.fingerprint} for split, s in sets.items()},
     )
+    if run.model.classes is not None:
+        header.data["class_names"] = list(run.model.classes.names)
     if run.images.blocks is not None:  # a run is only continued in the order in which it began
         header.data["splits"]["train"]["shuffled_blocks"] = [rows_per_block(sets["train"].store), GROUP_BLOCKS]
     return header
@@ -484,8 +489,8 @@ def _build_run(
         model=model,
         optimizer=build_optimizer(model, config.train.weight_decay, device),
         noise=noise,
-        images=ImageLoader(sets["train"], device),
-        held_out=ImageLoader(sets[held_out], device),
+        images=build_loader(model, sets["train"], device),
+        held_out=build_loader(model, sets[held_out], device),
         held_out_split=held_out,
         train_config=config.train,
         precision=choose_precision(config.train.precision, device, threads_per_operator=torch.get_num_threads()),
@@ -525,7 +530,7 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
         epoch = state.best_epoch
     history = list(state.history)
     if run.held_out_split == "val":
-        history.append(evaluation_row(run, "test", ImageLoader(test, run.images.device), epoch))
+        history.append(evaluation_row(run, "test", build_loader(run.model, test, run.images.device), epoch))
     rows = [{key: value for key, value in row.to_dict().items() if key not in TIMINGS} for row in history]
     stopped = {} if run.train_config.patience is None else {"trained_epochs": state.epoch}
     header = replace(header, result={**header.result, "epoch": epoch, **stopped, "test": rows[-1], "history": rows})

@@ -15,6 +15,7 @@ from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder
+from aekit.images.record import read_classes
 from aekit.images.steps import Run
 from aekit.images.term_names import USUAL
 from aekit.images.training import Row, State
@@ -44,8 +45,9 @@ def read_model(
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
         raise AekitError(f"{path}: its header gives no image shape; train it again")
     config, image_shape = from_dict(ModelConfig, header.model, str(path)), (shape[0], shape[1], shape[2])
+    class_names = read_classes(header, str(path))
     model = build_checked(
-        lambda: build_model(config, image_shape), read_tensors(path, header, is_verified=is_verified), path
+        lambda: build_model(config, image_shape, class_names), read_tensors(path, header, is_verified=is_verified), path
     )
     model.name = str(path)
     return model.to(device).eval(), header

@@ -21,8 +21,8 @@ from aekit.images.objectives.base import Codes, Objective, Weights
 RECORDED_STEPS = 200  # a run of fewer steps is over before recording one pays
 RECORDING_WARMUP = 3  # steps taken before one is recorded, in which libraries choose and allocate
 
-Forward = Callable[[Tensor, Tensor | None], Output]
-Part = tuple[Tensor, Tensor | None]  # images of a batch, and noise for them
+Forward = Callable[..., Output]  # of images, noise, and for a network that is told it the class of each image
+Part = tuple[Tensor, Tensor | None, Tensor | None]  # these, of a part of a batch
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def train_step(
     *,
     epochs_done: float,
     n_images: int | None = None,
+    label: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Take one step of the optimiser against a batch.
 
@@ -69,13 +70,14 @@ def train_step(
         x: Images, (B, C, H, W) in [0, 1]: the part of this process, which may be empty.
         epochs_done: Epochs behind us, with a fraction, on which learning rate and KL weight depend.
         n_images: Images of the batch in all processes; None is B.
+        label: Number of each image's class, (B,); None for a network that is not told it.
 
     Returns:
         The loss of the batch before the step, a scalar, and the mean of each term of the objective, (T,).
     """
     _set_learning_rate(run, epochs_done)
     weights = run.objective.weights(epochs_done)
-    return _descend(run, forward, x, weights=weights, n_images=n_images or len(x))
+    return _descend(run, forward, x, weights=weights, n_images=n_images or len(x), label=label)
 
 
 def _set_learning_rate(run: Run, epochs_done: float) -> None:
@@ -89,7 +91,9 @@ def _set_learning_rate(run: Run, epochs_done: float) -> None:
             group["lr"] = rate
 
 
-def _descend(run: Run, forward: Forward, x: Tensor, *, weights: Weights, n_images: int) -> tuple[Tensor, Tensor]:
+def _descend(
+    run: Run, forward: Forward, x: Tensor, *, weights: Weights, n_images: int, label: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Take one step of the optimiser at its present learning rate.
 
     Each process takes a part of the batch, and each thread of its team a part of that; the gradients of the parts are
@@ -105,7 +109,8 @@ def _descend(run: Run, forward: Forward, x: Tensor, *, weights: Weights, n_image
         noise = draw_noise(run.model, run.objective, n_images, run.noise)[run.group.part(n_images)]
     x_parts = x.chunk(run.team.n_parts)
     noise_parts = [None] * len(x_parts) if noise is None else noise.chunk(run.team.n_parts)
-    parts = list(zip(x_parts, noise_parts, strict=True))
+    labels = [None] * len(x_parts) if label is None else label.chunk(run.team.n_parts)
+    parts = list(zip(x_parts, noise_parts, labels, strict=True))
     differentiate = _gradients_of_batch if run.objective.batch_names else _summed_gradients
     gradients, means, codes = differentiate(run, forward, parts, weights, n_images)
     run.group.add([*gradients, means])
@@ -131,8 +136,8 @@ def _summed_gradients(
     parameters = list(run.model.parameters())
 
     def work(part: Part) -> tuple[tuple[Tensor, ...], Tensor]:
-        x, noise = part
-        terms = run.objective.terms(x, _forward(run, forward, x, noise))
+        x = part[0]
+        terms = run.objective.terms(x, _forward(run, forward, *part))
         means = {name: _mean_part(term, len(x) / n_images) for name, term in terms.items()}
         loss = run.objective.combine(means, weights)
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
@@ -178,7 +183,7 @@ def _gradients_of_batch(
         objective.combine(of_batch, weights), leaves, materialize_grads=True, allow_unused=True
     )
     own = run.group.part(n_images)
-    sizes = [len(x) for x, _ in parts]
+    sizes = [len(part[0]) for part in parts]
     shares = list(zip(*(torch.split(gradient[own], sizes) for gradient in by_codes), strict=True))
 
     def back(number: int) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -225,10 +230,10 @@ def _codes_of_all(run: Run, outputs: list[Output], n_images: int) -> Codes:
     return Codes(*joined)
 
 
-def _forward(run: Run, forward: Forward, x: Tensor, noise: Tensor | None) -> Output:
+def _forward(run: Run, forward: Forward, x: Tensor, noise: Tensor | None, label: Tensor | None) -> Output:
     # Every weight is cast once per step, so a cache of casts, shared by threads, would save nothing.
     with torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16", cache_enabled=False):
-        return forward(x, noise)
+        return forward(x, noise) if label is None else forward(x, noise, label)
 
 
 class FixedStep:
@@ -274,7 +279,8 @@ class FixedStep:
         x = self._run.images.take(self._batch)
         if self._run.train_config.mirror:
             x = mirror(x, self._mirrored)
-        loss, means = _descend(self._run, self._forward, x, weights=self._weights, n_images=len(x))
+        label = self._run.images.classes(self._batch)
+        loss, means = _descend(self._run, self._forward, x, weights=self._weights, n_images=len(x), label=label)
         self.result[0] = loss.detach()
         self.result[1:] = means
 
@@ -322,7 +328,8 @@ class Stepper:
             x = self._run.images.take(batch[mine])
         if mirrored is not None:
             x = mirror(x, mirrored[mine])
-        return train_step(self._run, self._forward, x, epochs_done=epochs_done, n_images=len(batch))
+        label = self._run.images.classes(batch[mine])
+        return train_step(self._run, self._forward, x, epochs_done=epochs_done, n_images=len(batch), label=label)
 
     def _replay(self, fixed: FixedStep) -> None:
         self._n_taken += 1

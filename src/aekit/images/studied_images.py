@@ -55,6 +55,7 @@ class StudiedImages:
             AekitError: They cannot be read, the split is empty, or the model takes images of another shape.
         """
         check_choice("split", split, Split)
+        with_labels = with_labels or checkpoint.record.model.is_conditional
         with self._named_table():
             config = self._config(checkpoint, with_labels, progress)
         if self.data is None:
@@ -82,6 +83,7 @@ class StudiedImages:
         if self.data is None or split == "all" or official_splits(self.data) or self.data in CATALOG:
             return self.images(checkpoint, split, progress, with_labels=with_labels)
         check_choice("split", split, Split)
+        with_labels = with_labels or checkpoint.record.model.is_conditional
         with self._named_table():
             config = self._config(checkpoint, with_labels, progress)
         if known := checkpoint.record.fingerprints.get(split):

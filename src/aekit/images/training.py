@@ -246,7 +246,7 @@ def evaluate(
     noise_source = torch.Generator(images.device).manual_seed(seed)
     model.eval()
 
-    def blocks() -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    def blocks() -> Iterator[tuple[slice, Tensor, Tensor | None, Tensor | None]]:
         spans = torch.split(torch.arange(len(images), device=images.device), EVALUATION_BATCH)
         own = images.batches(spans[group.rank :: group.size])
         for number, span in enumerate(spans):
@@ -255,12 +255,12 @@ def evaluate(
                 noise = draw_noise(model, objective, len(span), noise_source)
             if number % group.size == group.rank:
                 start = number * EVALUATION_BATCH
-                yield slice(start, start + len(span)), next(own), noise
+                yield slice(start, start + len(span)), next(own), noise, images.classes(span)
 
-    def work(block: tuple[slice, Tensor, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
-        rows, x, noise = block
+    def work(block: tuple[slice, Tensor, Tensor | None, Tensor | None]) -> tuple[slice, Tensor, Tensor]:
+        rows, x, noise, label = block
         with torch.inference_mode():
-            terms, codes = block_terms(model, objective, x, noise, n_images=len(images))
+            terms, codes = block_terms(model, objective, x, noise, n_images=len(images), label=label)
             sums = torch.stack([terms[name].sum() for name in objective.names])
             return rows, sums.cpu().double(), codes.mean.cpu()
 
@@ -281,7 +281,13 @@ def evaluate(
 
 
 def block_terms(
-    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
+    model: Autoencoder,
+    objective: Objective,
+    x: Tensor,
+    noise: Tensor | None,
+    *,
+    n_images: int,
+    label: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], Codes]:
     """Return the terms of the objective for a block of images, (B,) each, and their codes.
 
@@ -291,15 +297,17 @@ def block_terms(
         x: Images, (B, C, H, W) in [0, 1].
         noise: As :func:`aekit.images.steps.draw_noise` draws it; None takes the posterior mean.
         n_images: Size of the set that the images are from.
+        label: Number of each image's class, (B,), for a network that is told it.
     """
     n_each = max(1, EVALUATION_BATCH // objective.n_samples)  # the rows of many samples must not all be there at once
     parts: list[dict[str, Tensor]] = []
     codes: list[Codes] = []
     noises = [None] * len(x) if noise is None else torch.split(noise, n_each)
-    for part, own_noise in zip(torch.split(x, n_each), noises, strict=False):
-        output = model(part, own_noise)
+    labels = [None] * len(x) if label is None else torch.split(label, n_each)
+    for part, own_noise, own_label in zip(torch.split(x, n_each), noises, labels, strict=False):
+        output = model(part, own_noise, own_label)
         parts.append(objective.terms(part, output))
-        mean = model.encode(part) if model.lower is not None else output.mean[:: objective.n_samples]
+        mean = model.encode(part, own_label) if model.lower is not None else output.mean[:: objective.n_samples]
         logvar = mean if output.logvar is None else output.logvar[:: objective.n_samples]
         codes.append(Codes(mean.float(), logvar.float(), output.z[:: objective.n_samples].float()))
     terms = {name: torch.cat([each[name] for each in parts]) for name in parts[0]}

@@ -57,6 +57,16 @@ WhichSplit = Annotated[
         help="Images to use: the test, training or validation set, or all.",
     ),
 ]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        rich_help_panel=options.ANALYSIS,
+        metavar="NAME,...",
+        help="Classes to decode as, for a model trained with --condition label.",
+        show_default="all classes, or the one of the image",
+    ),
+]
 NoiseSeed = Annotated[
     int,
     typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Random seed."),

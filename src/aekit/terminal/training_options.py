@@ -137,6 +137,12 @@ OPTIONS = (
         "Layers of latent variables: 2 puts a second one between the image and the code.",
     ),
     TrainingOption("lower_latent", OBJECTIVE, "Variables of the second layer.", shows="twice --latent"),
+    TrainingOption(
+        "condition",
+        OBJECTIVE,
+        "What encoder and decoder are told besides: label, the class of the image; or none.",
+        "NAME",
+    ),
     TrainingOption("epochs", TRAINING, "Passes over the training images."),
     TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or fewer for small sets"),
     TrainingOption(

@@ -32,6 +32,8 @@ class LinearGaussian(nn.Module):
     The columns of W are orthogonal, so that the posterior is diagonal, as the encoder's must be.
     """
 
+    classes = None
+
     def __init__(self, *, exact: bool) -> None:
         super().__init__()
         self.config = ModelConfig(kind="vae", arch="dense", latent=LATENT, loss="gaussian")
@@ -50,7 +52,7 @@ class LinearGaussian(nn.Module):
 
     n_noise = LATENT
 
-    def forward(self, x: Tensor, noise: Tensor) -> Output:
+    def forward(self, x: Tensor, noise: Tensor, label: Tensor | None = None) -> Output:
         mean, logvar = (each.repeat_interleave(noise.shape[1], 0) for each in self.posterior(x))
         z = mean + torch.exp(0.5 * logvar) * noise.flatten(0, 1)
         return Output(self.decode_logits(z), mean, logvar, z)

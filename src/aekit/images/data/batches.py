@@ -36,14 +36,20 @@ class ImageLoader:
     On a CPU the set is used in place. It is copied once to any other device, as uint8, if that takes at most half of
     the device's free memory. Larger sets are read as they are needed.
 
+    Args:
+        image_set: The images.
+        device: Where they go.
+        labels: Number of each image's class, (N,), for a network that is told it.
+
     Attributes:
         resident: All pixels on the device, uint8 (N, C, H, W); None if they are read as they are needed.
         blocks: For a set that is shuffled in blocks, the block of each image, (N,); else None.
         waited_s: Total time spent waiting for batches, in seconds.
     """
 
-    def __init__(self, image_set: ImageSet, device: torch.device) -> None:
+    def __init__(self, image_set: ImageSet, device: torch.device, labels: Indices | None = None) -> None:
         self.image_set = image_set
+        self._labels = None if labels is None else torch.from_numpy(labels).to(device)
         self.device = device
         self.resident: Tensor | None = None
         self.waited_s = 0.0
@@ -66,6 +72,10 @@ class ImageLoader:
             return _as_floats(self.resident[indices])
         return _as_floats(torch.from_numpy(self.image_set.take(indices.cpu().numpy())).to(self.device))
 
+    def classes(self, indices: Tensor) -> Tensor | None:
+        """Return the numbers of the classes of the images at ``indices``, (B,); None for a network that takes none."""
+        return None if self._labels is None else self._labels[indices.to(self.device)]
+
     def batches(self, indices: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield the result of :meth:`take` for each (B,) of ``indices``, prepared ahead by a thread.
 
@@ -80,7 +90,15 @@ class ImageLoader:
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """Yield all images once, in order, ``batch_size`` at a time; the last batch may be smaller."""
-        return self.batches(torch.split(torch.arange(len(self), device=self.device), batch_size))
+        return self.batches(self._spans(batch_size))
+
+    def in_order_with_classes(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield all images as :meth:`in_order` does, with the result of :meth:`classes` for each batch."""
+        spans = self._spans(batch_size)
+        yield from zip(self.batches(spans), map(self.classes, spans), strict=True)
+
+    def _spans(self, batch_size: int) -> tuple[Tensor, ...]:
+        return torch.split(torch.arange(len(self), device=self.device), batch_size)
 
     def _read_ahead(self, indices: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield pixels on the device: floats on the CPU, else uint8."""

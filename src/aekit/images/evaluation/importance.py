@@ -12,8 +12,8 @@ from torch import Tensor
 
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import count
+from aekit.images.conditioning import build_loader
 from aekit.images.config import Loss
-from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import check_finite, evaluation_mode
 from aekit.images.models.base import Autoencoder
@@ -71,9 +71,10 @@ def importance_bound(
     n_done = 0
     with evaluation_mode(model) as device:
         generator = torch.Generator(device).manual_seed(seed)
-        for x in ImageLoader(image_set, device).in_order(max(1, max_rows // n_samples)):
+        loader = build_loader(model, image_set, device)
+        for x, label in loader.in_order_with_classes(max(1, max_rows // n_samples)):
             draws = [torch.randn(n_samples, model.n_noise, generator=generator, device=device) for _ in x]
-            log_weights = _log_weights(model, x, torch.stack(draws), max_rows)
+            log_weights = _log_weights(model, x, torch.stack(draws), label, max_rows)
             log_sum = torch.logsumexp(log_weights, dim=1)
             bounds.append(log_sum - math.log(n_samples))
             effective.append(torch.exp(2 * log_sum - torch.logsumexp(2 * log_weights, dim=1)))
@@ -102,11 +103,11 @@ def is_normalised(loss: Loss, image_set: ImageSet) -> bool:
     return all(bool(((part == 0) | (part == 255)).all()) for part in parts)
 
 
-def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, max_rows: int) -> Tensor:
+def _log_weights(model: Autoencoder, x: Tensor, noise: Tensor, label: Tensor | None, max_rows: int) -> Tensor:
     """Return log p(x | z_k) + log p(z_k) - log q(z_k | x), float64 (B, K) on the CPU, for noise (B, K, N)."""
     parts = []
     for own_noise in torch.split(noise, max(1, max_rows // len(x)), dim=1):
-        output = model(x, own_noise)
+        output = model(x, own_noise, label)
         # Summed on the CPU in float64, which Apple's GPUs do not have.
         log_likelihood = -row_losses(model, x, output).cpu().double()
         parts.append((log_likelihood + log_ratio(output).cpu().double()).view(len(x), -1))

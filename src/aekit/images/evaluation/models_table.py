@@ -19,7 +19,7 @@ from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
 
 _SETTINGS = (
-    *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers"),
+    *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),
     *("objective", "beta", "epochs", "seed"),
 )
 MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aekit.images.aggregate import Aggregate, aggregate_parts
+from aekit.images.conditioning import build_loader
 from aekit.images.config import TrainConfig
-from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
 from aekit.images.densities import code_divergence
 from aekit.images.evaluation.metrics import METRICS
@@ -93,9 +93,11 @@ def evaluate_images(
         # with. An objective of several samples needs them, also where others take the mean.
         is_drawn = model.config.has_prior and (seed is not None or objective.n_samples > 1)
         noise = torch.Generator(device).manual_seed(seed or 0)
-        for x in ImageLoader(image_set, device).in_order(EVALUATION_BATCH):
+        for x, label in build_loader(model, image_set, device).in_order_with_classes(EVALUATION_BATCH):
             own_noise = draw_noise(model, objective, len(x), noise) if is_drawn else None
-            measures, dimensions, code = _evaluate_batch(model, objective, x, own_noise, n_images=len(image_set))
+            measures, dimensions, code = _evaluate_batch(
+                model, objective, x, own_noise, label, n_images=len(image_set)
+            )
             codes.append(Codes(*(value.cpu() for value in code)))
             for name, values in measures.items():
                 columns[name].append(to_numpy(values))
@@ -130,13 +132,13 @@ def _terms(objective: Objective) -> list[str]:
 
 
 def _evaluate_batch(
-    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, *, n_images: int
+    model: Autoencoder, objective: Objective, x: Tensor, noise: Tensor | None, label: Tensor | None, *, n_images: int
 ) -> tuple[dict[str, Tensor], Tensor | None, Codes]:
     """Return the terms and metrics of a batch, (B,), its means and the KL of each dimension, (B, L), and its codes."""
-    shown = model(x)
+    shown = model(x, None, label)
     mean, logvar = shown.mean, shown.logvar
     x_hat = pixel_mean(shown.x_hat_logits, model.config.loss)
-    terms, codes = block_terms(model, objective, x, noise, n_images=n_images)
+    terms, codes = block_terms(model, objective, x, noise, n_images=n_images, label=label)
     measures = {name: terms[name] for name in _terms(objective)}
     measures |= {name: metric.function(x, x_hat) for name, metric in METRICS.items()}
     return {**measures, "mean": mean}, None if logvar is None else code_divergence(mean, logvar, shown.prior), codes

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from aekit.core.artifacts import write_png
+from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count
+from aekit.images.conditioning import class_numbers, one_class
+from aekit.images.evaluation.class_samples import sample_classes
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
-from aekit.images.inference import decode_codes, mean_divergence
+from aekit.images.inference import FloatArray, decode_codes, mean_divergence
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.prior import describe_prior, lower_noise, name_prior, read_prior, sample_codes
 from aekit.images.session import Session
@@ -40,6 +42,7 @@ class _Request:
         limits: Ends of the range to cover; None is the default.
         around: Test image at whose code the traversals start; None is the middle of the latent space.
         seed: Seed of the draws.
+        label: Names of classes with commas, for a model that is told them; None is all of them.
     """
 
     mode: str
@@ -47,6 +50,7 @@ class _Request:
     limits: tuple[float, float] | None
     around: int | None
     seed: int
+    label: str | None = None
 
 
 @keeps_torch_settings
@@ -60,18 +64,21 @@ def run_sample(
     limits: tuple[float, float] | None = None,
     around: int | None = None,
     seed: int = 0,
+    label: str | None = None,
 ) -> Iterator[Result]:
     """Yield a figure (.png) of decoded points of the latent space per checkpoint.
 
     Args:
         session: The checkpoints.
         output: A file for one checkpoint, or a folder; None is next to each checkpoint.
-        n: Images in total, or per row with ``traverse``; None is 256, or 11 per row.
+        n: Images in total, or per row with ``traverse``; None is 256, or 11 per row, and 1,000 of a model that is told
+            the class, whose figure shows the first of each class.
         manifold: Decode a grid over a two-dimensional latent space instead of samples.
         traverse: Walk along each latent dimension instead.
         limits: Ends of the grid or of the walk; None is the default.
         around: Test image at whose code the walks start; None is the mean.
         seed: Seed of the samples.
+        label: Names of classes with commas, for a model that is told them; None is all of them.
 
     Raises:
         UsageError: Options do not go together.
@@ -86,7 +93,10 @@ def run_sample(
             raise AekitError(
                 f"--manifold: {path} has {count(record.model.latent, 'latent dimension')}, not 2; use --traverse"
             )
-    request = _Request(mode, n, limits, around, seed)
+    for path, record in zip(session.paths, session.records, strict=True):
+        if label is not None and not record.model.is_conditional:
+            raise AekitError(f"--label: {path} was not trained with --condition label; leave it out")
+    request = _Request(mode, n, limits, around, seed, label)
     return (
         _sample(session, checkpoint, target, request)
         for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
@@ -106,6 +116,13 @@ def _choose_mode(*, manifold: bool, traverse: bool, around: int | None, limits: 
 
 
 def _sample(session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request) -> Result:
+    if request.mode == "sample" and checkpoint.model.classes is not None:
+        found = sample_classes(session, checkpoint, request.n, request.label, seed=request.seed)
+        figure, used = found.figure, found.used
+        if found.table is not None:
+            write_csv(target.with_suffix(".csv"), found.table)
+        write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
+        return Result(target, {"checkpoint": str(checkpoint.path), "mode": request.mode, **used})
     plot = {"sample": _plot_samples, "manifold": _plot_manifold, "traverse": _plot_traversal}[request.mode]
     figure, used = plot(session, checkpoint, request)
     write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
@@ -136,16 +153,37 @@ def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Req
         axes = [np.linspace(low, high, side) for low, high in zip(codes.min(0), codes.max(0), strict=True)]
         over = "the range of the training codes"
     z0, z1 = np.meshgrid(*axes)  # z1 changes from row to row
-    decoded = decode_codes(checkpoint.model, np.stack([z0.ravel(), z1.ravel()], axis=1))
-    title = f"{checkpoint.title}: decoded over {over}"
+    number = one_class(checkpoint.model, request.label, "--manifold")
+    decoded = _decode(checkpoint, np.stack([z0.ravel(), z1.ravel()], axis=1), number)
+    title = f"{checkpoint.title}: decoded over {over}{_as_class(checkpoint, number)}"
     figure = plot_manifold(decoded.reshape(side, side, *decoded.shape[1:]), *axes, title=title)
     used = {"n": side * side, "over": over, "range": [[float(a[0]), float(a[-1])] for a in axes]}
-    return figure, {**used, **describe_prior(checkpoint.record.model)}
+    return figure, {**used, **describe_prior(checkpoint.record.model), **_used_class(checkpoint, number)}
+
+
+def _decode(checkpoint: LoadedCheckpoint, z: Floats, number: int | None) -> FloatArray:
+    return decode_codes(checkpoint.model, z, labels=None if number is None else np.full(len(z), number, np.int64))
+
+
+def _class_name(checkpoint: LoadedCheckpoint, number: int | None) -> str | None:
+    classes = checkpoint.model.classes
+    return None if classes is None or number is None else classes.names[number]
+
+
+def _as_class(checkpoint: LoadedCheckpoint, number: int | None) -> str:
+    name = _class_name(checkpoint, number)
+    return "" if name is None else f", as class {name}"
+
+
+def _used_class(checkpoint: LoadedCheckpoint, number: int | None) -> Used:
+    name = _class_name(checkpoint, number)
+    return {} if name is None else {"label": [name]}
 
 
 def _plot_traversal(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
     values = np.linspace(*(request.limits or (-3.0, 3.0)), request.n or N_STEPS)
     model = checkpoint.record.model
+    number = _traversed_class(session, checkpoint, request)
     z, kl, start = _traversal_codes(session, checkpoint, request.around, values)  # (L, V, L)
     dimension = "latent dimension"
     if not model.has_prior:
@@ -156,12 +194,29 @@ def _plot_traversal(session: Session, checkpoint: LoadedCheckpoint, request: _Re
     elif model.prior != "normal":
         dimension = "latent dimension in standard deviations of the prior"
     latent = len(z)
-    decoded = decode_codes(checkpoint.model, z.reshape(-1, latent))
+    decoded = _decode(checkpoint, z.reshape(-1, latent), number)
     decoded = decoded.reshape(latent, len(values), *decoded.shape[1:])
-    title = f"{checkpoint.title}: along each {dimension}, around {start}"
+    title = f"{checkpoint.title}: along each {dimension}, around {start}{_as_class(checkpoint, number)}"
     heading = "KL (nats)" if model.n_components == 1 else "KL from marginal"
     figure = plot_traversal(decoded, values, kl, dimensions=np.arange(latent), title=title, heading=heading)
-    return figure, {"values": [float(value) for value in values], "around": start, **describe_prior(model)}
+    return figure, {
+        "values": [float(value) for value in values],
+        "around": start,
+        **describe_prior(model),
+    } | _used_class(checkpoint, number)
+
+
+def _traversed_class(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> int | None:
+    """Return the class to decode a walk as: the one that was given, or that of the image where it starts."""
+    if request.label is None and request.around is not None:
+        numbers = class_numbers(checkpoint.model, session.images(checkpoint, "test", with_labels=False))
+        if numbers is not None and request.around < len(numbers):
+            return int(numbers[request.around])
+        if numbers is not None:
+            raise AekitError(
+                f"--around {request.around}: there are {len(numbers):,} test images; give 0 to {len(numbers) - 1}"
+            )
+    return one_class(checkpoint.model, request.label, "--traverse")
 
 
 def _traversal_codes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
@@ -22,6 +23,8 @@ from aekit.images.figures.mosaic import (
 )
 from aekit.plotting.style import SMALL_FONT_SIZE, figure_style, lay_out, text_size
 
+_MAX_LABEL = 30  # characters of a name beside a row
+
 
 def plot_images(images: Array, *, columns: int | None = None, title: str = "") -> Figure:
     """Return a figure of the images in a grid, row by row.
@@ -35,6 +38,33 @@ def plot_images(images: Array, *, columns: int | None = None, title: str = "") -
     layout = build_layout(ceil(len(images) / n_columns), n_columns, images.shape[2:])
     with figure_style():
         return draw_mosaic(images, layout, title=title)[0]
+
+
+def plot_rows(images: Array, labels: Sequence[str], *, columns: int = 16, title: str = "") -> Figure:
+    """Return a figure of groups of images, each with its label left of its first row.
+
+    Args:
+        images: K groups of n images, (K, n, C, H, W) with C 1 or 3, uint8 or floats in [0, 1].
+        labels: One for each group.
+        columns: Images per row at most.
+        title: Title above the grid.
+    """
+    n_groups, n_images = images.shape[:2]
+    n_columns = min(columns, n_images)
+    n_rows = ceil(n_images / n_columns)
+    places = np.ones((n_groups, n_rows * n_columns, *images.shape[2:]), np.float32)
+    places[:, :n_images] = as_unit_floats(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
+    layout = build_layout(n_groups * n_rows, n_columns, images.shape[3:])
+    shown = [text for label in labels for text in (_shortened(label), *[""] * (n_rows - 1))]
+    with figure_style():
+        left = PAD + max(text_size(label)[0] for label in shown) + PAD
+        figure, axes = draw_mosaic(places.reshape(-1, *images.shape[2:]), layout, left=left, title=title)
+        if n_rows == 1:
+            _label_rows(axes, layout, shown)
+        else:
+            for y, label in zip(layout.centres_y, shown, strict=True):
+                axes.text(-PAD, y, label, ha="right", va="center", fontsize=SMALL_FONT_SIZE)
+    return figure
 
 
 def plot_reconstructions(x: Array, x_hat: Array, *, columns: int = 8, title: str = "") -> Figure:
@@ -126,6 +156,10 @@ def plot_traversal(
             axes.text(x, -PAD, label, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
         axes.text(-PAD - beyond, -PAD, heading, ha="right", va="bottom", fontsize=SMALL_FONT_SIZE)
     return figure
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
 
 
 def _n_columns(n_images: int, columns: int) -> int:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from aekit.core.intervals import bootstrap_interval
 from aekit.errors import AekitError
+from aekit.images.conditioning import class_numbers
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.selection import Selector
 from aekit.images.inference import decode_codes
@@ -155,6 +156,7 @@ class PathBuilder:
         samples: Samples of the prior, (2 D, L), for the group without images.
         files: Image files that were given, for groups of them; None if there are none.
         file_codes: Their codes, (F, L).
+        number: Class to decode all paths as; None is that of each path's first image, if the model is told classes.
     """
 
     checkpoint: LoadedCheckpoint
@@ -165,6 +167,7 @@ class PathBuilder:
     samples: Floats
     files: ImageSet | None = None
     file_codes: Floats | None = None
+    number: int | None = None
 
     def images_of(self, group: Group) -> ImageSet:
         """Return the images that the indices of a group are of: those of the split, or files."""
@@ -181,7 +184,7 @@ class PathBuilder:
     def end_images(self, group: Group, number: int) -> Floats:
         """Return the images at the ends of path ``number``, (E, C, H, W) in [0, 1]; samples are decoded."""
         if group.indices is None:
-            return decode_codes(self.checkpoint.model, self.end_codes(group, number))
+            return self._decode(self.end_codes(group, number), group, number)
         return self.images_of(group).take(group.indices[number]).astype(np.float32) / np.float32(255)
 
     def pixel_path(self, group: Group, number: int) -> LatentPath:
@@ -201,13 +204,26 @@ class PathBuilder:
         """
         ends = self.end_codes(group, number)
         z = self._points(ends, group.ends[number])
-        decoded = decode_codes(self.checkpoint.model, np.concatenate([z, ends]))
+        decoded = self._decode(np.concatenate([z, ends]), group, number)
         images, x_hat = decoded[: len(z)], decoded[len(z) :]
         if group.indices is None:
             return LatentPath(self.request.path, images, z, None, (np.nan, np.nan))
         errors = np.square(x_hat - self.end_images(group, number)).mean(axis=(1, 2, 3), dtype=np.float64)
         left_out = self._same_images(ends, group.indices[number]) if group.is_of_files else group.indices[number]
         return LatentPath(self.request.path, images, z, left_out, tuple(map(float, errors)))
+
+    def class_of(self, group: Group, number: int) -> int | None:
+        """Return the class that path ``number`` is decoded as; None for a model that is told none."""
+        if self.checkpoint.model.classes is None or self.number is not None:
+            return self.number
+        assert group.indices is not None
+        first = self.image_set.subset(group.indices[number, :1])
+        numbers = class_numbers(self.checkpoint.model, first)
+        return None if numbers is None else int(numbers[0])
+
+    def _decode(self, z: Floats, group: Group, number: int) -> Floats:
+        own = self.class_of(group, number)
+        return decode_codes(self.checkpoint.model, z, labels=None if own is None else np.full(len(z), own, np.int64))
 
     def _same_images(self, ends: Floats, numbers: Indices) -> Indices | None:
         """Return the images of the split that are those in files, (E,): their codes do not count as neighbours."""

@@ -33,6 +33,7 @@ class PathRequest:
         seed: Seed of the draws.
         split: Split of the images.
         stops: The image file where the path from each of the ``starts`` ends; None if paths are not between files.
+        label: Class to decode paths as, for a model that is told it; None is that of the first image of each.
 
     Raises:
         AekitError: Options do not go together, or a value is refused.
@@ -50,6 +51,7 @@ class PathRequest:
     seed: int = 0
     split: Split = "test"
     stops: Sequence[str] | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("path", self.path, PathKind)
@@ -118,5 +120,5 @@ class PathRequest:
         if self.places:
             values["starts"] = ",".join(self.places)
         renamed = {"n_prior": "prior", "starts": "from", "n_draws": "draws", "stops": "to"}
-        left_out = ("limits", "steps", *(["stops"] if self.stops is None else []))
+        left_out = ("limits", "steps", *(name for name in ("stops", "label") if getattr(self, name) is None))
         return {renamed.get(key, key): value for key, value in values.items() if key not in left_out}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
+from aekit.images.conditioning import one_class
 from aekit.images.config import image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import check_image_files, read_image_files
@@ -63,6 +64,9 @@ def run_interpolate(session: Session, output: Path | None = None, request: PathR
         AekitError: Checkpoints cannot be compared, images are not there, or a file cannot be written.
     """
     request = request or PathRequest()
+    for path, record in zip(session.paths, session.records, strict=True):
+        if request.label is not None and not record.model.is_conditional:
+            raise AekitError(f"--label: {path} was not trained with --condition label; leave it out")
     inputs = walk_files(request) or [file for pair in request.files for file in pair]
     option = "--from, --to" if request.files else "--from"
     check_image_files(inputs, option)
@@ -116,8 +120,13 @@ def _add_paths(
     samples: Floats = np.empty((0, checkpoint.record.model.latent))
     if request.n_prior is not None:
         samples = sample_codes(session, checkpoint, 2 * len(groups[0].ends), seed=request.seed)
+    number = _class_to_decode(checkpoint, request)
+    if files is not None and number is not None:
+        assert checkpoint.model.classes is not None
+        labels = np.full(len(files), number, np.int64)
+        files = replace(files, labels=labels, class_names=checkpoint.model.classes.names)
     codes = None if files is None else checkpoint.encode(files).mean
-    builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples, files, codes)
+    builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples, files, codes, number)
     label = checkpoint.label if len(session.paths) > 1 else ""
     is_first = len(report.parameters) == 1
     for number, group in enumerate(groups):
@@ -126,6 +135,19 @@ def _add_paths(
             is_shared = space == "pixels" and group.indices is not None
             if is_first or not is_shared:
                 _add_group(builder, number, group, space, report, "" if is_shared else label)
+
+
+def _class_to_decode(checkpoint: LoadedCheckpoint, request: PathRequest) -> int | None:
+    """Return the class that ``--label`` names; None for that of each path's first image, or a model without classes.
+
+    Raises:
+        AekitError: It is none of the model's, or is needed: samples and image files have no class.
+    """
+    has_class = request.n_prior is None and request.stops is None and not walk_files(request)
+    if request.label is None and (has_class or checkpoint.model.classes is None):
+        return None
+    option = "--prior" if request.n_prior is not None else "--from"
+    return one_class(checkpoint.model, request.label, option)
 
 
 def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str, report: _Report, label: str) -> None:
@@ -208,6 +230,10 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
         what = f"{kind} between samples of {' or '.join(origins)}"
     else:
         what = f"{kind} between {'image files' if request.files else of_images}"
+    if request.label is not None:
+        what += f", as class {request.label}"
+    elif any(record.model.is_conditional for record in session.records):
+        what += ", as the class of the first image"
     is_of_images = request.space == "pixels" and request.n_prior is None  # then no model takes part in it
     return what[0].upper() + what[1:] if is_of_images else f"{who}: {what}"
 

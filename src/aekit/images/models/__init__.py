@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -31,8 +32,13 @@ SMALL_BATCH_LR = 2e-3  # few images per step lower the rate to this at most: den
 USUAL_BATCH_SIZE = 100  # images per step, for which the learning rates of the architectures were chosen
 
 
-def build_model(config: ModelConfig, image_shape: ImageShape) -> Autoencoder:
+def build_model(config: ModelConfig, image_shape: ImageShape, class_names: Sequence[str] = ()) -> Autoencoder:
     """Return a network with fresh weights for images of shape (channels, height, width).
+
+    Args:
+        config: Which network.
+        image_shape: Of the images.
+        class_names: The classes that one with ``condition`` is told.
 
     Raises:
         AekitError: The architecture does not support such images, or this depth or width.
@@ -43,13 +49,14 @@ def build_model(config: ModelConfig, image_shape: ImageShape) -> Autoencoder:
             f"--image-size: {in_pixels(height, width)} is below 8 pixels; enlarge the images with --image-size 8"
         )
     # The decoder's input is the layer of latent variables next to the image.
-    parts = MODELS[config.arch].build(replace(config, latent=config.n_lower or config.latent), image_shape)
+    n_inputs = (config.n_lower or config.latent) + (len(class_names) if config.is_conditional else 0)
+    parts = MODELS[config.arch].build(replace(config, latent=n_inputs), image_shape)
     if config.prior == "vamp" and any(isinstance(module, nn.BatchNorm2d) for module in parts.encoder.modules()):
         raise AekitError(
             f"--prior: vamp sends pseudo-inputs through the encoder, which would shift the statistics of --arch "
             f"{config.arch}'s batch norm; use conv, dense, mlp or resize-conv"
         )
-    return Autoencoder(config, image_shape, parts)
+    return Autoencoder(config, image_shape, parts, class_names if config.is_conditional else ())
 
 
 def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE) -> float:

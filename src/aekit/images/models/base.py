@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.densities import Components
 from aekit.images.likelihoods import pixel_mean
+from aekit.images.models.classes import Classes
 from aekit.images.models.layers import init_weights
 from aekit.images.models.lower_layer import LowerCodes, LowerLayer, draw
 from aekit.images.models.priors import build_prior
@@ -83,22 +84,27 @@ class Autoencoder(nn.Module):
         config: The configuration that the network was built from.
         image_shape: (channels, height, width) of input and output.
         parts: The architecture's encoder and decoder.
+        class_names: The classes that it is told, if it is told any.
 
     Attributes:
         log_sigma: Logarithm of the pixel noise, one learned number: the standard deviation of the ``gaussian``
             likelihood, the scale of the ``logistic`` one; None for others.
         prior: The learned prior of the code; None for the standard normal, and for a plain autoencoder.
         lower: The second layer of latent variables; None if the code is the only one.
+        classes: What it is told of the class of an image; None if nothing.
         name: Its name in messages: the path of its checkpoint, if it has one.
     """
 
     name = "the model"
 
-    def __init__(self, config: ModelConfig, image_shape: ImageShape, parts: Parts) -> None:
+    def __init__(
+        self, config: ModelConfig, image_shape: ImageShape, parts: Parts, class_names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.config = config
         self.image_shape = image_shape
         self.prior = build_prior(config, image_shape)
+        self.classes = Classes(class_names, image_shape) if config.is_conditional else None
         self.encoder = parts.encoder
         n_features = parts.n_features
         n_lower = config.n_lower
@@ -132,12 +138,16 @@ class Autoencoder(nn.Module):
         """Return how many standard normal draws one sample takes: a number for each latent variable."""
         return self.config.latent + self.config.n_lower
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def posterior(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the mean (B, L) and log-variance (B, L; None for an autoencoder) of q(z | x) for x (B, C, H, W).
 
         With two layers of latent variables it is that of the code at the mean of the lower ones.
+
+        Args:
+            x: Images.
+            label: As in :meth:`forward`.
         """
-        features = self.encoder(x)
+        features = self.encoder(self._with_class(x, label))
         return self._posterior(features if self.lower is None else self.lower.posterior(features)[0])
 
     def _posterior(self, below: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -145,8 +155,20 @@ class Autoencoder(nn.Module):
         features = below if self.lower is None else self.lower.up(below)
         return self.mean_head(features), None if self.logvar_head is None else self.logvar_head(features)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def _with_class(self, x: Tensor, label: Tensor | None) -> Tensor:
+        return x if self.classes is None else self.classes.add_to_images(x, label)
+
+    def _decode(self, below: Tensor, label: Tensor | None) -> Tensor:
+        """Return the decoder's output for the latent variables next to the image."""
+        logits: Tensor = self.decoder(below if self.classes is None else self.classes.append_to_codes(below, label))
+        return logits
+
+    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the codes, (B, L), of images x, (B, C, H, W) in [0, 1]: a VAE's posterior means.
+
+        Args:
+            x: Images.
+            label: As in :meth:`forward`.
 
         Raises:
             AekitError: The images differ in shape from those that the network was trained on.
@@ -156,54 +178,58 @@ class Autoencoder(nn.Module):
                 f"encode: x is {tuple(x.shape)}; the network takes (B, {', '.join(map(str, self.image_shape))}): "
                 "images, channels, height, width, in [0, 1]"
             )
-        return self.posterior(x)[0]
+        return self.posterior(x, label)[0]
 
-    def decode_logits(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
+    def decode_logits(self, z: Tensor, noise: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Return the decoder's output before the sigmoid, (B, C, H, W), for codes z, (B, L).
 
         Args:
             z: Codes.
             noise: Standard normal draws for a second layer of latent variables, (B, M); None takes its mean.
+            label: As in :meth:`forward`.
         """
-        below = z if self.lower is None else draw(*self.lower.prior(z), noise)
-        logits: Tensor = self.decoder(below)
-        return logits
+        return self._decode(z if self.lower is None else draw(*self.lower.prior(z), noise), label)
 
-    def decode(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, noise: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Return the mean image of p(x | z), (B, C, H, W) in [0, 1], for codes z, (B, L).
 
         Args:
             z: Codes.
             noise: As in :meth:`decode_logits`.
+            label: As in :meth:`forward`.
 
         Raises:
             AekitError: The codes differ from the network in their number of dimensions.
         """
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise AekitError(f"decode: z is {tuple(z.shape)}; the network takes (B, {self.config.latent})")
-        return pixel_mean(self.decode_logits(z, noise), self.config.loss)
+        return pixel_mean(self.decode_logits(z, noise, label), self.config.loss)
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Output:
+    def forward(self, x: Tensor, noise: Tensor | None = None, label: Tensor | None = None) -> Output:
         """Return the output of one forward pass for images x, (B, C, H, W) in [0, 1].
 
         Args:
             x: Images.
             noise: Standard normal draws, (B, N), for a VAE's code mean + exp(logvar / 2) * noise, or (B, K, N) for K
                 samples of each image; N is :attr:`n_noise`, those of the code first. None uses the mean.
+            label: Number of each image's class, int64 (B,), for a network that is told it.
         """
-        features = self.encoder(x)
+        features = self.encoder(self._with_class(x, label))
         n_samples = 1
         if noise is not None and noise.ndim == 3:
             n_samples, noise = noise.shape[1], noise.flatten(0, 1)
+            label = None if label is None else label.repeat_interleave(n_samples, 0)
         if self.lower is not None:
-            return self._layered(self.lower, features, noise, n_samples)
+            return self._layered(self.lower, features, noise, n_samples, label)
         mean, logvar = self._posterior(features)
         if logvar is not None and n_samples > 1:
             mean, logvar = mean.repeat_interleave(n_samples, 0), logvar.repeat_interleave(n_samples, 0)
         z = mean if logvar is None else draw(mean, logvar, noise)
-        return Output(self.decoder(z), mean, logvar, z, self.prior_components())
+        return Output(self._decode(z, label), mean, logvar, z, self.prior_components())
 
-    def _layered(self, lower: LowerLayer, features: Tensor, noise: Tensor | None, n_samples: int) -> Output:
+    def _layered(
+        self, lower: LowerLayer, features: Tensor, noise: Tensor | None, n_samples: int, label: Tensor | None
+    ) -> Output:
         latent = self.config.latent
         own_noise, lower_noise = (None, None) if noise is None else (noise[:, :latent], noise[:, latent:])
         lower_mean, lower_logvar = (each.repeat_interleave(n_samples, 0) for each in lower.posterior(features))
@@ -212,7 +238,7 @@ class Autoencoder(nn.Module):
         assert logvar is not None
         z = draw(mean, logvar, own_noise)
         lower_codes = LowerCodes(below, lower_mean, lower_logvar, *lower.prior(z))
-        return Output(self.decoder(below), mean, logvar, z, self.prior_components(), lower_codes)
+        return Output(self._decode(below, label), mean, logvar, z, self.prior_components(), lower_codes)
 
     def prior_components(self) -> Components | None:
         """Return the mixture that is the prior of the code; None for the standard normal, and without a prior."""

@@ -52,7 +52,12 @@ def model_plane(checkpoint: LoadedCheckpoint, name: str, codes: Floats, progress
         over = f"quantiles of {name_prior(checkpoint.record.model)}"
     else:
         (z0, z1), over = _code_range(codes), OVER_CODES
-    decoded = decode_codes(checkpoint.model, _grid_codes(z0, z1)).reshape(GRID, GRID, *checkpoint.model.image_shape)
+    labels = None
+    if checkpoint.model.classes is not None:  # a plane is of one class, so of the first
+        labels = np.zeros(GRID * GRID, np.int64)
+        over += f", as class {checkpoint.model.classes.names[0]}"
+    decoded = decode_codes(checkpoint.model, _grid_codes(z0, z1), labels=labels)
+    decoded = decoded.reshape(GRID, GRID, *checkpoint.model.image_shape)
     return Plane(f"{name}, seed {checkpoint.record.train.seed}", codes, z0, z1, decoded, over)
 
 

@@ -20,6 +20,7 @@ from aekit.core.progress import Progress
 from aekit.core.settings import differing_keys, in_words
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import count
+from aekit.images.conditioning import class_numbers
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
@@ -145,9 +146,12 @@ def _settings(header: Header) -> dict[tuple[str, str], Any]:
 def _mse(checkpoint: LoadedCheckpoint, image_set: ImageSet, codes: Floats) -> float:
     """Return the mean squared error over images, pixels and channels of the decoded codes."""
     squares = 0.0
+    numbers = class_numbers(checkpoint.model, image_set)
     for start in range(0, len(codes), DECODE):
         stop = min(start + DECODE, len(codes))
-        error = decode_codes(checkpoint.model, codes[start:stop])
+        error = decode_codes(
+            checkpoint.model, codes[start:stop], labels=None if numbers is None else numbers[start:stop]
+        )
         error -= image_set.take(np.arange(start, stop)) / np.float32(255)
         squares += float(np.square(error, out=error).sum(dtype=np.float64))
     return squares / (len(codes) * int(np.prod(image_set.image_shape)))

@@ -41,6 +41,12 @@ def run_probe(session: Session, output: Path | None = None, request: ProbeReques
         AekitError: Checkpoints cannot be compared, the images have no labels or too few of a class, codes carry
             nothing, or a file cannot be written.
     """
+    for path, record in zip(session.paths, session.records, strict=True):
+        if record.model.is_conditional:
+            raise AekitError(
+                f"{path}: its encoder is told the class (--condition label), so a probe for it measures nothing; use "
+                "a model without it"
+            )
     session.name_table("--label-table")
     session.check_comparable(["train", "test"])
     target = session.target(output, name="probe" if request.layer == "code" else f"probe-{request.layer}")

@@ -141,6 +141,11 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
                 f"--best {best}: cells with different {flag(name)} have different validation images, whose results do "
                 f"not compare; leave out --best, or sweep for each {flag(name)} separately"
             )
+    if "labels" in swept and any(config.model.is_conditional for config in configs):
+        raise AekitError(
+            f"--best {best}: cells with --condition label and different --labels are told different classes, whose "
+            "results do not compare; leave out --best"
+        )
     if not all(has_validation(config.data) for config in configs):
         raise AekitError("--best: needs validation images (test images are never used for this); add --val 0.2")
     if best == "total" and (names := [name for name in (*MINIMISED, "loss") if name in swept]):
