@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -96,3 +98,57 @@ def test_options_that_do_not_go_together_are_a_usage_error(aekit, vae_checkpoint
     result = aekit("sample", vae_checkpoint, *options)
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def conditional(aekit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("conditional") / "by-class.safetensors"
+    options = ["--data", "digits", "--arch", "dense", "--width", 32, "--latent", 2, "--epochs", 10, "-q"]
+    assert aekit("train-vae", *options, "--condition", "label", "-o", path).exit_code == 0
+    return path
+
+
+def test_a_conditional_model_has_a_row_per_class_and_an_accuracy(aekit, conditional, tmp_path):
+    result = aekit("sample", conditional, "-n", 95, "-o", tmp_path / "x.png")
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv(tmp_path / "x.csv", dtype={"class": str})
+    assert table["class"].tolist() == list("0123456789")
+    assert table["n"].tolist() == [10] * 10  # as many of each, at least 95
+    used = _parameters(tmp_path / "x.png")
+    assert used["class_accuracy"] == pytest.approx(table["accuracy"].mean())
+    assert used["class_accuracy"] > 0.9
+    assert used["real_accuracy"] > 0.95
+    assert ((table["low"] <= table["accuracy"]) & (table["accuracy"] <= table["high"] + 1e-9)).all()
+    aekit("sample", conditional, "-n", 4, "--label", "8,3", "-o", tmp_path / "y.png")
+    assert pd.read_csv(tmp_path / "y.csv", dtype={"class": str})["class"].tolist() == ["3", "8"]
+
+
+def test_without_its_images_a_conditional_model_draws_and_says_that_nothing_is_measured(aekit, conditional, tmp_path):
+    result = aekit("sample", conditional, "-n", 20, "--data", tmp_path / "nowhere", "-o", tmp_path / "x.png")
+    assert result.exit_code == 0, result.stderr
+    assert "the class accuracy of its samples needs its images" in result.stderr
+    assert "class_accuracy" not in _parameters(tmp_path / "x.png")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_what_needs_one_class_asks_for_it_by_name(aekit, conditional, vae_checkpoint, tmp_path):
+    for words in (["sample", "--traverse"], ["sample", "--manifold"], ["interpolate", "--prior", 2]):
+        refused = aekit(words[0], conditional, *words[1:], "-o", tmp_path / "x.png")
+        assert (refused.exit_code, "add --label with one of them" in refused.stderr) == (1, True)
+        done = aekit(words[0], conditional, *words[1:], "--label", 7, "-o", tmp_path / "x.png")
+        assert done.exit_code == 0, done.stderr
+    around = aekit("sample", conditional, "--traverse", "--around", 3, "-o", tmp_path / "x.png")
+    assert around.exit_code == 0, around.stderr
+    assert len(_parameters(tmp_path / "x.png")["label"]) == 1
+    for command in ("sample", "interpolate"):
+        refused = aekit(command, vae_checkpoint, "--label", 7, "-o", tmp_path / "x.png")
+        assert "was not trained with --condition label; leave it out" in refused.stderr
+
+
+def test_studies_of_a_conditional_model_refuse_images_without_classes(aekit, conditional, tmp_path):
+    np.save(tmp_path / "plain.npy", np.random.default_rng(0).integers(0, 255, (30, 8, 8), dtype=np.uint8))
+    for command in ("encode", "evaluate", "reconstruct", "decorrelation"):
+        refused = aekit(command, conditional, "--data", tmp_path / "plain.npy", "-o", tmp_path / "out")
+        assert refused.exit_code == 1
+        assert "is told the class of each image" in refused.stderr
+    assert "a probe for it measures nothing" in aekit("probe", conditional).stderr

@@ -42,8 +42,8 @@ class Judge:
 def fit_judge(images: ImageSet, labels: Labels, *, seed: int) -> Judge:
     """Return a classifier that was trained on images themselves, at most 10,000 of them.
 
-    It knows no code and no network: components, machine and draw depend on images, labels and seed alone. On MNIST it
-    is right for 98 % of the test images.
+    It knows no code and no network: components, machine and draw depend on images, labels and seed alone. Fitted on
+    10,000 images of MNIST, in three seconds on one core, it is right for 97.5 % of the test images.
 
     Args:
         images: Training images, N of at least two classes.
