@@ -10,7 +10,7 @@ import pytest
 from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig, ModelConfig, TrainConfig
-from aekit.images.differences import check_same_images
+from aekit.images.differences import check_same_images, label_checkpoints
 from aekit.images.record import Checkpoints, RunRecord
 
 
@@ -45,3 +45,10 @@ def test_the_setting_that_makes_images_others_is_said_in_words(first, second, sa
     with pytest.raises(AekitError, match=re.escape(f"different images from 0.safetensors ({said}); compare them")):
         check_same_images(both, ["train"])
     check_same_images(both, [])
+
+
+def test_a_label_names_the_condition_and_not_each_of_its_classes():
+    plain = Header({"kind": "vae", "arch": "conv", "latent": 2}, {"name": "x"}, {})
+    told = Header({**plain.model, "condition": "label"}, {"name": "x", "class_names": ["a", "b"]}, {})
+    both = records(DataConfig(), DataConfig())._replace(headers=[plain, told])
+    assert label_checkpoints(both)[1].endswith("condition label")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
-_NODES = 16  # of the quadrature
+_NODES = 8  # of the quadrature
 _MAX_VALUES = 2**20  # at a time, which fit into a cache
 
 
@@ -91,7 +91,7 @@ def kl_from_marginals(mean: Tensor, logvar: Tensor, components: Components) -> T
 
     For one component, and for a mixture whose dimensions are independent, they add up to the KL divergence of the
     code; otherwise their sum is something else, as a mixture knows how dimensions go together. Integrated by
-    Gauss-Hermite quadrature at 16 points.
+    Gauss-Hermite quadrature at 8 points.
 
     Args:
         mean: Posterior means, (B, L).

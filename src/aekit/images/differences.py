@@ -11,7 +11,7 @@ from aekit.images import sizes
 from aekit.images.config import DataConfig, Split
 from aekit.images.record import Checkpoints, RunRecord
 
-_NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint")
+_NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint", "class_names")
 _NOT_OF_IMAGES = ("labels",)  # changes no image
 
 

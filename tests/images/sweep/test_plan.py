@@ -103,6 +103,11 @@ def test_the_best_cell_is_chosen_by_what_can_be_compared():
         _plan(best="elbo", val="0.2", loss="bernoulli,gaussian")
     with pytest.raises(AekitError, match="a plain autoencoder has no KL divergence"):
         _plan(best="kl", val="0.2", model="ae,vae")
+    with pytest.raises(AekitError, match="given its class and without it"):
+        _plan(best="elbo", val="0.2", condition="none,label")
+    with pytest.raises(AekitError, match="are told different classes"):
+        _plan(best="elbo", val="0.2", condition="label", data="photos", labels="lab.csv,lab2.csv")
+    assert _plan(best="mse", val="0.2", condition="none,label").best == "mse"
     assert _plan(best="mse", val="0.2", loss="bernoulli,gaussian", model="ae,vae").best == "mse"
 
 

@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.floating]
 _SETTINGS = ("kind", "arch", "layers", "width", "latent", "beta", "epochs", "seed")  # columns of the table
 # Not part of a group's name: a line of the figure runs over the first, and averages over the second.
 # A table of labels changes neither images nor weights.
-_NOT_IN_GROUPS = ("latent", "seed", "shape", "splits", "labels", "labels_fingerprint")
+_NOT_IN_GROUPS = ("latent", "seed", "shape", "splits", "labels", "labels_fingerprint", "class_names")
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,11 @@ def _check_metric(best: Metric, configs: Sequence[RunConfig], swept: Sequence[st
                 f"--best {best}: cells with different {flag(name)} have different validation images, whose results do "
                 f"not compare; leave out --best, or sweep for each {flag(name)} separately"
             )
+    if "condition" in swept and best != "mse":
+        raise AekitError(
+            f"--best {best}: likelihoods of an image given its class and without it (--condition) are not comparable; "
+            "use mse"
+        )
     if "labels" in swept and any(config.model.is_conditional for config in configs):
         raise AekitError(
             f"--best {best}: cells with --condition label and different --labels are told different classes, whose "
