@@ -94,8 +94,9 @@ def _codes(model: Autoencoder, images: ImageLoader, seed: int) -> Codes:
     rows = torch.linspace(0, len(images) - 1, min(len(images), MIXTURE_IMAGES), dtype=torch.float64).round().long()
     means, logvars = [], []
     with evaluation_mode(model) as device:
-        for x in images.batches(split_batches(rows.to(device), EVALUATION_BATCH)):
-            mean, logvar = model.posterior(x)
+        batches = split_batches(rows.to(device), EVALUATION_BATCH)
+        for batch, x in zip(batches, images.batches(batches), strict=True):
+            mean, logvar = model.posterior(x, images.classes(batch))
             assert logvar is not None
             means.append(mean.float())
             logvars.append(logvar.float())

@@ -516,7 +516,7 @@ def _some_images(images: ImageSet, n: int) -> torch.Tensor:
 def _batch_bias(run: Run, test: ImageSet) -> BatchBias | None:
     config = run.train_config
     n_batch = config.batch_size or len(run.images)
-    loader = ImageLoader(test, run.images.device)
+    loader = build_loader(run.model, test, run.images.device)
     return batch_bias(run.model, run.objective, loader, batch_size=n_batch, seed=config.seed)
 
 

@@ -95,9 +95,7 @@ def evaluate_images(
         noise = torch.Generator(device).manual_seed(seed or 0)
         for x, label in build_loader(model, image_set, device).in_order_with_classes(EVALUATION_BATCH):
             own_noise = draw_noise(model, objective, len(x), noise) if is_drawn else None
-            measures, dimensions, code = _evaluate_batch(
-                model, objective, x, own_noise, label, n_images=len(image_set)
-            )
+            measures, dimensions, code = _evaluate_batch(model, objective, x, own_noise, label, n_images=len(image_set))
             codes.append(Codes(*(value.cpu() for value in code)))
             for name, values in measures.items():
                 columns[name].append(to_numpy(values))
