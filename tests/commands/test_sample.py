@@ -134,7 +134,7 @@ def test_without_its_images_a_conditional_model_draws_and_says_that_nothing_is_m
 def test_what_needs_one_class_asks_for_it_by_name(aekit, conditional, vae_checkpoint, tmp_path):
     for words in (["sample", "--traverse"], ["sample", "--manifold"], ["interpolate", "--prior", 2]):
         refused = aekit(words[0], conditional, *words[1:], "-o", tmp_path / "x.png")
-        assert (refused.exit_code, "add --label with one of them" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "decodes a code as a class; add --label with one" in refused.stderr) == (1, True)
         done = aekit(words[0], conditional, *words[1:], "--label", 7, "-o", tmp_path / "x.png")
         assert done.exit_code == 0, done.stderr
     around = aekit("sample", conditional, "--traverse", "--around", 3, "-o", tmp_path / "x.png")
@@ -152,3 +152,17 @@ def test_studies_of_a_conditional_model_refuse_images_without_classes(aekit, con
         assert refused.exit_code == 1
         assert "is told the class of each image" in refused.stderr
     assert "a probe for it measures nothing" in aekit("probe", conditional).stderr
+
+
+def test_paths_are_decoded_as_each_class_that_is_named_or_as_that_of_the_first_image(aekit, conditional, tmp_path):
+    path = tmp_path / "x.png"
+    assert aekit("interpolate", conditional, "--pairs", "4-7", "--draws", 2, "-o", path).exit_code == 0
+    assert set(pd.read_csv(path.with_suffix(".csv"))["class"]) == {4}
+    options = ["--prior", 2, "--draws", 2, "--label", "1,7", "-o", path]
+    result = aekit("interpolate", conditional, *options)
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv(path.with_suffix(".csv"))
+    assert table["class"].value_counts().to_dict() == {1: 22, 7: 22}
+    assert "class 7" in result.stderr
+    lengths = table.pivot_table(index=["draw", "step"], columns="class", values="step_length").dropna()
+    assert (lengths[1] - lengths[7]).abs().max() > 1e-4  # the same codes, other images

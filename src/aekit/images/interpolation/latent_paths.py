@@ -76,6 +76,7 @@ class LatentPath:
         z: Codes along it, (S, L); None in pixel space.
         left_out: Images at its ends, (E,), whose codes do not count as neighbours.
         errors: Mean squared error of the reconstruction at each end, one or two; NaN for samples of the prior.
+        class_name: The class that it was decoded as; None for a model that is told none.
     """
 
     kind: PathKind
@@ -83,6 +84,7 @@ class LatentPath:
     z: Floats | None
     left_out: Indices | None
     errors: tuple[float, ...]
+    class_name: str | None = None
 
 
 def path_alphas(request: PathRequest) -> Floats:
@@ -207,10 +209,20 @@ class PathBuilder:
         decoded = self._decode(np.concatenate([z, ends]), group, number)
         images, x_hat = decoded[: len(z)], decoded[len(z) :]
         if group.indices is None:
-            return LatentPath(self.request.path, images, z, None, (np.nan, np.nan))
+            return LatentPath(self.request.path, images, z, None, (np.nan, np.nan), self.class_name)
         errors = np.square(x_hat - self.end_images(group, number)).mean(axis=(1, 2, 3), dtype=np.float64)
         left_out = self._same_images(ends, group.indices[number]) if group.is_of_files else group.indices[number]
-        return LatentPath(self.request.path, images, z, left_out, tuple(map(float, errors)))
+        name = self._name(self.class_of(group, number))
+        return LatentPath(self.request.path, images, z, left_out, tuple(map(float, errors)), name)
+
+    @property
+    def class_name(self) -> str | None:
+        """Return the name of the class that all paths are decoded as; None if that is not the same."""
+        return self._name(self.number)
+
+    def _name(self, number: int | None) -> str | None:
+        classes = self.checkpoint.model.classes
+        return None if classes is None or number is None else classes.names[number]
 
     def class_of(self, group: Group, number: int) -> int | None:
         """Return the class that path ``number`` is decoded as; None for a model that is told none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
-from aekit.images.conditioning import one_class
+from aekit.images.conditioning import choose_classes
 from aekit.images.config import image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.image_files import check_image_files, read_image_files
@@ -120,34 +120,48 @@ def _add_paths(
     samples: Floats = np.empty((0, checkpoint.record.model.latent))
     if request.n_prior is not None:
         samples = sample_codes(session, checkpoint, 2 * len(groups[0].ends), seed=request.seed)
-    number = _class_to_decode(checkpoint, request)
-    if files is not None and number is not None:
-        assert checkpoint.model.classes is not None
-        labels = np.full(len(files), number, np.int64)
-        files = replace(files, labels=labels, class_names=checkpoint.model.classes.names)
-    codes = None if files is None else checkpoint.encode(files).mean
-    builder = PathBuilder(checkpoint, cloud, image_set, request, direction, samples, files, codes, number)
+    builders = []
+    for each in _classes_to_decode(checkpoint, request):
+        own, codes = _of_class(checkpoint, files, each)
+        builders.append(PathBuilder(checkpoint, cloud, image_set, request, direction, samples, own, codes, each))
     label = checkpoint.label if len(session.paths) > 1 else ""
     is_first = len(report.parameters) == 1
     for number, group in enumerate(groups):
         for space in request.spaces:
-            # Blends of the same images are the same for all models; those of samples are not.
+            # Blends of the same images are the same for all models and classes; those of samples are not.
             is_shared = space == "pixels" and group.indices is not None
-            if is_first or not is_shared:
-                _add_group(builder, number, group, space, report, "" if is_shared else label)
+            for builder in builders[:1] if is_shared else builders:
+                if is_first or not is_shared:
+                    name = f"class {builder.class_name}" if len(builders) > 1 else ""
+                    text = "" if is_shared else ", ".join(filter(None, [label, name]))
+                    _add_group(builder, number, group, space, report, text)
 
 
-def _class_to_decode(checkpoint: LoadedCheckpoint, request: PathRequest) -> int | None:
-    """Return the class that ``--label`` names; None for that of each path's first image, or a model without classes.
+def _of_class(
+    checkpoint: LoadedCheckpoint, files: ImageSet | None, number: int | None
+) -> tuple[ImageSet | None, Floats | None]:
+    """Return image files, as images of a class for a model that is told it, with their codes."""
+    if files is None:
+        return None, None
+    if checkpoint.model.classes is not None and number is not None:
+        labels = np.full(len(files), number, np.int64)
+        files = replace(files, labels=labels, class_names=checkpoint.model.classes.names)
+    return files, checkpoint.encode(files).mean
+
+
+def _classes_to_decode(checkpoint: LoadedCheckpoint, request: PathRequest) -> Sequence[int | None]:
+    """Return the classes that ``--label`` names; None is that of each path's first image, or of a model without any.
 
     Raises:
-        AekitError: It is none of the model's, or is needed: samples and image files have no class.
+        AekitError: One is none of the model's, or is needed: samples and image files have no class.
     """
     has_class = request.n_prior is None and request.stops is None and not walk_files(request)
-    if request.label is None and (has_class or checkpoint.model.classes is None):
-        return None
-    option = "--prior" if request.n_prior is not None else "--from"
-    return one_class(checkpoint.model, request.label, option)
+    if checkpoint.model.classes is None or (request.label is None and has_class):
+        return [None]
+    if request.label is None:
+        option = "--prior" if request.n_prior is not None else "--from"
+        raise AekitError(f"{option}: {checkpoint.path} decodes a code as a class; add --label with one or several")
+    return choose_classes(checkpoint.model, request.label)
 
 
 def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str, report: _Report, label: str) -> None:
@@ -161,6 +175,7 @@ def _add_group(builder: PathBuilder, group_number: int, group: Group, space: str
         table = path_table(path, builder.cloud, alphas)
         measures.append(path_measures(path, table))
         columns = _settings(owner) | {"space": space, "path": path.kind, "pair": group.name}
+        columns |= {} if is_pixels or path.class_name is None else {"class": path.class_name}
         columns |= (
             _ends(group, number, builder.images_of(group)) | {"draw": number, "shown": is_shown} | _auc(builder, space)
         )
@@ -231,9 +246,9 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     else:
         what = f"{kind} between {'image files' if request.files else of_images}"
     if request.label is not None:
-        what += f", as class {request.label}"
+        what += f", decoded as {request.label}"
     elif any(record.model.is_conditional for record in session.records):
-        what += ", as the class of the first image"
+        what += ", decoded as the class of the first image"
     is_of_images = request.space == "pixels" and request.n_prior is None  # then no model takes part in it
     return what[0].upper() + what[1:] if is_of_images else f"{who}: {what}"
 
