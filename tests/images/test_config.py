@@ -61,6 +61,7 @@ REFUSED = [
     (TrainConfig, {"capacity": 5.0, "beta_warmup": 1.0}, "--capacity: cannot be combined with"),
     (TrainConfig, {"capacity": float("nan")}, "--capacity: nan is not a finite number"),
     (TrainConfig, {"free_bits": -1.0}, "--free-bits: -1.0 is below 0"),
+    (TrainConfig, {"capacity": 5.0, "beta": 0.0}, "--capacity: --beta 0 does not weigh the KL divergence at all"),
     (TrainConfig, {"epochs": 2, "beta_warmup": 2.5}, "--beta-warmup: 2.5 epochs are more than the 2"),
 ]
 

@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded import Recorded
 from safetensors.torch import load_file
 from small_checkpoint import dense_header, rewrite, without_checksum
+from tiny_training import train_tiny
 
 import aekit as package
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.weights import write_checkpoint
-from aekit.errors import AekitError
+from aekit.errors import AekitError, Stopped
 from aekit.images.config import ModelConfig
 from aekit.images.models import MODELS, build_model
 from aekit.images.state import read_model
@@ -102,3 +104,31 @@ def test_load_takes_numpy_data_as_documented(vae_checkpoint):
         z = model.encode(x)
         assert z.shape == (5, 2)
         assert model.decode(z).shape == x.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "beta-tc", "beta": 3.0},
+        {"objective": "factor", "beta": 3.0, "val": 0.2, "keep": "best"},
+        {"objective": "mmd"},
+        {"capacity": 3.0, "beta": 5.0},
+        {"free_bits": 0.2},
+    ],
+    ids=str,
+)
+def test_a_run_stopped_within_an_epoch_ends_with_the_bytes_of_one_that_was_not(tmp_path, settings):
+    train_tiny(tmp_path / "whole.safetensors", **settings)
+    for stop_after in (4, 2):
+        stop, resume = Recorded(stop_after=stop_after), stop_after == 2
+        with pytest.raises(Stopped):
+            train_tiny(tmp_path / "x.safetensors", progress=stop, resume=resume, **settings)
+    train_tiny(tmp_path / "x.safetensors", resume=True, threads=2, **settings)
+    whole, header = (read_header(tmp_path / f"{name}.safetensors") for name in ("whole", "x"))
+    assert header.result == whole.result  # threads are in the header
+    assert weights_of(tmp_path / "x.safetensors") == weights_of(tmp_path / "whole.safetensors")
+
+
+def weights_of(path):
+    return {name: value.numpy().tobytes() for name, value in load_file(path).items()}

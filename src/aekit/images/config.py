@@ -286,6 +286,11 @@ class TrainConfig:
                 raise UsageError(f"{flag(name)}: is for --objective elbo, not {own}; leave it out")
         if self.capacity is not None and (self.free_bits is not None or self.beta_warmup):
             raise UsageError("--capacity: cannot be combined with --free-bits or --beta-warmup; give one of them")
+        for name in ("capacity", "free_bits"):
+            if getattr(self, name) is not None and self.beta == 0:
+                raise UsageError(
+                    f"{flag(name)}: --beta 0 does not weigh the KL divergence at all; leave out one of them"
+                )
         if self.capacity_warmup is not None and self.capacity is None:
             raise UsageError("--capacity-warmup: there is no capacity to reach; add --capacity")
         if self.capacity_warmup is not None and self.capacity_warmup > self.epochs:

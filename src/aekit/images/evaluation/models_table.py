@@ -59,7 +59,8 @@ def write_models(path: Path, models: Sequence[EvaluatedModel]) -> Path:
     """Write the table of several models, and return its path: settings, means and standard errors."""
     rows: list[dict[str, Any]] = [model.to_row() for model in models]
     # What only some have, as a KL divergence, is where those have it.
-    columns = list(rows[max(range(len(rows)), key=lambda number: len(rows[number]))])
+    longest = max(rows, key=len)
+    columns = list(dict.fromkeys(name for row in (longest, *rows) for name in row))
     return write_csv(path, pd.DataFrame(rows, columns=columns))
 
 
