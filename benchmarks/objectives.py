@@ -16,6 +16,7 @@ import pandas as pd
 from aekit.core.artifacts import write_png
 from aekit.plotting.style import build_figure, figure_style, lay_out, line_style
 
+OFFSETS = ((5, 4), (-9, -11), (5, -11))  # of the numbers from their points
 NAMES = {"elbo": "elbo", "beta-tc": "beta-tc", "factor": "factor"}
 
 
@@ -46,7 +47,7 @@ def main(table: str, output: str) -> None:
                 axes.annotate(
                     f"{beta:g}",
                     (row["total_correlation"], row["reconstruction"]),
-                    xytext=(5, 4) if number == 0 else (-9, -11),
+                    xytext=OFFSETS[number],
                     textcoords="offset points",
                     fontsize=7,
                     color=colour,

@@ -45,12 +45,16 @@ class BatchBias:
 
     def in_words(self, *, is_learned: bool) -> str:
         """Return it in a sentence; ``is_learned`` if a discriminator estimates it."""
-        how = "by the discriminator" if is_learned else f"from batches of {self.batch_size} as in training"
-        why = "" if is_learned else ", since a batch has few images near each code; such estimates may be negative"
         error = "" if self.bias_error is None else f" ± {self.bias_error:.1g}"
-        return (
+        text = (
             f"total correlation of {count(self.images, 'test image')}: {self.all:.4g} nats under the mixture of all "
-            f"their posteriors, {self.batch:.4g} {how}: a bias of {self.bias:+.3g}{error}{why}"
+            f"their posteriors, {self.batch:.4g} "
+        )
+        if is_learned:
+            return f"{text}by the discriminator: {self.bias:+.3g}{error}"
+        return (
+            f"{text}from batches of {self.batch_size} as in training: a bias of {self.bias:+.3g}{error}; estimates "
+            "from batches may be too low, even negative, or too high"
         )
 
 

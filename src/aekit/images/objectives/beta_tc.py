@@ -14,7 +14,7 @@ class TotalCorrelationObjective(ElboObjective):
 
     They add up to log q(z | x) - log p(z) of the sample, whose expectation is ``kl``; with beta 1 it is the evidence
     lower bound. An estimate of q(z) from a batch has no bias, but its logarithm does: see
-    :mod:`aekit.images.objectives.batch_bias`.
+    :mod:`aekit.images.batch_bias`.
 
     Source:
         Chen et al. 2018, arXiv:1802.04942.
