@@ -101,6 +101,19 @@ def test_two_processes_give_the_same_model_as_one(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("objective", ["beta-tc", "factor"])
+def test_two_processes_compare_the_codes_of_the_whole_batch(tmp_path, objective):
+    # Five steps: beta-tc magnifies rounding, and after 20 steps one process differs as much from itself with initial
+    # weights that are 1e-7 larger.
+    options = ["train-vae", "--epochs", 1, "--limit", 140, "--batch-size", 28, "--objective", objective, "--beta", 3]
+    alone, history = _train(tmp_path / "one.safetensors", *options)
+    shared, shared_history = _train(tmp_path / "two.safetensors", *options, "--gpus", 2)
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5)
+    pd.testing.assert_frame_equal(shared_history, history, rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_batch_norm_uses_the_images_of_all_processes_even_if_one_has_none(tmp_path):
     # 202 images in batches of 100: the last batch has two, for three processes.
     options = ["train-ae", "--epochs", 2, "--arch", "blocks", "--layers", 2, "--limit", 202, "--mirror"]
