@@ -13,13 +13,13 @@ from aekit.images.objectives.factor import build_discriminator, mixed
 def _taught(objective, correlation, n_steps: int, size: int = 100):
     source = torch.Generator().manual_seed(3)
     for step in range(n_steps):
-        codes = gaussian_codes(size, correlation, seed=step + 1)
+        codes = gaussian_codes(size, correlation, noise=0.1, seed=step + 1)
         objective.learn(Codes(*(value.float() for value in codes)), source)
     return objective
 
 
 def _estimate(objective, correlation) -> float:
-    codes = gaussian_codes(4000, correlation, seed=0)
+    codes = gaussian_codes(4000, correlation, noise=0.1, seed=0)
     with torch.no_grad():
         return objective.batch_terms(Codes(*(value.float() for value in codes)), 4000)["tc"].mean().item()
 
