@@ -161,3 +161,19 @@ def test_every_cell_has_its_row_of_three_panels(n_cells):
     assert all(axes.lines for axes in drawn)
     headings = [axes.get_title(loc="left").split("\n")[0] for axes in drawn]
     assert {heading for heading in headings if heading.startswith("cell")} == {f"cell {i}" for i in range(n_cells)}
+
+
+def test_what_an_objective_penalises_has_a_panel_of_its_own():
+    results = _results(beta=[1.0, 2.0, 4.0]).assign(val_tc=[3.0, 1.0, -0.2], val_mmd=np.nan)
+    panels = {axes.get_title(loc="left"): axes for axes in plot_sweep(results, ["beta"], split="val").axes}
+    assert not any(title.startswith("MMD") for title in panels)
+    drawn = panels["Total correlation (nats per image)"].lines[0].get_xydata()
+    np.testing.assert_allclose(drawn, [[1, 3], [2, 1], [4, -0.2]])
+
+
+@pytest.mark.parametrize("objectives", [["iwae"], ["elbo", "iwae"]])
+def test_a_bound_has_a_panel_where_the_total_has_none(objectives):
+    results = _results(objective=objectives)
+    results["val_bound"] = results["val_total"].where(results["objective"] == "iwae")
+    titles = [axes.get_title(loc="left") for axes in plot_sweep(results, ["objective"], split="val").axes]
+    assert any("Total loss" in title for title in titles) != any("bound" in title for title in titles)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LINES = 12  # more of them could not be distinguished
-_MEASURES = ("reconstruction", "kl", "mse")
+_PENALISED = ("tc", "dip", "mmd", "kl_free")  # what objectives weigh besides the usual terms
 _ELBO = {"objective": "elbo", "capacity": None, "free_bits": None}
 _PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without labels
 _MAX_PANEL = 14.0  # inches, of the widest heat map
@@ -72,7 +72,8 @@ def plot_sweep(
 
     Args:
         results: A row per trained cell: the swept options, and ``<split>_total``, ``_elbo``, ``_reconstruction``,
-            ``_kl`` (may be missing throughout) and ``_mse``; columns are numbers or texts.
+            ``_kl`` (may be missing throughout), ``_mse`` and what an objective penalises, such as ``_tc``; columns
+            are numbers or texts.
         swept: The swept options, without the seed.
         split: The split whose results are shown.
         loss: The training loss, for the units; None if it differs from cell to cell.
@@ -123,7 +124,15 @@ def shown_measures(results: pd.DataFrame, split: str) -> list[str]:
     """
     has_rate = results[f"{split}_kl"].notna().any()
     is_across = any(name in results and results[name].nunique(dropna=False) > 1 for name in MINIMISED)
-    return ["elbo" if is_across else "total", *_MEASURES] if has_rate else ["reconstruction", "mse"]
+    if not has_rate:
+        return ["reconstruction", "mse"]
+    # A bound is the total of its own cells, which is left out where cells differ in what they minimise.
+    own = [name for name in (*(("bound",) if is_across else ()), *_PENALISED) if _has(results, f"{split}_{name}")]
+    return ["elbo" if is_across else "total", "reconstruction", "kl", *own, "mse"]
+
+
+def _has(results: pd.DataFrame, column: str) -> bool:
+    return column in results and bool(results[column].notna().any())
 
 
 def _differs(results: pd.DataFrame, defaults: Mapping[str, Any]) -> bool:

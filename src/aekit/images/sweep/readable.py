@@ -14,7 +14,10 @@ from aekit.errors import count
 from aekit.images.sweep.figure import shown_measures
 from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
 
-_HEADINGS = {"elbo": "negative ELBO", "kl": "KL", "mse": "MSE"}
+_HEADINGS = {
+    **{"elbo": "negative ELBO", "kl": "KL", "mse": "MSE"},
+    **{"tc": "TC", "dip": "DIP", "mmd": "MMD", "kl_free": "KL with free bits"},
+}
 _DIGITS = 4  # of the largest mean of a column
 
 

@@ -14,6 +14,7 @@ from aekit.core.progress import Progress
 from aekit.core.settings import as_text
 from aekit.errors import count
 from aekit.images.config import Loss
+from aekit.images.record import vae_words
 from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.figure import plot_cells, plot_sweep, shown_measures
 from aekit.images.sweep.outcomes import Done, Outcome
@@ -56,7 +57,7 @@ def _write_results(
     parameters: dict[str, Any],
 ) -> None:
     over = [name for name in plan.swept if name not in REPETITIONS]
-    title = f"{_what(rows)}: {_in_full(split)} images, {count(len(rows), 'cell')}"
+    title = f"{_what(rows, outcomes)}: {_in_full(split)} images, {count(len(rows), 'cell')}"
     title += f" ({len(outcomes) - len(rows)} more failed)" if len(rows) < len(outcomes) else ""
     title += f", mean ± standard deviation over {repeated(plan.swept)}" if over and repeated(plan.swept) else ""
     results = rows.assign(**{name: rows[name].map(_as_axis_value) for name in over})
@@ -87,7 +88,7 @@ def _write_table(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] | 
 def _write_curves(
     plan: Plan, done: Sequence[Done], rows: pd.DataFrame, parameters: dict[str, Any], progress: Progress
 ) -> None:
-    path, title = plan.folder / "curves.png", _what(rows)
+    path, title = plan.folder / "curves.png", _what(rows, done)
     if len(done) > MAX_CURVES:
         title += f": the first {MAX_CURVES} of {len(done)} cells"
         progress.notice(f"{path}: shows the first {MAX_CURVES} of {len(done)} cells")
@@ -102,8 +103,14 @@ def _in_full(split: str) -> str:
     return {"val": "validation"}.get(split, split)
 
 
-def _what(rows: pd.DataFrame) -> str:
-    return f"{', '.join(rows['model'].unique())} on {', '.join(rows['data'].unique())}"
+def _what(rows: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
+    """Return models and data for a title, with the objective and prior of VAEs where all have the same."""
+    configs = [outcome.cell.config for outcome in outcomes]
+    words = [vae_words(vars(each.model), vars(each.train)) for each in configs if each.model.has_prior]
+    # A beta of all cells is left out, as other options that are not swept.
+    shared = [word for word in (words or [[]])[0] if not word.startswith("beta ") and all(word in own for own in words)]
+    models = ", ".join([*rows["model"].unique(), *shared])
+    return f"{models} on {', '.join(rows['data'].unique())}"
 
 
 def _as_axis_value(value: Any) -> Any:
