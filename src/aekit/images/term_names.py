@@ -34,7 +34,7 @@ TITLES = {
     "kl_top": "KL divergence, top layer",
     "mi": "Mutual information",
     "tc": "Total correlation",
-    "dimension_kl": "KL of each dimension",
+    "dimension_kl": "Dimension-wise KL",
     "kl_free": "KL with free bits",
     "dip": "Covariance penalty",
     "mmd": "MMD²",
