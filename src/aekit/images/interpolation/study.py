@@ -246,7 +246,7 @@ def _title(session: Session, request: PathRequest, report: _Report) -> str:
     else:
         what = f"{kind} between {'image files' if request.files else of_images}"
     if request.label is not None:
-        what += f", decoded as {request.label}"
+        what += f", decoded as {', '.join(map(str.strip, request.label.split(',')))}"
     elif any(record.model.is_conditional for record in session.records):
         what += ", decoded as the class of the first image"
     is_of_images = request.space == "pixels" and request.n_prior is None  # then no model takes part in it
