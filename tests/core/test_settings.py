@@ -89,4 +89,5 @@ def test_a_configuration_survives_being_a_dictionary(config):
 def test_a_label_shows_all_digits_so_that_different_values_look_different():
     assert in_words("lr", 0.0010000001) == "lr 0.0010000001"
     assert in_words("lr", 0.001) == "lr 0.001"
+    assert [in_words("skip_bad", value) for value in (True, False)] == ["skip bad", "without skip bad"]
     assert in_words("beta", 1.0) == "beta 1"

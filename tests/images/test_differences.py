@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,13 @@ def test_a_label_names_the_condition_and_not_each_of_its_classes():
     told = Header({**plain.model, "condition": "label"}, {"name": "x", "class_names": ["a", "b"]}, {})
     both = records(DataConfig(), DataConfig())._replace(headers=[plain, told])
     assert label_checkpoints(both)[1].endswith("condition label")
+
+
+def test_a_label_names_the_objective_of_a_model_whose_header_leaves_it_out():
+    plain = Header({"kind": "vae", "arch": "conv", "latent": 2}, {"name": "x"}, {"epochs": 3})
+    weighted = replace(plain, train={"epochs": 3, "objective": "iwae", "samples": 5, "dreg": True})
+    found = records(DataConfig(), DataConfig())
+    vaes = [replace(record, model=ModelConfig(kind="vae")) for record in found.records]
+    first, second = label_checkpoints(found._replace(headers=[plain, weighted], records=vaes))
+    assert first.endswith("objective elbo")
+    assert second.endswith("objective iwae, samples 5, dreg")

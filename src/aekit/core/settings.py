@@ -125,9 +125,11 @@ def in_name(name: str, value: Any) -> str:
 
 
 def in_words(name: str, value: Any) -> str:
-    """Return a setting as a label shows it: ``beta 0.5``, or its value alone if that names itself, as ``conv``."""
-    text = as_text(value)
-    return text if name in SELF_NAMED else f"{name.replace('_', ' ')} {text}"
+    """Return a setting as a label shows it: ``beta 0.5``; ``conv`` if that names itself, ``dreg`` if it is True."""
+    text, words = as_text(value), name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"without {words}"
+    return text if name in SELF_NAMED else f"{words} {text}"
 
 
 def differing_keys(settings: Sequence[Mapping[Key, Any]], groups: Sequence[str]) -> dict[str, set[Key]]:

@@ -13,6 +13,7 @@ from aekit.images.record import Checkpoints, RunRecord
 
 _NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint", "class_names")
 _NOT_OF_IMAGES = ("labels",)  # changes no image
+_UNSAID = {"objective": "elbo", "prior": "normal"}  # what a VAE has whose header does not mention them
 
 
 def label_checkpoints(found: Checkpoints) -> list[str]:
@@ -42,7 +43,8 @@ def label_checkpoints(found: Checkpoints) -> list[str]:
 def _label(found: Checkpoints, number: int, differing: list[tuple[str, str]]) -> str:
     """Return the settings of one checkpoint in words, those that it has: an autoencoder has no beta."""
     header, has_prior = found.headers[number], found.records[number].model.has_prior
-    own = [(key, header.configuration[part].get(key)) for part, key in differing]
+    unsaid = _UNSAID if has_prior else {}
+    own = [(key, header.configuration[part].get(key, unsaid.get(key))) for part, key in differing]
     return ", ".join(
         in_words(key, value) for key, value in own if value is not None and (has_prior or not key.startswith("beta"))
     )
