@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pandas as pd
 from recorded import Recorded
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
 from aekit.terminal.tables import build_tables
+
+_ELBO = {"objective": "elbo", "beta": 1.0, "condition": "none"}
 
 
 def _model(label, *, loss="bernoulli", fingerprint="a", **totals):
@@ -65,3 +68,24 @@ def _lines(table, width):
     console = Console(width=width, file=io.StringIO())
     console.print(table)
     return console.file.getvalue().splitlines()
+
+
+def test_what_does_not_compare_is_said_of_objectives_and_conditions(tmp_path):
+    plain = _model("a", total=1.0)
+
+    def said(**settings):
+        models = [replace(plain, settings=plain.settings | own) for own in (_ELBO, _ELBO | settings)]
+        return " ".join(_show(models, tmp_path).notices[1:])
+
+    assert said() == ""
+    assert said(beta=None) == ""  # an autoencoder
+    assert "totals of different objectives" in said(objective="iwae")
+    assert "totals of different objectives" in said(beta=4.0)
+    assert "p(x | y)" in said(condition="label")
+
+
+def test_a_bound_on_log_p_is_called_so_if_all_are(tmp_path):
+    for others, heading in ((True, "log p(x), bound"), (False, "weighted bound")):
+        models = [_model("a", log_p=-1.0, log_p_normalised=True), _model("b", log_p=-2.0, log_p_normalised=others)]
+        ((_, columns, _),) = _show(models, tmp_path).tables
+        assert columns[1] == heading

@@ -192,7 +192,8 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
     units |= dict.fromkeys(UNITLESS, "")
     units |= dict.fromkeys(("mutual_information", "total_correlation"), f"nats, {totals.get('aggregate_codes')} codes")
     units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
-    names = {"log_p": "log p(x), bound" if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
+    of = "log p(x | y), bound" if checkpoint.record.model.is_conditional else "log p(x), bound"
+    names = {"log_p": of if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
     names |= {"effective_samples": "effective samples"}
     names |= {name: name.replace("_", " ") for name in ("mutual_information", "total_correlation")}
     units["effective_samples"] = f"of {totals.get('importance')}"

@@ -22,6 +22,7 @@ _SETTINGS = (
     *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),
     *("objective", "beta", "epochs", "seed"),
 )
+_MINIMISED = ("objective", "beta")  # what the total is depends on them
 MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80
 _HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
 
@@ -72,7 +73,9 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     losses = {model.settings["loss"] for model in models}
     known = ["total", "reconstruction", "kl", *METRICS, "log_p", "active_units"]
     shown = [name for name in known if any(name in model.totals for model in models)]
-    headings = [_HEADINGS.get(name, name.upper() if name in METRICS else name) for name in shown]
+    of_log_p = {"log_p": "log p(x), bound"} if all(model.totals.get("log_p_normalised") for model in models) else {}
+    names = _HEADINGS | of_log_p
+    headings = [names.get(name, name.upper() if name in METRICS else name) for name in shown]
     cells = [_texts([model.totals.get(name) for model in models]) for name in shown]
     if len(losses) > 1:
         headings, cells = ["loss", *headings], [[model.settings["loss"] for model in models], *cells]
@@ -88,8 +91,24 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     for number, label in enumerate(labels if is_long else ()):
         progress.notice(f"#{number + 1}: {label}")
     progress.notice(f"{path}: has these means with their standard errors, one row per model")
+    for text in _incomparable(models):
+        progress.notice(f"{path}: {text}")
     if len({model.images for model in models}) > 1:
         progress.notice(f"{path}: the models were measured on different images; their rows do not compare")
+
+
+def _incomparable(models: Sequence[EvaluatedModel]) -> list[str]:
+    """Return which means of the table do not compare, for VAEs that minimise different things."""
+    vaes = [model.settings for model in models if model.settings.get("beta") is not None]
+    found = []
+    if len({tuple(own.get(name) for name in _MINIMISED) for own in vaes}) > 1:
+        found.append(
+            "totals of different objectives or beta do not compare; reconstruction + KL does, but for iwae, and so do "
+            "bounds by --importance"
+        )
+    if len({own.get("condition") for own in vaes}) > 1:
+        found.append("models given the label have losses of p(x | y), the others of p(x); these do not compare")
+    return found
 
 
 def _texts(values: Sequence[float | int | None]) -> list[str]:
