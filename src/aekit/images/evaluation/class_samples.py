@@ -105,7 +105,7 @@ def _judge(
     accuracy, real = mean_accuracies(table)
     rows.append(("all", len(asked), f"{accuracy:.1%}", "", "" if real is None else f"{real:.1%}"))
     heading = f"{checkpoint.path.name}: samples taken for their class by a classifier of the training images"
-    progress.table(heading, ["class", "samples", "accuracy", "95 % interval", "real test images"], rows)
+    progress.table(heading, ["class", "samples", "accuracy", "95 % interval", "accuracy of real images"], rows)
     return table
 
 
