@@ -17,9 +17,10 @@ from aekit.results.page import MAX_JSON_CHARACTERS, N_NAMED, build_sections
 from aekit.results.report import run_report
 
 
-def _header(*, beta=1.0, loss="bernoulli", images="a" * 64, state=None):
-    config = RunConfig(ModelConfig(latent=2, loss=loss), DataConfig(name="digits"), TrainConfig(beta=beta, epochs=9))
-    parts = to_dict(config)
+def _header(*, beta=1.0, objective="elbo", loss="bernoulli", images="a" * 64, state=None):
+    train = TrainConfig(beta=beta, epochs=9)
+    parts = to_dict(RunConfig(ModelConfig(latent=2, loss=loss), DataConfig(name="digits"), train))
+    parts["train"]["objective"] = objective
     parts["data"]["splits"] = {"test": {"n": 5, "fingerprint": images}}
     test = {"split": "test", "total": 9.0, "reconstruction": 8.0, "kl": 1.0, "mse": 0.5}
     return Header(**parts, result={"epoch": 1, "parameters": 7, "test": test, "history": []}, state=state)
@@ -54,6 +55,8 @@ def _blocks_of(name, value, **options):
     [
         ({}, None),
         ({"beta": 0.5}, "Totals with different beta are not comparable."),
+        ({"objective": "dip-i"}, "Totals with different objective are not comparable."),
+        ({"objective": "mmd", "beta": 0.5}, "Totals with different objective or beta are not comparable."),
         ({"loss": "gaussian", "beta": 0.5}, "Likelihoods under different losses are not comparable."),
         ({"images": "b" * 64}, "Results on different test images are not comparable."),
     ],
