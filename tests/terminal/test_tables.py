@@ -115,3 +115,11 @@ def test_no_heading_is_broken_but_between_words_and_after_underscores(width, col
 def test_square_brackets_are_no_markup_and_control_characters_are_escaped():
     assert "[red]" in _print(["[red]name", "n"], [["[/]x", 1]])
     assert "\\x1b" in _print(["name", "n"], [["\x1b", 1]])
+
+
+def test_columns_of_sentences_are_aligned_left_and_those_of_numbers_right():
+    rows = [["a", "one short", "3"], ["b", "a sentence that is longer than others", "123"]]
+    lines = _print(["name", "what", "minutes"], rows).splitlines()
+    (first, second) = (line for line in lines if re.match(r" *[ab] ", line))
+    assert first.index("one short") == second.index("a sentence")
+    assert len(first.rstrip()) == len(second.rstrip())

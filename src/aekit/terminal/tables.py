@@ -11,6 +11,7 @@ from aekit.errors import shown
 if TYPE_CHECKING:
     from rich.table import Table
 
+_PROSE = 24  # characters; a column of texts that has longer ones is read from the left
 _KEYS = 3  # leading columns that may be repeated in every block, to tell its rows apart
 
 
@@ -21,7 +22,7 @@ def build_tables(columns: Sequence[str], rows: Sequence[Sequence[object]], width
     first columns, as many as tell the rows apart, are repeated in front of the others.
 
     Args:
-        columns: Headings; the first column is aligned left, the others right.
+        columns: Headings; the first column and those of sentences are aligned left, the others right.
         rows: A cell per column; floats are shown with four significant digits, None as nothing.
         width: Characters per line.
     """
@@ -105,7 +106,10 @@ def _build(
 
     table = Table(box=box.SIMPLE_HEAD)
     for number, wide in zip(block, widths, strict=True):
-        justify = "right" if number else "left"
+        is_prose = any(_length(row[number]) > _PROSE for row in cells) and all(
+            row[number][:1].isalpha() for row in cells if row[number]
+        )
+        justify = "left" if is_prose or not number else "right"
         heading = _broken(headings[number], wide)
         table.add_column(escape(heading), justify=justify, width=wide, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
