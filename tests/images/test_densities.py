@@ -24,6 +24,15 @@ def test_the_density_of_a_mixture_is_that_of_torch():
         torch.testing.assert_close(densities.log_prior(z, mixture), truth.log_prob(z))
 
 
+def test_narrow_components_far_from_zero_have_the_density_of_64_bits():
+    generator = torch.Generator().manual_seed(3)
+    mean = 30 * torch.randn(20, 50, generator=generator)
+    narrow = Components(mean, torch.full_like(mean, -8.0), torch.full((20,), 1 / 20).log())
+    z = mean + 0.02 * torch.randn(20, 50, generator=generator)
+    exact = densities.log_prior(z.double(), Components(*(each.double() for each in narrow)))
+    torch.testing.assert_close(densities.log_prior(z, narrow).double(), exact, rtol=0, atol=1e-3)
+
+
 def test_the_standard_normal_is_that_of_torch():
     z = torch.randn(50, 4)
     truth = Normal(0.0, 1.0).log_prob(z).sum(1)

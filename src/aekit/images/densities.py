@@ -40,9 +40,12 @@ def log_prior(z: Tensor, components: Components | None) -> Tensor:
     mean, logvar, log_weight = components
     if len(mean) == 1:  # the same numbers as above, to the last bit, for a standard normal one
         return log_normal(z, mean, logvar).sum(1)
-    # Written out as matrix products, so that no tensor has R x C x L values.
-    precision = torch.exp(-logvar)
+    # Written out as matrix products, so that no tensor has R x C x L values. The three parts are large and their sum is
+    # not where a component is narrow and far from zero: in 32 bits, log p(z) of fifty dimensions would be wrong by nats.
+    exact = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no more
+    z, mean, precision = z.to(exact), mean.to(exact), torch.exp(-logvar.to(exact))
     distance = z.square() @ precision.t() - 2 * (z @ (mean * precision).t()) + (mean.square() * precision).sum(1)
+    distance = distance.to(logvar.dtype)
     log_p = -0.5 * (distance + (LOG_2PI + logvar).sum(1)) + log_weight
     return torch.logsumexp(log_p, dim=1)
 
