@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from aekit.core.checkpoint import read_header
 from aekit.core.progress import SILENT
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
+from aekit.images.config import ModelConfig
+from aekit.images.models import build_model
+from aekit.images.probe import measure
 from aekit.images.probe.baselines import Baselines
 from aekit.images.probe.measure import measure_methods
 from aekit.images.probe.request import ProbeRequest
@@ -41,3 +45,10 @@ def test_an_error_names_the_checkpoint(ae_checkpoint, tmp_path):
     dead = write_checkpoint(tmp_path / "dead.safetensors", tensors, read_header(ae_checkpoint))
     with pytest.raises(AekitError, match=r"dead\.safetensors: the code is the same for all images"):
         _measured(dead, ProbeRequest(labels=(10,), draws=1, methods=("logistic",)))
+
+
+def test_a_probe_of_two_layers_of_latent_variables_is_one_of_the_code():
+    model = build_model(ModelConfig(arch="dense", latent=3, width=8, stochastic_layers=2), (1, 8, 8)).eval()
+    x = torch.rand(4, 1, 8, 8)
+    assert torch.equal(measure._encoder(model, "code")(x), model.encode(x))
+    assert measure._encoder(model, "hidden")(x).shape == (4, 8)

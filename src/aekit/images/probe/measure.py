@@ -106,4 +106,8 @@ def _measure(
 
 def _encoder(model: Autoencoder, layer: Layer) -> nn.Module:
     """Return the part of a network that computes the features."""
-    return model.encoder if layer == "hidden" else nn.Sequential(model.encoder, model.mean_head)
+    if layer == "hidden":
+        return model.encoder
+    # The code of a model with two layers of latent variables is that at the mean of the lower ones.
+    between = () if model.lower is None else (model.lower.mean_head, model.lower.up)
+    return nn.Sequential(model.encoder, *between, model.mean_head)
