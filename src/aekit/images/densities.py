@@ -41,7 +41,7 @@ def log_prior(z: Tensor, components: Components | None) -> Tensor:
     if len(mean) == 1:  # the same numbers as above, to the last bit, for a standard normal one
         return log_normal(z, mean, logvar).sum(1)
     # Written out as matrix products, so that no tensor has R x C x L values. The three parts are large and their sum is
-    # not where a component is narrow and far from zero: in 32 bits, log p(z) of fifty dimensions would be wrong by nats.
+    # not where a component is narrow and far from zero: in 32 bits, log p(z) of 50 dimensions would be wrong by nats.
     exact = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no more
     z, mean, precision = z.to(exact), mean.to(exact), torch.exp(-logvar.to(exact))
     distance = z.square() @ precision.t() - 2 * (z @ (mean * precision).t()) + (mean.square() * precision).sum(1)
