@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from recorded import Recorded
@@ -15,7 +17,7 @@ from aekit.errors import AekitError, Stopped
 from aekit.images.config import ModelConfig, build_config, run_name
 from aekit.images.lineage import take_weights
 from aekit.images.models import build_model
-from aekit.images.parent import inherit_model
+from aekit.images.parent import check_fits, inherit_model
 from aekit.images.state import read_model
 from aekit.images.sweep.cells import expand
 from aekit.images.sweep.plan import plan_sweep
@@ -155,6 +157,15 @@ def test_another_network_is_refused_by_each_option_that_differs(parent, tmp_path
     values = {"init": str(parent), **NETWORK, "layers": None, "loss": "bernoulli", **own}
     with pytest.raises(AekitError, match=said):
         inherit_model(values, own)
+
+
+def test_a_default_number_of_lower_variables_is_the_same_as_that_number_given():
+    two_layers = ModelConfig(latent=4, stochastic_layers=2)
+    for own in ({"lower_latent": 8}, {"lower_latent": None}, {"lower_latent": None, "latent": 4}):
+        check_fits(Path("x"), two_layers, own)
+    with pytest.raises(AekitError, match="has lower_latent 8, not 5; leave out --lower-latent"):
+        check_fits(Path("x"), two_layers, {"lower_latent": 5})
+    check_fits(Path("x"), ModelConfig(latent=4), {"lower_latent": None, "latent": 4})
 
 
 def test_what_is_left_open_is_taken_from_the_parent(aekit, parent, tmp_path):

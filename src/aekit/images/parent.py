@@ -88,9 +88,15 @@ def check_fits(init: Path, parent: ModelConfig, own: Mapping[str, Any]) -> None:
         parent: Its network.
         own: Settings of the other.
     """
-    differing = [name for name in SHAPING if name in own and getattr(parent, name) != own[name]]
+    has = {name: getattr(parent, name) for name in SHAPING}
+    wanted = {name: own[name] for name in SHAPING if name in own}
+    if parent.n_lower:  # None is a number that follows from the code
+        has["lower_latent"] = parent.n_lower
+        if "lower_latent" in wanted:
+            wanted["lower_latent"] = wanted["lower_latent"] or 2 * wanted.get("latent", parent.latent)
+    differing = [name for name, value in wanted.items() if has[name] != value]
     if differing:
-        there = ", ".join(f"{name} {_text(getattr(parent, name))}, not {_text(own[name])}" for name in differing)
+        there = ", ".join(f"{name} {_text(has[name])}, not {_text(wanted[name])}" for name in differing)
         flags = ", ".join(map(flag, differing))
         raise AekitError(f"--init {init}: has {there}; leave out {flags}, as the network is taken from it")
 
