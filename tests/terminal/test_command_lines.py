@@ -31,10 +31,10 @@ def test_every_command_line_of_a_recipe_is_one_of_aekit(lines, name, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian-vae"], "aekit has no command 'trian-vae'; did you mean 'train-vae'?"),
+        (["trian-vae"], "aekit has no command 'trian-vae'; did you mean 'train-vae'? The commands are in aekit --help"),
         (["train-vae", "--betta", "1"], "No such option: --betta"),
         (["train-vae", "--latent", "ten"], "'--latent'"),
-        (["train-vae", "--arch", "cnn"], "'cnn' is not one of"),
+        (["train-vae", "--arch", "cnn"], "Invalid value for '--arch': 'cnn' is not one of"),
         (["train-vae", "--latent"], "--latent"),
         (["evaluate"], "Missing argument"),
         (["train-vae", "--help"], "--help runs nothing"),

@@ -38,7 +38,7 @@ class CommandLines:
         """
         name, *arguments = words
         if name not in self._commands:
-            advice = "aekit --help lists the commands"
+            advice = "the commands are in aekit --help"
             raise AekitError(f"{place}: aekit has no command {name!r}{nearest(name, self._commands, advice)}")
         if ends := [word for word in arguments if word in _ENDS]:
             raise AekitError(f"{place}: {ends[0]} runs nothing; leave it out")
@@ -47,5 +47,5 @@ class CommandLines:
         except Exception as error:
             if not hasattr(error, "format_message"):
                 raise
-            text = " ".join(error.format_message().split()).rstrip(".")
+            text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
             raise AekitError(f"{place}: {text} ({shlex.join(['aekit', *words])}); correct the recipe") from error
