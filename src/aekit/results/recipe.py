@@ -238,6 +238,8 @@ def _command(text: str, place: str) -> tuple[str, ...]:
     if not any("{out}" in word for word in words):
         raise AekitError(f"{place}: writes outside of the folder of its recipe; give it -o {{out}}/...")
     for output in outputs(words):
+        if not _is_in_folder(output):
+            raise AekitError(f"{place}: writes {output}, outside of the folder of its recipe; give it -o {{out}}/...")
         if any("{seed}" in word for word in words) and "{seed}" not in output:
             raise AekitError(f"{place}: every seed would write {output}; put {{seed}} into the name")
     return tuple(words[1:])
@@ -245,7 +247,14 @@ def _command(text: str, place: str) -> tuple[str, ...]:
 
 def outputs(words: Sequence[str]) -> list[str]:
     """Return what stands behind ``--output`` among the words of a command."""
-    return [after for word, after in itertools.pairwise(words) if word in ("-o", "--output")]
+    glued = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    return glued + [after for word, after in itertools.pairwise(words) if word in ("-o", "--output")]
+
+
+def _is_in_folder(path: str) -> bool:
+    """Return whether a path with placeholders is the folder of the recipe, or in it."""
+    first, *others = path.split("/")
+    return first == "{out}" and ".." not in others
 
 
 def check_placeholders(text: str, place: str) -> None:
@@ -298,7 +307,7 @@ def _check_kind(table: Mapping[str, Any], place: str) -> None:
         raise AekitError(f"{place}: has no {needed[0]}, which says where it is in {table['file']}; add it")
     if other := [key for key in ("key", "column", "where") if key in table and (suffix == ".csv") == (key == "key")]:
         raise AekitError(f"{place}: {other[0]} does not apply to a {suffix} file; leave it out")
-    if not table["file"].startswith("{out}/"):
+    if not _is_in_folder(table["file"]):
         raise AekitError(
             f"{place}: file is {table['file']}, outside of the folder of its recipe; begin it with {{out}}/"
         )
