@@ -125,7 +125,8 @@ def test_training_records_the_classes_and_does_not_depend_on_threads_or_interrup
     first, _ = read_model(one, torch.device("cpu"))
     second, _ = read_model(two, torch.device("cpu"))
     for name, value in first.state_dict().items():
-        torch.testing.assert_close(value, second.state_dict()[name], rtol=1e-4, atol=1e-5)
+        # Adam divides by the size of a gradient, so the rounding of one that is nearly zero shows in its weight.
+        torch.testing.assert_close(value, second.state_dict()[name], rtol=1e-4, atol=1e-4)
     assert read_header(one).data["class_names"] == list("0123456789")
     assert first.classes.names == tuple("0123456789")
     assert first.classes.images.abs().max() > 1e-3
