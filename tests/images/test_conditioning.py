@@ -118,15 +118,14 @@ def test_what_is_measured_of_an_image_is_measured_given_its_class():
 
 @pytest.mark.slow
 def test_training_records_the_classes_and_does_not_depend_on_threads_or_interruption(tmp_path):
-    settings = {"condition": "label", "epochs": 2}
+    settings = {"condition": "label", "epochs": 2, "precision": "fp32"}  # bf16 rounds parts of a batch differently
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     train_tiny(one, **settings)
     train_tiny(two, threads=2, **settings)
     first, _ = read_model(one, torch.device("cpu"))
     second, _ = read_model(two, torch.device("cpu"))
     for name, value in first.state_dict().items():
-        # Adam divides by the size of a gradient, so the rounding of one that is nearly zero shows in its weight.
-        torch.testing.assert_close(value, second.state_dict()[name], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(value, second.state_dict()[name], rtol=1e-4, atol=1e-5)
     assert read_header(one).data["class_names"] == list("0123456789")
     assert first.classes.names == tuple("0123456789")
     assert first.classes.images.abs().max() > 1e-3
