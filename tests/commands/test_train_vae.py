@@ -16,6 +16,8 @@ from aekit.images.data.batches import ImageLoader
 from aekit.images.objectives import build_objective
 from aekit.images.training import evaluate
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 COLUMNS = ["epoch", "split", "total", "reconstruction", "kl", "mse", "seconds", "images_per_second", "active_units"]
 
 
@@ -52,7 +54,6 @@ def test_the_test_figures_are_those_of_the_weights_that_were_kept(vae_checkpoint
     assert header.data["splits"]["test"] == {"n": len(test), "fingerprint": test.fingerprint}
 
 
-@pytest.mark.slow
 def test_the_best_epoch_is_written_when_asked_for(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     options = ["--data", "digits", "--limit", 60, "--epochs", 6, "--val", 0.3, "--lr", 0.03, "--keep", "best"]
@@ -103,7 +104,6 @@ def test_no_absolute_path_gets_into_a_checkpoint(aekit, tmp_path):
     assert read_header(output).data["name"] == "mine.npy"
 
 
-@pytest.mark.slow
 def test_training_lowers_the_loss_on_digits(aekit, tmp_path):
     output = tmp_path / "x.safetensors"
     options = ["--data", "digits", "--epochs", 15, "--batch-size", 50]

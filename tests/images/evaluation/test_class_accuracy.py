@@ -21,6 +21,7 @@ def digits():
     return (images.subset(train), labels[train]), (images.subset(test), labels[test])
 
 
+@pytest.mark.slow
 def test_samples_that_are_images_of_their_class_are_right_and_of_another_class_by_chance(digits):
     (train, labels), real = digits
     judge = fit_judge(train, labels, seed=0)
