@@ -43,6 +43,45 @@ def test_bernoulli_is_the_log_probability_of_binary_images():
     torch.testing.assert_close(losses.reconstruction_loss(logits, x.round(), "bernoulli"), truth)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 28, 28), (3, 7, 5), (3, 32, 32), (1, 64, 64), (2, 9, 128)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_bernoulli_is_exact_for_rows_of_several_images_of_any_size(shape, channels_last):
+    logits, x = 4 * torch.randn(3 * 40, *shape, dtype=torch.float64), torch.rand(3, *shape)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    truth = _per_image(Bernoulli(logits=logits, validate_args=False).log_prob(x.double().repeat_interleave(40, 0)))
+    ours = logits.float().to(memory_format=layout).requires_grad_()
+    values = losses.reconstruction_loss(ours, x.to(memory_format=layout), "bernoulli")
+    torch.testing.assert_close(values.double(), truth, rtol=1e-6, atol=1e-6)
+    weights = torch.randn(120)
+    values.backward(weights)
+    slopes = (torch.sigmoid(logits) - x.repeat_interleave(40, 0)) * weights.view(-1, 1, 1, 1)
+    torch.testing.assert_close(ours.grad.double(), slopes, rtol=1e-5, atol=1e-6)
+
+
+def test_bernoulli_of_bf16_logits_is_computed_in_fp32():
+    logits, x = _images()
+    rounded = logits.bfloat16().requires_grad_()
+    values = losses.reconstruction_loss(rounded, x, "bernoulli")
+    torch.testing.assert_close(values, losses.reconstruction_loss(rounded.float(), x, "bernoulli"), rtol=0, atol=0)
+    values.sum().backward()
+    assert rounded.grad.dtype == torch.bfloat16
+    slopes = torch.sigmoid(rounded.detach().float()) - x
+    torch.testing.assert_close(rounded.grad, slopes.bfloat16(), rtol=0, atol=0)
+
+
+def test_bernoulli_of_impossible_pixels_is_as_large_as_their_logits():
+    logits = torch.tensor([-1e4, 1e4, -88.0, 120.0]).view(4, 1, 1, 1)
+    x = torch.tensor([1.0, 0.0, 1.0, 1.0]).view(4, 1, 1, 1)
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "bernoulli"), torch.tensor([1e4, 1e4, 88.0, 0.0]))
+
+
+def test_bernoulli_of_no_image_is_empty():
+    logits = torch.zeros(0, 1, 4, 4, requires_grad=True)
+    values = losses.reconstruction_loss(logits, torch.zeros(0, 1, 4, 4), "bernoulli")
+    assert values.shape == (0,)
+    assert torch.autograd.grad(values.sum(), logits)[0].shape == logits.shape
+
+
 def test_bernoulli_of_grey_images_is_the_expectation_over_binary_ones():
     logits, x = _images()
     bernoulli = Bernoulli(logits=logits)

@@ -1,6 +1,6 @@
 """What the decoder's logits mean: the likelihood of pixels, and their mean.
 
-Losses take tensors and return one value per image, (B,), in nats unless the name says otherwise.
+Losses take tensors and return one value per image or row, in nats unless the name says otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aekit.images.bernoulli import cross_entropy
 from aekit.images.config import Loss
 
 # Pixels are multiples of 1/255, so a Gaussian narrower than one such step would gain likelihood from rounding alone.
@@ -23,7 +24,7 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
     """Return the reconstruction loss: -log p(x | z) in nats, summed over pixels, or for ``mse`` a mean over pixels.
 
     Args:
-        x_hat_logits: Decoder output, (B, C, H, W).
+        x_hat_logits: Decoder output in any precision, (R, C, H, W): R / B rows for each image, image by image.
         x: Images in [0, 1], (B, C, H, W).
         loss: ``bernoulli``: cross-entropy with grey pixels as probabilities. ``continuous-bernoulli``: the same with
             the density's normaliser. ``gaussian``: mean sigmoid(logits), one standard deviation for all pixels.
@@ -34,16 +35,19 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
             the scale for ``logistic``.
 
     Returns:
-        One value per example, (B,).
+        One value per row, (R,).
 
     Source:
         Continuous Bernoulli: Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845. One learned standard deviation:
         Rybkin et al. 2021, arXiv:2006.13202. Discretised logistic: Kingma et al. 2016, arXiv:1606.04934.
     """
     if loss == "bernoulli":
-        return _bernoulli(x_hat_logits, x)
+        return cross_entropy(x_hat_logits, x)
+    # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
+    x_hat_logits = x_hat_logits.to(torch.promote_types(x_hat_logits.dtype, torch.float32))
     if loss == "continuous-bernoulli":
-        return _bernoulli(x_hat_logits, x) - continuous_bernoulli_log_normaliser(x_hat_logits).flatten(1).sum(1)
+        return cross_entropy(x_hat_logits, x) - continuous_bernoulli_log_normaliser(x_hat_logits).flatten(1).sum(1)
+    x = x.repeat_interleave(len(x_hat_logits) // len(x), 0) if len(x_hat_logits) != len(x) else x
     squared_error = (torch.sigmoid(x_hat_logits) - x).square().flatten(1)
     if loss == "mse":
         return squared_error.mean(1)
@@ -54,10 +58,6 @@ def reconstruction_loss(x_hat_logits: Tensor, x: Tensor, loss: Loss, log_sigma: 
     log_sigma = log_sigma.clamp(min=MIN_LOG_SIGMA)
     constant = squared_error.shape[1] * (log_sigma + 0.5 * math.log(2 * math.pi))
     return 0.5 * squared_error.sum(1) * torch.exp(-2 * log_sigma) + constant
-
-
-def _bernoulli(logits: Tensor, x: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
 def discretised_logistic(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:

@@ -65,11 +65,10 @@ class Objective:
             x: Images in [0, 1], (B, C, H, W).
             output: One pass of the model through them, with a row for each of K samples of each image.
         """
-        # Under bf16 autocast the logits come in eight bits of precision; the sums over pixels need all of fp32.
-        logits = output.x_hat_logits.float()
+        logits = output.x_hat_logits
         reconstruction = reconstruction_loss(logits, x, self._loss, self._model.log_sigma)
         with torch.no_grad():
-            mse = (pixel_mean(logits, self._loss) - x).square().flatten(1).mean(1)
+            mse = (pixel_mean(logits.float(), self._loss) - x).square().flatten(1).mean(1)
         return {"reconstruction": reconstruction, "mse": mse}
 
     def batch_terms(self, codes: Codes, n_images: int) -> dict[str, Tensor]:

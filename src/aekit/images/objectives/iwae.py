@@ -68,8 +68,7 @@ class ImportanceWeightedObjective(Objective):
 
 def row_losses(model: Autoencoder, x: Tensor, output: Output) -> Tensor:
     """Return -log p(x | z) of each row in nats, (R,), for images (B, C, H, W) of which each has R / B rows."""
-    rows = x.repeat_interleave(len(output.z) // len(x), 0) if len(output.z) != len(x) else x
-    return reconstruction_loss(output.x_hat_logits.float(), rows, model.config.loss, model.log_sigma)
+    return reconstruction_loss(output.x_hat_logits, x, model.config.loss, model.log_sigma)
 
 
 def log_ratio(output: Output, *, stops_posterior: bool = False) -> Tensor:
