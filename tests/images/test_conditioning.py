@@ -79,11 +79,12 @@ def test_classes_are_chosen_by_name():
     assert choose_classes(model, None) == [0, 1, 2]
     assert choose_classes(model, "dog,cat,dog") == [1, 0]
     assert choose_classes(model, "a, b") == [2]
+    assert choose_classes(model, 'dog, "a, b"') == [1, 2]
     assert one_class(model, "cat", "--traverse") == 0
     for text in (None, "cat,dog"):
         with pytest.raises(AekitError, match="--traverse: the model decodes a code as a class; add --label"):
             one_class(model, text, "--traverse")
-    with pytest.raises(AekitError, match="--label bird: is no class"):
+    with pytest.raises(AekitError, match="--label bird: the model has no such class"):
         choose_classes(model, "bird")
     plain = build_model(ModelConfig(arch="dense", latent=2, width=8), (1, 8, 8))
     assert one_class(plain, None, "--traverse") is None

@@ -56,7 +56,7 @@ def _blocks_of(name, value, **options):
         ({}, None),
         ({"beta": 0.5}, "Totals with different beta are not comparable."),
         ({"objective": "dip-i"}, "Totals with different objective are not comparable."),
-        ({"objective": "mmd", "beta": 0.5}, "Totals with different objective or beta are not comparable."),
+        ({"objective": "mmd", "beta": 0.5}, "Totals with different beta or objective are not comparable."),
         ({"loss": "gaussian", "beta": 0.5}, "Likelihoods under different losses are not comparable."),
         ({"images": "b" * 64}, "Results on different test images are not comparable."),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -90,11 +91,13 @@ def choose_classes(model: Autoencoder, text: str | None) -> list[int]:
         return list(range(len(names)))
     if text in names:  # which may have commas in it
         return [names.index(text)]
-    chosen = [part.strip() for part in text.split(",")]
+    # Names with commas are quoted as in a CSV file.
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    chosen = [part if part in names else part.strip() for part in parts]
     for name in chosen:
         if name not in names:
             fix = nearest(name, names) or f"; choose from {_listed(names)}"
-            raise AekitError(f"--label {name}: is no class of {model.name}{fix}")
+            raise AekitError(f"--label {name}: {model.name} has no such class{fix}")
     return [names.index(name) for name in dict.fromkeys(chosen)]
 
 

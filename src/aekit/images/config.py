@@ -358,6 +358,7 @@ VAE_ONLY = (
     *("prior", "components", "stochastic_layers", "lower_latent", "condition", "objective", "samples", "dreg"),
     *("beta", "beta_warmup", "capacity", "capacity_warmup", "free_bits"),
 )
+MINIMISED = ("beta", "objective", "samples", "capacity", "free_bits")  # what the total of a VAE is depends on them
 _MAX_STEM = 48  # characters of the name of a checkpoint in that of another
 _CALLED = {"name": "data", "kind": "model"}  # fields that have another name on the command line, and so in tables
 # Every setting by the name of its option with underscores: in which part it is, and under which name.

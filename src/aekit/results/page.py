@@ -9,6 +9,7 @@ from typing import Any
 
 from aekit.core.checkpoint import Header
 from aekit.errors import count
+from aekit.images.config import MINIMISED
 from aekit.plotting.html import (
     Block,
     Bullets,
@@ -28,7 +29,6 @@ from aekit.results.runs import IMAGES, describe, details, flatten, is_brain, opt
 
 MAX_JSON_CHARACTERS = 20_000
 N_NAMED = 20
-_MINIMISED = {"objective": "elbo", "beta": None}  # what the total of a VAE depends on, with defaults unsaid in headers
 _MOST_IMPORTANT = {".metrics": 0, ".evaluate": 1, ".differences": 2}
 # Commands whose figures show images, whose pixels must stay sharp.
 _MOSAICS = ("reconstruct", "sample", "interpolate")
@@ -135,13 +135,13 @@ def _how_to_read(runs: Mapping[str, Header], *, brain: bool) -> str:
         )
     losses = {str(header.model.get("loss")) for header in runs.values()}
     with_beta = [own for own in map(options_of, runs.values()) if "beta" in own]
-    minimised = {name: {str(own.get(name, default)) for own in with_beta} for name, default in _MINIMISED.items()}
-    differing = [name for name, values in minimised.items() if len(values) > 1]
+    # Headers leave out what is at its default.
+    differing = [name for name in MINIMISED if len({str(own.get(name)) for own in with_beta}) > 1]
     text = "Means per image with the weights that were kept, KL and likelihoods in nats; lower is better."
     if len(losses) > 1:
         text += " Likelihoods under different losses are not comparable."
     elif differing:
-        text += f" Totals with different {' or '.join(differing)} are not comparable."
+        text += f" Totals with different {' or '.join(differing).replace('_', ' ')} are not comparable."
     if len({options_of(header).get(IMAGES) for header in runs.values()}) > 1:
         text += " Results on different test images are not comparable."
     return text

@@ -63,7 +63,7 @@ ClassNames = Annotated[
         "--label",
         rich_help_panel=options.ANALYSIS,
         metavar="NAME,...",
-        help="Classes to decode as, for models trained with --condition label.",
+        help="Classes to decode as, for models trained with --condition label; quote one that has a comma.",
         show_default="all classes, or the one of the image",
     ),
 ]

@@ -79,8 +79,9 @@ def test_what_does_not_compare_is_said_of_objectives_and_conditions(tmp_path):
 
     assert said() == ""
     assert said(beta=None) == ""  # an autoencoder
-    assert "totals of different objectives" in said(objective="iwae")
-    assert "totals of different objectives" in said(beta=4.0)
+    assert "totals with different objective do not compare" in said(objective="iwae")
+    assert "totals with different beta or capacity" in said(beta=4.0, capacity=3.0)
+    assert "totals with different samples" in said(samples=5)
     assert "p(x | y)" in said(condition="label")
 
 

@@ -58,6 +58,24 @@ def test_a_range_that_no_memory_holds_is_refused_before_it_is_spelled_out():
     assert [config.train.seed for config in configs] == [0, 500_000_000]
 
 
+@pytest.mark.parametrize(
+    ("options", "cell"),
+    [
+        ({"objective": "elbo,iwae", "samples": "1,4"}, "--objective elbo --samples 1"),
+        ({"prior": "normal,mixture", "components": "3,5"}, "--prior normal --components 3"),
+        ({"objective": "elbo,iwae", "beta": "1,4"}, "--objective iwae --beta 4"),
+    ],
+)
+def test_a_grid_of_which_some_cells_make_no_sense_names_one_and_says_to_sweep_apart(options, cell):
+    with pytest.raises(UsageError, match=rf"\(the cell {cell}\); other cells can be trained: sweep them apart"):
+        expand({"model": "vae", "latent": "2", **options})
+
+
+def test_a_grid_without_any_sensible_cell_says_what_is_wrong_with_the_first():
+    with pytest.raises(UsageError, match=r"add --objective iwae$"):
+        expand({"model": "vae", "latent": "2,3", "samples": "4"})
+
+
 def test_a_value_that_no_run_takes_ends_the_sweep_before_it_begins():
     with pytest.raises(AekitError, match="--latent: 0 is below 1"):
         expand(DEFAULTS | {"latent": "0,2"})

@@ -13,16 +13,15 @@ import pandas as pd
 from aekit.core.artifacts import write_csv
 from aekit.core.progress import Progress
 from aekit.errors import count
-from aekit.images.config import Split, image_of
+from aekit.images.config import MINIMISED, Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
 
 _SETTINGS = (
     *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),
-    *("objective", "beta", "epochs", "seed"),
+    *("objective", "samples", "capacity", "free_bits", "beta", "epochs", "seed"),
 )
-_MINIMISED = ("objective", "beta")  # what the total is depends on them
 MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80
 _HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
 
@@ -101,10 +100,10 @@ def _incomparable(models: Sequence[EvaluatedModel]) -> list[str]:
     """Return which means of the table do not compare, for VAEs that minimise different things."""
     vaes = [model.settings for model in models if model.settings.get("beta") is not None]
     found = []
-    if len({tuple(own.get(name) for name in _MINIMISED) for own in vaes}) > 1:
+    if differing := [name for name in MINIMISED if len({own.get(name) for own in vaes}) > 1]:
         found.append(
-            "totals of different objectives or beta do not compare; reconstruction + KL does, but for iwae, and so do "
-            "bounds by --importance"
+            f"totals with different {' or '.join(differing).replace('_', ' ')} do not compare; reconstruction + KL "
+            "does, but for iwae, and so do bounds by --importance"
         )
     if len({own.get("condition") for own in vaes}) > 1:
         found.append("models given the label have losses of p(x | y), the others of p(x); these do not compare")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from aekit.core.settings import flag, is_whole_number
+from aekit.core.settings import as_text, flag, is_whole_number
 from aekit.errors import UsageError, nearest
 from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
 from aekit.images.parent import inherit_model
@@ -36,11 +36,28 @@ def expand(given: dict[str, str | bool | None], *, is_sorted: bool = True) -> tu
         for field in VAE_ONLY:
             if values.get(field, [False]) != [False]:  # a flag that is not set
                 raise UsageError(f"{flag(field)}: only a VAE has it; add --model vae")
-    configs: dict[RunConfig, None] = {}
-    for combination in itertools.product(*values.values()):
-        configs[_config(dict(zip(values, combination, strict=True)))] = None
+    configs = _configs(values)
     rows = [flat(config) for config in configs]
-    return list(configs), [field for field in given if len({str(row[field]) for row in rows}) > 1]
+    return configs, [field for field in given if len({str(row[field]) for row in rows}) > 1]
+
+
+def _configs(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
+    """Return the runs of all combinations of values, each once."""
+    configs: dict[RunConfig, None] = {}
+    refused: tuple[UsageError, dict[str, Any]] | None = None
+    for combination in itertools.product(*values.values()):
+        own = dict(zip(values, combination, strict=True))
+        try:
+            configs[_config(own)] = None
+        except UsageError as error:
+            refused = refused or (error, own)
+    if refused is not None:
+        why, own = refused
+        if not configs:
+            raise why
+        varied = [f"{flag(field)} {as_text(own[field])}" for field in own if len(values[field]) > 1]
+        raise UsageError(f"{why} (the cell {' '.join(varied)}); other cells can be trained: sweep them apart")
+    return list(configs)
 
 
 def _config(values: dict[str, Any]) -> RunConfig:

@@ -14,12 +14,11 @@ from typing import Any, Literal
 from aekit.core.settings import SELF_NAMED, as_text, flag, in_words
 from aekit.core.text_tables import TableFormat
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
+from aekit.images.config import MINIMISED, SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
 from aekit.images.official import check_can_choose, has_validation
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
-MINIMISED = ("beta", "objective", "samples", "capacity", "free_bits")  # what the total is depends on them
 MANY_CELLS = 1000
 REPETITIONS = ("seed", "split_seed")  # cells that differ in these alone are averaged
 _SAME_IMAGES = (*REPETITIONS, "labels")  # settings of the data that do not keep cells from being compared
