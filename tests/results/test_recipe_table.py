@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from recipes import BOTH, write_recipe
+from recorded import Recorded
 
 from aekit.results.recipe import read_recipe
-from aekit.results.recipe_table import rows_for_json, write_verdicts
+from aekit.results.recipe_table import rows_for_json, show_verdicts, write_verdicts
 from aekit.results.recipe_values import failed, judge
 
 
@@ -59,3 +61,20 @@ def test_what_failed_has_empty_cells_and_says_why(tmp_path, recipe):
     assert (row["ours"], row["n"], row["verdict"], row["problem"]) == ("", 0, "failed", "command 1 failed")
     assert "command 1 failed" in (tmp_path / "x.md").read_text()
     assert json.loads(json.dumps(rows_for_json(recipe.full, judged), allow_nan=False))[0]["ours"] is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "tolerance", "cell"),
+    [
+        ("within", 0.3, "4.500 \u00b1 0.300"),
+        ("lower", 0.0, "\u2264 4.500"),
+        ("lower", 0.3, "\u2264 4.500 + 0.300"),
+        ("higher", 0.3, "\u2265 4.500 \u2212 0.300"),
+    ],
+)
+def test_the_terminal_shows_what_a_value_should_be(recipe, direction, tolerance, cell):
+    value = replace(recipe.full.values[0], direction=direction, tolerance=tolerance)
+    progress = Recorded()
+    show_verdicts("tiny", recipe.full, [judge(value, [2, 3])], progress)
+    ((_, columns, (row,)),) = progress.tables
+    assert row[columns.index("published")] == cell

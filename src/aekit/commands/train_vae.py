@@ -23,7 +23,7 @@ def train_vae(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Train a variational autoencoder (beta-VAE) on images.
+    """Train a variational autoencoder (VAE) on images.
 
     Reads images (--data); a known data set that is missing is downloaded. Writes the checkpoint (.safetensors) and,
     with the same stem, its history (.csv: losses in nats per image, by epoch and split) and learning curves

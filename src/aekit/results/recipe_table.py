@@ -64,7 +64,7 @@ def show_verdicts(name: str, protocol: Protocol, judged: Sequence[Judged], progr
         (
             each.value.name,
             *_cells(each)[:1],
-            _number(each.value.reference, _decimals(each)),
+            _target(each),
             *_cells(each)[1:2],
             each.verdict,
         )
@@ -140,6 +140,15 @@ def _cells(each: Judged) -> tuple[str, str, str]:
     if each.verdict == "failed":
         return "", "", tolerance
     return _interval(each.mean, decimals), _interval(each.difference, decimals, sign="+"), tolerance
+
+
+def _target(each: Judged) -> str:
+    """Return what a value should be: within, at most or at least, with the tolerance if there is one."""
+    reference, tolerance = (_number(value, _decimals(each)) for value in (each.value.reference, each.value.tolerance))
+    if each.value.direction == "within":
+        return f"{reference} \u00b1 {tolerance}"
+    sign, away = ("\u2264", "+") if each.value.direction == "lower" else ("\u2265", _MINUS)
+    return f"{sign} {reference}" + (f" {away} {tolerance}" if each.value.tolerance else "")
 
 
 def _interval(interval: Interval, decimals: int, *, sign: str = "") -> str:
