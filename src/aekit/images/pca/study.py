@@ -89,6 +89,8 @@ def run_pca_compare(session: Session, output: Path | None = None, *, split: Spli
     _write_planes(target, found, session.progress)
     _write_curves(target, found, elbows)
     _show(found, elbows, session.progress)
+    if any(record.model.is_conditional for record in session.records):
+        session.progress.notice("models trained with --condition label are told the class of an image; PCA is not")
     return Result(target, {"split": split, "n": len(found.image_set), **_summary(found.table, elbows)})
 
 
