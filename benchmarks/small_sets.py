@@ -17,8 +17,9 @@ import report
 from report import BENCH, Part
 
 from aekit.core.progress import Silent
-from aekit.images.config import DataConfig, build_config
+from aekit.images.config import DataConfig
 from aekit.images.data import read_images
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, default_batch_size, train_run
 
 SETS = {"celeba": (64, 64), "mnist": None}

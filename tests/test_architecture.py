@@ -19,7 +19,15 @@ BELOW["plotting"] = BELOW["core"] | {"core"}
 BELOW["images"] = BELOW["plotting"] | {"plotting"}
 BELOW["brains"] = BELOW["plotting"] | {"plotting"}
 BELOW["results"] = BELOW["images"] | {"images", "brains"}
-BELOW["terminal"] = {"errors", "core", "images.catalog", "images.config", "images.parent", "brains.config"}
+BELOW["terminal"] = {
+    "errors",
+    "core",
+    "images.catalog",
+    "images.config",
+    "images.run_settings",
+    "images.parent",
+    "brains.config",
+}
 BELOW["commands"] = BELOW["results"] | {"results", "terminal"}
 BELOW["cli"] = {"errors", "core", "terminal", "commands"}
 BELOW["__main__"] = {"cli"}

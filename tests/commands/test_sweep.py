@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from aekit.core.checkpoint import read_header
-from aekit.images.config import flat
+from aekit.images.run_settings import flat
 from aekit.images.sweep.cells import expand
 
 pytestmark = pytest.mark.slow  # each trains, draws or starts the program

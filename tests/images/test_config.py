@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 from refusal import check_refused
 
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import (
-    SETTINGS,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    build_config,
-    command_words,
-    flat,
-    parse_image_size,
-    run_name,
-)
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig, parse_image_size
+from aekit.images.run_settings import SETTINGS, build_config, command_words, flat, run_name
 from aekit.images.sweep.cells import expand
 
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}

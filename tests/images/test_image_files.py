@@ -9,10 +9,10 @@ from PIL import Image
 from recorded import Recorded
 
 from aekit.errors import AekitError
-from aekit.images.config import build_config
 from aekit.images.image_files import read_image_files
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.study import run_interpolate
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 

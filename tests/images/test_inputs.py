@@ -12,7 +12,6 @@ from recorded import Recorded
 from safetensors.numpy import save_file
 
 from aekit.errors import AekitError
-from aekit.images.config import build_config
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.reconstruct import run_reconstruct
@@ -20,6 +19,7 @@ from aekit.images.evaluation.sample import run_sample
 from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.study import run_interpolate
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 

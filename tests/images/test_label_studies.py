@@ -13,13 +13,13 @@ from recorded import Recorded
 
 from aekit.core.checkpoint import read_header
 from aekit.errors import AekitError
-from aekit.images.config import build_config, command_words, run_name
 from aekit.images.decorrelation.study import run_decorrelation
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.sample import run_sample
 from aekit.images.interpolation.request import PathRequest
 from aekit.images.interpolation.study import run_interpolate
+from aekit.images.run_settings import build_config, command_words, run_name
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 from aekit.images.sweep.grid import GridReport, run_missing

@@ -14,10 +14,11 @@ from tiny_training import TINY, train_tiny
 from aekit.core.checkpoint import RESUME_SUFFIX, Header, read_header, resume_path
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, Stopped
-from aekit.images.config import ModelConfig, build_config, run_name
+from aekit.images.config import ModelConfig
 from aekit.images.lineage import take_weights
 from aekit.images.models import build_model
 from aekit.images.parent import check_fits, inherit_model
+from aekit.images.run_settings import build_config, run_name
 from aekit.images.state import read_model
 from aekit.images.sweep.cells import expand
 from aekit.images.sweep.plan import plan_sweep

@@ -16,8 +16,9 @@ from children import Start, children
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
-from aekit.images.config import ModelConfig, build_config
+from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, build_optimizer, default_batch_size, run_training
 
 OPTIONS = [

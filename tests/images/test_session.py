@@ -15,11 +15,11 @@ from aekit.core import weights as weights_module
 from aekit.core.checkpoint import read_header
 from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
-from aekit.images.config import build_config
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.reconstruct import run_reconstruct
 from aekit.images.evaluation.sample import run_sample
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
 from aekit.images.state import read_model

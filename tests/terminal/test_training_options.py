@@ -12,7 +12,8 @@ from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
 from aekit.core.settings import as_text
 from aekit.errors import AekitError
-from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, flat
+from aekit.images.config import RunConfig
+from aekit.images.run_settings import PARTS, SETTINGS, VAE_ONLY, flat
 from aekit.images.sweep.cells import expand
 from aekit.terminal.training_options import OPTIONS, training_options
 

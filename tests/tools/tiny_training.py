@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aekit.core.checkpoint import Header
 from aekit.core.progress import SILENT
-from aekit.images.config import build_config
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, train_run
 
 TINY = {"model": "vae", "data": "digits", "limit": 60, "arch": "dense", "latent": 2, "width": 8, "batch_size": 20}

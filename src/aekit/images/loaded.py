@@ -9,11 +9,11 @@ from typing import Any
 
 from aekit import __version__
 from aekit.core.checkpoint import Header
-from aekit.images.config import VAE_ONLY
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import Codes, encode_images
 from aekit.images.models.base import Autoencoder
 from aekit.images.record import RunRecord
+from aekit.images.run_settings import VAE_ONLY
 
 TABLE_SETTINGS = ("kind", "arch", "latent", "beta", "seed")  # that say in a table which model a row is of
 

@@ -13,7 +13,8 @@ from typing import Any
 from aekit.core.checkpoint import Header, read_header, resume_path
 from aekit.core.settings import check_not_empty, flag, from_dict
 from aekit.errors import AekitError
-from aekit.images.config import VAE_ONLY, ModelConfig
+from aekit.images.config import ModelConfig
+from aekit.images.run_settings import VAE_ONLY
 
 # Settings on which the shapes of most weights depend.
 SHAPING = ("arch", "latent", "layers", "width", "stochastic_layers", "lower_latent", "condition")
@@ -52,7 +53,7 @@ def inherit_model(values: Mapping[str, Any], given: Collection[str], own: Path |
     """Return the settings of a run, with those of the network that were not given from the checkpoint of ``init``.
 
     Args:
-        values: Settings by the names of :data:`aekit.images.config.SETTINGS`.
+        values: Settings by the names of :data:`aekit.images.run_settings.SETTINGS`.
         given: Those that the user gave.
         own: The run's own checkpoint, if it is known: without the one of ``init`` an unfinished run is continued.
 

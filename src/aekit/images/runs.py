@@ -28,7 +28,7 @@ from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, count
 from aekit.images.batch_bias import BatchBias, batch_bias
 from aekit.images.conditioning import build_loader, training_classes
-from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, run_name
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig
 from aekit.images.data import images_path, read_images
 from aekit.images.data.batches import GROUP_BLOCKS
 from aekit.images.data.image_set import ImageSet
@@ -46,6 +46,7 @@ from aekit.images.objectives import build_objective
 from aekit.images.objectives.base import Objective
 from aekit.images.official import check_can_choose, has_validation
 from aekit.images.record import read_record
+from aekit.images.run_settings import run_name
 from aekit.images.state import read_state, write_state
 from aekit.images.steps import Run
 from aekit.images.term_names import SHORT

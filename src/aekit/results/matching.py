@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from aekit.errors import AekitError, count, nearest
-from aekit.images.config import SETTINGS
+from aekit.images.run_settings import SETTINGS
 from aekit.results.comparison import (
     RESULT_COLUMNS,
     Comparison,

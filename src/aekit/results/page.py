@@ -9,7 +9,7 @@ from typing import Any
 
 from aekit.core.checkpoint import Header
 from aekit.errors import count
-from aekit.images.config import MINIMISED
+from aekit.images.run_settings import MINIMISED
 from aekit.plotting.html import (
     Block,
     Bullets,

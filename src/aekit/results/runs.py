@@ -10,8 +10,9 @@ from typing import Any
 from aekit.core.checkpoint import Header
 from aekit.core.settings import as_text, differing_keys, from_dict
 from aekit.errors import AekitError, count
-from aekit.images.config import SETTINGS, VAE_ONLY, ModelConfig, RunConfig, TrainConfig, command_words, flat
+from aekit.images.config import ModelConfig, RunConfig, TrainConfig
 from aekit.images.record import data_config, vae_words
+from aekit.images.run_settings import SETTINGS, VAE_ONLY, command_words, flat
 from aekit.plotting.html import Code, Details, Link, Paragraph, Table
 from aekit.results.files import is_number
 

@@ -18,8 +18,9 @@ import typer
 from aekit.core.settings import as_text, flag
 from aekit.errors import AekitError
 from aekit.images.catalog import CATALOG
-from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, build_config, parse_image_size
+from aekit.images.config import parse_image_size
 from aekit.images.parent import INHERITED, inherit_model
+from aekit.images.run_settings import PARTS, SETTINGS, VAE_ONLY, build_config
 from aekit.terminal import completion
 from aekit.terminal.options import DATA, MODEL, OBJECTIVE, TRAINING, with_choices
 
@@ -36,7 +37,7 @@ class TrainingOption:
     """How a setting is explained on the command line.
 
     Attributes:
-        name: The setting, as in :data:`aekit.images.config.SETTINGS`; the flag is the same with dashes.
+        name: The setting, as in :data:`aekit.images.run_settings.SETTINGS`; the flag is the same with dashes.
         panel: Heading of the help page that it stands under.
         help: What it does, for all commands, or by command: ``ae``, ``vae`` and ``sweep``.
         metavar: What stands for its value; None derives it from the type.

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import SETTINGS, DataConfig, ModelConfig, RunConfig
+from aekit.images.config import DataConfig, ModelConfig, RunConfig
+from aekit.images.run_settings import SETTINGS
 from aekit.images.sweep.plan import _check_metric, cell_settings, plan_sweep, training_commands
 
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}

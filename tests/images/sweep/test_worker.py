@@ -9,7 +9,7 @@ import pytest
 from tiny_training import TINY
 
 from aekit.errors import Stopped
-from aekit.images.config import build_config
+from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, train_run
 from aekit.images.sweep import worker
 from aekit.images.sweep.worker import RemoteProgress

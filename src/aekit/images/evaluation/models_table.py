@@ -13,10 +13,11 @@ import pandas as pd
 from aekit.core.artifacts import write_csv
 from aekit.core.progress import Progress
 from aekit.errors import count
-from aekit.images.config import MINIMISED, Split, image_of
+from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.run_settings import MINIMISED
 
 _SETTINGS = (
     *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),

@@ -8,8 +8,9 @@ from typing import Any, get_args, get_type_hints
 
 from aekit.core.settings import as_text, flag, is_whole_number
 from aekit.errors import UsageError, nearest
-from aekit.images.config import PARTS, SETTINGS, VAE_ONLY, RunConfig, build_config, flat, parse_image_size
+from aekit.images.config import RunConfig, parse_image_size
 from aekit.images.parent import inherit_model
+from aekit.images.run_settings import PARTS, SETTINGS, VAE_ONLY, build_config, flat
 
 _MAX_VALUES = 100_000  # of a range; a grid of as many cells would train for years
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aekit.core.settings import in_words
-from aekit.images.config import MINIMISED, Loss
+from aekit.images.config import Loss
 from aekit.images.figures.curves import (
     draw_history_panel,
     heading,
@@ -22,6 +22,7 @@ from aekit.images.figures.curves import (
     unit,
     write_legend,
 )
+from aekit.images.run_settings import MINIMISED
 from aekit.images.sweep.tradeoff import draw_tradeoff
 from aekit.plotting.style import (
     BLACK,

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from aekit.core.settings import SELF_NAMED, as_text, flag, in_words
 from aekit.core.text_tables import TableFormat
 from aekit.errors import AekitError, UsageError
-from aekit.images.config import MINIMISED, SETTINGS, VAE_ONLY, RunConfig, command_words, flat, run_name
+from aekit.images.config import RunConfig
 from aekit.images.official import check_can_choose, has_validation
+from aekit.images.run_settings import MINIMISED, SETTINGS, VAE_ONLY, command_words, flat, run_name
 from aekit.images.sweep.cells import expand
 
 Metric = Literal["total", "elbo", "reconstruction", "kl", "mse"]
