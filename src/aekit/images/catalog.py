@@ -64,6 +64,19 @@ CATALOG: dict[str, KnownDataSet] = {
         "celeba", "CelebA", 182_637, 19_962, (3, 218, 178), 1443.0, "non-commercial research only",
         "faces with 40 attributes",
     ),
+    "shapes": KnownDataSet(
+        "", "", 589_824, 147_456, (1, 64, 64), 0.0, "none needed",
+        "drawn shapes with five factors, the grid of dSprites: no download", ("square", "ellipse", "heart"),
+    ),
+    "shapes-colour": KnownDataSet(
+        "", "", 384_000, 96_000, (3, 64, 64), 0.0, "none needed",
+        "drawn shapes with six factors, the grid of 3D Shapes: no download",
+        ("square", "ellipse", "heart", "triangle"),
+    ),
+    "dsprites": KnownDataSet(
+        "dsprites", "", 589_824, 147_456, (1, 64, 64), 0.0, "Apache 2.0",
+        "dSprites, shapes with five factors, from its official file", ("square", "ellipse", "heart"),
+    ),
     "digits": KnownDataSet(
         "", "", 1_438, 359, (1, 8, 8), 0.0, "CC BY 4.0", "small handwritten digits, part of scikit-learn: no download",
         _DIGITS,

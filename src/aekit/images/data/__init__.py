@@ -16,7 +16,9 @@ from aekit.images.data.celeba import celeba_folder, read_celeba
 from aekit.images.data.cifar10 import cifar10_folder, read_cifar10
 from aekit.images.data.decode import SUFFIXES as IMAGE_SUFFIXES
 from aekit.images.data.digits import digits_file, read_digits
+from aekit.images.data.dsprites import dsprites_file, read_dsprites
 from aekit.images.data.folder import read_file, read_folder
+from aekit.images.data.generated import generated_file, read_generated
 from aekit.images.data.image_set import ImageSet, join
 from aekit.images.data.mnist import idx_folder, read_idx_set
 from aekit.images.data.pixels import NoImages, check_size
@@ -46,6 +48,7 @@ class DataSet(NamedTuple):
 
 
 _IDX_SET = DataSet(read_idx_set, idx_folder, has_parts=True)
+_GENERATED = DataSet(read_generated, lambda name, data_root: generated_file(name))
 DATASETS: dict[str, DataSet] = {  # their descriptions are in aekit.images.catalog
     "mnist": _IDX_SET,
     "fashion-mnist": _IDX_SET,
@@ -53,6 +56,9 @@ DATASETS: dict[str, DataSet] = {  # their descriptions are in aekit.images.catal
     "emnist": _IDX_SET,
     "cifar10": DataSet(read_cifar10, lambda name, data_root: cifar10_folder(data_root), has_parts=True),
     "celeba": DataSet(read_celeba, lambda name, data_root: celeba_folder(data_root)),
+    "shapes": _GENERATED,
+    "shapes-colour": _GENERATED,
+    "dsprites": DataSet(read_dsprites, lambda name, data_root: dsprites_file(data_root)),
     "digits": DataSet(read_digits, lambda name, data_root: digits_file()),
 }
 

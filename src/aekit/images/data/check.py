@@ -185,7 +185,8 @@ def _list_known(data_root: Path, progress: Progress, *, lists_all: bool) -> Iter
     rows = []
     for name, known in CATALOG.items():
         channels, height, width = known.image_shape
-        download = f"{known.megabytes:,.0f} MB" if known.megabytes else "none"
+        without = "by hand" if known.folder else "none"
+        download = f"{known.megabytes:,.0f} MB" if known.megabytes else without
         n_images = f"{known.n_train + known.n_test:,}"
         rows.append((name, _n_found(name, found[name]) or "no", n_images, height, width, channels, download))
     progress.table(f"Known data sets, and their images under {shown(data_root)}", columns, rows)

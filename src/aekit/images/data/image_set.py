@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.images.data.binarize import draw_pixels
+from aekit.images.data.factors import Factors, joined
 from aekit.images.data.origins import Origins
 
 Indices = npt.NDArray[np.int64]
@@ -40,6 +41,7 @@ class ImageSet:
         labels_fingerprint: SHA-256 of the table that labels and attributes are from; empty if they are of the data.
         draw: Seed by which each pixel is drawn black or white, see :func:`aekit.images.data.binarize.draw_pixels`;
             None leaves them grey. The store and the fingerprint are of grey pixels in any case.
+        factors: What each image shows by factor, N of them; None if that is not known.
     """
 
     store: npt.NDArray[np.uint8]
@@ -57,11 +59,12 @@ class ImageSet:
     span: tuple[float, float, int] | None = None
     labels_fingerprint: str = ""
     draw: int | None = None
+    factors: Factors | None = None
 
     def __post_init__(self) -> None:
         if self.store.dtype != np.uint8 or self.store.ndim != 4:
             raise ValueError(f"images must be uint8 (N, C, H, W), not {self.store.dtype} {self.store.shape}")
-        for companion in (self.labels, self.attributes, self.origins):
+        for companion in (self.labels, self.attributes, self.origins, self.factors):
             if companion is not None and len(companion) != len(self):
                 raise ValueError(f"{len(companion)} labels for {len(self)} images")
         if not self.fingerprint:
@@ -102,6 +105,7 @@ class ImageSet:
             attributes=None if self.attributes is None else self.attributes[indices],
             fingerprint=digest.hexdigest(),
             origins=None if self.origins is None else self.origins.subset(indices),
+            factors=None if self.factors is None else self.factors.subset(indices),
         )
 
     def origin_columns(self, indices: Indices | None = None) -> dict[str, list[object]]:
@@ -127,6 +131,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
     first = sets[0]
     labels, attributes = [each.labels for each in sets], [each.attributes for each in sets]
     origins = [each.origins for each in sets if each.origins is not None]
+    factors = [each.factors for each in sets if each.factors is not None]
     return ImageSet(
         np.concatenate([each.images for each in sets]),
         first.name,
@@ -138,6 +143,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
         bad={name: reason for each in sets for name, reason in each.bad.items()},
         origins=functools.reduce(Origins.__add__, origins) if origins else None,
         value_range=first.value_range,
+        factors=joined(factors) if factors else None,
     )
 
 
