@@ -19,6 +19,7 @@ from aekit import __version__
 from aekit.commands.compare import compare
 from aekit.commands.data import data
 from aekit.commands.decorrelation import decorrelation
+from aekit.commands.disentangle import disentangle
 from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.info import info
@@ -182,6 +183,7 @@ for command in (
     encode,
     evaluate,
     decorrelation,
+    disentangle,
     pca_compare,
     tsne,
     probe,

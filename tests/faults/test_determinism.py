@@ -48,6 +48,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "interpolate-labels": ("interpolate", "labelled.safetensors", "--attribute", "male", "-o", "interpolate/male.png"),
     "encode": ("encode", "vae.safetensors", "-o", "encode"),
     "evaluate": ("evaluate", "ae.safetensors", "vae.safetensors", "-o", "evaluate"),
+    "train-vae shapes": (
+        "train-vae", "--data", "shapes", "--limit", 400, "--image-size", 16, "--arch", "dense", "--latent", 3,
+        "--epochs", 1, "-o", "shapes.safetensors",
+    ),
+    "disentangle": ("disentangle", "shapes.safetensors", "--samples", 200, "-o", "disentangle/x.png"),
     "decorrelation": ("decorrelation", "grid/*.safetensors", "-o", "decorrelation/x.png"),
     "pca-compare": ("pca-compare", "grid/*.safetensors", "-o", "pca/x.png"),
     "tsne": ("tsne", "ae.safetensors", "--limit", 200, "-o", "tsne/x.png"),

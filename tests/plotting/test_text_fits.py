@@ -13,6 +13,9 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from aekit.images.decorrelation.figure import Curve, Panel, plot_decorrelation
+from aekit.images.disentangle.figure import ImportancePanel, plot_disentanglement
+from aekit.images.disentangle.measure import Measured
+from aekit.images.disentangle.scores import SCORES, Scores
 from aekit.images.figures.curves import plot_history
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_reconstructions, plot_traversal
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
@@ -68,6 +71,21 @@ def _decorrelation(n_curves, latents, *, n_panels=16):
     pairs = list(itertools.product(names, latents))[:n_panels]
     panels = [Panel(name, f"d = {latent}: 0.123", np.eye(latent)) for name, latent in pairs]
     return plot_decorrelation(curves, panels, ylabel="mean absolute correlation |r|", floor=0.011, title=TITLE)
+
+
+def _disentanglement(n_models, latent, names=("shape", "orientation", "floor_hue")):
+    importance = np.random.default_rng(0).dirichlet(np.ones(latent), len(names)).T
+
+    def measured(code, n_draws):
+        values = dict.fromkeys(SCORES, 0.7)
+        return Measured(code, latent, (Scores(values, importance, {}),) * n_draws)
+
+    labels = [f"{number}: {LONG}" for number in range(n_models)]
+    models = [(label, [measured("model", 3), measured("turned", 1), measured("permuted", 1)]) for label in labels]
+    baselines = [measured(code, 1) for code in ("factors", "pca", "projection")]
+    panels = [ImportancePanel(label, importance, names, np.linspace(0, 3, latent)) for label in labels]
+    agreement = [(label, 0.4) for label in labels] if n_models > 1 else []
+    return plot_disentanglement(models, baselines, panels, agreement=agreement, title=TITLE)
 
 
 def _embeddings(n_panels, n_classes, name="class", *, title=TITLE):
@@ -158,6 +176,10 @@ FIGURES = {
     "decorrelation-2-30": lambda: _decorrelation(3, list(range(2, 31))),
     "decorrelation-2-100": lambda: _decorrelation(2, [2, 3, 5, 10, 20, 50, 100]),
     "decorrelation-12-models": lambda: _decorrelation(12, [2]),
+    "disentanglement-1": lambda: _disentanglement(1, 2),
+    "disentanglement-2": lambda: _disentanglement(2, 10),
+    "disentanglement-100": lambda: _disentanglement(1, 100),
+    "disentanglement-12-models": lambda: _disentanglement(12, 6, tuple(f"factor {k}" for k in range(12))),
     "embedding-1": lambda: _embeddings(1, 10),
     "embedding-47-classes": lambda: _embeddings(1, 47),
     "embedding-long-names": lambda: _embeddings(2, 12, "a class of quite some name"),

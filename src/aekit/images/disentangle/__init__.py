@@ -1,0 +1,1 @@
+"""How well single dimensions of codes stand for single factors of variation."""
