@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from aekit import __version__
 from aekit.commands.compare import compare
+from aekit.commands.compare_codes import compare_codes
 from aekit.commands.data import data
 from aekit.commands.decorrelation import decorrelation
 from aekit.commands.disentangle import disentangle
@@ -184,6 +185,7 @@ for command in (
     evaluate,
     decorrelation,
     disentangle,
+    compare_codes,
     pca_compare,
     tsne,
     probe,

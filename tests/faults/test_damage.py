@@ -60,7 +60,9 @@ def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path
     assert read_header(path).result["another"] == {"deep": [None, "x"]}
 
 
-@pytest.mark.parametrize("command", ["pca-compare", "decorrelation", "disentangle", "tsne", "interpolate", "probe"])
+@pytest.mark.parametrize(
+    "command", ["pca-compare", "decorrelation", "disentangle", "compare-codes", "tsne", "interpolate", "probe"]
+)
 def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
     aekit, ae_checkpoint, tmp_path, monkeypatch, command
 ):

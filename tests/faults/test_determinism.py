@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
         "--epochs", 1, "-o", "shapes.safetensors",
     ),
     "disentangle": ("disentangle", "shapes.safetensors", "--samples", 200, "-o", "disentangle/x.png"),
+    "compare-codes": ("compare-codes", "grid/*.safetensors", "-o", "compare-codes/x.png"),
     "decorrelation": ("decorrelation", "grid/*.safetensors", "-o", "decorrelation/x.png"),
     "pca-compare": ("pca-compare", "grid/*.safetensors", "-o", "pca/x.png"),
     "tsne": ("tsne", "ae.safetensors", "--limit", 200, "-o", "tsne/x.png"),

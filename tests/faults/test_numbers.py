@@ -19,6 +19,7 @@ ANALYSES = (
     ("encode",),
     ("evaluate",),
     ("decorrelation",),
+    ("compare-codes",),
     ("pca-compare",),
     ("tsne",),
     ("interpolate",),
@@ -75,7 +76,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
     assert result.stderr.splitlines()[-1] == expected
 
 
-@pytest.mark.parametrize("command", ["reconstruct", "encode", "evaluate", "decorrelation", "pca-compare", "tsne"])
+@pytest.mark.parametrize(
+    "command", ["reconstruct", "encode", "evaluate", "decorrelation", "compare-codes", "pca-compare", "tsne"]
+)
 def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(aekit, vae_checkpoint, tmp_path, command):
     path = _changed(vae_checkpoint, tmp_path, only=None, value=1e30)
     result = aekit(command, path)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
+from aekit.core.intervals import Interval
 from aekit.images.decorrelation.figure import Curve, Panel, plot_decorrelation
 from aekit.images.disentangle.figure import ImportancePanel, plot_disentanglement
 from aekit.images.disentangle.measure import Measured
@@ -21,6 +22,9 @@ from aekit.images.figures.grids import plot_images, plot_manifold, plot_reconstr
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
 from aekit.images.pca.figure import Plane, plot_against_pca, plot_planes
 from aekit.images.probe.figure import STYLES, plot_probe
+from aekit.images.similarity.figure import plot_similarities
+from aekit.images.similarity.measures import Similarity
+from aekit.images.similarity.pairs import Pair
 from aekit.images.sweep.figure import plot_cells, plot_sweep
 from aekit.images.tsne.figure import EmbeddingPanel, plot_embeddings
 from aekit.plotting.bars import plot_kl_per_dimension
@@ -86,6 +90,12 @@ def _disentanglement(n_models, latent, names=("shape", "orientation", "floor_hue
     panels = [ImportancePanel(label, importance, names, np.linspace(0, 3, latent)) for label in labels]
     agreement = [(label, 0.4) for label in labels] if n_models > 1 else []
     return plot_disentanglement(models, baselines, panels, agreement=agreement, title=TITLE)
+
+
+def _similarities(n_codes):
+    intervals = {name: Interval(0.5, 0.4, 0.6) for name in Similarity._fields}
+    pairs = [Pair(i, j, intervals, Similarity(0.1, 0.9, 0.1)) for i, j in itertools.combinations(range(n_codes), 2)]
+    return plot_similarities([LONG] * n_codes, pairs, title=TITLE)
 
 
 def _embeddings(n_panels, n_classes, name="class", *, title=TITLE):
@@ -180,6 +190,9 @@ FIGURES = {
     "disentanglement-2": lambda: _disentanglement(2, 10),
     "disentanglement-100": lambda: _disentanglement(1, 100),
     "disentanglement-12-models": lambda: _disentanglement(12, 6, tuple(f"factor {k}" for k in range(12))),
+    "similarities-2": lambda: _similarities(2),
+    "similarities-9": lambda: _similarities(9),
+    "similarities-40": lambda: _similarities(40),
     "embedding-1": lambda: _embeddings(1, 10),
     "embedding-47-classes": lambda: _embeddings(1, 47),
     "embedding-long-names": lambda: _embeddings(2, 12, "a class of quite some name"),

@@ -1,0 +1,1 @@
+"""How alike the codes of several models are on the same images."""
