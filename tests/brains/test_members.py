@@ -21,6 +21,8 @@ from aekit.core.checkpoint import Header, read_header
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 CPU = torch.device("cpu")
 
 
@@ -70,7 +72,6 @@ def untrained(config, data, keys=((0, 0),)):
 # --- training side by side ---
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(toy, brain_config, tmp_path):
     config = brain_config(direct=True, cv=2, val=0.0, test=0.0)
     setup = TrainingSetup(config, toy(), CPU, "fp32")
@@ -89,7 +90,6 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(toy, brain
     assert not torch.equal(*weights)
 
 
-@pytest.mark.slow
 def test_dropout_of_members_side_by_side_is_that_of_members_one_after_another(toy, brain_config, tmp_path):
     config = brain_config(arch="sfcn", direct=True, epochs=2, cv=2, val=0.0, test=0.0)
     setup = TrainingSetup(config, toy(), CPU, "fp32")
@@ -100,7 +100,6 @@ def test_dropout_of_members_side_by_side_is_that_of_members_one_after_another(to
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("log_age", [False, True])
 def test_bins_of_age_are_read_from_the_checkpoint(toy, brain_config, tmp_path, log_age):
     data = toy()
@@ -135,7 +134,6 @@ def test_networks_without_bins_have_the_weights_that_they_always_had(toy, brain_
         }
 
 
-@pytest.mark.slow
 def test_the_history_has_a_line_for_each_epoch_in_the_order_of_stages(toy, brain_config):
     config = brain_config(epochs=2)
     found = train(TrainingSetup(config, toy(), CPU, "fp32"), members(), n_workers=2, threads=2).history
@@ -172,7 +170,6 @@ def test_an_error_in_one_member_ends_all_of_them_and_is_raised(toy, brain_config
     assert len(counter.members) <= 1  # of fold 1, at most the one that was being trained
 
 
-@pytest.mark.slow
 def test_a_member_that_fails_later_still_keeps_what_was_saved_before(toy, brain_config):
     data = toy()
     data.images[0] = np.nan  # trains in fold 1 alone

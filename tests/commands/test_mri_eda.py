@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 @pytest.fixture
 def table(tmp_path):
@@ -26,7 +28,6 @@ def test_the_path_of_the_report_is_the_only_output(aekit, table, tmp_path):
     assert "Cohort t.tsv" in result.stderr
 
 
-@pytest.mark.slow
 def test_the_hypothesis_is_judged_if_it_is_asked_for(aekit, table, tmp_path):
     rows = pd.read_csv(table, sep="\t")
     rows.assign(wmv=500.0 + np.arange(12) % 5, csfv=200 + rows["age"]).to_csv(table, sep="\t", index=False)
@@ -88,7 +89,6 @@ def test_columns_are_named_and_the_last_session_of_each_participant_is_described
     assert list(left["participant_id"]) == [f"P{person}_MR1" for person in range(8)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [True, False])
 def test_sites_in_any_script_make_no_warnings_of_python(aekit, table, tmp_path, quiet):
     sites = ["北京", "القاهرة", "\U0010fff0"] * 4  # the last for private use, so that no font has it
@@ -118,7 +118,6 @@ def test_a_table_without_ages_names_its_columns(aekit, table, tmp_path):
     assert "has no column age (it has participant_id, sex, site" in result.stderr
 
 
-@pytest.mark.slow
 def test_torch_is_not_loaded(table, tmp_path):
     script = (
         "import sys; from aekit.commands.mri_eda import mri_eda; from pathlib import Path\n"

@@ -9,6 +9,8 @@ import torch
 from aekit.brains.members import read_ensemble, write_ensemble
 from aekit.core.checkpoint import read_header
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 GRID = ("--size", 16, "--spacing", 12)
 
 
@@ -59,7 +61,6 @@ def test_the_age_that_comes_first_is_that_of_the_model_with_the_smallest_held_ou
     assert f"age_years by {best}" in " ".join(result.stderr.split())
 
 
-@pytest.mark.slow
 def test_the_stack_predicts_new_scans_as_it_did_those_that_no_fold_saw(aekit, phantom_cohort, scans, tmp_path):
     path = tmp_path / "cv.safetensors"
     options = ("--volumes", phantom_cohort / "volumes", "--size", 8, "--spacing", 24, "--epochs", 1, "--seeds", 1)
@@ -298,7 +299,6 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(
     assert not (tmp_path / "new.csv").exists()
 
 
-@pytest.mark.slow
 def test_scans_of_another_contrast_are_told_together_and_a_reference_gives_them_intervals(
     aekit, brains, phantom_cohort, scans, tmp_path
 ):

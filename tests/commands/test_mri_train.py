@@ -17,6 +17,8 @@ import pytest
 from aekit.brains import runs, training
 from aekit.core.checkpoint import read_header
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 FAST = ("--size", 8, "--spacing", 24, "--epochs", 1, "--seeds", 1, "--threads", 1, "--device", "cpu")
 
 
@@ -124,7 +126,6 @@ def test_json_has_the_metrics_of_the_judged_split(mri_train):
     assert {row["model"] for row in found["metrics"]} >= {"mean", "gp", "chain"}
 
 
-@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(mri_train):
     first, second = (mri_train("--seeds", 2, output=name).paths[0] for name in "ab")
     assert first.read_bytes() == second.read_bytes()
@@ -134,7 +135,6 @@ def test_the_same_command_gives_the_same_bytes(mri_train):
     assert first.read_bytes() != third.read_bytes()
 
 
-@pytest.mark.slow
 def test_a_cross_validation_pools_its_folds_and_has_a_test_split_if_asked(mri_train):
     path = mri_train("--cv", 2, "--test-split", 0.2).paths[0]
     metrics = pd.read_csv(path.with_suffix(".metrics.csv"))
@@ -167,7 +167,6 @@ def test_existing_output_is_replaced_only_when_asked_and_resume_keeps_it(mri_tra
 # --- options ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "part", "expected"),
     [
@@ -211,7 +210,6 @@ def test_options_reach_the_training_and_the_header(mri_train, options, part, exp
         assert [one[:2] for one in header.members] == [[0, 0], [0, 1]]
 
 
-@pytest.mark.slow
 def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
     result = mri_train("--cv", 3, "--group", "site", "--quiet")
     table = pd.read_csv(result.paths[0].with_suffix(".predictions.csv"), dtype={"participant_id": str})
@@ -220,7 +218,6 @@ def test_group_keeps_a_site_in_one_fold(mri_train, phantom_cohort):
     assert table["fold"].nunique() == 3
 
 
-@pytest.mark.slow
 def test_each_site_is_held_out_by_name_and_has_a_row_of_its_own(mri_train, phantom_cohort):
     result = mri_train("--cv", "site")
     assert config_of(result).data["cv"] == "site"
@@ -241,7 +238,6 @@ def test_each_site_is_held_out_by_name_and_has_a_row_of_its_own(mri_train, phant
     assert path.with_suffix(".sites.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_without_sites_there_are_no_files_about_them_not_even_those_of_a_run_before(mri_train, folder):
     with_sites = folder / "people.tsv"
     few = ("--val", 0, "--test-split", 0.2)
@@ -254,7 +250,6 @@ def test_without_sites_there_are_no_files_about_them_not_even_those_of_a_run_bef
     assert not any(result.paths[0].with_suffix(suffix).exists() for suffix in runs._OF_SITES)
 
 
-@pytest.mark.slow
 def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     table["part"] = ["train"] * 25 + ["dev"] * 7 + ["test"] * 8
@@ -265,7 +260,6 @@ def test_a_column_of_the_table_says_who_is_tested(mri_train, phantom_cohort, tmp
     assert list(split) == ["train"] * 25 + ["val"] * 7 + ["test"] * 8
 
 
-@pytest.mark.slow
 def test_dropped_outliers_are_a_split_of_their_own(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns="file")
     people = pd.read_csv(mri_train(output="a").paths[0].with_suffix(".predictions.csv"))
@@ -281,7 +275,6 @@ def test_dropped_outliers_are_a_split_of_their_own(mri_train, phantom_cohort, tm
     assert train not in set(people.loc[people["split"] == "train", "participant_id"])
 
 
-@pytest.mark.slow
 def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_train, phantom_cohort, tmp_path):
     table = pd.read_csv(phantom_cohort / "participants.tsv", sep="\t").drop(columns=["gmv", "wmv", "csfv", "file"])
     table.to_csv(tmp_path / "bare.csv", index=False)
@@ -298,7 +291,6 @@ def test_a_table_without_volumes_needs_direct_and_then_learns_age_alone(mri_trai
     assert set(metrics["target"]) == {"age_years"}
 
 
-@pytest.mark.slow
 def test_hypotheses_make_four_checkpoints_of_one_split_and_their_table(mri_train, tmp_path):
     result = mri_train("--hypotheses", "--quiet")
     assert result.exit_code == 0, result.stderr
@@ -448,7 +440,6 @@ FILES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_volume_is_an_error_that_names_it_and_can_be_skipped(mri_train, folder, name):
     FILES[name](folder / "volumes" / "sub-0005_T1w.nii.gz")
@@ -468,7 +459,6 @@ def test_the_same_scan_twice_is_an_error_with_both_ids(mri_train, folder):
     assert line.startswith("--volumes: two ids have the same scan (sub-0002 and sub-0009)")
 
 
-@pytest.mark.slow
 def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_train, folder):
     (folder / "volumes" / "sub-0004_T1w.nii.gz").rename(folder / "volumes" / "sub-0444_T1w.nii.gz")
     options = {"table": folder / "people.tsv", "volumes": folder / "volumes"}
@@ -480,7 +470,6 @@ def test_rows_without_a_file_and_files_without_a_row_are_counted_and_listed(mri_
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_form_codes_of_zero_are_a_warning(mri_train, folder):
     path = folder / "volumes" / "sub-0005_T1w.nii.gz"
     image = nibabel.load(path)
@@ -493,7 +482,6 @@ def test_form_codes_of_zero_are_a_warning(mri_train, folder):
     assert "1 of 14 volumes: " in result.stderr
 
 
-@pytest.mark.slow
 def test_age_zero_has_no_logarithm(mri_train, folder):
     table = cell(3, "age", "0")(pd.read_csv(folder / "people.tsv", sep="\t", dtype=str))
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
@@ -503,7 +491,6 @@ def test_age_zero_has_no_logarithm(mri_train, folder):
     assert mri_train("--quiet", "--val", 0, "--test-split", 0.1, **options).exit_code == 0
 
 
-@pytest.mark.slow
 def test_a_sex_with_one_participant_is_not_a_stratum_and_not_an_error(mri_train, folder):
     table = pd.read_csv(folder / "people.tsv", sep="\t").assign(sex=["M", *["F"] * 13])
     table.to_csv(folder / "people.tsv", sep="\t", index=False)
@@ -517,7 +504,6 @@ def test_missing_paths_are_named(mri_train, tmp_path, phantom_cohort):
     assert refused(mri_train(table=phantom_cohort)).startswith(str(phantom_cohort))
 
 
-@pytest.mark.slow
 def test_other_commands_do_not_take_its_checkpoint(mri_train, aekit):
     path = mri_train("--quiet").paths[0]
     for command in (("reconstruct", path), ("encode", path), ("evaluate", path)):
@@ -531,7 +517,6 @@ def environment():
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.slow
 def test_the_phantom_goes_through_a_pipe(tmp_path):
     fast = "--size 8 --spacing 24 --epochs 1 --seeds 1 --threads 1 --device cpu --quiet"
     line = (
@@ -545,7 +530,6 @@ def test_the_phantom_goes_through_a_pipe(tmp_path):
     assert read_header(tmp_path / "m.safetensors").data["people"] == 30
 
 
-@pytest.mark.slow
 def test_a_signal_stops_it_and_resume_continues(start, phantom_cohort, mri_train, tmp_path):
     command = ["aekit", "mri-train", phantom_cohort / "participants.tsv", "--volumes", phantom_cohort / "volumes"]
     options = [*map(str, FAST), "--epochs", "20", "--precision", "fp32", "--quiet", "-o", "m.safetensors"]
@@ -580,7 +564,6 @@ def patients(phantom_cohort, tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
 def test_controls_are_judged_and_cases_are_predicted_with_their_mean_delta(aekit, phantom_cohort, patients, tmp_path):
     options = ("--volumes", phantom_cohort / "volumes", "--size", 16, "--spacing", 12, "--epochs", 1, "--seeds", 1)
     controls = ("--controls", "diagnosis=control")

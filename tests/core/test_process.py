@@ -33,6 +33,8 @@ from aekit.images.session import open_session
 from aekit.images.tsne.study import run_tsne
 from aekit.results.report import run_report
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 _LEVELS = (
     torch.backends,
     *(torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.cudnn.conv, torch.backends.cudnn.rnn),
@@ -159,7 +161,6 @@ def test_a_run_that_fails_leaves_the_callers_settings(callers_settings):
     _check(callers_settings)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch is older than 2.9")
 def test_products_are_exact_inside_and_as_the_caller_wants_outside():
     # In a process of its own, as torch cannot tell a setting that was made from one that was left alone.
@@ -199,7 +200,6 @@ def test_random_numbers_of_the_caller_go_on_where_they_were():
     assert first + torch.rand(2).tolist() == wanted
 
 
-@pytest.mark.slow
 def test_importing_aekit_changes_nothing():
     code = """
 import locale, os, signal, warnings

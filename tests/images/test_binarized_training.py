@@ -12,6 +12,8 @@ from aekit.images import training
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from aekit.images.runs import Machine, train_run
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 QUICK = ("--data", "digits", "--limit", 120, "--epochs", 2, "--latent", 2, "--threads", 1)
 
 

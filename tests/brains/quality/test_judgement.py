@@ -15,6 +15,8 @@ from aekit.brains.quality.judgement import (
 )
 from aekit.brains.volumes.store import take_rows
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def damaged(image, kind, number=0):
     return damage_scan(kind, image, (8.0,) * 3, np.random.default_rng(number))[0]

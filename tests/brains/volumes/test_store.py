@@ -16,6 +16,8 @@ from aekit.brains.volumes.store import prepare_volumes, take_rows, unusual_poses
 from aekit.brains.volumes.template import Template, pose_of
 from aekit.errors import AekitError
 
+pytestmark = pytest.mark.slow  # each trains, draws or starts the program
+
 
 def volume(data, spacing_mm=(3.0, 3.0, 3.0)):
     return Volume(np.asarray(data, np.float32), np.diag([*spacing_mm, 1.0]), spacing_mm, (), data.shape, "RAS")
@@ -273,7 +275,6 @@ def straight():
     return Template(head().astype(np.float16))
 
 
-@pytest.mark.slow
 def test_aligned_scans_are_alike_and_their_volumes_are_those_of_the_files(cache, tmp_path, straight):
     paths = write_heads(tmp_path / "heads")
     grid = Grid((24, 28, 24), 8.0)
@@ -290,7 +291,6 @@ def test_aligned_scans_are_alike_and_their_volumes_are_those_of_the_files(cache,
     assert spread[1] < 0.2 * spread[0]
 
 
-@pytest.mark.slow
 def test_the_template_of_a_cohort_is_kept_with_its_scans_and_gives_the_same_images_to_others(
     cache, tmp_path, decoded, monkeypatch
 ):
@@ -316,7 +316,6 @@ def test_how_and_to_what_scans_are_aligned_makes_another_store(cache, tmp_path, 
     assert len({store.fingerprint for store in stores}) == 3
 
 
-@pytest.mark.slow
 def test_bad_files_are_not_aligned(cache, tmp_path):
     paths = write_heads(tmp_path / "heads", POSES[:2])
     paths[0].write_bytes(b"")
@@ -361,7 +360,6 @@ def test_how_intensities_are_scaled_makes_another_store(cache, paths):
     np.testing.assert_array_equal(stores[0].brain_ml, stores[1].brain_ml)
 
 
-@pytest.mark.slow
 def test_rows_keep_their_poses_and_are_warned_of_an_unusual_one(cache, tmp_path, straight):
     prepared = prepare_volumes(write_heads(tmp_path / "heads"), GRID, register="rigid", template=straight, jobs=1)
     taken = take_rows(prepared, np.array([2, 0]))
