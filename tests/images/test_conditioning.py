@@ -79,7 +79,9 @@ def test_classes_are_chosen_by_name():
     assert choose_classes(model, None) == [0, 1, 2]
     assert choose_classes(model, "dog,cat,dog") == [1, 0]
     assert choose_classes(model, "a, b") == [2]
-    assert choose_classes(model, 'dog, "a, b"') == [1, 2]
+    assert choose_classes(model, "dog, a, b") == [1, 2]
+    with pytest.raises(AekitError, match="empty item"):
+        choose_classes(model, "")
     assert one_class(model, "cat", "--traverse") == 0
     for text in (None, "cat,dog"):
         with pytest.raises(AekitError, match="--traverse: the model decodes a code as a class; add --label"):

@@ -11,7 +11,7 @@ from aekit.images.similarity.request import MIN_IMAGES
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, Resamples, WhichSplit
 
 
 def compare_codes(
@@ -40,15 +40,7 @@ def compare_codes(
             help="Compare with principal components of the pixels, too.",
         ),
     ] = True,
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap",
-            rich_help_panel=options.ANALYSIS,
-            min=2,
-            help="Number of resamples of the images, for intervals.",
-        ),
-    ] = 200,
+    bootstrap: Resamples = 200,
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
     data: OtherData = None,

@@ -11,7 +11,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, Resamples, WhichSplit
 
 
 def decorrelation(
@@ -31,15 +31,7 @@ def decorrelation(
             "effective number of dimensions. The table has all.",
         ),
     ] = "mean-abs",
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap",
-            rich_help_panel=options.ANALYSIS,
-            min=2,
-            help="Number of resamples of the images, for intervals.",
-        ),
-    ] = 200,
+    bootstrap: Resamples = 200,
     pca: Annotated[
         bool,
         typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from aekit.errors import AekitError, count, nearest
 from aekit.images.config import ModelConfig, Split
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.selection import split_names
 from aekit.images.models.base import Autoencoder
 
 Labels = npt.NDArray[np.int64]
@@ -91,9 +91,7 @@ def choose_classes(model: Autoencoder, text: str | None) -> list[int]:
         return list(range(len(names)))
     if text in names:  # which may have commas in it
         return [names.index(text)]
-    # Names with commas are quoted as in a CSV file.
-    parts = next(csv.reader([text], skipinitialspace=True), [])
-    chosen = [part if part in names else part.strip() for part in parts]
+    chosen = split_names(text, "--label", lambda name: name in names)
     for name in chosen:
         if name not in names:
             fix = nearest(name, names) or f"; choose from {_listed(names)}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aekit.core.settings import as_text, differing_keys, flag, in_words
 from aekit.errors import AekitError
 from aekit.images import sizes
 from aekit.images.config import DataConfig, Split
 from aekit.images.record import Checkpoints, RunRecord
+
+if TYPE_CHECKING:
+    from aekit.images.data.image_set import ImageSet
 
 _NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint", "class_names")
 _NOT_OF_IMAGES = ("labels",)  # changes no image
@@ -48,6 +52,12 @@ def _label(found: Checkpoints, number: int, differing: list[tuple[str, str]]) ->
     return ", ".join(
         in_words(key, value) for key, value in own if value is not None and (has_prior or not key.startswith("beta"))
     )
+
+
+def refuse_other_images(path: Path, own: ImageSet, first: ImageSet) -> None:
+    """Raise an AekitError if a checkpoint is studied on other images than the first one."""
+    if own.fingerprint != first.fingerprint:
+        raise AekitError(f"{path}: uses other images of {first.name} than those before; compare them separately")
 
 
 def check_same_images(found: Checkpoints, splits: Sequence[Split]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,28 @@ from aekit.images.record import RunRecord
 from aekit.images.run_settings import VAE_ONLY
 
 TABLE_SETTINGS = ("kind", "arch", "latent", "beta", "seed")  # that say in a table which model a row is of
+
+
+def study_parameters(command: str, request: Any, checkpoints: Any, images: ImageSet) -> dict[str, Any]:
+    """Return what the figure of a study of several checkpoints records of its origin.
+
+    Args:
+        command: The command.
+        request: What was asked for, a dataclass.
+        checkpoints: What is recorded of each checkpoint.
+        images: The images that all were studied on.
+    """
+    return {
+        "aekit": __version__,
+        "command": command,
+        "options": asdict(request),
+        "checkpoints": checkpoints,
+        "images": _about_images(images),
+    }
+
+
+def _about_images(images: ImageSet) -> dict[str, Any]:
+    return {"name": images.name, "n": len(images), "fingerprint": images.fingerprint}
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class LoadedCheckpoint:
             **self.header.configuration,
         }
         if image_set is not None:
-            parameters["images"] = {"name": image_set.name, "n": len(image_set), "fingerprint": image_set.fingerprint}
+            parameters["images"] = _about_images(image_set)
             if image_set.labels_fingerprint:
                 parameters["labels"] = image_set.labels_fingerprint
         return parameters

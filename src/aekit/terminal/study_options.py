@@ -63,8 +63,17 @@ ClassNames = Annotated[
         "--label",
         rich_help_panel=options.ANALYSIS,
         metavar="NAME,...",
-        help="Classes to decode as, for models trained with --condition label; quote one that has a comma.",
+        help="Classes to decode as, for models trained with --condition label.",
         show_default="all classes, or the one of the image",
+    ),
+]
+Resamples = Annotated[
+    int,
+    typer.Option(
+        "--bootstrap",
+        rich_help_panel=options.ANALYSIS,
+        min=2,
+        help="Number of resamples of the images, for intervals.",
     ),
 ]
 NoiseSeed = Annotated[

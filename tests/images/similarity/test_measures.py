@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import spatial
-from sklearn.neighbors import NearestNeighbors
 
 from aekit.images.similarity.measures import (
     kernel_alignment,
@@ -76,10 +75,12 @@ def test_codes_that_do_not_vary_are_like_no_other():
     assert procrustes_disparity(x, np.ones((300, 2))) == 1
 
 
-def test_neighbours_are_those_of_scikit_learn():
+def test_neighbours_are_those_of_all_distances_and_never_the_image_itself():
     x = _codes(2500)
-    _, truth = NearestNeighbors(n_neighbors=11).fit(x).kneighbors(x)
-    np.testing.assert_array_equal(np.sort(nearest_neighbours(x, 10)), np.sort(truth[:, 1:]))
+    truth = np.argsort(spatial.distance.cdist(x, x), axis=1)
+    np.testing.assert_array_equal(nearest_neighbours(x, 10), truth[:, 1:11])
+    twice = np.repeat(_codes(50), 2, axis=0)
+    assert nearest_neighbours(twice, 1)[:, 0].tolist() == [i ^ 1 for i in range(100)]
 
 
 def test_shared_neighbours_are_counted_for_each_image():

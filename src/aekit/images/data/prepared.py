@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import time
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aekit.core.cache import PARTIAL, is_digest, known_key, remember_key, remove_stale, shortcut_key
-from aekit.core.damage import NPY_DAMAGE, map_npy
+from aekit.core.damage import NPY_DAMAGE
 from aekit.core.durable import atomic_write
 from aekit.core.environment import cache_folder
 from aekit.core.partial import Partial, open_partial
@@ -46,6 +45,7 @@ from aekit.images.data.files import (
     survey_files,
 )
 from aekit.images.data.pixels import Pixels
+from aekit.images.data.whole_store import map_pixels, npy_head
 
 _FORMAT = "aekit images 3"  # part of every key: increase it when decoding changes pixels
 _MAX_MEMORY_BYTES = 4 * 2**30  # of pixels to hold in memory if the cache folder cannot be written
@@ -130,19 +130,14 @@ def _open(folder: Path, key: str) -> Prepared | None:
     """Return a store of the cache, or None if it is missing or incomplete."""
     if not key:
         return None
-    pixels = folder / f"{key}.npy"
     try:
         about = json.loads((folder / f"{key}.json").read_text("utf-8"))
-        store = map_npy(pixels)
-        if store.dtype != np.uint8 or list(store.shape) != about["shape"] or not store.flags.c_contiguous:
-            return None
-        if pixels.stat().st_size != store.offset + store.nbytes:
-            return None
-        if not is_digest(about["fingerprint"]):
+        store = map_pixels(folder / f"{key}.npy", about["shape"])
+        if store is None or not is_digest(about["fingerprint"]):
             return None
         bad = {int(row): str(reason) for row, reason in about["bad"].items()}
         animated = {int(row): int(n) for row, n in about["animated"].items()}
-        return Prepared(store.view(np.ndarray), about["fingerprint"], bad, animated, _values(about["values"]))
+        return Prepared(store, about["fingerprint"], bad, animated, _values(about["values"]))
     except NPY_DAMAGE:
         return None
 
@@ -173,7 +168,7 @@ def _make(job: Job, survey: Survey, folder: Path, key: str) -> Prepared:
 
 def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Prepared | None:
     """Return the store of these files, written to ``<path>.npy`` by this process or by another one meanwhile."""
-    head = _npy_head(shape)
+    head = npy_head(shape)
     with open_partial(
         Path(f"{path}{PARTIAL}"),
         len(head) + math.prod(shape),
@@ -199,13 +194,6 @@ def _decode_onto_disk(job: Job, survey: Survey, shape: Shape, path: Path) -> Pre
                 )
             raise
         return _open(path.parent, path.name)
-
-
-def _npy_head(shape: Shape) -> bytes:
-    """Return what a .npy file of unsigned bytes in this shape begins with."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
 
 
 def _decode_into(partial: Partial, job: Job, survey: Survey, shape: Shape, n_head: int) -> dict[str, Any]:

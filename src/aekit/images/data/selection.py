@@ -60,7 +60,7 @@ class Selector:
         Raises:
             AekitError: There is no such image or class.
         """
-        return [self.choice(item) for item in _items(text, self.option, self._is_known)]
+        return [self.choice(item) for item in split_names(text, self.option, self._is_known)]
 
     def pairs(self, text: str) -> list[tuple[Choice, Choice]]:
         """Return the pairs that a text names, ``first-second`` or ``first:second``, separated by commas.
@@ -70,7 +70,7 @@ class Selector:
         Raises:
             AekitError: There is no such image or class, something is not a pair, or a text is ambiguous.
         """
-        return [self._pair(item) for item in _items(text, self.option, lambda item: bool(self._readings(item)))]
+        return [self._pair(item) for item in split_names(text, self.option, lambda item: bool(self._readings(item)))]
 
     def choice(self, text: str) -> Choice:
         """Return the choice that one text names.
@@ -225,7 +225,7 @@ def _sides(text: str) -> list[tuple[str, str]]:
     return [(text[:place].strip(), text[place + 1 :].strip()) for place in cuts]
 
 
-def _items(text: str, option: str, is_known: Callable[[str], bool]) -> list[str]:
+def split_names(text: str, option: str, is_known: Callable[[str], bool]) -> list[str]:
     """Return the items of a list with commas; words that are no item alone, but with the next, have a comma inside."""
     words = [item.strip() for item in text.split(",")]
     if not all(words):

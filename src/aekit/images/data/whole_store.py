@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +27,18 @@ def store_path(key: str) -> Path:
 
 def find_store(key: str, shape: Shape) -> Pixels | None:
     """Return the images of a data set, uint8 (N, C, H, W), or None if they are missing or incomplete."""
-    path = store_path(key)
+    return map_pixels(store_path(key), shape)
+
+
+def map_pixels(path: Path, shape: Sequence[int]) -> Pixels | None:
+    """Return the unsigned bytes of a .npy file, mapped into memory; None if it is not a whole file of this shape."""
     try:
         store = map_npy(path)
-        is_whole = path.stat().st_size == store.offset + math.prod(shape)
-        if store.dtype == np.uint8 and store.shape == shape and store.flags.c_contiguous and is_whole:
-            return store.view(np.ndarray)
+        is_whole = path.stat().st_size == store.offset + store.nbytes
     except NPY_DAMAGE:
-        pass
-    return None
+        return None
+    is_wanted = store.dtype == np.uint8 and list(store.shape) == list(shape) and store.flags.c_contiguous
+    return store.view(np.ndarray) if is_wanted and is_whole else None
 
 
 def open_store(key: str, shape: Shape, blocks: Iterator[tuple[int, Pixels]], progress: Progress) -> Pixels:
@@ -53,7 +56,7 @@ def open_store(key: str, shape: Shape, blocks: Iterator[tuple[int, Pixels]], pro
     if (found := find_store(key, shape)) is not None:
         return found
     path = store_path(key)
-    head = _head(shape)
+    head = npy_head(shape)
     try:
         with open_partial(
             path.with_name(f"{key}{PARTIAL}"),
@@ -83,7 +86,8 @@ def _write(partial: Partial, head: bytes, blocks: Iterator[tuple[int, Pixels]]) 
         partial.write(np.ascontiguousarray(block).data, len(head) + row * math.prod(block.shape[1:]))
 
 
-def _head(shape: Shape) -> bytes:
+def npy_head(shape: Shape) -> bytes:
+    """Return what a .npy file of unsigned bytes in this shape begins with."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return buffer.getvalue()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from aekit import __version__
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
-from aekit.errors import AekitError, count
+from aekit.errors import count
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.decorrelation.correlation import noise_floor
@@ -23,6 +19,9 @@ from aekit.images.decorrelation.curves import build_curves, build_panels
 from aekit.images.decorrelation.figure import plot_decorrelation
 from aekit.images.decorrelation.request import LABELS, MIN_IMAGES, DecorrelationRequest, Measure
 from aekit.images.decorrelation.tables import Measured, add_pca, build_table, group_names, measure_checkpoint
+from aekit.images.differences import refuse_other_images
+from aekit.images.draws import check_enough_images, draw_images
+from aekit.images.loaded import study_parameters
 from aekit.images.session import Session
 
 
@@ -78,34 +77,15 @@ def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[
     groups = group_names(session.headers, session.records)
     checkpoints = session.checkpoints()
     first = next(checkpoints)
-    images = _draw(session.studied(first, request.split, with_labels=False), request)
-    if len(images) < request.images:
-        session.progress.notice(
-            f"--images {request.images}: {request.split} has {count(len(images), 'image')}; all are used"
-        )
+    whole = session.studied(first, request.split, with_labels=False)
+    check_enough_images(whole, request.split, minimum=MIN_IMAGES, what="correlations")
+    images = draw_images(whole, request.split, request.images, seed=request.seed, progress=session.progress)
     measured = []
     for checkpoint, group in zip(chain([first], checkpoints), groups, strict=True):
         # With --data, checkpoints may still split the images in different ways.
-        own = _draw(session.studied(checkpoint, request.split, with_labels=False), request)
-        if own.fingerprint != images.fingerprint:
-            raise AekitError(
-                f"{checkpoint.path}: uses other images of {images.name} than those before; compare them separately"
-            )
+        refuse_other_images(checkpoint.path, session.studied(checkpoint, request.split, with_labels=False), whole)
         measured.append(measure_checkpoint(checkpoint, images, request, group, progress=session.progress))
     return measured, images
-
-
-def _draw(image_set: ImageSet, request: DecorrelationRequest) -> ImageSet:
-    """Return as many images as requested, or all, the same at each call."""
-    if len(image_set) < MIN_IMAGES:
-        raise AekitError(
-            f"--split {request.split}: {image_set.name} has {count(len(image_set), 'image')} there, and correlations "
-            f"need at least {MIN_IMAGES}; use another split or more data"
-        )
-    if len(image_set) <= request.images:
-        return image_set
-    rows = np.random.default_rng(request.seed).choice(len(image_set), request.images, replace=False)
-    return image_set.subset(np.sort(rows).astype(np.int64))
 
 
 def _write_figure(
@@ -129,17 +109,8 @@ def _write_figure(
         pca=check,
         title=f"Correlations of the codes of {count(len(images), image_of(request.split))} of {images.name}",
     )
-    write_png(target, figure, _parameters(measured, request, images))
-
-
-def _parameters(measured: list[Measured], request: DecorrelationRequest, images: ImageSet) -> dict[str, Any]:
-    return {
-        "aekit": __version__,
-        "command": "decorrelation",
-        "options": asdict(request),
-        "checkpoints": [each.origin for each in measured],
-        "images": {"name": images.name, "n": len(images), "fingerprint": images.fingerprint},
-    }
+    origins = [each.origin for each in measured]
+    write_png(target, figure, study_parameters("decorrelation", request, origins, images))
 
 
 def _show(table: pd.DataFrame, request: DecorrelationRequest, n_images: int, progress: Progress) -> None:

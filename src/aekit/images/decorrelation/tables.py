@@ -25,7 +25,7 @@ from aekit.images.decorrelation.correlation import (
 from aekit.images.decorrelation.request import LABELS, DecorrelationRequest, column_name
 from aekit.images.latent import active_units
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.pca.components import fit_pca
+from aekit.images.pca.components import max_components, principal_codes
 from aekit.images.record import RunRecord
 
 Floats = npt.NDArray[np.floating]
@@ -166,12 +166,11 @@ def add_pca(table: pd.DataFrame, image_set: ImageSet, *, progress: Progress = SI
         image_set: The images that its values were measured on.
         progress: Receives a notice if there are fewer components than dimensions.
     """
-    most = min(len(image_set) - 1, int(np.prod(image_set.image_shape)))
+    most = max_components(image_set)
     wanted = sorted(set(table["latent"]))
     if wanted[-1] > most:
         progress.notice(f"pca: these images have at most {count(most, 'component')}; there is no comparison above that")
-    n_components = min(most, wanted[-1])
-    codes = fit_pca(image_set, n_components).encode_all(image_set, n_components)
+    codes = principal_codes(image_set, wanted[-1])
     values = {d: measure_matrix(correlation_matrix(codes[:, :d])) for d in wanted if d <= most}
     columns = {
         f"{column_name(name)}_pca": [values.get(d, {}).get(name, np.nan) for d in table["latent"]] for name in LABELS

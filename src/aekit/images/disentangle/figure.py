@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -131,20 +131,26 @@ def _draw_scores(
         for label, value in agreement:
             if label == name:
                 axes.plot(value, len(scores) + shift, marker=marker, color=colour, markersize=5, zorder=3)
-    known = [each for _, own in models[:1] for each in own[1:]] + list(baselines)
-    for each in known:
-        for score, place in places.items():
-            axes.plot(
-                each.interval(score).value, place, marker=_MARKERS[each.code], color=BLACK, markersize=6, zorder=1
-            )
+        for each in own[1:]:
+            _draw_null(axes, each, places, shift, colour)
+    for each in baselines:
+        _draw_null(axes, each, places, 0.0, BLACK)
+    known = [*(each for _, own in models[:1] for each in own[1:]), *baselines]
     keys = [_key(wrap_text(name, _LEGEND), *line_style(number)) for number, name in enumerate(names)]
     keys += [_key(_WORDS[code], BLACK, _MARKERS[code]) for code in dict.fromkeys(each.code for each in known)]
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("score: 1 is best; with its 95 % interval over draws of images")
+    has_draws = any(len(own[0].draws) > 1 for _, own in models)
+    axes.set_xlabel("score: 1 is best" + ("; with its 95 % interval over draws of images" if has_draws else ""))
     axes.grid(axis="x", color=GREY, alpha=0.3)
     axes.legend(handles=keys, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=SMALL_FONT_SIZE)
+
+
+def _draw_null(axes: Axes, each: Measured, places: Mapping[str, int], shift: float, colour: str) -> None:
+    for score, place in places.items():
+        value = each.interval(score).value
+        axes.plot(value, place + shift, marker=_MARKERS[each.code], color=colour, markersize=6, zorder=1)
 
 
 def _key(text: str, colour: str, marker: str) -> Line2D:

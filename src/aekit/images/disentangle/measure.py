@@ -9,14 +9,14 @@ import numpy as np
 
 from aekit.core.intervals import Interval, mean_interval
 from aekit.core.threads import in_threads
-from aekit.errors import AekitError, count
-from aekit.images.config import image_of
 from aekit.images.data.factors import Factors
 from aekit.images.data.image_set import ImageSet
 from aekit.images.disentangle import nulls
 from aekit.images.disentangle.binning import Floats, Integers
 from aekit.images.disentangle.request import MIN_SAMPLES, DisentangleRequest
 from aekit.images.disentangle.scores import Scores, measure_scores
+from aekit.images.draws import check_enough_images
+from aekit.images.pca.components import principal_codes
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,13 @@ class Measured:
         return mean
 
 
-def draw_images(images: ImageSet, request: DisentangleRequest) -> list[ImageSet]:
+def draw_apart(images: ImageSet, request: DisentangleRequest) -> list[ImageSet]:
     """Return draws without a common image, each in random order: as many as wanted, or as there are images for.
 
     Raises:
         AekitError: There are too few images.
     """
-    if len(images) < MIN_SAMPLES:
-        raise AekitError(
-            f"--split {request.split}: {images.name} has {count(len(images), image_of(request.split))}, and scores of "
-            f"disentanglement need at least {MIN_SAMPLES}; use another split or more data"
-        )
+    check_enough_images(images, request.split, minimum=MIN_SAMPLES, what="scores of disentanglement")
     order = np.random.default_rng(request.seed).permutation(len(images))
     n_draws = max(min(request.draws, len(images) // request.samples), 1)
     n_images = min(request.samples, len(images))
@@ -92,16 +88,24 @@ def measure_model(
 
 
 def measure_baselines(
-    images: ImageSet, factors: Factors, n_dimensions: int, request: DisentangleRequest, *, jobs: int | None
+    images: ImageSet, factors: Factors, latents: Sequence[int], request: DisentangleRequest, *, jobs: int | None
 ) -> list[Measured]:
-    """Return the scores of codes that need no model: the factors, principal components, and random projections."""
-    codes = {
-        "factors": factors.indices.astype(np.float64),
-        "pca": nulls.principal_codes(images, n_dimensions),
-        "projection": nulls.projected_codes(images, n_dimensions, np.random.default_rng([request.seed, 2])),
-    }
-    found = _measure_all([(own, factors.indices) for own in codes.values()], factors, request, jobs)
-    return [Measured(name, own.shape[1], (scores,)) for (name, own), scores in zip(codes.items(), found, strict=True)]
+    """Return the scores of codes that need no model: the factors, principal components, and random projections.
+
+    Args:
+        images: The first draw.
+        factors: Its factors.
+        latents: The different numbers of dimensions of the models, for each of which there are the last two.
+        request: What to measure.
+        jobs: Threads; None takes every core.
+    """
+    components = principal_codes(images, max(latents))
+    codes = [("factors", factors.indices.astype(np.float64))]
+    for latent in latents:
+        generator = np.random.default_rng([request.seed, 2])
+        codes += [("pca", components[:, :latent]), ("projection", nulls.projected_codes(images, latent, generator))]
+    found = _measure_all([(own, factors.indices) for _, own in codes], factors, request, jobs)
+    return [Measured(name, own.shape[1], (scores,)) for (name, own), scores in zip(codes, found, strict=True)]
 
 
 def _measure_all(

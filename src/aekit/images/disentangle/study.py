@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aekit import __version__
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
@@ -19,16 +19,17 @@ from aekit.errors import AekitError, count
 from aekit.images.config import Split, image_of
 from aekit.images.data.factors import Factors
 from aekit.images.data.image_set import ImageSet
+from aekit.images.differences import refuse_other_images
 from aekit.images.disentangle.agreement import unsupervised_ranking
 from aekit.images.disentangle.binning import Floats
 from aekit.images.disentangle.figure import MAX_MODELS, ImportancePanel, plot_disentanglement
-from aekit.images.disentangle.measure import Measured, draw_images, measure_baselines, measure_model
+from aekit.images.disentangle.measure import Measured, draw_apart, measure_baselines, measure_model
 from aekit.images.disentangle.nulls import NULLS
 from aekit.images.disentangle.request import Binning, DisentangleRequest
 from aekit.images.disentangle.scores import SCORES
 from aekit.images.inference import mean_divergence
 from aekit.images.latent import live_dimensions
-from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.loaded import LoadedCheckpoint, study_parameters
 from aekit.images.session import Session
 
 
@@ -97,7 +98,7 @@ def run_disentangle(
         write_csv(target.with_name(f"{target.stem}-factors.csv"), _factor_table(models, factors))
         write_csv(target.with_name(f"{target.stem}-importance.csv"), _importance_table(models, factors))
     _write_figure(target, models, baselines, ranking, request, drawn)
-    _show(table, request, drawn, session.progress)
+    _show(table, {own.name: own.label for own in models}, request, drawn, session.progress)
     if len(models) > MAX_MODELS:
         session.progress.notice(
             f"{target}: shows the first {MAX_MODELS} of {len(models)} checkpoints; the tables have all"
@@ -107,26 +108,22 @@ def run_disentangle(
 
 
 def _measure(session: Session, request: DisentangleRequest) -> tuple[list[OfModel], list[Measured], list[ImageSet]]:
-    drawn: list[ImageSet] = []
+    checkpoints = session.checkpoints()
+    first = next(checkpoints)
+    whole = session.studied(first, request.split)
+    drawn = draw_apart(whole, request)
+    _check_factors(session, whole)
+    _say_draws(session.progress, request, drawn, whole)
     models: list[OfModel] = []
-    baselines: dict[int, list[Measured]] = {}
-    for number, checkpoint in enumerate(session.checkpoints()):
-        images = session.studied(checkpoint, request.split)
-        if not drawn:
-            drawn = draw_images(images, request)
-            _check_factors(session, images)
-            _say_draws(session.progress, request, drawn, images)
-            whole = images.fingerprint
-        elif images.fingerprint != whole:
-            raise AekitError(
-                f"{checkpoint.path}: uses other images of {images.name} than those before; compare them separately"
-            )
+    for number, checkpoint in enumerate(chain([first], checkpoints)):
+        refuse_other_images(checkpoint.path, session.studied(checkpoint, request.split), whole)
         models.append(_measure_checkpoint(checkpoint, drawn, request, session.threads))
-        factors, latent = drawn[0].factors, checkpoint.record.model.latent
-        if factors is not None and latent not in baselines:
-            baselines[latent] = measure_baselines(drawn[0], factors, latent, request, jobs=session.threads)
         session.progress.update("measuring disentanglement", number + 1, len(session.paths))
-    return models, [each for own in baselines.values() for each in own], drawn
+    factors = drawn[0].factors
+    if factors is None:
+        return models, [], drawn
+    latents = sorted({own.codes.shape[1] for own in models})
+    return models, measure_baselines(drawn[0], factors, latents, request, jobs=session.threads), drawn
 
 
 def _check_factors(session: Session, images: ImageSet) -> None:
@@ -246,32 +243,35 @@ def _write_figure(
         baselines,
         panels,
         agreement=[(own.label, float(value)) for own, value in zip(models, ranking, strict=False)],
-        title=f"Disentanglement on {count(len(drawn[0]), image_of(request.split))} of {drawn[0].name}",
+        title=f"Disentanglement, {_draws_in_words(drawn, request)} of {drawn[0].name}",
     )
-    parameters = {
-        "aekit": __version__,
-        "command": "disentangle",
-        "options": asdict(request),
-        "checkpoints": [own.origin for own in models],
-        "images": {"name": drawn[0].name, "n": len(drawn[0]), "fingerprint": drawn[0].fingerprint},
-    }
-    write_png(target, figure, parameters)
+    origins = [own.origin for own in models]
+    write_png(target, figure, study_parameters("disentangle", request, origins, drawn[0]))
 
 
-def _show(table: pd.DataFrame, request: DisentangleRequest, drawn: Sequence[ImageSet], progress: Progress) -> None:
+def _show(
+    table: pd.DataFrame,
+    labels: Mapping[str, str],
+    request: DisentangleRequest,
+    drawn: Sequence[ImageSet],
+    progress: Progress,
+) -> None:
     names = [name for name in (*SCORES, "udr") if name in table and table[name].notna().any()]
     headings = {**SCORES, "udr": "UDR"}
-    several = table["checkpoint"].nunique() > 1 if "checkpoint" in table else False
     rows = []
     for _, row in table.iterrows():
-        who = row["code"] if row["code"] != "model" or not several else ""
-        name = row["checkpoint"] if several and isinstance(row["checkpoint"], str) else ""
-        rows.append((" ".join(filter(None, (name, who))), *(_rounded(row[score]) for score in names)))
-    n = f"{count(len(drawn), 'draw')} of {count(len(drawn[0]), image_of(request.split))}"
+        label = labels.get(row["checkpoint"], "") if len(labels) > 1 else ""
+        words = [label] if label and row["code"] == "model" else [label, row["code"]]
+        rows.append((": ".join(filter(None, words)), *(_rounded(row[score]) for score in names)))
+    n = _draws_in_words(drawn, request)
     progress.table(f"Disentanglement, {n}; 1 is best", ["code", *(headings[name] for name in names)], rows)
     codes = [code for code in NULLS if (table["code"] == code).any()]
     for code in codes:
         progress.notice(f"{code}: {NULLS[code]}")
+
+
+def _draws_in_words(drawn: Sequence[ImageSet], request: DisentangleRequest) -> str:
+    return f"{count(len(drawn), 'draw')} of {count(len(drawn[0]), image_of(request.split))}"
 
 
 def _rounded(value: float) -> str | None:

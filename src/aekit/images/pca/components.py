@@ -74,6 +74,12 @@ class Pca:
         return decoded
 
 
+def principal_codes(images: ImageRows, n_components: int) -> npt.NDArray[np.float64]:
+    """Return the codes of images on their own principal components, (N, K): as many as wanted, or as they have."""
+    n_components = min(n_components, max_components(images))
+    return fit_pca(images, n_components).encode_all(images, n_components).astype(np.float64, copy=False)
+
+
 @dataclass(frozen=True)
 class PcaErrors:
     """How well principal components reconstruct images.

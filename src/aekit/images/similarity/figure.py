@@ -17,6 +17,7 @@ from aekit.plotting.style import (
     build_figure,
     figure_style,
     lay_out,
+    shorten,
     text_inches,
     wrap_text,
     write_title,
@@ -29,6 +30,8 @@ MEASURES = {
 }
 _CELL, _MOST = 0.4, 4.0  # inches of a cell with a number in it, and of the widest matrix
 _NAME = 2.2  # inches of the name of a model
+_MAX_WRAPPED = 12  # names in several lines; of more of them each has one, cut off after some letters
+_MAX_LETTERS = 48
 
 
 def plot_similarities(names: Sequence[str], pairs: Sequence[Pair], *, title: str = "") -> Figure:
@@ -39,10 +42,13 @@ def plot_similarities(names: Sequence[str], pairs: Sequence[Pair], *, title: str
         pairs: All pairs of them.
         title: Written at the top.
     """
-    texts = [wrap_text(f"{number + 1}: {name}", _NAME) for number, name in enumerate(names)]
+    numbered = [f"{number + 1}: {name}" for number, name in enumerate(names)]
+    is_crowded = len(names) > _MAX_WRAPPED
+    texts = [shorten(text, _MAX_LETTERS) if is_crowded else wrap_text(text, _NAME) for text in numbered]
+    size = TINY_FONT_SIZE if is_crowded else SMALL_FONT_SIZE
     side = min(max(_CELL * len(names), 1.8), _MOST)
-    side = max(side, sum(text_inches(text)[1] for text in texts) * 1.1)
-    margin = max(text_inches(text)[0] for text in texts) + 0.3
+    side = max(side, sum(text_inches(text, size)[1] for text in texts) * 1.1)
+    margin = max(text_inches(text, size)[0] for text in texts) + 0.3
     width = margin + 3 * (side + 0.35)
     with figure_style():
         figure = build_figure(width, side + 1.1)
@@ -50,7 +56,7 @@ def plot_similarities(names: Sequence[str], pairs: Sequence[Pair], *, title: str
         for axes, (measure, heading) in zip(panels, MEASURES.items(), strict=True):
             _draw(axes, pairs, measure, len(names), side / len(names))
             axes.set_title(wrap_text(heading, side))
-        panels[0].set_yticks(range(len(names)), texts, fontsize=SMALL_FONT_SIZE)
+        panels[0].set_yticks(range(len(names)), texts, fontsize=size)
         write_title(figure, title, width)
         return lay_out(figure)
 

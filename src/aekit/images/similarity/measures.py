@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from sklearn.neighbors import NearestNeighbors
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-_BLOCK = 1000  # images whose distances to all are computed at a time
 
 
 class Similarity(NamedTuple):
@@ -60,15 +59,9 @@ def procrustes_disparity(x: Floats, y: Floats) -> float:
 
 
 def nearest_neighbours(codes: Floats, k: int) -> Integers:
-    """Return the k images nearest to each image by Euclidean distance, without itself, in no order, (N, k)."""
-    squares = np.square(codes).sum(1)
-    found = np.empty((len(codes), k), np.int64)
-    for start in range(0, len(codes), _BLOCK):
-        block = codes[start : start + _BLOCK]
-        distances = squares - 2 * (block @ codes.T)  # but for the square of the image itself
-        rows = np.arange(len(block))
-        distances[rows, start + rows] = np.inf
-        found[start : start + _BLOCK] = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    """Return the k images nearest to each image by Euclidean distance, without itself, nearest first, (N, k)."""
+    # Without images to look for, it leaves out each image itself, also where another has the same code.
+    found: Integers = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(codes).kneighbors(return_distance=False)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit import __version__
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
@@ -19,7 +17,10 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
-from aekit.images.pca.components import fit_pca, max_components
+from aekit.images.differences import refuse_other_images
+from aekit.images.draws import check_enough_images, draw_images
+from aekit.images.loaded import study_parameters
+from aekit.images.pca.components import principal_codes
 from aekit.images.session import Session
 from aekit.images.similarity.figure import MEASURES, plot_similarities
 from aekit.images.similarity.measures import Floats
@@ -70,14 +71,7 @@ def run_compare_codes(
     write_csv(target.with_suffix(".csv"), table)
     n = count(len(images), image_of(split))
     figure = plot_similarities(names, pairs, title=f"How alike codes are, {n} of {images.name}")
-    parameters = {
-        "aekit": __version__,
-        "command": "compare-codes",
-        "options": asdict(request),
-        "checkpoints": origins,
-        "images": {"name": images.name, "n": len(images), "fingerprint": images.fingerprint},
-    }
-    write_png(target, figure, parameters)
+    write_png(target, figure, study_parameters("compare-codes", request, origins, images))
     _show(pairs, names, n, session.progress)
     records = table.astype(object).where(table.notna(), None).to_dict("records")
     return Result(target, {"n": len(images), "split": split, "pairs": records})
@@ -90,39 +84,21 @@ def _encode_all(
     checkpoints = session.checkpoints()
     first = next(checkpoints)
     whole = session.studied(first, request.split, with_labels=False)
-    images = _draw(whole, request, session.progress)
+    check_enough_images(whole, request.split, minimum=MIN_IMAGES, what="similarities")
+    images = draw_images(whole, request.split, request.images, seed=request.seed, progress=session.progress)
     codes, names, files, origins = [], [], [], []
     for number, checkpoint in enumerate(chain([first], checkpoints)):
-        own = session.studied(checkpoint, request.split, with_labels=False)
-        if own.fingerprint != whole.fingerprint:
-            raise AekitError(
-                f"{checkpoint.path}: uses other images of {whole.name} than those before; compare them separately"
-            )
+        refuse_other_images(checkpoint.path, session.studied(checkpoint, request.split, with_labels=False), whole)
         codes.append(checkpoint.encode(images).mean.astype(np.float64))
         names.append(checkpoint.label)
         files.append(checkpoint.name)
         origins.append(checkpoint.parameters("compare-codes", images))
         session.progress.update("encoding", number + 1, len(session.paths))
     if request.pixels:
-        n_components = min(_N_COMPONENTS, max_components(images))
-        codes.append(fit_pca(images, n_components).encode_all(images, n_components).astype(np.float64))
+        codes.append(principal_codes(images, _N_COMPONENTS))
         names.append(PIXELS)
         files.append("pixels")
     return codes, names, files, origins, images
-
-
-def _draw(images: ImageSet, request: SimilarityRequest, progress: Progress) -> ImageSet:
-    if len(images) < MIN_IMAGES:
-        raise AekitError(
-            f"--split {request.split}: {images.name} has {count(len(images), image_of(request.split))}, and "
-            f"similarities need at least {MIN_IMAGES}; use another split or more data"
-        )
-    if len(images) < request.images:
-        progress.notice(f"--images {request.images}: {request.split} has {len(images):,} images; all are used")
-    if len(images) <= request.images:
-        return images
-    rows = np.random.default_rng(request.seed).choice(len(images), request.images, replace=False)
-    return images.subset(np.sort(rows).astype(np.int64))
 
 
 def _table(
