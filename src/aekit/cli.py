@@ -31,6 +31,7 @@ from aekit.commands.mri_explain import mri_explain
 from aekit.commands.mri_phantom import mri_phantom
 from aekit.commands.mri_predict import mri_predict
 from aekit.commands.mri_train import mri_train
+from aekit.commands.outliers import outliers
 from aekit.commands.pca_compare import pca_compare
 from aekit.commands.probe import probe
 from aekit.commands.reconstruct import reconstruct
@@ -186,6 +187,7 @@ for command in (
     decorrelation,
     disentangle,
     compare_codes,
+    outliers,
     pca_compare,
     tsne,
     probe,

@@ -149,6 +149,10 @@ class Session:
         """Give the table of labels the name that its option has, in errors and notices from now on."""
         self._source.table_option = option
 
+    def name_data(self, option: str) -> None:
+        """Give the images of the session the name that their option has, in errors and notices from now on."""
+        self._source.data_option = option
+
     def labels(self) -> list[str]:
         """Return a few words for each checkpoint that tell it from the others: see :func:`label_checkpoints`."""
         return label_checkpoints(self._found)

@@ -32,12 +32,14 @@ class StudiedImages:
         data_root: Folder of the known data sets.
         table: A table of labels; None takes that of the training, for images that are in it.
         table_option: What names the table on the command line.
+        data_option: What names the images there.
     """
 
     data: str | None
     data_root: Path
     table: str | None
     table_option: str = OPTION
+    data_option: str = "--data"
     _images: dict[tuple[DataConfig, Split, bool], ImageSet] = field(default_factory=dict)
 
     def images(
@@ -93,7 +95,7 @@ class StudiedImages:
                     return images
         images = self._kept(checkpoint, replace(config, limit=None), "all", with_labels, progress)
         used = f"all {len(images):,} are used" if len(images) > 1 else "the only one is used"
-        progress.notice(f"--data {self.data}: not the images of the training; {used}")
+        progress.notice(f"{self.data_option} {self.data}: not the images of the training; {used}")
         self._compare(checkpoint, "all", images, progress)
         return images
 
@@ -159,7 +161,7 @@ class StudiedImages:
                 notices.say()
                 raise
             what = f"some images are not in {config.labels}, the table of labels of the training"
-            progress.notice(f"--data {self.data}: {what}; no labels are used")
+            progress.notice(f"{self.data_option} {self.data}: {what}; no labels are used")
             return self._read(checkpoint, replace(config, labels=None), split, False, progress)
         except AekitError as error:
             notices.say()
@@ -167,7 +169,7 @@ class StudiedImages:
                 raise
             raise AekitError(
                 f"{checkpoint.path}: cannot find the images it was trained on, {config.name!r} "
-                f"({str(error).partition(';')[0]}); give their place with --data"
+                f"({str(error).partition(';')[0]}); give their place with {self.data_option}"
             ) from error
         is_known = images.labels_fingerprint == checkpoint.record.labels_fingerprint
         is_of_training = self.data is None or images.fingerprint == checkpoint.record.fingerprints.get(split)
@@ -181,13 +183,15 @@ class StudiedImages:
         path = checkpoint.path
         if images.image_shape != checkpoint.model.image_shape:
             there, wanted = map(sizes.in_words, (images.image_shape, checkpoint.model.image_shape))
-            raise AekitError(f"--data {images.name}: images have {there}, {path} takes {wanted}; use others")
+            raise AekitError(
+                f"{self.data_option} {images.name}: images have {there}, {path} takes {wanted}; use others"
+            )
         if split == "all" or checkpoint.record.fingerprints.get(split) == images.fingerprint:
             return
         if self.data is None:
             raise AekitError(
                 f"{path}: the {split} images of {images.name} are not those that it was trained with; "
-                "choose the images with --data"
+                f"choose the images with {self.data_option}"
             )
         progress.notice(f"{path}: these {split} images of {images.name} are not those that it was trained with")
 

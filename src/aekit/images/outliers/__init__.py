@@ -1,0 +1,1 @@
+"""What does not belong: scores of single images, their thresholds, and how well they find known outliers."""

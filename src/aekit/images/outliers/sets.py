@@ -1,0 +1,67 @@
+"""The images of a search for outliers: known inliers, those to search, and known outliers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from aekit.errors import AekitError, count
+from aekit.images import sizes
+from aekit.images.catalog import CATALOG
+from aekit.images.config import Split
+from aekit.images.data import read_images
+from aekit.images.data.image_set import ImageSet, Indices
+from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.official import official_splits
+from aekit.images.outliers.request import OutlierRequest
+from aekit.images.session import Session
+
+
+def read_reference(
+    session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest
+) -> tuple[ImageSet, Indices | None]:
+    """Return training images that scores are fitted to, and their rows among all, None if they are all of them."""
+    train = session.images(checkpoint, "train", with_labels=False)
+    if len(train) < 2:
+        raise AekitError(f"outliers: {train.name} has {count(len(train), 'training image')}; at least 2 are needed")
+    if len(train) <= request.reference:
+        return train, None
+    rows = np.random.default_rng(request.seed).choice(len(train), request.reference, replace=False)
+    rows = np.sort(rows).astype(np.int64)
+    n = count(len(train), "training image")
+    session.progress.notice(f"--reference {request.reference}: scores are fitted to so many of {n}")
+    return train.subset(rows), rows
+
+
+def read_inliers(session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest) -> ImageSet:
+    """Return the held-out images that thresholds are set on: the test images of the checkpoint, or of ``--inliers``."""
+    images = session.images(checkpoint, "test")
+    if len(images) < request.min_inliers:
+        raise AekitError(
+            f"--fpr {request.fpr:g}: needs {request.min_inliers:,} held-out images that belong or more; {images.name} "
+            f"has {count(len(images), 'test image')}; use a larger --fpr"
+        )
+    return images
+
+
+def read_others(session: Session, checkpoint: LoadedCheckpoint, name: str, option: str, split: Split) -> ImageSet:
+    """Return images that were not trained on, in the range of values of those that were.
+
+    Args:
+        session: Receives notices of reading.
+        checkpoint: The model that takes them.
+        name: A known data set or a path.
+        option: The option that names them, for errors.
+        split: Which of them, if they have splits of their own; otherwise all are read.
+
+    Raises:
+        AekitError: They cannot be read, or have another shape.
+    """
+    config = replace(session.reading(checkpoint), name=name, labels=None, limit=None, val=0.0)
+    has_splits = name in CATALOG or bool(official_splits(name))
+    images = read_images(config, split if has_splits else "all", data_root=session.data_root, progress=session.progress)
+    if images.image_shape != checkpoint.model.image_shape:
+        there, wanted = map(sizes.in_words, (images.image_shape, checkpoint.model.image_shape))
+        raise AekitError(f"{option} {images.name}: images have {there}, {checkpoint.path} takes {wanted}; use others")
+    return images
