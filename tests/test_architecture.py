@@ -31,7 +31,18 @@ BELOW["terminal"] = {
 BELOW["commands"] = BELOW["results"] | {"results", "terminal"}
 BELOW["cli"] = {"errors", "core", "terminal", "commands"}
 BELOW["__main__"] = {"cli"}
-STUDIES = ("evaluation", "interpolation", "pca", "probe", "tsne", "decorrelation", "disentangle", "similarity", "outliers", "sweep")
+STUDIES = (
+    "evaluation",
+    "interpolation",
+    "pca",
+    "probe",
+    "tsne",
+    "decorrelation",
+    "disentangle",
+    "similarity",
+    "outliers",
+    "sweep",
+)
 SHARED_STUDY = "pca"  # components are what other studies compare with
 FILES = sorted(SOURCE.rglob("*.py"))
 

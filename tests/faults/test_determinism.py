@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     ),
     "disentangle": ("disentangle", "shapes.safetensors", "--samples", 200, "-o", "disentangle/x.png"),
     "compare-codes": ("compare-codes", "grid/*.safetensors", "-o", "compare-codes/x.png"),
+    "outliers": ("outliers", "vae.safetensors", "--outliers", "blocks.npy", "-n", 4, "-o", "outliers/x.png"),
     "decorrelation": ("decorrelation", "grid/*.safetensors", "-o", "decorrelation/x.png"),
     "pca-compare": ("pca-compare", "grid/*.safetensors", "-o", "pca/x.png"),
     "tsne": ("tsne", "ae.safetensors", "--limit", 200, "-o", "tsne/x.png"),
@@ -84,6 +85,7 @@ import test_determinism as here
 pathlib.Path("study.csv").write_text(here.STUDY)
 pathlib.Path("kinds.csv").write_text(here.KINDS)
 pathlib.Path("tiny.toml").write_text(here.RECIPE)
+np.save("blocks.npy", np.random.default_rng(0).integers(0, 2, (40, 8, 8)).astype(np.uint8) * 255)
 np.save("faces.npy", np.arange(60 * 64, dtype=np.uint8).reshape(60, 8, 8))
 for name, words in here.COMMANDS.items():
     before = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}

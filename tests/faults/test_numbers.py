@@ -20,6 +20,7 @@ ANALYSES = (
     ("evaluate",),
     ("decorrelation",),
     ("compare-codes",),
+    ("outliers", "--fpr", "0.2"),
     ("pca-compare",),
     ("tsne",),
     ("interpolate",),
@@ -77,7 +78,8 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "encode", "evaluate", "decorrelation", "compare-codes", "pca-compare", "tsne"]
+    "command",
+    ["reconstruct", "encode", "evaluate", "decorrelation", "compare-codes", "outliers", "pca-compare", "tsne"],
 )
 def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(aekit, vae_checkpoint, tmp_path, command):
     path = _changed(vae_checkpoint, tmp_path, only=None, value=1e30)

@@ -16,9 +16,9 @@ from aekit.errors import AekitError, Stopped
 from aekit.images.conditioning import build_loader, choose_classes, class_numbers, one_class, training_classes
 from aekit.images.config import ModelConfig
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.importance import importance_bound
-from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import decode_codes, encode_images, reconstruct_images
+from aekit.images.measures.importance import importance_bound
+from aekit.images.measures.per_image import evaluate_images
 from aekit.images.models import build_model
 from aekit.images.state import read_model
 

@@ -20,6 +20,9 @@ from aekit.images.disentangle.scores import SCORES, Scores
 from aekit.images.figures.curves import plot_history
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_reconstructions, plot_traversal
 from aekit.images.interpolation.figure import PathBlock, PathRow, plot_paths
+from aekit.images.outliers.detection import Detection
+from aekit.images.outliers.figure import plot_detection, plot_suspects
+from aekit.images.outliers.request import SCORES as OUTLIER_SCORES
 from aekit.images.pca.figure import Plane, plot_against_pca, plot_planes
 from aekit.images.probe.figure import STYLES, plot_probe
 from aekit.images.similarity.figure import plot_similarities
@@ -96,6 +99,16 @@ def _similarities(n_codes):
     intervals = {name: Interval(0.5, 0.4, 0.6) for name in Similarity._fields}
     pairs = [Pair(i, j, intervals, Similarity(0.1, 0.9, 0.1)) for i, j in itertools.combinations(range(n_codes), 2)]
     return plot_similarities([LONG] * n_codes, pairs, title=TITLE)
+
+
+def _detection(value):
+    found = Detection(*[Interval(value, value - 0.1, value)] * 3)
+    return plot_detection(dict.fromkeys(OUTLIER_SCORES, found), 0.5, title=TITLE)
+
+
+def _suspects(n, shape):
+    groups = [np.zeros((2 + 9 * (row % 2), *shape), np.uint8) for row in range(n)]
+    return plot_suspects(groups, [f"{LONG} {row}" for row in range(n)], title=TITLE)
 
 
 def _embeddings(n_panels, n_classes, name="class", *, title=TITLE):
@@ -193,6 +206,10 @@ FIGURES = {
     "similarities-2": lambda: _similarities(2),
     "similarities-9": lambda: _similarities(9),
     "similarities-40": lambda: _similarities(40),
+    "detection-0": lambda: _detection(0.1),
+    "detection-1": lambda: _detection(1.0),
+    "suspects-1": lambda: _suspects(1, MNIST),
+    "suspects-24": lambda: _suspects(24, FACE),
     "embedding-1": lambda: _embeddings(1, 10),
     "embedding-47-classes": lambda: _embeddings(1, 47),
     "embedding-long-names": lambda: _embeddings(2, 12, "a class of quite some name"),

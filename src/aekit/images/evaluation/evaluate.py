@@ -19,12 +19,12 @@ from aekit.errors import AekitError, count
 from aekit.images.aggregate import Aggregate
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.importance import importance_bound, is_normalised
-from aekit.images.evaluation.metrics import METRICS
 from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
-from aekit.images.evaluation.per_image import Evaluation, evaluate_images
 from aekit.images.inference import mean_and_error
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.measures.importance import importance_bound, is_normalised
+from aekit.images.measures.metrics import METRICS
+from aekit.images.measures.per_image import Evaluation, evaluate_images
 from aekit.images.session import Session
 from aekit.images.term_names import UNITLESS
 from aekit.plotting.bars import plot_kl_per_dimension

@@ -15,8 +15,8 @@ from aekit.core.progress import Progress
 from aekit.errors import count
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.metrics import METRICS
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.measures.metrics import METRICS
 from aekit.images.run_settings import MINIMISED
 
 _SETTINGS = (

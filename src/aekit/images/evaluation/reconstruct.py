@@ -15,11 +15,11 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import count
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.metrics import METRICS
-from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.figures.grids import plot_reconstructions
 from aekit.images.inference import reconstruct_images
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.measures.metrics import METRICS
+from aekit.images.measures.per_image import evaluate_images
 from aekit.images.session import Session
 
 

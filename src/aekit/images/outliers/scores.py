@@ -12,9 +12,9 @@ import numpy.typing as npt
 from sklearn.covariance import LedoitWolf
 
 from aekit.images.data.image_set import ImageSet, Indices
-from aekit.images.evaluation.importance import importance_bound
-from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.measures.importance import importance_bound
+from aekit.images.measures.per_image import evaluate_images
 from aekit.images.outliers.code_length import code_lengths
 from aekit.images.outliers.neighbours import nearest
 from aekit.images.outliers.request import Score

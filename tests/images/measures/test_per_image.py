@@ -10,9 +10,9 @@ from aekit.images import training
 from aekit.images.config import ModelConfig, TrainConfig
 from aekit.images.data.batches import ImageLoader
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation import per_image as module
-from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import reconstruct_images
+from aekit.images.measures import per_image as module
+from aekit.images.measures.per_image import evaluate_images
 from aekit.images.models import build_model
 from aekit.images.objectives import build_objective
 from aekit.images.objectives.elbo import ElboObjective

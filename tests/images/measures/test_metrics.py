@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from aekit.core.progress import Silent
-from aekit.images.evaluation import metrics
 from aekit.images.evaluation.evaluate import run_evaluate
-from aekit.images.evaluation.metrics import METRICS, Metric
 from aekit.images.evaluation.reconstruct import run_reconstruct
 from aekit.images.inference import reconstruct_images
+from aekit.images.measures import metrics
+from aekit.images.measures.metrics import METRICS, Metric
 from aekit.images.session import open_session
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from aekit.images.evaluation.quality import mse, psnr, ssim
+from aekit.images.measures.quality import mse, psnr, ssim
 
 
 class Metric(NamedTuple):

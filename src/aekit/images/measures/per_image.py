@@ -14,10 +14,10 @@ from aekit.images.conditioning import build_loader
 from aekit.images.config import TrainConfig
 from aekit.images.data.image_set import ImageSet
 from aekit.images.densities import code_divergence
-from aekit.images.evaluation.metrics import METRICS
 from aekit.images.inference import FloatArray, check_finite, evaluation_mode, to_numpy
 from aekit.images.latent import active_units
 from aekit.images.likelihoods import pixel_mean
+from aekit.images.measures.metrics import METRICS
 from aekit.images.models.base import Autoencoder
 from aekit.images.objectives import build_objective
 from aekit.images.objectives.base import Codes, Objective

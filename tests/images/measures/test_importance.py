@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from aekit.core.progress import Silent
 from aekit.images.config import ModelConfig
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation import importance as module
-from aekit.images.evaluation.importance import importance_bound, is_normalised
-from aekit.images.evaluation.per_image import evaluate_images
 from aekit.images.inference import mean_and_error
 from aekit.images.likelihoods import reconstruction_loss
+from aekit.images.measures import importance as module
+from aekit.images.measures.importance import importance_bound, is_normalised
+from aekit.images.measures.per_image import evaluate_images
 from aekit.images.models import build_model
 from aekit.images.models.base import Output
 

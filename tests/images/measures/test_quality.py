@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from aekit.images.evaluation.quality import psnr, ssim
+from aekit.images.measures.quality import psnr, ssim
 
 
 def _pairs(n: int, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:

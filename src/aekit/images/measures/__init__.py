@@ -1,0 +1,1 @@
+"""What a model makes of single images: losses, metrics, and bounds on their likelihood."""
