@@ -86,14 +86,15 @@ def test_a_folder_is_searched_and_what_does_not_belong_is_named_first(aekit, mod
 def test_changed_labels_are_listed_with_their_files(aekit, model, digits, tmp_path):
     folder = tmp_path / "classes"
     for number, (pixels, label) in enumerate(zip(digits.images[:, 0], digits.labels, strict=True)):
-        wrong = number in (11, 57)
+        wrong = number % 40 == 11  # 9 of 359
         own = folder / f"class{(label + 5 * wrong) % 10}"
         own.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(own / f"{number:03}.png")
     aekit("outliers", model, "--data", folder, "-o", tmp_path / "x.png")
     table = pd.read_csv(tmp_path / "x-labels.csv")
-    assert {"011.png", "057.png"} <= {file.rpartition("/")[2] for file in table["file"]}
-    assert len(table) < 40
+    listed = [int(file.rpartition("/")[2].removesuffix(".png")) for file in table["file"]]
+    assert sum(number % 40 == 11 for number in listed) >= 7
+    assert len(listed) < 40
     assert (table["label"] != table["neighbours_label"]).all()
 
 
