@@ -55,8 +55,9 @@ def evaluate(
     Also writes a table (.csv) of the KL divergence and variance of each latent dimension, and a bar chart (.png) of the
     KL divergence, or of the variance for a plain autoencoder. With --importance the bound is one on log p(x), except
     for the cross-entropy of grey pixels, which is not a log density: then it is the importance-weighted bound of the
-    (unnormalised) objective. For several checkpoints, also writes evaluate.csv, with all means in one row per model, to
-    the folder that they share or to --output, and prints one table. Prints the path of each .json file.
+    (unnormalised) objective. For several checkpoints, also writes evaluate.csv, with all means in one row per model,
+    and evaluate-differences.csv, with the difference of each two on the same images and its 95 % interval, to the
+    folder that they share or to --output, and prints one table. Prints the path of each .json file.
 
     Example: aekit evaluate runs/vae.safetensors --importance 100
     """

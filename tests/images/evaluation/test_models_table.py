@@ -17,7 +17,7 @@ _ELBO = {"objective": "elbo", "beta": 1.0, "condition": "none"}
 
 def _model(label, *, loss="bernoulli", fingerprint="a", **totals):
     settings = {"kind": "vae", "loss": loss, "split": "test"}
-    return EvaluatedModel(f"{label}.safetensors", label, settings, ("digits", fingerprint), {"n": 300, **totals})
+    return EvaluatedModel(f"{label}.safetensors", label, settings, ("digits", fingerprint, False), {"n": 300, **totals})
 
 
 def _show(models, tmp_path):

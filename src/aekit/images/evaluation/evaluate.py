@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -20,14 +22,17 @@ from aekit.images.aggregate import Aggregate
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
+from aekit.images.evaluation.paired import show_differences, write_differences
 from aekit.images.inference import mean_and_error
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.measures.importance import importance_bound, is_normalised
+from aekit.images.measures.importance import ImportanceBound, importance_bound, is_normalised
 from aekit.images.measures.metrics import METRICS
 from aekit.images.measures.per_image import Evaluation, evaluate_images
 from aekit.images.session import Session
 from aekit.images.term_names import UNITLESS
 from aekit.plotting.bars import plot_kl_per_dimension
+
+Floats = npt.NDArray[np.floating]
 
 
 @keeps_torch_settings
@@ -41,8 +46,9 @@ def run_evaluate(
 ) -> Iterator[Result]:
     """Yield a file of means with standard errors (.json) per checkpoint; a table and bars of its dimensions join it.
 
-    For several checkpoints, ``evaluate.csv`` in the folder that they share, or in ``output``, has a row for each. All
-    checks are done before the first checkpoint is evaluated.
+    For several checkpoints, ``evaluate.csv`` in the folder that they share, or in ``output``, has a row for each, and
+    ``evaluate-differences.csv`` the differences of each two on the same images. All checks are done before the first
+    checkpoint is evaluated.
 
     Args:
         session: The checkpoints.
@@ -76,13 +82,15 @@ def _evaluate_all(
     for checkpoint, target in zip(session.checkpoints(), targets, strict=True):
         own_seed = checkpoint.record.train.seed if seed is None else seed
         image_set = session.measured(checkpoint, split, seed=own_seed, with_labels=False)
-        totals = _evaluate(session, checkpoint, image_set, target, split, importance, own_seed)
-        models.append(EvaluatedModel.of(checkpoint, image_set, split, totals))
+        totals, per_image = _evaluate(session, checkpoint, image_set, target, split, importance, own_seed)
+        models.append(EvaluatedModel.of(checkpoint, image_set, split, totals, per_image))
         if table is None:
             _show(session, checkpoint, totals, split)
         yield Result(target, {"checkpoint": str(checkpoint.path), "split": split, **totals})
     if table is not None:
         show_models(write_models(table, models), models, split, session.progress)
+        differences = table.with_name(f"{table.stem}-differences.csv")
+        show_differences(differences, write_differences(differences, models), session.progress)
 
 
 def _evaluate(
@@ -93,33 +101,34 @@ def _evaluate(
     split: Split,
     importance: int | None,
     seed: int,
-) -> dict[str, Any]:
-    """Write the files of one checkpoint, and return its means."""
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Write the files of one checkpoint, and return its means, and what images have a value of their own of."""
     evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
-    totals = _totals(session, checkpoint, image_set, evaluation, importance, seed)
+    bound = None
+    if importance is not None:
+        options: dict[str, Any] = {"n_samples": importance, "seed": seed, "progress": session.progress}
+        bound = importance_bound(checkpoint.model, image_set, **options)
+    totals = _totals(checkpoint, image_set, evaluation, bound, importance)
     parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
     write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
     write_csv(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
     write_json(target, {**totals, "parameters": parameters})
-    return totals
+    own = {name: values for name, values in evaluation.per_image.items() if name not in evaluation.shared}
+    return totals, own | ({} if bound is None else {"log_p": bound.log_p})
 
 
 def _totals(
-    session: Session,
     checkpoint: LoadedCheckpoint,
     image_set: ImageSet,
     evaluation: Evaluation,
+    bound: ImportanceBound | None,
     importance: int | None,
-    seed: int,
 ) -> dict[str, Any]:
     """Return the means over the images and their standard errors, None for a single image."""
     means = {name: mean_and_error(values) for name, values in evaluation.per_image.items()}
     if (aggregate := evaluation.aggregate) is not None:
         means |= {name: mean_and_error(parts.numpy()) for name, parts in _aggregate_terms(aggregate).items()}
-    if importance is not None:
-        bound = importance_bound(
-            checkpoint.model, image_set, n_samples=importance, seed=seed, progress=session.progress
-        )
+    if bound is not None:
         means["log_p"] = mean_and_error(bound.log_p)
         means["effective_samples"] = mean_and_error(bound.effective_samples)
     totals: dict[str, Any] = {"n": len(image_set)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from aekit.core.artifacts import write_csv
@@ -35,21 +37,31 @@ class EvaluatedModel:
         checkpoint: Name of its file, with the folder where several have the same.
         label: A few words that tell it from the others.
         settings: What it is, by the names of the options.
-        images: Name and fingerprint of the images.
+        images: Name and fingerprint of the images, and whether their pixels were drawn black or white.
         totals: Means and standard errors, as in the file of the model.
+        per_image: What images have a value of their own of, (N,), by name.
     """
 
     checkpoint: str
     label: str
     settings: dict[str, Any]
-    images: tuple[str, str]
+    images: tuple[str, str, bool]
     totals: dict[str, Any]
+    per_image: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checkpoint: LoadedCheckpoint, images: ImageSet, split: Split, totals: dict[str, Any]) -> EvaluatedModel:
+    def of(
+        cls,
+        checkpoint: LoadedCheckpoint,
+        images: ImageSet,
+        split: Split,
+        totals: dict[str, Any],
+        per_image: Mapping[str, npt.NDArray[np.floating]],
+    ) -> EvaluatedModel:
         """Return what was measured of a checkpoint on one split."""
         settings = checkpoint.settings(_SETTINGS) | {"data": images.name, "split": split}
-        return cls(checkpoint.name, checkpoint.label, settings, (images.name, images.fingerprint), totals)
+        measured_on = (images.name, images.fingerprint, images.draw is not None)
+        return cls(checkpoint.name, checkpoint.label, settings, measured_on, totals, per_image)
 
     def to_row(self) -> dict[str, Any]:
         """Return its row of the table."""
