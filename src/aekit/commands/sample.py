@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from aekit.images.config import Density
 from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
@@ -63,6 +65,41 @@ def sample(
             show_default="the mean",
         ),
     ] = None,
+    density: Annotated[
+        Density | None,
+        typer.Option(
+            "--density",
+            rich_help_panel=options.ANALYSIS,
+            help="Where codes of samples are drawn from: the prior, or one fitted to the codes of training images.",
+            show_default="prior; gaussian for an autoencoder",
+        ),
+    ] = None,
+    components: Annotated[
+        int,
+        typer.Option(
+            "--density-components", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm."
+        ),
+    ] = 10,
+    each: Annotated[
+        Path | None,
+        typer.Option(
+            "--each",
+            rich_help_panel=options.OUTPUT,
+            metavar="DIR",
+            help="Also write each sample as a .png file into this folder.",
+            show_default="no files",
+        ),
+    ] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            "--codes",
+            rich_help_panel=options.OUTPUT,
+            metavar="FILE.csv",
+            help="Also write the codes of the samples.",
+            show_default="no file",
+        ),
+    ] = None,
     label: ClassNames = None,
     seed: NoiseSeed = 0,
     data: OtherData = None,
@@ -78,11 +115,14 @@ def sample(
     Reads checkpoints and the images that they were trained on (others with --data). A VAE's points are drawn from the
     prior, also where it is learned. A plain autoencoder has none: its points are drawn from a Gaussian fitted to the
     codes of its training images, a grid covers the range of these codes, and a walk is measured in their standard
-    deviations. Writes a figure (.png). Prints its path.
+    deviations. With --density samples are drawn from a Gaussian or a mixture of Gaussians (gmm) fitted to the codes of
+    training images, which is written as well (.safetensors); how well it describes the codes of test images is printed.
+    Writes a figure (.png). Prints its path.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
     points: dict[str, Any] = {"n": n, "manifold": manifold, "traverse": traverse, "limits": limits, "around": around}
+    points |= {"density": density, "components": components, "each": each, "codes": codes}
     with Console(quiet=quiet, json=json) as console:
         found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
         from aekit.images.evaluation.sample import run_sample

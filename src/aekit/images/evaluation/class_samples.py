@@ -11,8 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aekit.errors import AekitError, count
+from aekit.images.code_density import FittedDensity
 from aekit.images.conditioning import choose_classes, class_numbers
 from aekit.images.evaluation.class_accuracy import fit_judge, judge_samples, mean_accuracies
+from aekit.images.evaluation.sample_files import Samples
 from aekit.images.figures.grids import plot_rows
 from aekit.images.inference import decode_codes
 from aekit.images.loaded import LoadedCheckpoint
@@ -30,15 +32,23 @@ class ClassSamples(NamedTuple):
         figure: A row or a block of rows per class.
         used: The options that it was made with, defaults filled in, and the accuracies.
         table: A row per class; None if its accuracy was not measured.
+        samples: All samples, class by class.
     """
 
     figure: Figure
     used: dict[str, Any]
     table: pd.DataFrame | None
+    samples: Samples
 
 
 def sample_classes(
-    session: Session, checkpoint: LoadedCheckpoint, n: int | None, label: str | None, *, seed: int
+    session: Session,
+    checkpoint: LoadedCheckpoint,
+    n: int | None,
+    label: str | None,
+    *,
+    seed: int,
+    density: FittedDensity | None = None,
 ) -> ClassSamples:
     """Return samples of the classes that ``label`` names, all for None: the same codes decoded as each of them.
 
@@ -48,15 +58,17 @@ def sample_classes(
         n: Samples in total, rounded up to as many of each class; None is 1,000.
         label: Names of classes with commas.
         seed: Seed of the codes.
+        density: Where codes are drawn from; None is the prior.
     """
     model, config = checkpoint.model, checkpoint.record.model
     assert model.classes is not None
     chosen = choose_classes(model, label)
     n_each = ceil((n or N_SAMPLES) / len(chosen))
-    z, noise = sample_codes(session, checkpoint, n_each, seed=seed), lower_noise(config, n_each, seed=seed)
+    z = sample_codes(session, checkpoint, n_each, seed=seed) if density is None else density.draw(n_each, seed)
+    noise = lower_noise(config, n_each, seed=seed)
     images = np.stack([decode_codes(model, z, noise, np.full(n_each, number, np.int64)) for number in chosen])
     names = [model.classes.names[number] for number in chosen]
-    n_all, drawn_from = n_each * len(chosen), name_prior(config)
+    n_all, drawn_from = n_each * len(chosen), name_prior(config) if density is None else density.name
     used = {"n": n_all, "seed": seed, "drawn_from": drawn_from, **describe_prior(config), "label": names}
     table = _judge(session, checkpoint, images, np.repeat(np.array(chosen, np.int64), n_each), seed=seed)
     title = f"{checkpoint.title}: {count(n_all, 'sample')} from {drawn_from}"
@@ -66,7 +78,9 @@ def sample_classes(
         title += f", {accuracy:.1%} taken for their class"
     n_rows = max(1, N_ROWS // len(chosen))
     figure = plot_rows(images[:, : n_rows * N_COLUMNS], names, columns=N_COLUMNS, title=title)
-    return ClassSamples(figure, used, table)
+    flat = images.reshape(-1, *images.shape[2:])
+    samples = Samples(np.tile(z, (len(chosen), 1)), flat, [name for name in names for _ in range(n_each)])
+    return ClassSamples(figure, used, table, samples)
 
 
 def _judge(

@@ -18,8 +18,11 @@ from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count
+from aekit.images.code_density import FittedDensity, fit_density, write_density
 from aekit.images.conditioning import class_numbers, one_class
+from aekit.images.config import Density
 from aekit.images.evaluation.class_samples import sample_classes
+from aekit.images.evaluation.sample_files import Samples, check_sample_files, write_samples
 from aekit.images.figures.grids import plot_images, plot_manifold, plot_traversal
 from aekit.images.inference import FloatArray, decode_codes, mean_divergence
 from aekit.images.loaded import LoadedCheckpoint
@@ -43,6 +46,10 @@ class _Request:
         around: Test image at whose code the traversals start; None is the middle of the latent space.
         seed: Seed of the draws.
         label: Names of classes with commas, for a model that is told them; None is all of them.
+        density: Where the codes of samples are drawn from; None is the prior, or a Gaussian of an autoencoder's codes.
+        components: Gaussians of ``gmm``.
+        each: Folder for single images; None writes none.
+        codes: Table of the codes; None writes none.
     """
 
     mode: str
@@ -51,6 +58,10 @@ class _Request:
     around: int | None
     seed: int
     label: str | None = None
+    density: Density | None = None
+    components: int = 10
+    each: Path | None = None
+    codes: Path | None = None
 
 
 @keeps_torch_settings
@@ -65,6 +76,10 @@ def run_sample(
     around: int | None = None,
     seed: int = 0,
     label: str | None = None,
+    density: Density | None = None,
+    components: int = 10,
+    each: Path | None = None,
+    codes: Path | None = None,
 ) -> Iterator[Result]:
     """Yield a figure (.png) of decoded points of the latent space per checkpoint.
 
@@ -79,6 +94,12 @@ def run_sample(
         around: Test image at whose code the walks start; None is the mean.
         seed: Seed of the samples.
         label: Names of classes with commas, for a model that is told them; None is all of them.
+        density: Where the codes of samples are drawn from: ``prior``, ``gaussian`` or ``gmm``, the latter two fitted to
+            training codes and written next to the figure (.safetensors); None is the prior, or a Gaussian for a plain
+            autoencoder.
+        components: Gaussians of ``gmm``.
+        each: Folder for each sample as a PNG file of its own; None writes none.
+        codes: CSV file of the codes of the samples; None writes none.
 
     Raises:
         UsageError: Options do not go together.
@@ -86,8 +107,16 @@ def run_sample(
     """
     check_at_least("images", n, 1)
     check_at_least("around", around, 0)
+    check_at_least("density-components", components, 1)
     mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
-    targets = session.targets(output, name=mode, suffixes=(".png",))
+    for option, value in (("density", density), ("each", each), ("codes", codes)):
+        if value is not None and mode != "sample":
+            raise UsageError(f"--{option}: is for samples; leave out --{mode}")
+    for path, record in zip(session.paths, session.records, strict=True):
+        if density == "prior" and not record.model.has_prior:
+            raise AekitError(f"--density prior: {path} is a plain autoencoder, which has none; use gmm")
+    check_sample_files(session.paths, each, codes)
+    targets = session.targets(output, name=mode if density is None else f"{mode}-{density}", suffixes=(".png",))
     for path, record in zip(session.paths, session.records, strict=True):
         if manifold and record.model.latent != 2:
             raise AekitError(
@@ -96,7 +125,7 @@ def run_sample(
     for path, record in zip(session.paths, session.records, strict=True):
         if label is not None and not record.model.is_conditional:
             raise AekitError(f"--label: {path} was not trained with --condition label; leave it out")
-    request = _Request(mode, n, limits, around, seed, label)
+    request = _Request(mode, n, limits, around, seed, label, density, components, each, codes)
     return (
         _sample(session, checkpoint, target, request)
         for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
@@ -116,28 +145,66 @@ def _choose_mode(*, manifold: bool, traverse: bool, around: int | None, limits: 
 
 
 def _sample(session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request) -> Result:
-    if request.mode == "sample" and checkpoint.model.classes is not None:
-        found = sample_classes(session, checkpoint, request.n, request.label, seed=request.seed)
-        figure, used = found.figure, found.used
-        if found.table is not None:
-            write_csv(target.with_suffix(".csv"), found.table)
-        write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
-        return Result(target, {"checkpoint": str(checkpoint.path), "mode": request.mode, **used})
-    plot = {"sample": _plot_samples, "manifold": _plot_manifold, "traverse": _plot_traversal}[request.mode]
-    figure, used = plot(session, checkpoint, request)
+    if request.mode == "sample":
+        figure, used = _draw_samples(session, checkpoint, target, request)
+    else:
+        plot = {"manifold": _plot_manifold, "traverse": _plot_traversal}[request.mode]
+        figure, used = plot(session, checkpoint, request)
     write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
     return Result(target, {"checkpoint": str(checkpoint.path), "mode": request.mode, **used})
 
 
-def _plot_samples(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:
-    n_images = request.n or N_SAMPLES
-    z = sample_codes(session, checkpoint, n_images, seed=request.seed)
+def _draw_samples(
+    session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request
+) -> tuple[Figure, Used]:
+    """Return the figure of samples after writing what joins it: the density, single images, codes, accuracies."""
+    density = None
+    if request.density is not None:
+        fit = {"n_components": request.components, "seed": request.seed}
+        density = fit_density(session, checkpoint, request.density, **fit)
+    if checkpoint.model.classes is None:
+        figure, used, samples = _plot_samples(session, checkpoint, request, density)
+    else:
+        options: dict[str, Any] = {"seed": request.seed, "density": density}
+        found = sample_classes(session, checkpoint, request.n, request.label, **options)
+        figure, used, samples = found.figure, found.used, found.samples
+        if found.table is not None:
+            write_csv(target.with_suffix(".csv"), found.table)
+    if density is not None:
+        used |= {"density": request.density, **_report_density(session, checkpoint, density)}
+        if density.fitted is not None:
+            parameters = checkpoint.parameters("sample", mode=request.mode, **used)
+            write_density(target.with_suffix(".safetensors"), density.fitted, parameters)
+    write_samples(samples, request.each, request.codes)
+    return figure, used
+
+
+def _report_density(session: Session, checkpoint: LoadedCheckpoint, density: FittedDensity) -> Used:
+    """Say how well a density describes the codes of held-out images, and return it for results."""
+    (value, error), prior = density.log_density, density.of_prior
+    text = f"{value:.2f} nats per image (standard error {error:.2g})"
+    other = "" if prior is None or density.fitted is None else f", the prior {prior[0]:.2f}"
+    n = count(density.n_held_out, "test image")
+    session.progress.notice(f"{checkpoint.path}: codes of {n} have log density {text} under {density.name}{other}")
+    return {
+        "log_density": value,
+        "log_density_error": error,
+        "log_density_prior": None if prior is None else prior[0],
+        "n_held_out": density.n_held_out,
+    }
+
+
+def _plot_samples(
+    session: Session, checkpoint: LoadedCheckpoint, request: _Request, density: FittedDensity | None
+) -> tuple[Figure, Used, Samples]:
+    n_images, seed = request.n or N_SAMPLES, request.seed
+    z = sample_codes(session, checkpoint, n_images, seed=seed) if density is None else density.draw(n_images, seed)
     model = checkpoint.record.model
-    drawn_from = name_prior(model)
+    drawn_from = name_prior(model) if density is None else density.name
     title = f"{checkpoint.title}: {count(n_images, 'sample')} from {drawn_from}"
     images = decode_codes(checkpoint.model, z, lower_noise(model, n_images, seed=request.seed))
     used = {"n": n_images, "seed": request.seed, "drawn_from": drawn_from, **describe_prior(model)}
-    return plot_images(images, title=title), used
+    return plot_images(images, title=title), used, Samples(np.asarray(z, np.float64), images)
 
 
 def _plot_manifold(session: Session, checkpoint: LoadedCheckpoint, request: _Request) -> tuple[Figure, Used]:

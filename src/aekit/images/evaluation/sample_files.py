@@ -1,0 +1,75 @@
+"""Samples as files: an image each, and a table of their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from aekit.core.artifacts import check_writable, write_atomically, write_csv
+from aekit.errors import AekitError, UsageError
+from aekit.images.inference import FloatArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a model.
+
+    Attributes:
+        z: Their codes, (N, L).
+        images: Mean images, (N, C, H, W) in [0, 1].
+        labels: The class that each was decoded as; None for a model that is not told it.
+    """
+
+    z: npt.NDArray[np.float64]
+    images: FloatArray
+    labels: Sequence[str] | None = None
+
+    @property
+    def file_names(self) -> list[str]:
+        """Return the name of each image: ``sample-0007.png``."""
+        digits = max(4, len(str(len(self.z) - 1)))
+        return [f"sample-{number:0{digits}}.png" for number in range(len(self.z))]
+
+
+def check_sample_files(checkpoints: Sequence[Path], each: Path | None, codes: Path | None) -> None:
+    """Raise an AekitError if samples cannot be written: of several models, to a file of another kind, or in a folder.
+
+    A folder for single images is one of its own: with other files in it, samples of two models would be mixed.
+    """
+    for option, path in (("--each", each), ("--codes", codes)):
+        if path is not None and len(checkpoints) > 1:
+            raise AekitError(f"{option} {path}: is for one checkpoint; run the command for each separately")
+    if codes is not None:
+        if codes.suffix != ".csv":
+            raise UsageError(f"--codes {codes}: is not a .csv file; end it in .csv")
+        check_writable(codes)
+    if each is not None:
+        if each.is_file():
+            raise AekitError(f"--each {each}: is a file; give a folder")
+        if each.is_dir() and any(each.iterdir()):
+            raise AekitError(f"--each {each}: is not empty; give a new folder, or empty it")
+        check_writable(each / "sample-0000.png")
+
+
+def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> None:
+    """Write each image into a folder, and codes into a table with a row per sample, where they are wanted."""
+    names = samples.file_names
+    if each is not None:
+        for name, image in zip(names, samples.images, strict=True):
+            pixels = np.rint(image * 255).astype(np.uint8)
+            picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+            write_atomically(each / name, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
+    if codes is not None:
+        table = pd.DataFrame(samples.z, columns=[f"z{number}" for number in range(samples.z.shape[1])])
+        if samples.labels is not None:
+            table.insert(0, "label", list(samples.labels))
+        if each is not None:
+            table.insert(0, "file", names)
+        table.insert(0, "index", np.arange(len(table)))
+        write_csv(codes, table)
