@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 # Byte code is kept, whatever the environment says: otherwise each start compiles aekit, and each worker the tests, anew.
 export PYTHONDONTWRITEBYTECODE :=
-STUDIES := mnist-vae brain-age faces autoencoders pca
+STUDIES := mnist-vae brain-age faces autoencoders pca outliers
 
 .PHONY: help install demo examples reproduce test test-slow test-real faults check bench clean
 
 help:
 	@echo "make demo       every kind of command on bundled digits and synthetic brains: runs/demo/"
-	@echo "make examples   small versions of the five studies, on bundled data: examples/*/out/small/"
+	@echo "make examples   small versions of the studies, on bundled data: examples/*/out/small/"
 	@echo "make reproduce  quick protocols of all recipes of published results, most on bundled data: runs/reproduce/"
 	@echo "make test       run the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
 	@echo "make faults     test every command with kills, full disks and damaged files, at length: runs/faults/"

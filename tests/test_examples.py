@@ -16,7 +16,7 @@ import pytest
 import typer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-STUDIES = ["autoencoders", "brain-age", "faces", "mnist-vae", "pca"]
+STUDIES = ["autoencoders", "brain-age", "faces", "mnist-vae", "outliers", "pca"]
 SHELL_WORDS = {"touch", "mkdir", "rm", "echo", "test", "@:"}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -59,7 +59,7 @@ def test_the_small_version_of_an_example_needs_only_bundled_data(example, tmp_pa
     for line in _recipes(example, tmp_path, "SMALL=1"):
         words = shlex.split(line)
         if "--data" in words:
-            assert words[words.index("--data") + 1] == "digits"
+            assert words[words.index("--data") + 1] in ("digits", "shapes")  # bundled, or drawn
         assert str(tmp_path / "brain") not in line
 
 

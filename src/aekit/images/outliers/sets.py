@@ -53,14 +53,16 @@ def read_others(session: Session, checkpoint: LoadedCheckpoint, name: str, optio
         checkpoint: The model that takes them.
         name: A known data set or a path.
         option: The option that names them, for errors.
-        split: Which of them, if they have splits of their own; otherwise all are read.
+        split: Which of them, if they have splits of their own, as many as the training took; otherwise all are read.
 
     Raises:
         AekitError: They cannot be read, or have another shape.
     """
-    config = replace(session.reading(checkpoint), name=name, labels=None, limit=None, val=0.0)
+    config = replace(session.reading(checkpoint), name=name, labels=None, val=0.0)
     has_splits = name in CATALOG or bool(official_splits(name))
-    images = read_images(config, split if has_splits else "all", data_root=session.data_root, progress=session.progress)
+    if not has_splits:
+        config, split = replace(config, limit=None), "all"
+    images = read_images(config, split, data_root=session.data_root, progress=session.progress)
     if images.image_shape != checkpoint.model.image_shape:
         there, wanted = map(sizes.in_words, (images.image_shape, checkpoint.model.image_shape))
         raise AekitError(f"{option} {images.name}: images have {there}, {checkpoint.path} takes {wanted}; use others")
