@@ -83,6 +83,7 @@ def test_what_does_not_compare_is_said_of_objectives_and_conditions(tmp_path):
     assert "totals with different beta or capacity" in said(beta=4.0, capacity=3.0)
     assert "totals with different samples" in said(samples=5)
     assert "p(x | y)" in said(condition="label")
+    assert "losses and bounds under different --loss do not compare" in said(loss="logistic")
 
 
 def test_a_bound_on_log_p_is_called_so_if_all_are(tmp_path):

@@ -118,6 +118,8 @@ def _incomparable(models: Sequence[EvaluatedModel]) -> list[str]:
             f"totals with different {' or '.join(differing).replace('_', ' ')} do not compare; reconstruction + KL "
             "does, but for iwae, and so do bounds by --importance"
         )
+    if len({own.get("loss") for own in vaes}) > 1:
+        found.append("losses and bounds under different --loss do not compare")
     if len({own.get("condition") for own in vaes}) > 1:
         found.append("models given the label have losses of p(x | y), the others of p(x); these do not compare")
     return found
