@@ -63,3 +63,12 @@ def test_a_label_names_the_objective_of_a_model_whose_header_leaves_it_out():
     first, second = label_checkpoints(found._replace(headers=[plain, weighted], records=vaes))
     assert first.endswith("objective elbo")
     assert second.endswith("objective iwae, samples 5, dreg")
+
+
+def test_a_label_names_the_one_layer_of_a_model_whose_header_leaves_it_out():
+    plain = Header({"kind": "vae", "arch": "conv", "latent": 2}, {"name": "x"}, {"dreg": True})
+    layered = replace(plain, model={**plain.model, "stochastic_layers": 2, "lower_latent": 4}, train={})
+    found = records(DataConfig(), DataConfig())
+    vaes = [replace(record, model=ModelConfig(kind="vae")) for record in found.records]
+    first, second = label_checkpoints(found._replace(headers=[plain, layered], records=vaes))
+    assert (first, second) == ("stochastic layers 1, dreg", "stochastic layers 2, lower latent 4")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _NOT_IN_LABELS = ("lr", "splits", "shape", "batch_size", "labels_fingerprint", "class_names")
 _NOT_OF_IMAGES = ("labels",)  # changes no image
-_UNSAID = {"objective": "elbo", "prior": "normal"}  # what a VAE has whose header does not mention them
+# What a VAE has whose header does not mention them.
+_UNSAID = {"objective": "elbo", "prior": "normal", "stochastic_layers": 1}
 
 
 def label_checkpoints(found: Checkpoints) -> list[str]:
