@@ -25,7 +25,7 @@ def sample(
             rich_help_panel=options.ANALYSIS,
             min=1,
             help="Number of images, or per row with --traverse.",
-            show_default="256, or 11 per row; 1,000 by class",
+            show_default="256, or 11 per row; 1,000 of a model given the class",
         ),
     ] = None,
     manifold: Annotated[
@@ -117,7 +117,8 @@ def sample(
     codes of its training images, a grid covers the range of these codes, and a walk is measured in their standard
     deviations. With --density samples are drawn from a Gaussian or a mixture of Gaussians (gmm) fitted to the codes of
     training images, which is written as well (.safetensors); how well it describes the codes of test images is printed.
-    Writes a figure (.png). Prints its path.
+    Writes a figure (.png), and for samples of a model trained with --condition label a table (.csv): how many of each
+    class an independent classifier takes for this class. Prints the path of the figure.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """
