@@ -50,7 +50,7 @@ def evaluate(
     """Measure a model on held-out images.
 
     Reads checkpoints and the images that they were trained on (others with --data). Writes means with standard errors
-    (.json): reconstruction, KL divergence and total (reconstruction + beta x KL) in nats per image with one sample of
+    (.json): reconstruction, KL divergence and total (what the training minimises) in nats per image with one sample of
     the posterior, as in training; MSE, PSNR (dB) and SSIM of the decoded posterior mean; the number of active units.
     Also writes a table (.csv) of the KL divergence and variance of each latent dimension, and a bar chart (.png) of the
     KL divergence, or of the variance for a plain autoencoder. With --importance the bound is one on log p(x), except

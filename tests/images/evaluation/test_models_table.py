@@ -40,7 +40,7 @@ def test_different_losses_and_different_images_are_said(tmp_path):
     ((title, columns, rows),) = progress.tables
     assert (title, list(columns)) == ("2 models, 300 test images", ["model", "loss", "total"])
     assert [list(row)[1] for row in rows] == ["bernoulli", "gaussian"]
-    assert "measured on different images" in progress.notices[-1]
+    assert "measured on different images, or on grey pixels" in progress.notices[-1]
     assert len(_show([models[0], models[0]], tmp_path).notices) == 1
 
 

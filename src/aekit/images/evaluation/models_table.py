@@ -59,7 +59,8 @@ class EvaluatedModel:
         per_image: Mapping[str, npt.NDArray[np.floating]],
     ) -> EvaluatedModel:
         """Return what was measured of a checkpoint on one split."""
-        settings = checkpoint.settings(_SETTINGS) | {"data": images.name, "split": split}
+        settings = checkpoint.settings(_SETTINGS) | {"binarize": checkpoint.record.data.binarize}
+        settings |= {"data": images.name, "split": split}
         measured_on = (images.name, images.fingerprint, images.draw is not None)
         return cls(checkpoint.name, checkpoint.label, settings, measured_on, totals, per_image)
 
@@ -106,7 +107,10 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     for text in _incomparable(models):
         progress.notice(f"{path}: {text}")
     if len({model.images for model in models}) > 1:
-        progress.notice(f"{path}: the models were measured on different images; their rows do not compare")
+        progress.notice(
+            f"{path}: the models were measured on different images, or on grey pixels and on black and white "
+            "ones; their rows do not compare"
+        )
 
 
 def _incomparable(models: Sequence[EvaluatedModel]) -> list[str]:
