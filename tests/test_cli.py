@@ -226,3 +226,10 @@ def test_a_seed_that_is_no_seed_is_refused_at_once(aekit, vae_checkpoint, tmp_pa
     assert result.exit_code in (1, 2)
     assert "--seed" in result.stderr.splitlines()[-1]
     assert not any(tmp_path.iterdir())
+
+
+def test_memory_that_cannot_be_had_is_one_line(aekit, vae_checkpoint, tmp_path):
+    result = aekit("evaluate", vae_checkpoint, "--importance", 10**12, "-o", tmp_path / "x.json")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("aekit: out of memory; use fewer samples")
+    assert list(tmp_path.iterdir()) == []

@@ -87,6 +87,12 @@ def _one_line_errors() -> Iterator[None]:
         say(f"aekit: {error.filename}: is too long for a file name; choose a shorter one")
         raise typer.Exit(1) from error
     except Exception as error:
+        if _is_out_of_memory(error):
+            say(
+                "aekit: out of memory; use fewer samples, components or images per step (--batch-size), smaller images "
+                "or fewer of them (--limit)"
+            )
+            raise typer.Exit(1) from error
         if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
             raise
         # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
@@ -95,6 +101,12 @@ def _one_line_errors() -> Iterator[None]:
         text = _usage_error(error, getattr(context, "command", None))
         say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
         raise typer.Exit(2) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory could not be had: by Python, NumPy, torch on a CPU, or a GPU, without importing torch."""
+    is_named = type(error).__name__ in ("OutOfMemoryError", "_ArrayMemoryError")
+    return isinstance(error, MemoryError) or is_named or "can't allocate memory" in str(error)
 
 
 def _give_up_stdout() -> None:

@@ -42,6 +42,8 @@ _VALUE: dict[str, tuple[Any, bool]] = {
     "direction": (str, True),
 }
 _OWN_OPTIONS = ("--resume", "--overwrite", "--quiet", "-q")  # reproduce decides on these
+_WRITING = ("--output", "--tensorboard", "--each", "--codes")  # options whose values are written
+_GLUED = re.compile(r"-[A-Za-z].")  # a short option with its value, or several in one word
 _SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"}
 
 
@@ -232,6 +234,8 @@ def _command(text: str, place: str) -> tuple[str, ...]:
         raise AekitError(f"{place}: a recipe cannot run recipes; {FIX}")
     if operators := [word for word in words if word in _SHELL]:
         raise AekitError(f"{place}: no shell runs it, so {operators[0]} has no meaning; write a command of its own")
+    if glued := [word for word in words if _GLUED.match(word)]:
+        raise AekitError(f"{place}: {glued[0]} is several words in one; write short options apart, as -o {{out}}/...")
     if own := [word for word in words if word in _OWN_OPTIONS]:
         raise AekitError(f"{place}: has {own[0]}, on which reproduce decides; leave it out")
     check_placeholders(text, place)
@@ -246,9 +250,10 @@ def _command(text: str, place: str) -> tuple[str, ...]:
 
 
 def outputs(words: Sequence[str]) -> list[str]:
-    """Return what stands behind ``--output`` among the words of a command."""
-    glued = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
-    return glued + [after for word, after in itertools.pairwise(words) if word in ("-o", "--output")]
+    """Return what stands behind ``--output``, or another option that is written to, among the words of a command."""
+    parts = [word.partition("=") for word in words]
+    joined = [value for option, sign, value in parts if sign and option in _WRITING]
+    return joined + [after for word, after in itertools.pairwise(words) if word in ("-o", *_WRITING)]
 
 
 def _is_in_folder(path: str) -> bool:
