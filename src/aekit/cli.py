@@ -87,20 +87,30 @@ def _one_line_errors() -> Iterator[None]:
         say(f"aekit: {error.filename}: is too long for a file name; choose a shorter one")
         raise typer.Exit(1) from error
     except Exception as error:
-        if _is_out_of_memory(error):
-            say(
-                "aekit: out of memory; use fewer samples, components or images per step (--batch-size), smaller images "
-                "or fewer of them (--limit)"
-            )
-            raise typer.Exit(1) from error
-        if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
+        if (code := _say_error(error)) is None:
             raise
-        # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
-        context = getattr(error, "ctx", None)
-        command = getattr(context, "command_path", "aekit")
-        text = _usage_error(error, getattr(context, "command", None))
-        say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
-        raise typer.Exit(2) from error
+        raise typer.Exit(code) from error
+
+
+def _say_error(error: Exception) -> int | None:
+    """Say in one line that memory is missing, or what is wrong with the words of a command; return the exit code.
+
+    None, with nothing said, is another error.
+    """
+    if _is_out_of_memory(error):
+        say(
+            "aekit: out of memory; use fewer samples, components or images per step (--batch-size), smaller images or "
+            "fewer of them (--limit)"
+        )
+        return 1
+    if not hasattr(error, "format_message") or getattr(error, "exit_code", None) != 2:
+        return None
+    # A usage error. Typer has carried its own copy of click since 0.26, so the type cannot be named for all.
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "aekit")
+    text = _usage_error(error, getattr(context, "command", None))
+    say(f"{command}: {text}{' See' if text.endswith('?') else '; see'} {command} --help")
+    return 2
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def test_a_mixture_is_fitted_judged_and_stored(aekit, ae_checkpoint, tmp_path):
-    options = ["--density", "gmm", "--density-components", 3, "-n", 12, "--codes", tmp_path / "codes.csv"]
+    options = ["--density", "gmm", "--gaussians", 3, "-n", 12, "--codes", tmp_path / "codes.csv"]
     result = aekit("sample", ae_checkpoint, *options, "--each", tmp_path / "each", "--json", "-o", tmp_path / "x.png")
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)

@@ -85,7 +85,7 @@ def test_an_autoencoder_has_no_prior_and_too_few_images_are_refused(ae_checkpoin
     checkpoint = next(session.checkpoints())
     with pytest.raises(AekitError, match="plain autoencoder"):
         fit_density(session, checkpoint, "prior", n_components=1, seed=0)
-    with pytest.raises(AekitError, match="use fewer --density-components"):
+    with pytest.raises(AekitError, match="use fewer --gaussians"):
         fit_density(session, checkpoint, "gmm", n_components=10_000, seed=0)
 
 

@@ -76,9 +76,7 @@ def sample(
     ] = None,
     components: Annotated[
         int,
-        typer.Option(
-            "--density-components", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm."
-        ),
+        typer.Option("--gaussians", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm."),
     ] = 10,
     each: Annotated[
         Path | None,

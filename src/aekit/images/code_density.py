@@ -121,7 +121,7 @@ def fit_density(
     train = _codes(checkpoint, session.images(checkpoint, "train", with_labels=False), [seed, 3])
     n_wanted = n_components if kind == "gmm" else 1
     if len(train) < 2 * n_wanted:
-        fix = "use fewer --density-components" if kind == "gmm" else "use more images"
+        fix = "use fewer --gaussians" if kind == "gmm" else "use more images"
         raise AekitError(f"--density {kind}: {count(len(train), 'training image')} are too few; {fix}")
     density = _fit_gaussian(train) if kind == "gaussian" else _fit_mixture(train, n_wanted, seed)
     name = "a Gaussian" if kind == "gaussian" else f"a mixture of {count(n_wanted, 'Gaussian')}"

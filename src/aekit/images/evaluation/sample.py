@@ -107,7 +107,7 @@ def run_sample(
     """
     check_at_least("images", n, 1)
     check_at_least("around", around, 0)
-    check_at_least("density-components", components, 1)
+    check_at_least("gaussians", components, 1)
     mode = _choose_mode(manifold=manifold, traverse=traverse, around=around, limits=limits)
     for option, value in (("density", density), ("each", each), ("codes", codes)):
         if value is not None and mode != "sample":
