@@ -124,7 +124,10 @@ def test_batch_norm_uses_the_images_of_all_processes_even_if_one_has_none(tmp_pa
         # The bias of a convolution before batch norm has no effect, and only rounding changes it.
         if name.endswith(("weight", "running_var")):
             torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5)
-    pd.testing.assert_frame_equal(shared_history, history, rtol=1e-3)
+    pd.testing.assert_frame_equal(*(each[each["split"] == "train"] for each in (shared_history, history)), rtol=1e-3)
+    # Held-out images are normalised by running means, which follow such a bias with a delay: on some processors its
+    # rounding shows in them, by 0.2 % after one epoch.
+    pd.testing.assert_frame_equal(shared_history, history, rtol=5e-3)
 
 
 @pytest.mark.slow
