@@ -115,8 +115,8 @@ def _say_error(error: Exception) -> int | None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Return whether memory could not be had: by Python, NumPy, torch on a CPU, or a GPU, without importing torch."""
-    is_named = type(error).__name__ in ("OutOfMemoryError", "_ArrayMemoryError")
-    return isinstance(error, MemoryError) or is_named or "can't allocate memory" in str(error)
+    is_of_gpu = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or is_of_gpu or "can't allocate memory" in str(error)
 
 
 def _give_up_stdout() -> None:

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from aekit.core.array_files import write_arrays
 from aekit.errors import AekitError
-from aekit.images.code_density import CodeDensity, _fit_gaussian, _fit_mixture, fit_density, write_density
+from aekit.images.code_density import CodeDensity, _fit_gaussian, _fit_mixture, fit_density
 from aekit.images.session import open_session
 
 DENSITY = CodeDensity(
@@ -90,7 +91,7 @@ def test_an_autoencoder_has_no_prior_and_too_few_images_are_refused(ae_checkpoin
 
 
 def test_a_density_is_stored_with_its_origin(tmp_path):
-    path = write_density(tmp_path / "x.safetensors", DENSITY, {"command": "sample"})
+    path = write_arrays(tmp_path / "x.safetensors", vars(DENSITY), {"command": "sample"})
     with safe_open(path, "np") as file:
         stored = CodeDensity(*(file.get_tensor(name) for name in ("weight", "mean", "covariance")))
         assert json.loads(file.metadata()["aekit"]) == {"command": "sample"}

@@ -8,7 +8,7 @@ import typer
 
 from aekit.images.outliers.request import OutlierRequest, Score
 from aekit.images.record import read_checkpoints
-from aekit.terminal import completion, options
+from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
 from aekit.terminal.study_options import Checkpoints, NoiseSeed, Output, Resamples, WhichSplit
@@ -18,35 +18,20 @@ def outliers(
     checkpoints: Checkpoints,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            autocompletion=completion.images,
-            rich_help_panel=options.DATA,
-            metavar="NAME|PATH",
-            help="Images to search for outliers.",
-            show_default="the inliers of --split",
-        ),
+        options.images("--data", "Images to search for outliers.", default="the inliers of --split"),
     ] = None,
     inliers: Annotated[
         str | None,
-        typer.Option(
+        options.images(
             "--inliers",
-            autocompletion=completion.images,
-            rich_help_panel=options.DATA,
-            metavar="NAME|PATH",
-            help="Images that belong: scores are fitted to the training images, thresholds to the test images.",
-            show_default="the checkpoint's",
+            "Images that belong: scores are fitted to the training images, thresholds to the test images.",
+            default="the checkpoint's",
         ),
     ] = None,
     known: Annotated[
         str | None,
-        typer.Option(
-            "--outliers",
-            autocompletion=completion.images,
-            rich_help_panel=options.DATA,
-            metavar="NAME|PATH",
-            help="Images known to be outliers: measures how well each score finds them.",
-            show_default="none",
+        options.images(
+            "--outliers", "Images known to be outliers: measures how well each score finds them.", default="none"
         ),
     ] = None,
     split: WhichSplit = "test",
@@ -112,12 +97,11 @@ def outliers(
     Scores each image by the loss of its reconstruction (reconstruction, mse), by the likelihood of a VAE (elbo), by
     how much the loss exceeds that of training images with a PNG file of the same length (complexity), by the distance
     of its code from those of training images (mahalanobis, knn), and by trivial measures that need no network
-    (code-length, pca-mse, pca-mahalanobis, pca-knn).
-    Thresholds are those that a fraction --fpr of the test images exceeds. With --outliers, also measures AUROC, average
-    precision and FPR95 of each score with 95 % intervals. Writes the most unusual images by each score (.png), ranked
-    images with file names (.csv), scores and thresholds (-scores.csv, -scores.png), pairs of near duplicates
-    (-duplicates.csv) and images whose neighbours have another label (-labels.csv), both shown in -suspects.png. Prints
-    the path of the figure.
+    (code-length, pca-mse, pca-mahalanobis, pca-knn). Thresholds are those that a fraction --fpr of the test images
+    exceeds. With --outliers, also measures AUROC, average precision and FPR95 of each score with 95 % intervals. Writes
+    the most unusual images by each score (.png), ranked images with file names (.csv), scores and thresholds
+    (-scores.csv, -scores.png), pairs of near duplicates (-duplicates.csv) and images whose neighbours have another
+    label (-labels.csv), both shown in -suspects.png. Prints the path of the figure.
 
     Example: aekit outliers runs/vae.safetensors --data photos --outliers fashion-mnist
     """

@@ -46,7 +46,7 @@ def choose_target(inputs: Sequence[Path], output: Path | str | None, *, name: st
         target = _targets(inputs[:1], output, name=name, suffixes=(suffix,))[0]
     else:
         target = (output or _shared_folder(inputs)) / f"{name}{suffix}"
-    _refuse_own_files(inputs, [target])
+    refuse_own_files(inputs, [target])
     return target
 
 
@@ -66,7 +66,7 @@ def choose_targets(
             a result that would replace a checkpoint, its history or its curves.
     """
     targets = _targets(inputs, output, name=name, suffixes=suffixes)
-    _refuse_own_files(inputs, targets)
+    refuse_own_files(inputs, targets)
     return targets
 
 
@@ -77,12 +77,15 @@ def _shared_folder(paths: Sequence[Path]) -> Path:
     return Path(os.path.commonpath(folders))
 
 
-def _refuse_own_files(inputs: Sequence[Path], targets: Sequence[Path]) -> None:
+def refuse_own_files(
+    inputs: Sequence[Path], targets: Sequence[Path], *, option: str = "--output", what: str = "checkpoint"
+) -> None:
+    """Raise an AekitError if a file to write has the stem of a checkpoint, or of another file that has companions."""
     own = {path.resolve().with_suffix("") for path in inputs}
     for target in targets:
         if target.resolve().with_suffix("") in own:
             raise AekitError(
-                f"--output {target}: shares its stem with the checkpoint, whose own files it would replace; "
+                f"{option} {target}: shares its stem with the {what}, whose own files it would replace; "
                 "choose another name"
             )
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import save
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
-from aekit.core.artifacts import write_atomically
 from aekit.errors import AekitError, count
 from aekit.images.config import Density
 from aekit.images.data.image_set import ImageSet
@@ -127,13 +122,6 @@ def fit_density(
     name = "a Gaussian" if kind == "gaussian" else f"a mixture of {count(n_wanted, 'Gaussian')}"
     held_out = mean_and_error(density.log_density(test))
     return FittedDensity(f"{name} fitted to the training codes", density.draw, held_out, of_prior, len(test), density)
-
-
-def write_density(path: Path, density: CodeDensity, parameters: dict[str, Any]) -> Path:
-    """Write a density as .safetensors: ``weight`` (C,), ``mean`` (C, L) and ``covariance`` (C, L, L)."""
-    tensors = {name: np.ascontiguousarray(value) for name, value in vars(density).items()}
-    content = save(tensors, {"aekit": json.dumps(parameters, sort_keys=True)})
-    return write_atomically(path, lambda file: file.write(content))
 
 
 def _codes(checkpoint: LoadedCheckpoint, images: ImageSet, seed: list[int]) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count
 from aekit.images.config import Split
-from aekit.images.data.image_set import ImageSet
+from aekit.images.data.image_set import ImageSet, Indices
 
 
 def check_enough_images(images: ImageSet, split: Split, *, minimum: int, what: str) -> None:
@@ -33,5 +33,11 @@ def draw_images(images: ImageSet, split: Split, n: int, *, seed: int, progress: 
         progress.notice(f"--images {n}: {split} has {count(len(images), 'image')}; all are used")
     if len(images) <= n:
         return images
-    rows = np.random.default_rng(seed).choice(len(images), n, replace=False)
-    return images.subset(np.sort(rows).astype(np.int64))
+    return images.subset(draw_rows(len(images), n, seed=seed))
+
+
+def draw_rows(n_images: int, n: int, *, seed: int) -> Indices:
+    """Return n of the rows of ``n_images`` images, ascending, drawn with a seed; all if there are no more."""
+    if n_images <= n:
+        return np.arange(n_images)
+    return np.sort(np.random.default_rng(seed).choice(n_images, n, replace=False)).astype(np.int64)

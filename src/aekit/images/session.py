@@ -27,6 +27,7 @@ from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 from aekit.images.studied_images import StudiedImages
 
+_ENDS = (".csv", "-differences.csv")  # of the names of companions, behind the stem
 _WITH_FIGURE = (".png", ".json")  # main files that are a figure, or have one next to them
 
 
@@ -91,14 +92,24 @@ class Session:
         self._name_updates(target.with_suffix(""))
         return target
 
-    def targets(self, output: Path | str | None, *, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    def targets(
+        self,
+        output: Path | str | None,
+        *,
+        name: str,
+        suffixes: tuple[str, ...],
+        inputs: Sequence[str] = (),
+        ends: Sequence[str] = _ENDS,
+    ) -> list[Path]:
         """Return the main file to write for each checkpoint, which can be written; see ``choose_targets``.
 
         From then on, updates of the session's progress start with the name of the first and the number of the others.
+        ``inputs`` are images that are read besides those of the checkpoints, ``ends`` what stands behind the stem in
+        the names of companions.
         """
         targets = choose_targets(self.paths, output, name=name, suffixes=suffixes)
         for target in targets:
-            self._check_target(target)
+            self._check_target(target, inputs, ends)
         others = f" and {count(len(targets) - 1, 'other')}" if len(targets) > 1 else ""
         self._name_updates(targets[0].with_suffix(""), others)
         return targets
@@ -107,10 +118,10 @@ class Session:
         before = self.progress.watched if isinstance(self.progress, Named) else self.progress  # by another study
         self.progress = Named(before, f"{path}{others}")
 
-    def _check_target(self, target: Path, inputs: Sequence[str] = ()) -> None:
+    def _check_target(self, target: Path, inputs: Sequence[str] = (), ends: Sequence[str] = _ENDS) -> None:
         """Raise an AekitError if a result cannot be written, or would replace images or the table of labels."""
         check_writable(target)
-        companions = [target, *(target.with_name(f"{target.stem}{end}.csv") for end in ("", "-differences"))]
+        companions = [target, *(target.with_name(f"{target.stem}{end}") for end in ends)]
         own = [self.data] if self.data is not None else [record.data.name for record in self.records]
         refuse_replacing_images(target, companions, [*dict.fromkeys(own), *inputs])
         if target.suffix in _WITH_FIGURE:

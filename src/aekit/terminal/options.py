@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,25 @@ DATA, MODEL, OBJECTIVE, TRAINING, OUTPUT = "Data", "Model", "Objective", "Traini
 ANALYSIS, GRID, COHORT = "Analysis", "Grid", "Cohort"
 
 # --- data ---
+
+
+def images(option: str, help_text: str, *, default: str) -> Any:
+    """Return the declaration of an option that names images: a known data set or a path.
+
+    Args:
+        option: Its name.
+        help_text: What the images are.
+        default: What is taken without it.
+    """
+    return typer.Option(
+        option,
+        autocompletion=completion.images,
+        rich_help_panel=DATA,
+        metavar="NAME|PATH",
+        help=help_text,
+        show_default=default,
+    )
+
 
 DataRoot = Annotated[
     Path | None,

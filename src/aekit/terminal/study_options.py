@@ -21,13 +21,8 @@ Checkpoints = Annotated[
 ]
 OtherData = Annotated[
     str | None,
-    typer.Option(
-        "--data",
-        autocompletion=completion.images,
-        rich_help_panel=options.DATA,
-        metavar="NAME|PATH",
-        help="Images other than those of the checkpoint, or their new location.",
-        show_default="the checkpoint's",
+    options.images(
+        "--data", "Images other than those of the checkpoint, or their new location.", default="the checkpoint's"
     ),
 ]
 LabelTable = Annotated[

@@ -8,7 +8,7 @@ import pytest
 from aekit.images.config import DataConfig
 from aekit.images.data.digits import read_digits
 from aekit.images.data.image_set import ImageSet
-from aekit.images.outliers.neighbours import nearest
+from aekit.images.neighbours import nearest
 from aekit.images.outliers.suspects import contradicted_labels, near_duplicates
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import save
 
-from aekit.core.artifacts import write_atomically, write_csv
+from aekit.core.array_files import write_arrays
+from aekit.core.artifacts import write_csv
 from aekit.core.output import Result
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
@@ -90,6 +89,4 @@ def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: di
         "file": None if image_set.origins is None else image_set.origins.numbers,
         "row": None if image_set.origins is None else image_set.origins.rows,
     }
-    present = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items() if tensor is not None}
-    content = save(present, {"aekit": json.dumps(parameters, sort_keys=True)})
-    write_atomically(path, lambda file: file.write(content))
+    write_arrays(path, {name: tensor for name, tensor in tensors.items() if tensor is not None}, parameters)

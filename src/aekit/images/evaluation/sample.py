@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from aekit.core.array_files import write_arrays
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count
-from aekit.images.code_density import FittedDensity, fit_density, write_density
+from aekit.images.code_density import FittedDensity, fit_density
 from aekit.images.conditioning import class_numbers, one_class
 from aekit.images.config import Density
 from aekit.images.evaluation.class_samples import sample_classes
@@ -115,8 +116,8 @@ def run_sample(
     for path, record in zip(session.paths, session.records, strict=True):
         if density == "prior" and not record.model.has_prior:
             raise AekitError(f"--density prior: {path} is a plain autoencoder, which has none; use gmm")
-    check_sample_files(session.paths, each, codes)
     targets = session.targets(output, name=mode if density is None else f"{mode}-{density}", suffixes=(".png",))
+    check_sample_files(session.paths, targets, each, codes)
     for path, record in zip(session.paths, session.records, strict=True):
         if manifold and record.model.latent != 2:
             raise AekitError(
@@ -174,7 +175,8 @@ def _draw_samples(
         used |= {"density": request.density, **_report_density(session, checkpoint, density)}
         if density.fitted is not None:
             parameters = checkpoint.parameters("sample", mode=request.mode, **used)
-            write_density(target.with_suffix(".safetensors"), density.fitted, parameters)
+            # A name of its own: with the stem of the figure it might be that of a checkpoint.
+            write_arrays(target.with_name(f"{target.stem}-density.safetensors"), vars(density.fitted), parameters)
     write_samples(samples, request.each, request.codes)
     return figure, used
 

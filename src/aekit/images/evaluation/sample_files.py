@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from aekit.core.artifacts import check_writable, write_atomically, write_csv
+from aekit.core.output import refuse_own_files
 from aekit.errors import AekitError, UsageError
 from aekit.images.inference import FloatArray
 
@@ -37,10 +38,18 @@ class Samples:
         return [f"sample-{number:0{digits}}.png" for number in range(len(self.z))]
 
 
-def check_sample_files(checkpoints: Sequence[Path], each: Path | None, codes: Path | None) -> None:
+def check_sample_files(
+    checkpoints: Sequence[Path], targets: Sequence[Path], each: Path | None, codes: Path | None
+) -> None:
     """Raise an AekitError if samples cannot be written: of several models, to a file of another kind, or in a folder.
 
     A folder for single images is one of its own: with other files in it, samples of two models would be mixed.
+
+    Args:
+        checkpoints: The models.
+        targets: Their figures, whose companions codes must not replace.
+        each: Folder for single images, if they are wanted.
+        codes: Table of codes, if it is wanted.
     """
     for option, path in (("--each", each), ("--codes", codes)):
         if path is not None and len(checkpoints) > 1:
@@ -48,6 +57,8 @@ def check_sample_files(checkpoints: Sequence[Path], each: Path | None, codes: Pa
     if codes is not None:
         if codes.suffix != ".csv":
             raise UsageError(f"--codes {codes}: is not a .csv file; end it in .csv")
+        refuse_own_files(checkpoints, [codes], option="--codes")
+        refuse_own_files(targets, [codes], option="--codes", what="figure")
         check_writable(codes)
     if each is not None:
         if each.is_file():

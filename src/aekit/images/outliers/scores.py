@@ -15,8 +15,8 @@ from aekit.images.data.image_set import ImageSet, Indices
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.measures.importance import importance_bound
 from aekit.images.measures.per_image import evaluate_images
+from aekit.images.neighbours import nearest
 from aekit.images.outliers.code_length import code_lengths
-from aekit.images.outliers.neighbours import nearest
 from aekit.images.outliers.request import Score
 from aekit.images.pca.components import Pca, fit_pca, max_components
 

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from aekit.errors import AekitError, count
 from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import Split
 from aekit.images.data import read_images
 from aekit.images.data.image_set import ImageSet, Indices
+from aekit.images.draws import draw_rows
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.official import official_splits
 from aekit.images.outliers.request import OutlierRequest
 from aekit.images.session import Session
 
 
-def read_reference(
-    session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest
-) -> tuple[ImageSet, Indices | None]:
-    """Return training images that scores are fitted to, and their rows among all, None if they are all of them."""
+def read_training(session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest) -> tuple[ImageSet, Indices]:
+    """Return the training images, and the rows of those that scores are fitted to, (N,): all, or some drawn."""
     train = session.images(checkpoint, "train", with_labels=False)
     if len(train) < 2:
         raise AekitError(f"outliers: {train.name} has {count(len(train), 'training image')}; at least 2 are needed")
-    if len(train) <= request.reference:
-        return train, None
-    rows = np.random.default_rng(request.seed).choice(len(train), request.reference, replace=False)
-    rows = np.sort(rows).astype(np.int64)
-    n = count(len(train), "training image")
-    session.progress.notice(f"--reference {request.reference}: scores are fitted to so many of {n}")
-    return train.subset(rows), rows
+    if len(train) > request.reference:
+        n = count(len(train), "training image")
+        session.progress.notice(f"--reference {request.reference}: scores are fitted to so many of {n}")
+    return train, draw_rows(len(train), request.reference, seed=request.seed)
 
 
 def read_inliers(session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest) -> ImageSet:

@@ -17,16 +17,17 @@ from aekit.errors import AekitError, count
 from aekit.images.config import image_of
 from aekit.images.data.image_set import ImageSet, Indices
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.neighbours import nearest
 from aekit.images.outliers.detection import Detection, Floats, detection, p_values, threshold
 from aekit.images.outliers.figure import plot_detection, plot_suspects, plot_unusual
-from aekit.images.outliers.neighbours import nearest
 from aekit.images.outliers.request import OF_PRIOR, TRIVIAL, OutlierRequest, Score
 from aekit.images.outliers.scores import Reference, Scored, fit_reference, score_images
-from aekit.images.outliers.sets import read_inliers, read_others, read_reference
+from aekit.images.outliers.sets import read_inliers, read_others, read_training
 from aekit.images.outliers.suspects import Contradicted, Pairs, contradicted_labels, near_duplicates
 from aekit.images.outliers.tables import duplicates_table, labels_table, ranked_table, scores_table
 from aekit.images.session import Session
 
+_COMPANIONS = (".csv", "-scores.csv", "-scores.png", "-duplicates.csv", "-labels.csv", "-suspects.png")
 _N_DUPLICATES = 3  # nearest neighbours whose pixels are compared
 
 
@@ -36,7 +37,8 @@ class _Search:
 
     Attributes:
         request: What was asked for.
-        reference: The training images that scores are fitted to.
+        training: The training images.
+        fitted_rows: Rows of those that scores are fitted to.
         inliers: Held-out images that belong.
         searched: Images that may hold outliers.
         outliers: Known outliers; None without them.
@@ -49,7 +51,8 @@ class _Search:
     """
 
     request: OutlierRequest
-    reference: ImageSet
+    training: ImageSet
+    fitted_rows: Indices
     inliers: Scored
     searched: Scored
     outliers: Scored | None
@@ -104,7 +107,8 @@ def run_outliers(
     if data is None and request.split == "all":
         raise AekitError("--split all: training images and held-out ones are scored apart; use train, val or test")
     name = "outliers" if request.split == "test" else f"outliers-{request.split}"
-    targets = session.targets(output, name=name, suffixes=(".png",))
+    inputs = [source for source in (data, outliers) if source is not None]
+    targets = session.targets(output, name=name, suffixes=(".png",), inputs=inputs, ends=_COMPANIONS)
     return (
         _search_one(session, checkpoint, target, request, data, outliers)
         for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
@@ -132,7 +136,7 @@ def _score_all(
     session: Session, checkpoint: LoadedCheckpoint, request: OutlierRequest, data: str | None, outliers: str | None
 ) -> tuple[_Search, Floats]:
     """Return the scored images, and the codes of the training images."""
-    train, rows = read_reference(session, checkpoint, request)
+    train, rows = read_training(session, checkpoint, request)
     held_out = read_inliers(session, checkpoint, request)
     others = None if outliers is None else read_others(session, checkpoint, outliers, "--outliers", request.split)
     own_rows, searched = None, held_out
@@ -140,27 +144,21 @@ def _score_all(
         searched = read_others(session, checkpoint, data, "--data", request.split)
     elif request.split != "test":
         searched = session.images(checkpoint, request.split)
-        own_rows = _own_rows(len(searched), rows) if request.split == "train" else None
-    reference = fit_reference(checkpoint, train, seed=request.seed, threads=session.threads)
+        if request.split == "train":
+            own_rows = np.full(len(searched), -1, np.int64)
+            own_rows[rows] = np.arange(len(rows))
+    fitted = train if len(rows) == len(train) else train.subset(rows)
+    reference = fit_reference(checkpoint, fitted, seed=request.seed, threads=session.threads)
     inliers = _score(session, checkpoint, reference, held_out, request)
     own = inliers if searched is held_out else _score(session, checkpoint, reference, searched, request, own_rows)
     known = None if others is None else _score(session, checkpoint, reference, others, request)
-    search = _Search(request, train, inliers, own, known, own_rows)
+    search = _Search(request, train, rows, inliers, own, known, own_rows)
     search.limits = {score: threshold(values, request.fpr) for score, values in inliers.scores.items()}
     if known is not None:
         options: dict[str, int] = {"n_resamples": request.bootstrap, "seed": request.seed}
         measured = {score: detection(inliers.scores[score], known.scores[score], **options) for score in known.scores}
         search.found = dict(sorted(measured.items(), key=lambda item: -item[1].auroc.value))
     return search, reference.points.codes
-
-
-def _own_rows(n_images: int, rows: Indices | None) -> Indices:
-    """Return the row of each training image among those that scores are fitted to, -1 for others."""
-    if rows is None:
-        return np.arange(n_images)
-    own = np.full(n_images, -1, np.int64)
-    own[rows] = np.arange(len(rows))
-    return own
 
 
 def _score(
@@ -185,8 +183,9 @@ def _look_for_duplicates(search: _Search, reference_codes: Floats) -> None:
         search.pairs["searched"] = (scored.images, near_duplicates(scored.images, None, own, most))
     if search.own_rows is None:
         among = nearest(reference_codes, scored.codes, _N_DUPLICATES)
-        pairs = near_duplicates(scored.images, search.reference, among, most)
-        search.pairs["training"] = (search.reference, pairs)
+        among = among._replace(rows=search.fitted_rows[among.rows])
+        pairs = near_duplicates(scored.images, search.training, among, most)
+        search.pairs["training"] = (search.training, pairs)
 
 
 def _look_at_labels(search: _Search) -> None:

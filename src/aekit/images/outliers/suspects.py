@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.images.data.image_set import ImageSet, Indices
-from aekit.images.outliers.neighbours import Neighbours
+from aekit.images.neighbours import Neighbours
 
 Floats = npt.NDArray[np.float64]
 

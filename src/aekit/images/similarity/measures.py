@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from sklearn.neighbors import NearestNeighbors
+
+from aekit.images.neighbours import nearest
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -60,9 +61,7 @@ def procrustes_disparity(x: Floats, y: Floats) -> float:
 
 def nearest_neighbours(codes: Floats, k: int) -> Integers:
     """Return the k images nearest to each image by Euclidean distance, without itself, nearest first, (N, k)."""
-    # Without images to look for, it leaves out each image itself, also where another has the same code.
-    found: Integers = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(codes).kneighbors(return_distance=False)
-    return found
+    return nearest(codes, codes, k, own_rows=np.arange(len(codes))).rows
 
 
 def shared_neighbours(first: Integers, second: Integers) -> Floats:
