@@ -83,6 +83,31 @@ def test_a_folder_is_searched_and_what_does_not_belong_is_named_first(aekit, mod
     assert (tmp_path / "x-suspects.png").exists()
 
 
+@pytest.mark.parametrize("name", ["odd.png", "odd-scores.png", "odd-suspects.png"])
+def test_no_result_replaces_an_image_that_is_searched(aekit, model, tmp_path, name):
+    for each in (name, "other.png"):
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / each)
+    before = (tmp_path / name).read_bytes()
+    for option in ("--data", "--outliers"):
+        result = aekit("outliers", model, option, tmp_path, "-o", tmp_path / "odd.png")
+        assert result.exit_code == 1
+        assert "would replace" in result.stderr
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_rows_of_duplicates_are_those_of_all_training_images_also_if_some_are_drawn(aekit, model, tmp_path):
+    from aekit.images.session import open_session
+
+    session = open_session(model)
+    train = session.images(next(session.checkpoints()), "train")
+    np.save(tmp_path / "copies.npy", train.images[:, 0])
+    options = ["--data", tmp_path / "copies.npy", "--reference", 300, "--duplicates", 0]
+    assert aekit("outliers", model, *options, "-o", tmp_path / "x.png").exit_code == 0
+    table = pd.read_csv(tmp_path / "x-duplicates.csv")
+    found = table[table["other_set"] == "training"]
+    assert (found["index"] == found["other_index"]).sum() == 300
+
+
 def test_changed_labels_are_listed_with_their_files(aekit, model, digits, tmp_path):
     folder = tmp_path / "classes"
     for number, (pixels, label) in enumerate(zip(digits.images[:, 0], digits.labels, strict=True)):

@@ -23,7 +23,7 @@ def test_a_mixture_is_fitted_judged_and_stored(aekit, ae_checkpoint, tmp_path):
     files = sorted(path.name for path in (tmp_path / "each").iterdir())
     assert files == table["file"].tolist()
     assert len(files) == 12
-    assert (tmp_path / "x.safetensors").exists()
+    assert (tmp_path / "x-density.safetensors").exists()
 
 
 def test_single_images_are_those_of_their_codes(aekit, vae_checkpoint, tmp_path):
@@ -47,7 +47,7 @@ def test_single_images_are_those_of_their_codes(aekit, vae_checkpoint, tmp_path)
     decoded = decode_codes(checkpoint.model, table[["z0", "z1"]].to_numpy())
     for name, image in zip(table["file"], decoded, strict=True):
         assert np.abs(np.asarray(Image.open(tmp_path / "e" / name)) / 255 - image[0]).max() < 0.003
-    assert not (tmp_path / "x.safetensors").exists()  # the prior is in the checkpoint
+    assert not (tmp_path / "x-density.safetensors").exists()  # the prior is in the checkpoint
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,14 @@ def test_files_of_samples_are_for_one_model(aekit, ae_checkpoint, vae_checkpoint
     result = aekit("sample", ae_checkpoint, vae_checkpoint, "--each", tmp_path / "e", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "is for one checkpoint" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["ae.csv", "x.csv"])
+def test_codes_do_not_replace_a_history_or_the_table_of_a_figure(aekit, ae_checkpoint, tmp_path, name):
+    path = tmp_path / "ae.safetensors"
+    path.write_bytes(ae_checkpoint.read_bytes())
+    (tmp_path / name).write_text("kept")
+    result = aekit("sample", path, "--codes", tmp_path / name, "-o", tmp_path / "x.png")
+    assert result.exit_code == 1
+    assert "whose own files it would replace" in result.stderr
+    assert (tmp_path / name).read_text() == "kept"
