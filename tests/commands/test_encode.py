@@ -55,6 +55,28 @@ def test_the_split_is_in_the_name_and_chooses_the_images(aekit, ae_checkpoint):
     assert not np.array_equal(load_file(path)["mean"], load_file(test)["mean"])
 
 
+@pytest.mark.slow  # trains
+def test_codes_of_drawn_shapes_have_the_factors_of_their_row_in_the_grid(aekit, tmp_path):
+    path = tmp_path / "ae.safetensors"
+    options = ("--limit", 60, "--image-size", 16, "--arch", "dense", "--latent", 2, "--epochs", 1)
+    assert aekit("train-ae", "--data", "shapes", *options, "-o", path).exit_code == 0
+    aekit("encode", path, "-o", tmp_path / "x.safetensors")
+    aekit("encode", path, "-o", tmp_path / "x.csv")
+    tensors, table = load_file(tmp_path / "x.safetensors"), pd.read_csv(tmp_path / "x.csv")
+    truth = np.stack(np.unravel_index(tensors["row"], (3, 6, 40, 32, 32)), axis=1)
+    assert tensors["factors"].dtype == np.int64
+    np.testing.assert_array_equal(tensors["factors"], truth)
+    np.testing.assert_array_equal(table[["shape", "scale", "orientation", "x", "y"]], truth)
+    assert table["shape_value"].tolist() == np.array(["square", "ellipse", "heart"])[truth[:, 0]].tolist()
+    np.testing.assert_allclose(table["scale_value"], 0.5 + 0.1 * truth[:, 1])
+    np.testing.assert_allclose(table["orientation_value"], 9 * truth[:, 2])
+    np.testing.assert_allclose(table["x_value"], truth[:, 3] / 31, atol=1e-6)
+    with safe_open(tmp_path / "x.safetensors", "numpy") as file:
+        parameters = json.loads(file.metadata()["aekit"])
+    assert parameters["factor_names"] == ["shape", "scale", "orientation", "x", "y"]
+    assert [len(values) for values in parameters["factor_values"]] == [3, 6, 40, 32, 32]
+
+
 def test_a_format_against_the_suffix_is_an_error(aekit, ae_checkpoint, tmp_path):
     result = aekit("encode", ae_checkpoint, "--format", "csv", "-o", tmp_path / "x.safetensors")
     assert result.exit_code == 1

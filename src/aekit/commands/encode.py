@@ -39,8 +39,8 @@ def encode(
 
     Reads checkpoints and the images that they were trained on (others with --data). Writes one file per checkpoint.
     A .safetensors file holds the tensors mean (N, L), for a VAE logvar (N, L), index (N,), and if the images have them,
-    label (N,) and attributes (N, A). A .csv file has the columns index, label, and the codes or posterior means z0, z1,
-    ... Prints its path.
+    label (N,), attributes (N, A) and factors (N, F). A .csv file has the columns index, label, if the images have
+    factors the index and value of each, and the codes or posterior means z0, z1, ... Prints its path.
 
     Example: aekit encode runs/vae.safetensors -o codes.csv
     """

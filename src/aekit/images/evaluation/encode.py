@@ -62,6 +62,8 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
     else:
         parameters = checkpoint.parameters("encode", image_set, split=split)
         parameters |= {"class_names": image_set.class_names, "attribute_names": image_set.attribute_names}
+        if image_set.factors is not None:
+            parameters |= {"factor_names": image_set.factors.names, "factor_values": image_set.factors.values}
         if image_set.origins is not None:
             parameters["files"] = list(image_set.origins.files)
         _write_tensors(target, codes, image_set, parameters)
@@ -75,6 +77,7 @@ def _table(codes: Codes, image_set: ImageSet) -> pd.DataFrame:
         "index": range(len(image_set)),
         **image_set.origin_columns(),
         "label": [image_set.label_text(index) for index in range(len(image_set))],
+        **({} if image_set.factors is None else image_set.factors.columns()),
     }
     return pd.concat([pd.DataFrame(names), table], axis=1)
 
@@ -86,6 +89,7 @@ def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: di
         "index": np.arange(len(image_set)),
         "label": image_set.labels,
         "attributes": image_set.attributes,
+        "factors": None if image_set.factors is None else image_set.factors.indices,
         "file": None if image_set.origins is None else image_set.origins.numbers,
         "row": None if image_set.origins is None else image_set.origins.rows,
     }
