@@ -36,7 +36,11 @@ from aekit.images.data.celeba import _attributes, _is_test
 from aekit.images.data.idx import read_idx
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 14, 3), dtype=np.uint8)
-ARRAYS = {"images": np.random.default_rng(1).integers(0, 256, (6, 8, 9), dtype=np.uint8), "labels": np.arange(6) % 3}
+ARRAYS = {
+    "images": np.random.default_rng(1).integers(0, 256, (8, 8, 9), dtype=np.uint8),
+    "labels": np.arange(8) % 3,
+    "factors": np.arange(8)[:, None] % 2,
+}
 FACES = [Path(f"{number:06}.jpg") for number in range(1, 7)]
 
 
@@ -80,6 +84,7 @@ def _read_array(path: Path) -> None:
     for split in ("train", "test"):
         images = read_images(DataConfig(str(path)), split, data_root=path.parent)
         _ = images.fingerprint, images.images.sum(), images.label_text(0) if images.labels is not None else ""
+        _ = None if images.factors is None else images.factors.columns()
 
 
 def _npy(array: np.ndarray) -> bytes:

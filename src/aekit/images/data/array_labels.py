@@ -13,6 +13,7 @@ import numpy.typing as npt
 from aekit.core.damage import NPY_DAMAGE
 from aekit.core.progress import Progress
 from aekit.errors import AekitError, count, shown
+from aekit.images.data.factors import Factors
 from aekit.images.data.image_set import Indices
 
 Array = npt.NDArray[Any]
@@ -27,17 +28,22 @@ class ArrayLabels:
         by_part: Class of each image, or its attributes, by the name of the part; none if there are no labels.
         class_names: One name per class.
         attribute_names: One name per attribute, if these are attributes.
+        factors: Factors of all images, if the file has them, which is then a single part.
     """
 
     by_part: Mapping[str, Array]
     class_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
+    factors: Factors | None = None
 
     def check(self, path: Path, part: str, n_images: int) -> None:
         """Check that there is one for each image of a part."""
         if self.by_part and len(self.by_part[part]) != n_images:
             n = len(self.by_part[part])
             raise AekitError(f"{shown(path)}: {count(n, 'label')} for {count(n_images, 'image')}; store one per image")
+        if self.factors is not None and len(self.factors) != n_images:
+            rows = count(len(self.factors), "row")
+            raise AekitError(f"{shown(path)}: {rows} of factors for {count(n_images, 'image')}; store one per image")
 
     def of_images(self, part: str, rows: Indices) -> Indices | None:
         """Return the class of some images of a part, (K,)."""
@@ -46,6 +52,10 @@ class ArrayLabels:
     def attributes_of_images(self, part: str, rows: Indices) -> npt.NDArray[np.bool_] | None:
         """Return the attributes of some images of a part, (K, A)."""
         return self.by_part[part][rows] if self.attribute_names else None
+
+    def factors_of_images(self, rows: Indices) -> Factors | None:
+        """Return the factors of some images, K of them."""
+        return None if self.factors is None else self.factors.subset(rows)
 
 
 def read_array_labels(path: Path, loads: Mapping[str, Load | None], progress: Progress) -> ArrayLabels:

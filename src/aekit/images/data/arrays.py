@@ -18,6 +18,7 @@ from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy, readable
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count, shown
 from aekit.images.config import DataConfig, Split, parse_value_range
+from aekit.images.data.array_factors import read_array_factors
 from aekit.images.data.array_labels import Array, ArrayLabels, Load, damaged, read_array_labels, times
 from aekit.images.data.image_set import ImageSet, Indices, join
 from aekit.images.data.labels import read_labels
@@ -56,7 +57,7 @@ def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT
     called ``images``, ``x`` or ``data`` and the optional labels ``labels`` or ``y``; or ``x_train``, ``y_train``,
     ``x_test``, ``y_test``; or ``train_images``, ``train_labels`` and so on, with ``val`` too. Without test images a
     fifth is set aside. Labels are whole numbers or text, (N,) or (N, 1), or one column per class with a single 1; with
-    several they are attributes.
+    several they are attributes. ``factors`` are what :mod:`aekit.images.data.array_factors` reads.
 
     With ``config.skip_bad``, images with a value that is not finite are left out; splits are drawn before that, so that
     they do not shift.
@@ -70,7 +71,8 @@ def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT
         AekitError: The file is damaged or holds something else, or values are outside these ranges.
     """
     path = Path(config.name).expanduser()
-    parts = _parts(path, _open(path))
+    arrays = _open(path)
+    parts = _parts(path, arrays)
     if "val" in parts and config.val:
         raise AekitError(f"--val: {shown(path)} has validation images of its own; leave --val out")
     value_range = parse_value_range(config.value_range)
@@ -79,6 +81,7 @@ def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT
         value_range = _range_of(path, _channels_first(path, _checked(path, first.images)))
     table = read_labels(config, lambda: _all_origins(path, parts), path.parent, progress)
     labels = read_array_labels(path, {name: part.labels for name, part in parts.items()}, progress)
+    labels = replace(labels, factors=read_array_factors(path, arrays, has_splits="all" not in parts))
     wanted = [part for part in parts if split in ("all", part)] or ["train" if "train" in parts else "all"]
     sets = [_read_part(config, split, path, parts, part, labels, value_range, progress) for part in wanted]
     images = sets[0] if len(sets) == 1 else join(sets)
@@ -136,6 +139,7 @@ def _read_part(
         origins=_origins(path, parts, name, rows),
         value_range=value_range if config.value_range == "data" else None,
         span=span,
+        factors=labels.factors_of_images(rows),
     )
 
 

@@ -130,7 +130,8 @@ def _check_factors(session: Session, images: ImageSet) -> None:
     if images.factors is None and len(session.paths) == 1:
         raise AekitError(
             f"{session.paths[0]}: the images of {images.name} have no known factors; train on --data shapes or "
-            "shapes-colour, or give several checkpoints of other seeds, whose dimensions are compared without factors"
+            "shapes-colour, store 'factors' in an .npz, or give several checkpoints of other seeds, whose dimensions "
+            "are compared without factors"
         )
 
 
