@@ -88,8 +88,8 @@ def _disentanglement(n_models, latent, names=("shape", "orientation", "floor_hue
         return Measured(code, latent, (Scores(values, importance, {}),) * n_draws)
 
     labels = [f"{number}: {LONG}" for number in range(n_models)]
-    models = [(label, [measured("model", 3), measured("turned", 1), measured("permuted", 1)]) for label in labels]
-    baselines = [measured(code, 1) for code in ("factors", "pca", "projection")]
+    models = [(label, [measured("model", 3), measured("turned", 3), measured("permuted", 3)]) for label in labels]
+    baselines = [measured(code, 3) for code in ("factors", "pca", "projection")]
     panels = [ImportancePanel(label, importance, names, np.linspace(0, 3, latent)) for label in labels]
     agreement = [(label, 0.4) for label in labels] if n_models > 1 else []
     return plot_disentanglement(models, baselines, panels, agreement=agreement, title=TITLE)

@@ -126,8 +126,7 @@ def _draw_scores(
         for score, place in places.items() if own else ():
             value, low, high = own[0].interval(score)
             axes.plot(value, place + shift, marker=marker, color=colour, markersize=5, linestyle="none", zorder=3)
-            if np.isfinite(low):
-                axes.plot([max(low, 0), min(high, 1)], [place + shift] * 2, color=colour, linewidth=1.2, zorder=2)
+            _draw_interval(axes, low, high, place + shift, colour, 1.2)
         for label, value in agreement:
             if label == name:
                 axes.plot(value, len(scores) + shift, marker=marker, color=colour, markersize=5, zorder=3)
@@ -149,8 +148,14 @@ def _draw_scores(
 
 def _draw_null(axes: Axes, each: Measured, places: Mapping[str, int], shift: float, colour: str) -> None:
     for score, place in places.items():
-        value = each.interval(score).value
+        value, low, high = each.interval(score)
         axes.plot(value, place + shift, marker=_MARKERS[each.code], color=colour, markersize=6, zorder=1)
+        _draw_interval(axes, low, high, place + shift, colour, 0.5)
+
+
+def _draw_interval(axes: Axes, low: float, high: float, place: float, colour: str, width: float) -> None:
+    if np.isfinite(low):
+        axes.plot([max(low, 0), min(high, 1)], [place] * 2, color=colour, linewidth=width, zorder=2)
 
 
 def _key(text: str, colour: str, marker: str) -> Line2D:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from aekit.images.disentangle.request import MIN_SAMPLES, DisentangleRequest
 from aekit.images.disentangle.scores import Scores, measure_scores
 from aekit.images.draws import check_enough_images
 from aekit.images.pca.components import principal_codes
+
+Work = tuple[str, list[tuple[Floats, Integers]]]  # name of a code, and its codes and factors on each draw
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def draw_apart(images: ImageSet, request: DisentangleRequest) -> list[ImageSet]:
 def measure_model(
     codes: Sequence[Floats], factors: Sequence[Factors], request: DisentangleRequest, *, jobs: int | None
 ) -> list[Measured]:
-    """Return the scores of a model, and of its codes turned and permuted, which are measured on the first draw.
+    """Return the scores of a model, and of its codes turned and permuted, in a new way on each draw.
 
     Args:
         codes: The codes of each draw, (N, L).
@@ -73,43 +76,54 @@ def measure_model(
         jobs: Threads; None takes every core.
     """
     generator = np.random.default_rng([request.seed, 1])
-    turned = nulls.turn_axes(codes[0], generator)
-    permuted = nulls.permute(factors[0].indices, generator)
     indices = [each.indices for each in factors]
-    work = [*zip(codes, indices, strict=True), (turned, indices[0]), (codes[0], permuted)]
-    found = _measure_all(work, factors[0], request, jobs)
-    n_dimensions = codes[0].shape[1]
-    *own, of_turned, of_permuted = found
-    return [
-        Measured("model", n_dimensions, tuple(own)),
-        Measured("turned", n_dimensions, (of_turned,)),
-        Measured("permuted", n_dimensions, (of_permuted,)),
+    turned = [nulls.turn_axes(own, generator) for own in codes]
+    permuted = [nulls.permute(own, generator) for own in indices]
+    work = [
+        ("model", list(zip(codes, indices, strict=True))),
+        ("turned", list(zip(turned, indices, strict=True))),
+        ("permuted", list(zip(codes, permuted, strict=True))),
     ]
+    return _measure_all(work, factors[0], request, jobs)
 
 
 def measure_baselines(
-    images: ImageSet, factors: Factors, latents: Sequence[int], request: DisentangleRequest, *, jobs: int | None
+    drawn: Sequence[ImageSet],
+    factors: Sequence[Factors],
+    latents: Sequence[int],
+    request: DisentangleRequest,
+    *,
+    jobs: int | None,
 ) -> list[Measured]:
     """Return the scores of codes that need no model: the factors, principal components, and random projections.
 
+    Components are those of each draw, and projections are drawn anew for each.
+
     Args:
-        images: The first draw.
-        factors: Its factors.
+        drawn: The draws.
+        factors: The factors of each.
         latents: The different numbers of dimensions of the models, for each of which there are the last two.
         request: What to measure.
         jobs: Threads; None takes every core.
     """
-    components = principal_codes(images, max(latents))
-    codes = [("factors", factors.indices.astype(np.float64))]
+    indices = [each.indices for each in factors]
+    components = [principal_codes(images, max(latents)) for images in drawn]
+    work: list[Work] = [("factors", [(own.astype(np.float64), own) for own in indices])]
     for latent in latents:
         generator = np.random.default_rng([request.seed, 2])
-        codes += [("pca", components[:, :latent]), ("projection", nulls.projected_codes(images, latent, generator))]
-    found = _measure_all([(own, factors.indices) for _, own in codes], factors, request, jobs)
-    return [Measured(name, own.shape[1], (scores,)) for (name, own), scores in zip(codes, found, strict=True)]
+        projected = [nulls.projected_codes(images, latent, generator) for images in drawn]
+        work.append(("pca", [(codes[:, :latent], own) for codes, own in zip(components, indices, strict=True)]))
+        work.append(("projection", list(zip(projected, indices, strict=True))))
+    return _measure_all(work, factors[0], request, jobs)
 
 
 def _measure_all(
-    work: Sequence[tuple[Floats, Integers]], factors: Factors, request: DisentangleRequest, jobs: int | None
-) -> list[Scores]:
+    work: Sequence[Work], factors: Factors, request: DisentangleRequest, jobs: int | None
+) -> list[Measured]:
     is_numeric = tuple(not isinstance(values[0], str) for values in factors.values)
-    return list(in_threads(lambda each: measure_scores(*each, is_numeric=is_numeric, request=request), work, jobs=jobs))
+    each_draw = [draw for _, draws in work for draw in draws]
+    scores = in_threads(
+        lambda draw: measure_scores(*draw, is_numeric=is_numeric, request=request), each_draw, jobs=jobs
+    )
+    found = iter(list(scores))
+    return [Measured(name, draws[0][0].shape[1], tuple(islice(found, len(draws)))) for name, draws in work]

@@ -119,11 +119,11 @@ def _measure(session: Session, request: DisentangleRequest) -> tuple[list[OfMode
         refuse_other_images(checkpoint.path, session.studied(checkpoint, request.split), whole)
         models.append(_measure_checkpoint(checkpoint, drawn, request, session.threads))
         session.progress.update("measuring disentanglement", number + 1, len(session.paths))
-    factors = drawn[0].factors
-    if factors is None:
+    factors = [images.factors for images in drawn if images.factors is not None]
+    if not factors:
         return models, [], drawn
     latents = sorted({own.codes.shape[1] for own in models})
-    return models, measure_baselines(drawn[0], factors, latents, request, jobs=session.threads), drawn
+    return models, measure_baselines(drawn, factors, latents, request, jobs=session.threads), drawn
 
 
 def _check_factors(session: Session, images: ImageSet) -> None:
