@@ -62,6 +62,12 @@ def test_several_models_get_their_agreement_and_share_what_needs_no_model(aekit,
     assert own["udr"].between(0, 1).all()
     assert own["mig_low"].isna().all()
     assert "which has no interval" not in result.stderr
+    (seeds,) = pd.read_csv(tmp_path / "x-seeds.csv").to_dict("records")  # of the two VAEs
+    assert (seeds["kind"], seeds["seeds"]) == ("vae", 2)
+    assert seeds["mig"] == pytest.approx(own["mig"].iloc[1:].mean())
+    spread = pd.read_csv(tmp_path / "x-spread.csv").set_index("score")
+    assert spread.loc["mig", "sd_seeds"] == pytest.approx(own["mig"].iloc[1:].std())
+    assert spread["sd_beta"].isna().all()
 
 
 def test_results_do_not_depend_on_threads(aekit, models, tmp_path):

@@ -58,12 +58,13 @@ def disentangle(
 ) -> None:
     """Measure whether single dimensions of codes stand for single factors of variation.
 
-    Reads checkpoints and images whose factors are known (--data shapes and shapes-colour). Scores: MIG, DCI, SAP, the
-    score of FactorVAE, modularity, explicitness and IRS, each from 0 to 1, with a 95 % interval over draws of images.
-    Beside them are those of the same codes with axes turned at random or with the factors of other images, of the
-    factors themselves, of principal components and of random projections. Several checkpoints also get UDR, how well
-    their dimensions agree, which needs no factors. Writes a figure (.png) with the importance of each dimension for
-    each factor, and tables (.csv, -factors.csv, -importance.csv). Prints the path of the figure.
+    Reads checkpoints and images whose factors are known (--data shapes, shapes-colour, or an .npz with factors).
+    Scores: MIG, DCI, SAP, the score of FactorVAE, modularity, explicitness and IRS, each from 0 to 1, with a 95 %
+    interval over draws of images. Beside them are those of the same codes with axes turned at random or with the
+    factors of other images, of the factors themselves, of principal components and of random projections. Several
+    checkpoints also get UDR, how well their dimensions agree, which needs no factors. Writes a figure (.png) with the
+    importance of each dimension for each factor, and tables (.csv, -factors.csv, -importance.csv; of several seeds
+    -seeds.csv, -spread.csv). Prints the path of the figure.
 
     Example: aekit disentangle runs/vae-shapes-conv-z10.safetensors
     """

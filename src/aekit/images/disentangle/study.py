@@ -27,6 +27,7 @@ from aekit.images.disentangle.measure import Measured, draw_apart, measure_basel
 from aekit.images.disentangle.nulls import NULLS
 from aekit.images.disentangle.request import Binning, DisentangleRequest
 from aekit.images.disentangle.scores import SCORES
+from aekit.images.disentangle.seeds import Scored, seed_table, spread_table
 from aekit.images.inference import mean_divergence
 from aekit.images.latent import live_dimensions
 from aekit.images.loaded import LoadedCheckpoint, study_parameters
@@ -70,7 +71,8 @@ def run_disentangle(
 ) -> Result:
     """Return the figure (.png) of scores and importances, with the scores of each checkpoint.
 
-    Next to it are tables of the scores (.csv), of each factor (-factors.csv) and of importances (-importance.csv).
+    Next to it are tables of the scores (.csv), of each factor (-factors.csv) and of importances (-importance.csv); for
+    models of several seeds their means (-seeds.csv), and their spread over seeds and beta (-spread.csv).
 
     Args:
         session: The checkpoints; with several, how well their dimensions agree is measured as well.
@@ -93,6 +95,7 @@ def run_disentangle(
     ranking = unsupervised_ranking([own.codes for own in models], [own.kl for own in models]) if len(models) > 1 else ()
     table = _table(models, baselines, ranking, request, drawn)
     write_csv(target.with_suffix(".csv"), table)
+    _write_seeds(target, models, table)
     factors = drawn[0].factors
     if factors is not None:
         write_csv(target.with_name(f"{target.stem}-factors.csv"), _factor_table(models, factors))
@@ -222,6 +225,20 @@ def _importance_table(models: Sequence[OfModel], factors: Factors) -> pd.DataFra
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = table.where(table.notna(), None).dropna(axis=1, how="all").to_dict("records")
     return records
+
+
+def _write_seeds(target: Path, models: Sequence[OfModel], table: pd.DataFrame) -> None:
+    """Write what models that differ in their seed alone score on average, if there are any."""
+    own = table[table["code"] == "model"]
+    names = [name for name in (*SCORES, "udr") if name in own]
+    scores = own[names].to_dict("records")
+    scored = [
+        Scored(each.settings, each.origin["data"], each.origin["model"], each.origin["train"], values)
+        for each, values in zip(models, scores, strict=True)
+    ]
+    if len(found := seed_table(scored)):
+        write_csv(target.with_name(f"{target.stem}-seeds.csv"), found)
+        write_csv(target.with_name(f"{target.stem}-spread.csv"), spread_table(scored))
 
 
 # --- figure and terminal ---
