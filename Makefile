@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 # Byte code is kept, whatever the environment says: otherwise each start compiles aekit, and each worker the tests, anew.
 export PYTHONDONTWRITEBYTECODE :=
-STUDIES := mnist-vae brain-age faces autoencoders pca outliers
+STUDIES := mnist-vae brain-age faces autoencoders pca outliers shapes
 
 .PHONY: help install demo examples reproduce test test-slow test-real faults check bench clean
 

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-STUDIES = ["autoencoders", "brain-age", "faces", "mnist-vae", "outliers", "pca"]
+STUDIES = ["autoencoders", "brain-age", "faces", "mnist-vae", "outliers", "pca", "shapes"]
 SHELL_WORDS = {"touch", "mkdir", "rm", "echo", "test", "@:"}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
