@@ -86,8 +86,14 @@ def test_what_does_not_compare_is_said_of_objectives_and_conditions(tmp_path):
     assert "losses and bounds under different --loss do not compare" in said(loss="logistic")
 
 
-def test_a_bound_on_log_p_is_called_so_if_all_are(tmp_path):
-    for others, heading in ((True, "log p(x), bound"), (False, "weighted bound")):
-        models = [_model("a", log_p=-1.0, log_p_normalised=True), _model("b", log_p=-2.0, log_p_normalised=others)]
-        ((_, columns, _),) = _show(models, tmp_path).tables
-        assert columns[1] == heading
+def test_each_kind_of_bound_has_a_column_with_the_rows_that_have_it(tmp_path):
+    models = [_model("a", log_p=-1.0, log_p_normalised=True), _model("b", log_p=-2.0, log_p_normalised=False)]
+    models.append(replace(models[0], settings=models[0].settings | {"condition": "label"}))
+    models.append(_model("c", total=4.0))
+    ((_, columns, rows),) = _show(models, tmp_path).tables
+    assert list(columns)[2:] == ["log p(x), bound", "weighted bound (unnormalised)", "log p(x | y), bound"]
+    assert [list(row)[2:] for row in rows] == [
+        ["-1.0000", "", ""], ["", "-2.0000", ""], ["", "", "-1.0000"], ["", "", ""],
+    ]  # fmt: skip
+    ((_, columns, _),) = _show(models[:1] * 2, tmp_path).tables
+    assert list(columns)[1:] == ["log p(x), bound"]

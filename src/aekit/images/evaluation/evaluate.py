@@ -21,7 +21,7 @@ from aekit.errors import AekitError, count
 from aekit.images.aggregate import Aggregate
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
-from aekit.images.evaluation.models_table import EvaluatedModel, show_models, write_models
+from aekit.images.evaluation.models_table import EvaluatedModel, bound_name, show_models, write_models
 from aekit.images.evaluation.paired import show_differences, write_differences
 from aekit.images.inference import mean_and_error
 from aekit.images.loaded import LoadedCheckpoint
@@ -33,6 +33,8 @@ from aekit.images.term_names import UNITLESS
 from aekit.plotting.bars import plot_kl_per_dimension
 
 Floats = npt.NDArray[np.floating]
+
+_AGGREGATE = ("mutual_information", "total_correlation")
 
 
 @keeps_torch_settings
@@ -199,12 +201,11 @@ def _show(session: Session, checkpoint: LoadedCheckpoint, totals: dict[str, Any]
     loss = "MSE" if checkpoint.record.model.loss == "mse" else "nats"
     units = {name: "nats" for name in totals if f"{name}_error" in totals}
     units |= dict.fromkeys(UNITLESS, "")
-    units |= dict.fromkeys(("mutual_information", "total_correlation"), f"nats, {totals.get('aggregate_codes')} codes")
+    units |= dict.fromkeys(_AGGREGATE, f"nats, {totals.get('aggregate_codes')} codes")
     units |= {"total": loss, "reconstruction": loss} | {name: metric.unit for name, metric in METRICS.items()}
-    of = "log p(x | y), bound" if checkpoint.record.model.is_conditional else "log p(x), bound"
-    names = {"log_p": of if totals.get("log_p_normalised") else "weighted bound (unnormalised)"}
-    names |= {"effective_samples": "effective samples"}
-    names |= {name: name.replace("_", " ") for name in ("mutual_information", "total_correlation")}
+    names = {"log_p": bound_name(checkpoint.settings(("condition",)), totals)}
+    names |= {name: name.replace("_", " ") for name in ("effective_samples", *_AGGREGATE)}
+    names |= {name: name.upper() for name in ("kl", *METRICS)}
     units["effective_samples"] = f"of {totals.get('importance')}"
     rows = [
         (

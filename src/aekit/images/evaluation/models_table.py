@@ -25,8 +25,9 @@ _SETTINGS = (
     *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),
     *("objective", "samples", "capacity", "free_bits", "beta", "epochs", "seed"),
 )
+_MEANS = ("total", "reconstruction", "kl", *METRICS)  # shown before bounds
 MAX_LABEL = 24  # characters of a name in the table; with longer ones the numbers next to it have no room in 80
-_HEADINGS = {"kl": "KL", "log_p": "weighted bound", "active_units": "active"}
+_HEADINGS = {"kl": "KL", "active_units": "active"}
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,15 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
     Models that differ in so much that their names are long have numbers in the table, with the names below it.
     """
     losses = {model.settings["loss"] for model in models}
-    known = ["total", "reconstruction", "kl", *METRICS, "log_p", "active_units"]
-    shown = [name for name in known if any(name in model.totals for model in models)]
-    of_log_p = {"log_p": "log p(x), bound"} if all(model.totals.get("log_p_normalised") for model in models) else {}
-    names = _HEADINGS | of_log_p
-    headings = [names.get(name, name.upper() if name in METRICS else name) for name in shown]
-    cells = [_texts([model.totals.get(name) for model in models]) for name in shown]
+    bounds = [bound_name(model.settings, model.totals) for model in models]
+    columns = {name: [model.totals.get(name) for model in models] for name in _MEANS}
+    for bound in dict.fromkeys(name for name in bounds if name):  # a column for each kind: they are not the same
+        own = [model.totals["log_p"] if bound == name else None for model, name in zip(models, bounds, strict=True)]
+        columns[bound] = own
+    columns["active_units"] = [model.totals.get("active_units") for model in models]
+    columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    headings = [_HEADINGS.get(name, name.upper() if name in METRICS else name) for name in columns]
+    cells = list(map(_texts, columns.values()))
     if len(losses) > 1:
         headings, cells = ["loss", *headings], [[model.settings["loss"] for model in models], *cells]
     labels = [model.label for model in models]
@@ -111,6 +115,20 @@ def show_models(path: Path, models: Sequence[EvaluatedModel], split: Split, prog
             f"{path}: the models were measured on different images, or on grey pixels and on black and white "
             "ones; their rows do not compare"
         )
+
+
+def bound_name(settings: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
+    """Return what the bound of a model is of, in words; empty if none was measured.
+
+    Args:
+        settings: What the model is, by the names of the options.
+        totals: Its means.
+    """
+    if totals.get("log_p") is None:
+        return ""
+    if not totals.get("log_p_normalised"):
+        return "weighted bound (unnormalised)"
+    return "log p(x | y), bound" if settings.get("condition") == "label" else "log p(x), bound"
 
 
 def _incomparable(models: Sequence[EvaluatedModel]) -> list[str]:
