@@ -94,7 +94,7 @@ def test_the_same_seed_draws_the_same_and_a_stopped_run_goes_on_as_if_it_had_not
 def test_codes_are_of_grey_images_unless_asked_and_that_is_said(aekit, trained, tmp_path):
     path = trained("fixed")
     grey = aekit("encode", path, "-o", tmp_path / "grey.csv")
-    assert "its codes here are of grey images" in grey.stderr
+    assert f"{path}: trained with --binarize fixed; the codes here are of grey images" in grey.stderr
     drawn = aekit("encode", path, "--binarize", "-o", tmp_path / "drawn.csv")
     assert "grey" not in drawn.stderr
     one, other = pd.read_csv(tmp_path / "grey.csv"), pd.read_csv(tmp_path / "drawn.csv")
@@ -115,3 +115,12 @@ def test_a_finished_run_is_not_taken_for_one_of_other_pixels(aekit, trained):
     result = aekit("train-vae", *QUICK, "--binarize", "fixed", "-o", trained("dynamic"), "--resume")
     assert result.exit_code == 1
     assert "binarize" in result.stderr
+
+
+def test_all_models_whose_codes_are_of_other_pixels_are_named(aekit, trained, vae_checkpoint, tmp_path):
+    fixed, dynamic = trained("fixed"), trained("dynamic")
+    result = aekit("encode", vae_checkpoint, fixed, dynamic, "-o", tmp_path)
+    for kind, path in (("fixed", fixed), ("dynamic", dynamic)):
+        assert f"{path}: trained with --binarize {kind}; the codes here are of grey images" in result.stderr
+    refused = aekit("encode", vae_checkpoint, fixed, "--binarize", "-o", tmp_path)
+    assert f"--binarize: {vae_checkpoint} was trained on grey images; leave it out, or study them" in refused.stderr

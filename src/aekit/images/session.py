@@ -28,6 +28,7 @@ from aekit.images.state import read_model
 from aekit.images.studied_images import StudiedImages
 
 _ENDS = (".csv", "-differences.csv")  # of the names of companions, behind the stem
+_N_NAMED = 3  # checkpoints of a notice; of more the first and their number
 _WITH_FIGURE = (".png", ".json")  # main files that are a figure, or have one next to them
 
 
@@ -151,9 +152,11 @@ class Session:
         Raises:
             AekitError: They are wanted, and a checkpoint was trained on grey images.
         """
-        for path, record in zip(self.paths, self.records, strict=True):
-            if wanted and record.data.binarize == "none":
-                raise AekitError(f"--binarize: {path} was trained on grey images; leave it out")
+        grey = [path for path, record in zip(self.paths, self.records, strict=True) if record.data.binarize == "none"]
+        if wanted and grey:
+            advice = "leave it out" if len(grey) == len(self.paths) else "leave it out, or study them separately"
+            verb = "was" if len(grey) == 1 else "were"
+            raise AekitError(f"--binarize: {_some(grey)} {verb} trained on grey images; {advice}")
         self._is_binarized = wanted
 
     def name_table(self, option: str) -> None:
@@ -201,10 +204,17 @@ class Session:
             return images.drawn(data.pixel_seed(checkpoint.record.train.seed))
         if data.binarize != "none" and not self._said_grey:
             self._said_grey = True
-            self.progress.notice(
-                f"{checkpoint.path}: was trained with --binarize {data.binarize}; its codes here are of grey images"
-            )
+            self._say_grey()
         return images
+
+    def _say_grey(self) -> None:
+        """Say of which checkpoints the codes are of other pixels than those of the training."""
+        drawn: dict[str, list[Path]] = {}
+        for path, record in zip(self.paths, self.records, strict=True):
+            if record.data.binarize != "none":
+                drawn.setdefault(record.data.binarize, []).append(path)
+        for kind, paths in drawn.items():
+            self.progress.notice(f"{_some(paths)}: trained with --binarize {kind}; the codes here are of grey images")
 
     def reading(self, checkpoint: LoadedCheckpoint) -> DataConfig:
         """Return how other images than those of the training are read for a checkpoint: with its range of values."""
@@ -220,6 +230,12 @@ class Session:
             before.st_ino,
             before.st_dev,
         )
+
+
+def _some(paths: Sequence[Path]) -> str:
+    """Return the names of checkpoints, of many the first and the number of the others."""
+    names = list(map(str, paths))
+    return ", ".join(names) if len(names) <= _N_NAMED else f"{names[0]} and {len(names) - 1} more checkpoints"
 
 
 def open_session(
