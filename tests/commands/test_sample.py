@@ -111,6 +111,8 @@ def conditional(aekit, tmp_path_factory):
 def test_a_conditional_model_has_a_row_per_class_and_an_accuracy(aekit, conditional, tmp_path):
     result = aekit("sample", conditional, "-n", 95, "-o", tmp_path / "x.png")
     assert result.exit_code == 0, result.stderr
+    assert "--images 95: is not a multiple of the 10 classes; 100 are as many of each class, 10" in result.stderr
+    assert "classifier's accuracy on test images" in " ".join(result.stderr.split())
     table = pd.read_csv(tmp_path / "x.csv", dtype={"class": str})
     assert table["class"].tolist() == list("0123456789")
     assert table["n"].tolist() == [10] * 10  # as many of each, at least 95
@@ -121,6 +123,18 @@ def test_a_conditional_model_has_a_row_per_class_and_an_accuracy(aekit, conditio
     assert ((table["low"] <= table["accuracy"]) & (table["accuracy"] <= table["high"] + 1e-9)).all()
     aekit("sample", conditional, "-n", 4, "--label", "8,3", "-o", tmp_path / "y.png")
     assert pd.read_csv(tmp_path / "y.csv", dtype={"class": str})["class"].tolist() == ["3", "8"]
+
+
+@pytest.mark.parametrize(("n", "shown"), [(100, "100 samples"), (500, "160 of 500 samples")])
+def test_the_title_says_how_many_of_the_samples_are_shown(conditional, n, shown):
+    from aekit.images.evaluation.class_samples import sample_classes
+    from aekit.images.session import open_session
+
+    session = open_session(conditional)
+    found = sample_classes(session, next(session.checkpoints()), n, None, seed=0)
+    texts = [text.get_text() for text in found.figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+    assert any(f": {shown} from the prior" in " ".join(text.split()) for text in texts)
+    assert len(found.samples.images) == n
 
 
 def test_without_its_images_a_conditional_model_draws_and_says_that_nothing_is_measured(aekit, conditional, tmp_path):

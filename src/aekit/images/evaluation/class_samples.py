@@ -71,16 +71,24 @@ def sample_classes(
     n_all, drawn_from = n_each * len(chosen), name_prior(config) if density is None else density.name
     used = {"n": n_all, "seed": seed, "drawn_from": drawn_from, **describe_prior(config), "label": names}
     table = _judge(session, checkpoint, images, np.repeat(np.array(chosen, np.int64), n_each), seed=seed)
-    title = f"{checkpoint.title}: {count(n_all, 'sample')} from {drawn_from}"
+    n_columns = min(n_each, max(1, N_ROWS // len(chosen)) * N_COLUMNS)  # of each class in the figure
+    title = f"{checkpoint.title}: {_shown(n_columns * len(chosen), n_all)} from {drawn_from}"
     if table is not None:
         accuracy, real = mean_accuracies(table)
         used |= {"class_accuracy": accuracy, "real_accuracy": real}
         title += f", {accuracy:.1%} taken for their class"
-    n_rows = max(1, N_ROWS // len(chosen))
-    figure = plot_rows(images[:, : n_rows * N_COLUMNS], names, columns=N_COLUMNS, title=title)
+    if n is not None and n != n_all:
+        each = f"{n_all:,} are as many of each class, {n_each:,}"
+        session.progress.notice(f"--images {n}: is not a multiple of the {len(chosen)} classes; {each}")
+    figure = plot_rows(images[:, :n_columns], names, columns=N_COLUMNS, title=title)
     flat = images.reshape(-1, *images.shape[2:])
     samples = Samples(np.tile(z, (len(chosen), 1)), flat, [name for name in names for _ in range(n_each)])
     return ClassSamples(figure, used, table, samples)
+
+
+def _shown(n_shown: int, n_all: int) -> str:
+    """Return in words how many samples a figure has, of how many."""
+    return count(n_all, "sample") if n_shown == n_all else f"{n_shown:,} of {n_all:,} samples"
 
 
 def _judge(
@@ -119,7 +127,8 @@ def _judge(
     accuracy, real = mean_accuracies(table)
     rows.append(("all", len(asked), f"{accuracy:.1%}", "", "" if real is None else f"{real:.1%}"))
     heading = f"{checkpoint.path.name}: samples taken for their class by a classifier of the training images"
-    progress.table(heading, ["class", "samples", "accuracy", "95 % interval", "accuracy of real images"], rows)
+    columns = ["class", "samples", "taken for it", "95 % interval", "classifier's accuracy on test images"]
+    progress.table(heading, columns, rows)
     return table
 
 
