@@ -43,3 +43,20 @@ def test_a_header_with_less_in_it_is_described_as_far_as_it_goes(aekit, tmp_path
     result = aekit("info", path)
     assert result.exit_code == 0
     assert "kind ae" in result.stderr
+
+
+def test_settings_at_their_default_are_shown_and_those_without_meaning_are_not(aekit, vae_checkpoint, ae_checkpoint):
+    from aekit.results.info import describe
+
+    plain = aekit("info", vae_checkpoint).stderr
+    for text in ("prior normal", "condition none", "stochastic_layers 1", "objective elbo", "beta 1,", "binarize none"):
+        assert text in plain
+    autoencoder = aekit("info", ae_checkpoint).stderr
+    assert not any(word in autoencoder for word in ("beta", "prior", "objective", "condition"))
+    header = read_header(vae_checkpoint)
+    header.train["objective"] = "iwae"
+    header.model["prior"] = "vamp"
+    lines = " ".join(describe(vae_checkpoint, header))
+    assert "beta" not in lines
+    assert "samples 5" in lines
+    assert "prior vamp, components 100" in lines

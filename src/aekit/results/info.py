@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from aekit.core.checkpoint import Header, read_header
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import as_text
+from aekit.images.config import DEFAULT_COMPONENTS, DEFAULT_SAMPLES, DataConfig, ModelConfig, TrainConfig
+from aekit.images.run_settings import VAE_ONLY
 from aekit.images.sizes import in_words
 
 _BRAIN_RANGES = ("age_years", "brain_ml", "spacing_mm")
@@ -57,9 +60,9 @@ def describe(path: Path, header: Header) -> list[str]:
     result = header.result
     size = f"{path.stat().st_size / 1e6:.1f} MB, format {header.format}, aekit {header.aekit or '?'}"
     sections = {
-        "model": _settings(header.model) + _counted(result.get("parameters"), "parameters"),
-        "data": _data(header.data),
-        "training": _settings(header.train),
+        "model": _settings(_model(header)) + _counted(result.get("parameters"), "parameters"),
+        "data": _data(header.data if header.kind == "brain" else _filled(DataConfig, header.data)),
+        "training": _settings(_training(header)),
         "began as": header.ancestors,
         "ran on": _settings(header.ran_on),
         "result": _result(result),
@@ -71,6 +74,37 @@ def describe(path: Path, header: Header) -> list[str]:
     if header.state is not None:
         sections["state"] = f"unfinished, {header.state.get('epoch', '?')} {unit} done; continue with --resume"
     return [f"{path} ({size})", *(f"  {name:<9} {text}" for name, text in sections.items() if text)]
+
+
+def _filled(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with those that a header leaves out, which are at their default."""
+    defaults = {each.name: each.default for each in fields(config) if each.default is not MISSING}
+    return {**values, **{name: value for name, value in defaults.items() if name not in values}}
+
+
+def _model(header: Header) -> dict[str, Any]:
+    """Return what a network is; a plain autoencoder has no prior, and a standard normal no components."""
+    if header.kind == "brain":
+        return header.model
+    found = _filled(ModelConfig, header.model)
+    if found["kind"] == "ae":
+        return {name: value for name, value in found.items() if name not in VAE_ONLY}
+    if found["prior"] != "normal":
+        found["components"] = found["components"] or DEFAULT_COMPONENTS
+    return found
+
+
+def _training(header: Header) -> dict[str, Any]:
+    """Return how a network was trained, without what its objective does not have, as ``iwae`` has no beta."""
+    if header.kind == "brain":
+        return header.train
+    found = _filled(TrainConfig, header.train)
+    if header.model.get("kind", ModelConfig.kind) == "ae":
+        return {name: value for name, value in found.items() if name not in VAE_ONLY}
+    if found["objective"] == "iwae":
+        found["samples"] = found["samples"] or DEFAULT_SAMPLES
+        return {name: value for name, value in found.items() if name not in ("beta", "beta_warmup")}
+    return found
 
 
 def _brain_sections(header: Header) -> dict[str, str]:
