@@ -133,6 +133,8 @@ def test_a_learned_prior_is_taken_only_by_one_of_its_kind_and_size(tmp_path, pri
     model = _model(**own)
     said = take_weights(model, path)
     assert ("left out: prior" in said) is not is_taken
+    assert (f"; prior mixture becomes {prior}" in said) is (prior != "mixture")
+    assert ("; components 4 becomes " in said) is not is_taken
     assert (is_taken and torch.equal(model.prior.mean, parent.prior.mean)) is is_taken
     inherited = inherit_model({"init": str(path), "model": "vae", **own, "loss": None}, ["prior", "components"])
     assert ModelConfig(**{name: inherited[name] for name in own}).n_components == (components or 1)

@@ -17,7 +17,8 @@ from aekit.images.models.base import Autoencoder, ImageShape
 from aekit.images.parent import check_fits, naming_init, read_parent
 from aekit.images.state import read_model
 
-_FREE = ("kind", "loss")  # an autoencoder and a VAE share most weights, and every likelihood reads the same logits
+# An autoencoder and a VAE share most weights, and every likelihood reads the same logits; a prior begins anew.
+_FREE = ("kind", "loss", "prior", "n_components")
 # What only some kinds, losses and priors have.
 _PARTS = {"logvar_head": "log-variances", "log_sigma": "pixel noise", "prior": "prior"}
 
@@ -85,7 +86,7 @@ def take_weights(model: Autoencoder, init: Path) -> str:
     text += f"epoch {header.result.get('epoch', '?')}) and a fresh optimiser"
     for name in _FREE:
         if (there := getattr(config, name)) != (here := getattr(model.config, name)):
-            text += f"; {name} {there} becomes {here}"
+            text += f"; {name.removeprefix('n_')} {there} becomes {here}"
     for words, names in (("new", own.keys() - found.keys()), ("left out", found.keys() - own.keys())):
         if parts := sorted({_PARTS[name.partition(".")[0]] for name in names}):
             text += f"; {words}: {' and '.join(parts)}"
