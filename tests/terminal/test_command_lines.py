@@ -38,6 +38,11 @@ def test_every_command_line_of_a_recipe_is_one_of_aekit(lines, name, tmp_path):
         (["train-vae", "--latent"], "--latent"),
         (["evaluate"], "Missing argument"),
         (["train-vae", "--help"], "--help runs nothing"),
+        (["train-vae", "--samples", "5"], "--samples: --objective elbo takes one sample per image"),
+        (["train-vae", "--overwrite", "--resume"], "--overwrite, --resume"),
+        (["sweep", "--model", "vae", "--beta", "1,2", "--best", "elbo"], "needs validation images"),
+        (["probe", "x.safetensors", "--labels", "none"], "--labels"),
+        (["outliers", "x.safetensors", "--fpr", "2"], "--fpr: 2 is not a fraction"),
     ],
 )
 def test_a_line_that_aekit_does_not_understand_is_refused_with_its_place(lines, words, said, capsys):
@@ -46,6 +51,13 @@ def test_a_line_that_aekit_does_not_understand_is_refused_with_its_place(lines, 
     assert str(told.value).startswith("x.toml: command 1: ")
     assert said in str(told.value)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_depends_on_a_checkpoint_of_an_earlier_command_is_left_to_its_time(lines, tmp_path):
+    later = str(tmp_path / "later.safetensors")
+    lines.check(["train-vae", "--init", later, "--components", "5"], "x.toml: command 2")
+    lines.check(["evaluate", later, "--importance", "5"], "x.toml: command 2")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_are_known_by_command(lines):

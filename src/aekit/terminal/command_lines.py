@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aekit.errors import AekitError, nearest
+from aekit.terminal.console import OptionsPassed, checking_options
 
+# Commands that do nothing but look at their options before they open the console.
+_CHECKED = (
+    *("train-ae", "train-vae", "sweep", "reconstruct", "sample", "interpolate", "encode", "evaluate", "pca-compare"),
+    *("tsne", "probe", "decorrelation", "disentangle", "compare-codes", "outliers"),
+)
 _ENDS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
 
@@ -27,7 +35,7 @@ class CommandLines:
         return any(option in param.opts for param in params)
 
     def check(self, words: Sequence[str], place: str) -> None:
-        """Check that words are a command line: its options exist, and their values can be read. Nothing is run.
+        """Check that words are a command line: its options exist, can be read, and go together. Nothing is run.
 
         Args:
             words: The words after ``aekit``.
@@ -43,9 +51,20 @@ class CommandLines:
         if ends := [word for word in arguments if word in _ENDS]:
             raise AekitError(f"{place}: {ends[0]} runs nothing; leave it out")
         try:
-            self._commands[name].make_context(f"aekit {name}", arguments)
+            context = self._commands[name].make_context(f"aekit {name}", arguments)
+            if name in _CHECKED and not _waits(context.params):
+                with checking_options(), context, contextlib.suppress(OptionsPassed):
+                    self._commands[name].invoke(context)
         except Exception as error:
-            if not hasattr(error, "format_message"):
+            if not hasattr(error, "format_message") and not isinstance(error, AekitError):
                 raise
-            text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+            said = error.format_message() if hasattr(error, "format_message") else str(error)
+            text = " ".join(said.replace("Value error, ", "").split()).rstrip(".")
             raise AekitError(f"{place}: {text} ({shlex.join(['aekit', *words])}); correct the recipe") from error
+
+
+def _waits(values: Mapping[str, Any]) -> bool:
+    """Return whether options depend on a checkpoint that is not there yet, or begin other processes."""
+    init = values.get("init")
+    is_missing = init is not None and not all(Path(each).exists() for each in str(init).split(","))
+    return is_missing or any(values.get(name) for name in ("gpus", "ray", "dry_run"))

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,23 @@ LOG_WIDTH = 240  # characters of a line in a file; a terminal reports its own wi
 PATIENCE_SECONDS = 10.0  # a download that cannot start fails sooner, and its error is then the only line
 
 
+_is_checking: ContextVar[bool] = ContextVar("is_checking", default=False)
+
+
+class OptionsPassed(Exception):
+    """The options of a command were accepted, and nothing was run."""
+
+
+@contextlib.contextmanager
+def checking_options() -> Iterator[None]:
+    """End every command inside with :class:`OptionsPassed` where it would begin to work: where it opens its console."""
+    token = _is_checking.set(True)
+    try:
+        yield
+    finally:
+        _is_checking.reset(token)
+
+
 class Console:
     """The output of a command, and the signals that ask it to stop; see :class:`aekit.core.progress.Progress`.
 
@@ -37,6 +55,8 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+        if _is_checking.get():
+            raise OptionsPassed
         self.quiet = quiet
         self.json = json
         self._bars = Bars()
