@@ -8,7 +8,7 @@ from gaussian_codes import objective_of
 from small_run import CPU, small_images, small_run
 
 from aekit.images.aggregate import batch_parts
-from aekit.images.batch_bias import batch_bias
+from aekit.images.batch_bias import batch_bias, total_correlation
 from aekit.images.data.batches import ImageLoader
 
 
@@ -44,3 +44,28 @@ def test_a_set_that_is_smaller_than_a_batch_is_one_batch():
     run = small_run(objective="beta-tc")
     found = batch_bias(run.model, objective, ImageLoader(small_images(5), CPU), batch_size=100, seed=0)
     assert (found.batch_size, found.codes, found.images) == (5, 5, 5)
+
+
+def test_the_total_correlation_of_any_objective_is_that_of_all_pairs_written_out():
+    run = small_run()
+    with torch.no_grad():  # codes that are far apart
+        run.model.mean_head.weight.mul_(8)
+        run.model.logvar_head.bias.sub_(3)
+    images = ImageLoader(small_images(60), CPU)
+    found = total_correlation(run.model, images, seed=0)
+    mean, logvar = run.model.posterior(images.take(torch.arange(60)))
+    std = torch.exp(0.5 * logvar)
+    z = mean + std * torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    each = torch.distributions.Normal(mean, std).log_prob(z[:, None])  # (codes, images, dimensions)
+    joint, marginal = each.sum(2).logsumexp(1), each.logsumexp(1)
+    expected = (joint - marginal.sum(1)).mean() + torch.tensor(60.0).log()
+    assert found["all"] == pytest.approx(expected.item(), abs=1e-4)
+    assert (found["images"], found["codes"]) == (60, 60)
+    assert abs(found["all"]) > 0.05
+
+
+def test_two_layers_of_latent_variables_have_no_total_correlation_of_their_own():
+    assert (
+        total_correlation(small_run(network={"stochastic_layers": 2}).model, ImageLoader(small_images(9), CPU), seed=0)
+        is None
+    )

@@ -26,7 +26,7 @@ from aekit.core.settings import to_dict
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, count
-from aekit.images.batch_bias import BatchBias, batch_bias
+from aekit.images.batch_bias import BatchBias, batch_bias, total_correlation
 from aekit.images.conditioning import build_loader, training_classes
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig
 from aekit.images.data import images_path, read_images
@@ -521,6 +521,11 @@ def _batch_bias(run: Run, test: ImageSet) -> BatchBias | None:
     return batch_bias(run.model, run.objective, loader, batch_size=n_batch, seed=config.seed)
 
 
+def _total_correlation(run: Run, test: ImageSet) -> dict[str, Any] | None:
+    loader = build_loader(run.model, test, run.images.device)
+    return total_correlation(run.model, loader, seed=run.train_config.seed)
+
+
 def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header, progress: Progress) -> FinishedRun:
     # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
     # last: where it is, its companions are.
@@ -540,6 +545,8 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     if (bias := _batch_bias(run, test)) is not None:
         progress.notice(bias.in_words(is_learned=bool(run.objective.learned_names)))
         header.result["total_correlation"] = bias.to_dict()
+    elif (found := _total_correlation(run, test)) is not None:
+        header.result["total_correlation"] = found
     table = _write_history(files, history)
     title = f"{read_record(header, str(output)).title}: {header.data['name']}"
     write_png(

@@ -34,6 +34,7 @@ TITLES = {
     "kl_top": "KL divergence, top layer",
     "mi": "Mutual information",
     "tc": "Total correlation",
+    "total_correlation": "Total correlation, all test images",
     "dimension_kl": "Dimension-wise KL",
     "kl_free": "KL with free bits",
     "dip": "Covariance penalty",

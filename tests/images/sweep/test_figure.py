@@ -164,10 +164,12 @@ def test_every_cell_has_its_row_of_three_panels(n_cells):
 
 
 def test_what_an_objective_penalises_has_a_panel_of_its_own():
-    results = _results(beta=[1.0, 2.0, 4.0]).assign(val_tc=[3.0, 1.0, -0.2], val_mmd=np.nan)
+    results = _results(beta=[1.0, 2.0, 4.0]).assign(
+        val_tc=[5.0, 4.0, np.nan], val_total_correlation=[3.0, 1.0, -0.2], val_mmd=np.nan
+    )
     panels = {axes.get_title(loc="left"): axes for axes in plot_sweep(results, ["beta"], split="val").axes}
     assert not any(title.startswith("MMD") for title in panels)
-    drawn = panels["Total correlation (nats per image)"].lines[0].get_xydata()
+    drawn = panels["Total correlation, all test images (nats per image)"].lines[0].get_xydata()
     np.testing.assert_allclose(drawn, [[1, 3], [2, 1], [4, -0.2]])
 
 

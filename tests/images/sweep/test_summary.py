@@ -52,7 +52,7 @@ def test_the_table_has_the_swept_settings_and_the_results_on_validation_images(w
     ((title, columns, rows),) = write(outcomes, ["latent"])[0].tables
     assert title == "2 cells, validation images"
     assert list(columns) == [
-        "latent", "val total", "val reconstruction", "val kl", "val mse", "active", "seconds",
+        "latent", "val total", "val reconstruction", "val KL", "val MSE", "active", "seconds",
     ]  # fmt: skip
     assert [row[:6] for row in rows] == [["2", 90.0, 88.0, 2.0, 0.9, 1.0], ["4", 80.0, 78.0, 2.0, 0.8, 1.0]]
 
@@ -74,7 +74,7 @@ def test_the_cell_that_was_chosen_is_the_one_that_is_marked(write, make_done):
 
 def test_an_autoencoder_shows_no_total_and_no_divergence(write, make_done):
     ((_, columns, _),) = write([make_done(90.0, kind="ae")], [])[0].tables
-    assert list(columns) == ["latent", "val reconstruction", "val mse", "active", "seconds"]
+    assert list(columns) == ["latent", "val reconstruction", "val MSE", "active", "seconds"]
 
 
 def test_the_title_says_what_was_trained_what_failed_and_that_seeds_are_averaged(write, make_done):

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LINES = 12  # more of them could not be distinguished
-_PENALISED = ("tc", "dip", "mmd", "kl_free")  # what objectives weigh besides the usual terms
+# What objectives weigh besides the usual terms; the total correlation as it is measured for all of them.
+_PENALISED = ("total_correlation", "dip", "mmd", "kl_free")
 _ELBO = {"objective": "elbo", "capacity": None, "free_bits": None}
 _PANEL, _HEIGHT = 4.2, 3.1  # inches of a panel, without labels
 _MAX_PANEL = 14.0  # inches, of the widest heat map
@@ -127,7 +128,10 @@ def shown_measures(results: pd.DataFrame, split: str) -> list[str]:
     if not has_rate:
         return ["reconstruction", "mse"]
     # A bound is the total of its own cells, which is left out where cells differ in what they minimise.
-    own = [name for name in (*(("bound",) if is_across else ()), *_PENALISED) if _has(results, f"{split}_{name}")]
+    names = [*(("bound",) if is_across else ()), *_PENALISED]
+    if not _has(results, f"{split}_tc"):  # no cell penalises it
+        names.remove("total_correlation")
+    own = [name for name in names if _has(results, f"{split}_{name}")]
     return ["elbo" if is_across else "total", "reconstruction", "kl", *own, "mse"]
 
 

@@ -114,8 +114,9 @@ def result_row(outcome: Outcome, terms: Sequence[str] = ()) -> dict[str, Any]:
         for key, value in cell_settings(outcome.cell.config).items()
     }
     if isinstance(outcome, Failed):
-        results = ("parameters", "epoch", "trained_epochs", *_measured({}, measures), "active_units", "seconds", "path")
-        return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys(results)
+        results = ("parameters", "epoch", "trained_epochs", *_measured({}, measures))
+        others = ("test_total_correlation", "active_units", "seconds", "path")
+        return settings | {"status": "failed", "error": outcome.error} | dict.fromkeys((*results, *others))
     result = outcome.header.result
     kept = {row["split"]: _with_elbo(row) for row in result["history"] if row["epoch"] == result["epoch"]}
     return {
@@ -126,10 +127,17 @@ def result_row(outcome: Outcome, terms: Sequence[str] = ()) -> dict[str, Any]:
         "epoch": result["epoch"],
         "trained_epochs": max(row["epoch"] for row in result["history"]),
         **_measured(kept, measures),
+        "test_total_correlation": _total_correlation(result.get("total_correlation")),
         "active_units": kept.get("val", kept.get("test", {})).get("active_units"),
         "seconds": training_seconds(outcome.cell.path.with_suffix(".csv")),
         "path": str(outcome.cell.path),
     }
+
+
+def _total_correlation(recorded: Any) -> float | None:
+    """Return the total correlation under all posteriors of a header, which earlier versions and some models lack."""
+    value = recorded.get("all") if isinstance(recorded, Mapping) else None
+    return value if isinstance(value, float) else None
 
 
 def _measured(kept: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
 
 _HEADINGS = {
     **{"elbo": "negative ELBO", "kl": "KL", "mse": "MSE"},
-    **{"tc": "TC", "dip": "DIP", "mmd": "MMD", "kl_free": "KL with free bits"},
+    **{"dip": "DIP", "mmd": "MMD", "kl_free": "KL with free bits", "bound": "negative weighted bound"},
+    "total_correlation": "total correlation",
 }
 _DIGITS = 4  # of the largest mean of a column
 
@@ -47,6 +48,12 @@ def readable_table(plan: Plan, rows: pd.DataFrame, chosen: tuple[Hashable, str] 
     headings += [({"val": "validation"}.get(split, split), _HEADINGS.get(name, name)) for split, name in measures]
     body = [[*key, *cells] for key, cells in zip(own, zip(*columns, strict=True), strict=True)]
     return TextTable([*headings, ("", "active")], body, len(over), [_note(plan, rows, chosen)], bold)
+
+
+def name_measure(name: str, split: str) -> str:
+    """Return what a measure of a split is called in a table of one line of headings."""
+    split = "test" if name == "total_correlation" else split  # wherever the others are measured
+    return f"{split} {_HEADINGS.get(name, name)}"
 
 
 def _texts(means: pd.Series, spreads: pd.Series, counts: pd.Series) -> list[str]:

@@ -19,8 +19,12 @@ from aekit.images.sweep.best import choose_best
 from aekit.images.sweep.figure import plot_cells, plot_sweep, shown_measures
 from aekit.images.sweep.outcomes import Done, Outcome
 from aekit.images.sweep.plan import REPETITIONS, Plan, repeated
-from aekit.images.sweep.readable import readable_table
+from aekit.images.sweep.readable import name_measure, readable_table
 
+_TOTAL_CORRELATION = (
+    "total correlation: of the codes of test images under the mixture of all their posteriors, as evaluate measures "
+    "it; tc in results.csv is estimated from batches (beta-tc) or by the discriminator (factor), and does not compare"
+)
 MAX_CURVES = 120  # cells whose learning curves one figure can show
 
 
@@ -38,6 +42,8 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], table: pd.DataFrame, 
         return
     rows = table[table["status"] == "done"]
     split = "val" if rows["val_total"].notna().all() else "test"
+    # It is measured on test images only, which figure and table say.
+    rows = rows.assign(val_total_correlation=rows["test_total_correlation"])
     parameters: dict[str, Any] = {"aekit": __version__, "command": "sweep", "swept": list(plan.swept)}
     parameters["cells"] = [outcome.cell.path.name for outcome in done]
     chosen = _chosen(plan, outcomes, rows)
@@ -126,5 +132,8 @@ def _show(rows: pd.DataFrame, swept: Sequence[str], split: str, progress: Progre
         [as_text(value) if isinstance(value, (str, int)) else value for value in row]
         for row in rows[[*columns, "active_units", "seconds"]].itertuples(index=False, name=None)
     ]
-    headings = [name.replace("_", " ") for name in columns]
+    headings = [name.replace("_", " ") for name in columns[: -len(shown)]]
+    headings += [name_measure(name, split) for name in shown]
     progress.table(f"{count(len(rows), 'cell')}, {_in_full(split)} images", [*headings, "active", "seconds"], cells)
+    if "total_correlation" in shown:
+        progress.notice(_TOTAL_CORRELATION)
