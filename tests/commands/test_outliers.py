@@ -171,3 +171,21 @@ def test_models_of_no_likelihood_or_that_are_told_classes_are_refused(aekit, ae_
     aekit("train-vae", "--data", "digits", "--condition", "label", "--epochs", 1, "-q", "-o", path)
     result = aekit("outliers", path)
     assert "is told the class of an image" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("shown", "with_copy", "title"),
+    [
+        ("both", True, "Near duplicates and suspect labels"),
+        ("pairs", True, "Near duplicates"),
+        ("labels", False, "Suspect labels"),
+    ],
+)
+def test_the_sheet_of_suspects_is_called_what_it_shows(shown, with_copy, title):
+    from types import SimpleNamespace
+
+    from aekit.images.outliers.study import _suspects_in_words
+
+    pairs = {"searched": (None, SimpleNamespace(first=[1] if with_copy else []))}
+    labels = None if shown == "pairs" else SimpleNamespace(rows=[3])
+    assert _suspects_in_words(SimpleNamespace(pairs=pairs, labels=labels)) == title

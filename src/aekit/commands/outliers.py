@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aekit.images.outliers.request import OutlierRequest, Score
+from aekit.images.outliers.request import Code, OutlierRequest, Score
 from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
@@ -38,6 +38,12 @@ def outliers(
     score: Annotated[
         Score, typer.Option("--score", rich_help_panel=options.ANALYSIS, help="Score that ranks and flags images.")
     ] = "complexity",
+    code: Annotated[
+        Code,
+        typer.Option(
+            "--code", rich_help_panel=options.ANALYSIS, help="Length of an image: as a PNG file, or compressed by LZMA."
+        ),
+    ] = "png",
     fpr: Annotated[
         float,
         typer.Option(
@@ -94,18 +100,18 @@ def outliers(
     """Find images that do not belong, appear twice, or have the label of others.
 
     Reads checkpoints, the images that they were trained on (others with --inliers), and the images to search (--data).
-    Scores each image by the loss of its reconstruction (reconstruction, mse), by the likelihood of a VAE (elbo), by
-    how much the loss exceeds that of training images with a PNG file of the same length (complexity), by the distance
-    of its code from those of training images (mahalanobis, knn), and by trivial measures that need no network
-    (code-length, pca-mse, pca-mahalanobis, pca-knn). Thresholds are those that a fraction --fpr of the test images
-    exceeds. With --outliers, also measures AUROC, average precision and FPR95 of each score with 95 % intervals. Writes
-    the most unusual images by each score (.png), ranked images with file names (.csv), scores and thresholds
-    (-scores.csv, -scores.png), pairs of near duplicates (-duplicates.csv) and images whose neighbours have another
-    label (-labels.csv), both shown in -suspects.png. Prints the path of the figure.
+    Scores each image by the loss of its reconstruction (reconstruction, mse), by the likelihood of a VAE (elbo), by how
+    much the loss exceeds that of training images of the same code length (complexity), by the distance of its code from
+    those of training images (mahalanobis, knn), and by trivial measures that need no network (code-length: of a PNG
+    file, or with --code lz of LZMA; pca-mse, pca-mahalanobis, pca-knn). Thresholds are those that a fraction --fpr of
+    the test images exceeds. With --outliers, also measures AUROC, average precision and FPR95 of each score with 95 %
+    intervals. Writes the most unusual images by each score (.png), ranked images with file names (.csv), scores and
+    thresholds (-scores.csv, -scores.png), pairs of near duplicates (-duplicates.csv) and images whose neighbours have
+    another label (-labels.csv), both shown in -suspects.png. Prints the path of the figure.
 
     Example: aekit outliers runs/vae.safetensors --data photos --outliers fashion-mnist
     """
-    request = OutlierRequest(score, fpr, neighbours, duplicates, reference, n, bootstrap, seed, split)
+    request = OutlierRequest(score, fpr, neighbours, duplicates, reference, n, bootstrap, seed, split, code)
     with Console(quiet=quiet, json=json) as console:
         found = read_checkpoints(with_stdin(checkpoints), console)  # an error in them need not wait for torch
         from aekit.images.outliers.study import run_outliers

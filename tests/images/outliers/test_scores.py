@@ -40,6 +40,15 @@ def test_code_lengths_grow_with_complexity_and_are_those_of_png_files():
     assert lengths[2] > 8 * 256  # noise cannot be compressed
 
 
+def test_a_code_that_looks_back_finds_repetitions_that_differ_from_their_neighbours():
+    noise = np.random.default_rng(0).integers(0, 256, (1, 4, 64), dtype=np.uint8)
+    repeated, other = np.tile(noise, (1, 4, 1)), np.random.default_rng(1).integers(0, 256, (1, 16, 64), dtype=np.uint8)
+    lengths = code_lengths(ImageSet(np.stack([np.zeros_like(other), repeated, other]), "three"), code="lz")
+    assert (np.diff(lengths) > 0).all()
+    assert 8 * 256 < lengths[1] < 8 * 320  # the four rows, and where they are repeated
+    assert 8 * 1024 < lengths[2] < 8 * 1064  # noise cannot be compressed
+
+
 def test_code_lengths_do_not_depend_on_threads_and_take_colour():
     images = ImageSet(np.random.default_rng(0).integers(0, 256, (1203, 3, 8, 8), dtype=np.uint8), "noise")
     assert (code_lengths(images, threads=1) == code_lengths(images, threads=4)).all()

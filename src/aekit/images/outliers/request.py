@@ -22,6 +22,7 @@ Score = Literal[
     "pca-mahalanobis",
     "pca-knn",
 ]
+Code = Literal["png", "lz"]
 SCORES: tuple[Score, ...] = get_args(Score)
 OF_PRIOR: tuple[Score, ...] = ("elbo",)  # which only a VAE has
 TRIVIAL: tuple[Score, ...] = ("code-length", "pca-mse", "pca-mahalanobis", "pca-knn")  # which need no network
@@ -41,6 +42,7 @@ class OutlierRequest:
         bootstrap: Number of resamples of the images, for intervals.
         seed: Seed of the draw of training images, the samples of the posterior, and the resamples.
         split: Split of the images that are scored.
+        code: How the length of an image is measured: as a ``png`` file, or in bytes compressed by ``lz`` (LZMA).
 
     Raises:
         AekitError: A value is not one of the choices, or out of its range.
@@ -55,10 +57,12 @@ class OutlierRequest:
     bootstrap: int = 200
     seed: int = 0
     split: Split = "test"
+    code: Code = "png"
 
     def __post_init__(self) -> None:
         check_choice("score", self.rank_by, Score)
         check_choice("split", self.split, Split)
+        check_choice("code", self.code, Code)
         check_at_least("neighbours", self.neighbours, 1)
         check_at_least("reference", self.reference, 2)
         check_at_least("images", self.n_shown, 1)

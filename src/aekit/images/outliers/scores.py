@@ -17,7 +17,7 @@ from aekit.images.measures.importance import importance_bound
 from aekit.images.measures.per_image import evaluate_images
 from aekit.images.neighbours import nearest
 from aekit.images.outliers.code_length import code_lengths
-from aekit.images.outliers.request import Score
+from aekit.images.outliers.request import Code, Score
 from aekit.images.pca.components import Pca, fit_pca, max_components
 
 Floats = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ DESCRIPTIONS: dict[Score, str] = {
     "elbo": "negative ELBO, one sample of the posterior",
     "mahalanobis": "Mahalanobis distance of the code from those of training images",
     "knn": "distance of the code from its k-th nearest of training images",
-    "code-length": "length as a PNG file, in bits; no network",
+    "code-length": "length of the image as a PNG file, or compressed by LZMA with --code lz, in bits; no network",
     "pca-mse": "squared error of as many principal components; no network",
     "pca-mahalanobis": "Mahalanobis distance of principal components; no network",
     "pca-knn": "distance of principal components from the k-th nearest; no network",
@@ -89,7 +89,7 @@ class Scored:
 
 
 def fit_reference(
-    checkpoint: LoadedCheckpoint, images: ImageSet, *, seed: int = 0, threads: int | None = None
+    checkpoint: LoadedCheckpoint, images: ImageSet, *, seed: int = 0, code: Code = "png", threads: int | None = None
 ) -> Reference:
     """Return what the training images of a checkpoint are like.
 
@@ -97,6 +97,7 @@ def fit_reference(
         checkpoint: The model.
         images: Two or more.
         seed: Seed of the samples of the posterior, and of pixels that the training drew.
+        code: How the length of an image is measured.
         threads: CPU threads; None uses all cores.
     """
     codes = checkpoint.encode(images).mean.astype(np.float64)
@@ -104,7 +105,7 @@ def fit_reference(
     pca = fit_pca(images, n_components)
     components = pca.encode_all(images, n_components).astype(np.float64, copy=False)
     some = images.subset(np.unique(np.linspace(0, len(images) - 1, _N_FITTED).astype(np.int64)))
-    likelihood = _likelihood_scores(checkpoint, some, seed=seed, threads=threads)
+    likelihood = _likelihood_scores(checkpoint, some, seed=seed, code=code, threads=threads)
     lengths = likelihood["code-length"]
     slope = 0.0 if np.ptp(lengths) == 0 else float(np.polyfit(lengths, _loss(likelihood), 1)[0])
     intercept = float(_loss(likelihood).mean() - slope * lengths.mean())
@@ -123,6 +124,7 @@ def score_images(
     k: int,
     seed: int = 0,
     own_rows: Indices | None = None,
+    code: Code = "png",
     threads: int | None = None,
 ) -> Scored:
     """Return images with all scores that a checkpoint has for them.
@@ -135,6 +137,7 @@ def score_images(
         seed: Seed of the samples of the posterior, and of pixels that the training drew.
         own_rows: Row of each image among those of the reference, (N,), -1 if it is none of them: an image is no
             neighbour of itself. None if none is.
+        code: How the length of an image is measured, as for the reference.
         threads: CPU threads; None uses all cores.
 
     Raises:
@@ -144,7 +147,7 @@ def score_images(
         ``complexity``: Serra et al. 2020, arXiv:1909.11480, who subtract the code length itself. That needs likelihoods
         of 8-bit pixels; of others only the part that grows with it can be removed, which is fitted.
     """
-    likelihood = _likelihood_scores(checkpoint, images, seed=seed, threads=threads)
+    likelihood = _likelihood_scores(checkpoint, images, seed=seed, code=code, threads=threads)
     slope, intercept = reference.expected_loss
     complexity = _loss(likelihood) - slope * likelihood["code-length"] - intercept
     scores: dict[Score, Floats] = {"complexity": complexity, **likelihood}
@@ -160,7 +163,7 @@ def score_images(
 
 
 def _likelihood_scores(
-    checkpoint: LoadedCheckpoint, images: ImageSet, *, seed: int, threads: int | None
+    checkpoint: LoadedCheckpoint, images: ImageSet, *, seed: int, code: Code, threads: int | None
 ) -> dict[Score, Floats]:
     """Return the scores of pixels, of images drawn as in training, and their code length."""
     model, scores = checkpoint.model, dict[Score, Floats]()
@@ -170,7 +173,7 @@ def _likelihood_scores(
     scores["mse"] = evaluation.metrics["mse"].astype(np.float64)
     if model.config.has_prior:
         scores["elbo"] = -importance_bound(model, met, n_samples=1, seed=seed).log_p
-    scores["code-length"] = code_lengths(met, threads=threads)
+    scores["code-length"] = code_lengths(met, code=code, threads=threads)
     return scores
 
 

@@ -148,7 +148,7 @@ def _score_all(
             own_rows = np.full(len(searched), -1, np.int64)
             own_rows[rows] = np.arange(len(rows))
     fitted = train if len(rows) == len(train) else train.subset(rows)
-    reference = fit_reference(checkpoint, fitted, seed=request.seed, threads=session.threads)
+    reference = fit_reference(checkpoint, fitted, seed=request.seed, code=request.code, threads=session.threads)
     inliers = _score(session, checkpoint, reference, held_out, request)
     own = inliers if searched is held_out else _score(session, checkpoint, reference, searched, request, own_rows)
     known = None if others is None else _score(session, checkpoint, reference, others, request)
@@ -171,6 +171,7 @@ def _score(
 ) -> Scored:
     session.progress.update(f"scoring {count(len(images), 'image')} of {images.name}", 0, 1)
     options: dict[str, Any] = {"k": request.neighbours, "seed": request.seed, "threads": session.threads}
+    options["code"] = request.code
     return score_images(checkpoint, reference, images, own_rows=own_rows, **options)
 
 
@@ -227,7 +228,7 @@ def _write(session: Session, checkpoint: LoadedCheckpoint, target: Path, search:
     what = f"{checkpoint.title}: {_searched_in_words(search)}"
     known = "" if search.outliers is None else f" and {len(search.outliers.images):,} of {search.outliers.images.name}"
     if suspects := _suspects(search):
-        figure = plot_suspects(*zip(*suspects, strict=True), title=f"Near duplicates and suspect labels of {what}")
+        figure = plot_suspects(*zip(*suspects, strict=True), title=f"{_suspects_in_words(search)} of {what}")
         write_png(_companion(target, "suspects", ".png"), figure, parameters)
     if search.found:
         write_png(_companion(target, "scores", ".png"), _detection_figure(checkpoint, search), parameters)
@@ -273,6 +274,14 @@ def _unusual(search: _Search) -> dict[str, Any]:
         first = np.argsort(-values, kind="stable")[: search.request.n_shown]
         rows[score] = np.concatenate([sets[where[i]].images.take(index[i : i + 1]) for i in first])
     return rows
+
+
+def _suspects_in_words(search: _Search) -> str:
+    """Return what the sheet of suspects shows: only what was found."""
+    n_pairs = sum(len(found.first) for _, found in search.pairs.values())
+    n_labels = 0 if search.labels is None else len(search.labels.rows)
+    found = [text for text, n in (("near duplicates", n_pairs), ("suspect labels", n_labels)) if n]
+    return " and ".join(found).capitalize()
 
 
 def _suspects(search: _Search) -> list[tuple[Any, str]]:
