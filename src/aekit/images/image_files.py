@@ -12,6 +12,7 @@ from aekit.core.damage import readable
 from aekit.errors import AekitError, shown
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
+from aekit.images.data.bad_images import read_by_study
 from aekit.images.data.decode import SUFFIXES, BadImage, read_header
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.origins import Origins
@@ -66,7 +67,8 @@ def _read(
     session: Session, checkpoint: LoadedCheckpoint, config: DataConfig, path: str, option: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Return the pixels of one file, uint8 (C, H, W)."""
-    images = read_images(replace(config, name=path), "all", data_root=session.data_root, progress=session.progress)
+    with read_by_study():
+        images = read_images(replace(config, name=path), "all", data_root=session.data_root, progress=session.progress)
     if len(images) != 1:
         raise AekitError(f"{option} {shown(path)}: holds {len(images):,} images; give a file with one")
     n_channels, height, width = checkpoint.model.image_shape

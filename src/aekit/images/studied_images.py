@@ -15,6 +15,7 @@ from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, Split
 from aekit.images.data import read_images
+from aekit.images.data.bad_images import read_by_study
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.label_notices import LabelNotices
 from aekit.images.data.label_table import OPTION
@@ -155,7 +156,8 @@ class StudiedImages:
     ) -> ImageSet:
         notices = LabelNotices(progress, self.table_option)
         try:
-            images = read_images(config, split, data_root=self.data_root, progress=notices, with_labels=with_labels)
+            with read_by_study():
+                images = read_images(config, split, data_root=self.data_root, progress=notices, with_labels=with_labels)
         except UnlabelledError:
             if self.table is not None or self.data is None:
                 notices.say()

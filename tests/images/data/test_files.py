@@ -92,7 +92,9 @@ def test_sizes_are_counted_from_the_most_frequent_on_with_an_example_of_each(tmp
 def test_a_file_that_cannot_be_opened_is_a_bad_image(tmp_path, paths):
     (tmp_path / "folder.jpg").mkdir()
     files = [tmp_path / "folder.jpg", *paths]
-    with pytest.raises(AekitError, match=r"folder\.jpg: cannot be read \(.+\); fix or remove it, or leave it out with"):
+    with pytest.raises(
+        AekitError, match=r"folder\.jpg: cannot be read \(.+\); fix or remove it, or leave such images out"
+    ):
         survey_files(_job(files))
     job = _job(files, skip_bad=True)
     survey = survey_files(job)

@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from aekit.core.damage import NPY_DAMAGE, is_bomb, map_npy, readable
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count, shown
-from aekit.images.config import DataConfig, Split, parse_value_range
+from aekit.images.config import DataConfig, Split, image_of, parse_value_range
 from aekit.images.data.array_factors import read_array_factors
 from aekit.images.data.array_labels import Array, ArrayLabels, Load, damaged, read_array_labels, times
+from aekit.images.data.bad_images import BadImagesError
 from aekit.images.data.image_set import ImageSet, Indices, join
 from aekit.images.data.labels import read_labels
 from aekit.images.data.origins import Origins, rows_of
@@ -322,12 +323,10 @@ def _check_finite(
     if len(bad):
         some = ", ".join(map(str, bad[:3])) + (", ..." if len(bad) > 3 else "")
         what = (
-            f"{len(bad):,} of {count(len(rows), split + ' image')} with values that are not finite (rows {some}, "
-            "from 0)"
+            f"{len(bad):,} of {count(len(rows), image_of(split))} with values that are not finite (rows {some}, from 0)"
         )
         if not config.skip_bad:
-            fix = "replace them by numbers in [0, 1], or leave out such images with --skip-bad"
-            raise AekitError(f"{shown(path)}: holds {what}; {fix}")
+            raise BadImagesError(f"{shown(path)}: holds {what}; replace them by numbers in [0, 1]")
         if len(bad) == len(rows):
             raise NoImages(f"{shown(path)}: holds {what}; nothing is left to train on", _bad(path, name, bad))
         progress.notice(f"{LEFT_OUT} of {shown(path)}: {what}")

@@ -15,6 +15,7 @@ import numpy as np
 from aekit.core.progress import Progress
 from aekit.core.threads import in_threads
 from aekit.errors import AekitError, count, shown
+from aekit.images.data.bad_images import BadImagesError
 from aekit.images.data.decode import BadImage, Header, decode_image, read_header
 from aekit.images.data.pixels import LEFT_OUT, DifferentSizes, NoImages, Pixels
 from aekit.images.sizes import in_pixels
@@ -278,7 +279,7 @@ def check_bad(job: Job, bad: dict[int, str]) -> None:
     """
     if bad and not job.skip_bad:
         row = min(bad)
-        raise AekitError(f"{job.path(row)}: {bad[row]}; fix or remove it, or leave it out with --skip-bad")
+        raise BadImagesError(f"{job.path(row)}: {bad[row]}; fix or remove it")
     if len(bad) == len(job.files):
         text = f"{job.source}: none of its {count(len(bad), 'image')} can be decoded; the first one: {bad[0]}"
         raise NoImages(text, {job.path(row): reason for row, reason in sorted(bad.items())})

@@ -9,6 +9,7 @@ from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import Split
 from aekit.images.data import read_images
+from aekit.images.data.bad_images import read_by_study
 from aekit.images.data.image_set import ImageSet, Indices
 from aekit.images.draws import draw_rows
 from aekit.images.loaded import LoadedCheckpoint
@@ -21,7 +22,10 @@ def read_training(session: Session, checkpoint: LoadedCheckpoint, request: Outli
     """Return the training images, and the rows of those that scores are fitted to, (N,): all, or some drawn."""
     train = session.images(checkpoint, "train", with_labels=False)
     if len(train) < 2:
-        raise AekitError(f"outliers: {train.name} has {count(len(train), 'training image')}; at least 2 are needed")
+        n = count(len(train), "training image")
+        raise AekitError(
+            f"{checkpoint.path}: {train.name} has {n}, and scores need two or more; give more with --inliers"
+        )
     if len(train) > request.reference:
         n = count(len(train), "training image")
         session.progress.notice(f"--reference {request.reference}: scores are fitted to so many of {n}")
@@ -56,7 +60,8 @@ def read_others(session: Session, checkpoint: LoadedCheckpoint, name: str, optio
     has_splits = name in CATALOG or bool(official_splits(name))
     if not has_splits:
         config, split = replace(config, limit=None), "all"
-    images = read_images(config, split, data_root=session.data_root, progress=session.progress)
+    with read_by_study():
+        images = read_images(config, split, data_root=session.data_root, progress=session.progress)
     if images.image_shape != checkpoint.model.image_shape:
         there, wanted = map(sizes.in_words, (images.image_shape, checkpoint.model.image_shape))
         raise AekitError(f"{option} {images.name}: images have {there}, {checkpoint.path} takes {wanted}; use others")
