@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     ),
     "reconstruct": ("reconstruct", "ae.safetensors", "vae.safetensors", "-o", "reconstruct"),
     "sample": ("sample", "ae.safetensors", "vae.safetensors", "-o", "sample"),
+    "sample --density": (
+        "sample", "vae.safetensors", "--density", "gmm", "--gaussians", 3, "-n", 20, "--each", "samples", "--codes",
+        "samples.csv", "-o", "sample",
+    ),
     "interpolate": ("interpolate", "ae.safetensors", "vae.safetensors", "-o", "interpolate"),
     "interpolate-labels": ("interpolate", "labelled.safetensors", "--attribute", "male", "-o", "interpolate/male.png"),
     "encode": ("encode", "vae.safetensors", "-o", "encode"),
