@@ -38,6 +38,7 @@ from aekit.commands.reconstruct import reconstruct
 from aekit.commands.report import report
 from aekit.commands.reproduce import reproduce
 from aekit.commands.sample import sample
+from aekit.commands.samples_quality import samples_quality
 from aekit.commands.sweep import sweep
 from aekit.commands.train_ae import train_ae
 from aekit.commands.train_vae import train_vae
@@ -203,6 +204,7 @@ for command in (
     sweep,
     reconstruct,
     sample,
+    samples_quality,
     interpolate,
     encode,
     evaluate,

@@ -61,7 +61,8 @@ def test_a_header_with_parts_of_a_later_version_is_read(vae_checkpoint, tmp_path
 
 
 @pytest.mark.parametrize(
-    "command", ["pca-compare", "decorrelation", "disentangle", "compare-codes", "tsne", "interpolate", "probe"]
+    "command",
+    ["pca-compare", "decorrelation", "disentangle", "compare-codes", "samples-quality", "tsne", "interpolate", "probe"],
 )
 def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
     aekit, ae_checkpoint, tmp_path, monkeypatch, command

@@ -59,6 +59,9 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "disentangle": ("disentangle", "shapes.safetensors", "--samples", 200, "-o", "disentangle/x.png"),
     "compare-codes": ("compare-codes", "grid/*.safetensors", "-o", "compare-codes/x.png"),
     "outliers": ("outliers", "vae.safetensors", "--outliers", "blocks.npy", "-n", 4, "-o", "outliers/x.png"),
+    "samples-quality": (
+        "samples-quality", "vae.safetensors", "--density", "prior,gmm,two-stage", "-o", "quality/x.png",
+    ),
     "decorrelation": ("decorrelation", "grid/*.safetensors", "-o", "decorrelation/x.png"),
     "pca-compare": ("pca-compare", "grid/*.safetensors", "-o", "pca/x.png"),
     "tsne": ("tsne", "ae.safetensors", "--limit", 200, "-o", "tsne/x.png"),

@@ -21,6 +21,7 @@ ANALYSES = (
     ("decorrelation",),
     ("compare-codes",),
     ("outliers", "--fpr", "0.2"),
+    ("samples-quality", "--density", "gaussian,gmm", "--gaussians", 2),
     ("pca-compare",),
     ("tsne",),
     ("interpolate",),
@@ -79,7 +80,17 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
 
 @pytest.mark.parametrize(
     "command",
-    ["reconstruct", "encode", "evaluate", "decorrelation", "compare-codes", "outliers", "pca-compare", "tsne"],
+    [
+        "reconstruct",
+        "encode",
+        "evaluate",
+        "decorrelation",
+        "compare-codes",
+        "outliers",
+        "pca-compare",
+        "samples-quality",
+        "tsne",
+    ],
 )
 def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(aekit, vae_checkpoint, tmp_path, command):
     path = _changed(vae_checkpoint, tmp_path, only=None, value=1e30)

@@ -113,10 +113,11 @@ def sample(
     Reads checkpoints and the images that they were trained on (others with --data). A VAE's points are drawn from the
     prior, also where it is learned. A plain autoencoder has none: its points are drawn from a Gaussian fitted to the
     codes of its training images, a grid covers the range of these codes, and a walk is measured in their standard
-    deviations. With --density samples are drawn from a Gaussian or a mixture of Gaussians (gmm) fitted to the codes of
-    training images, which is written as well (-density.safetensors); how well it describes the codes of test images is
-    printed. Writes a figure (.png), and for samples of a model trained with --condition label a table (.csv): how many
-    of each class an independent classifier takes for this class. Prints the path of the figure.
+    deviations. With --density samples are drawn from a Gaussian, a mixture of Gaussians (gmm) or a second VAE
+    (two-stage) fitted to the codes of training images, which is written as well (-density.safetensors); how well it
+    describes the codes of test images is printed. Writes a figure (.png), and for samples of a model trained with
+    --condition label a table (.csv): how many of each class an independent classifier takes for this class. Prints the
+    path of the figure.
 
     Example: aekit sample runs/vae.safetensors -n 64
     """

@@ -1,4 +1,4 @@
-"""Densities that are fitted to the codes of training images, to draw others from: one Gaussian, or a mixture."""
+"""Densities that are fitted to the codes of training images, to draw others from."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from aekit.images.densities import Components, log_prior
 from aekit.images.inference import evaluation_mode, mean_and_error
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.prior import read_prior
+from aekit.images.second_stage import SecondStage, fit_second_stage
 from aekit.images.session import Session
 
 Floats = npt.NDArray[np.float64]
@@ -66,6 +67,10 @@ class CodeDensity:
         total: Floats = logsumexp(np.stack(parts), axis=0)
         return total
 
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what a file of it holds."""
+        return {"weight": self.weight, "mean": self.mean, "covariance": self.covariance}
+
 
 @dataclass(frozen=True)
 class FittedDensity:
@@ -74,7 +79,8 @@ class FittedDensity:
     Attributes:
         name: What titles call it.
         draw: Returns n codes, (n, L), for a number and a seed.
-        log_density: Mean log density of the codes of held-out images in nats, with its standard error.
+        log_density: Mean log density of the codes of held-out images in nats, with its standard error; a lower bound of
+            it for ``two-stage``.
         of_prior: The same of the model's prior; None for a plain autoencoder, which has none.
         n_held_out: Number of these images.
         fitted: The density itself; None is the model's prior.
@@ -85,7 +91,12 @@ class FittedDensity:
     log_density: tuple[float, float]
     of_prior: tuple[float, float] | None
     n_held_out: int
-    fitted: CodeDensity | None
+    fitted: CodeDensity | SecondStage | None
+
+    @property
+    def is_bound(self) -> bool:
+        """Return whether the log density is a lower bound, by importance samples."""
+        return isinstance(self.fitted, SecondStage)
 
 
 def fit_density(
@@ -99,9 +110,9 @@ def fit_density(
     Args:
         session: Reads the images.
         checkpoint: The model.
-        kind: ``prior``, ``gaussian`` or ``gmm``.
+        kind: ``prior``, ``gaussian``, ``gmm`` or ``two-stage``.
         n_components: Gaussians of ``gmm``.
-        seed: Seed of the posteriors' samples and of the start of ``gmm``.
+        seed: Seed of the posteriors' samples, and of the fit.
 
     Raises:
         AekitError: The prior of an autoencoder is asked for, or there are too few images.
@@ -118,10 +129,17 @@ def fit_density(
     if len(train) < 2 * n_wanted:
         fix = "use fewer --gaussians" if kind == "gmm" else "use more images"
         raise AekitError(f"--density {kind}: {count(len(train), 'training image')} are too few; {fix}")
-    density = _fit_gaussian(train) if kind == "gaussian" else _fit_mixture(train, n_wanted, seed)
-    name = "a Gaussian" if kind == "gaussian" else f"a mixture of {count(n_wanted, 'Gaussian')}"
+    name, density = _fit(kind, train, n_wanted, seed)
     held_out = mean_and_error(density.log_density(test))
     return FittedDensity(f"{name} fitted to the training codes", density.draw, held_out, of_prior, len(test), density)
+
+
+def _fit(kind: Density, codes: Floats, n_components: int, seed: int) -> tuple[str, CodeDensity | SecondStage]:
+    if kind == "two-stage":
+        return "a second VAE", fit_second_stage(codes, seed=seed)
+    if kind == "gmm":
+        return f"a mixture of {count(n_components, 'Gaussian')}", _fit_mixture(codes, n_components, seed)
+    return "a Gaussian", _fit_gaussian(codes)
 
 
 def _codes(checkpoint: LoadedCheckpoint, images: ImageSet, seed: list[int]) -> Floats:

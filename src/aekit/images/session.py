@@ -82,14 +82,23 @@ class Session:
             check_intact(path, header)
             self._verified[path] = before
 
-    def target(self, output: Path | str | None, *, name: str, suffix: str = ".png", inputs: Sequence[str] = ()) -> Path:
+    def target(
+        self,
+        output: Path | str | None,
+        *,
+        name: str,
+        suffix: str = ".png",
+        inputs: Sequence[str] = (),
+        ends: Sequence[str] = _ENDS,
+    ) -> Path:
         """Return the one file to write for all checkpoints, which can be written; see ``choose_target``.
 
         From then on, updates of the session's progress start with its name: others may run on the same terminal.
-        ``inputs`` are images that are read besides those of the checkpoints.
+        ``inputs`` are images that are read besides those of the checkpoints, ``ends`` what stands behind the stem in
+        the names of companions.
         """
         target = choose_target(self.paths, output, name=name, suffix=suffix)
-        self._check_target(target, inputs)
+        self._check_target(target, inputs, ends)
         self._name_updates(target.with_suffix(""))
         return target
 

@@ -95,7 +95,7 @@ def run_sample(
         around: Test image at whose code the walks start; None is the mean.
         seed: Seed of the samples.
         label: Names of classes with commas, for a model that is told them; None is all of them.
-        density: Where the codes of samples are drawn from: ``prior``, ``gaussian`` or ``gmm``, the latter two fitted to
+        density: Where the codes of samples are drawn from: ``prior``, or one of those that are fitted to
             training codes and written next to the figure (.safetensors); None is the prior, or a Gaussian for a plain
             autoencoder.
         components: Gaussians of ``gmm``.
@@ -176,7 +176,7 @@ def _draw_samples(
         if density.fitted is not None:
             parameters = checkpoint.parameters("sample", mode=request.mode, **used)
             # A name of its own: with the stem of the figure it might be that of a checkpoint.
-            write_arrays(target.with_name(f"{target.stem}-density.safetensors"), vars(density.fitted), parameters)
+            write_arrays(target.with_name(f"{target.stem}-density.safetensors"), density.fitted.arrays(), parameters)
     write_samples(samples, request.each, request.codes)
     return figure, used
 
@@ -184,7 +184,8 @@ def _draw_samples(
 def _report_density(session: Session, checkpoint: LoadedCheckpoint, density: FittedDensity) -> Used:
     """Say how well a density describes the codes of held-out images, and return it for results."""
     (value, error), prior = density.log_density, density.of_prior
-    text = f"{value:.2f} nats per image (standard error {error:.2g})"
+    at_least = "at least " if density.is_bound else ""
+    text = f"{at_least}{value:.2f} nats per image (standard error {error:.2g})"
     other = "" if prior is None or density.fitted is None else f", the prior {prior[0]:.2f}"
     n = count(density.n_held_out, "test image")
     session.progress.notice(f"{checkpoint.path}: codes of {n} have log density {text} under {density.name}{other}")
