@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.core.intervals import Interval, mean_interval
 from aekit.core.threads import in_threads
@@ -122,8 +123,10 @@ def _measure_all(
 ) -> list[Measured]:
     is_numeric = tuple(not isinstance(values[0], str) for values in factors.values)
     each_draw = [draw for _, draws in work for draw in draws]
-    scores = in_threads(
-        lambda draw: measure_scores(*draw, is_numeric=is_numeric, request=request), each_draw, jobs=jobs
-    )
-    found = iter(list(scores))
+    # One thread of linear algebra in each: products inside scikit-learn's loops would take turns to set their number.
+    with threadpool_limits(1, user_api="blas"):
+        scores = in_threads(
+            lambda draw: measure_scores(*draw, is_numeric=is_numeric, request=request), each_draw, jobs=jobs
+        )
+        found = iter(list(scores))
     return [Measured(name, draws[0][0].shape[1], tuple(islice(found, len(draws)))) for name, draws in work]

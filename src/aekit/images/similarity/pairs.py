@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.core.intervals import Interval
 from aekit.core.threads import in_threads
@@ -47,14 +48,16 @@ def measure_pairs(codes: Sequence[Floats], request: SimilarityRequest, *, jobs: 
         jobs: Threads; None takes every core.
     """
     k = min(request.neighbours, len(codes[0]) - 1)
-    neighbours = list(in_threads(lambda own: nearest_neighbours(own, k), codes, jobs=jobs))
     numbers = [(i, j) for i in range(len(codes)) for j in range(i + 1, len(codes))]
 
     def measure(pair: tuple[int, int]) -> Pair:
         i, j = pair
         return _measure_pair(i, j, codes, neighbours, request)
 
-    return list(in_threads(measure, numbers, jobs=jobs))
+    # One thread of linear algebra in each: products inside scikit-learn's loops would take turns to set their number.
+    with threadpool_limits(1, user_api="blas"):
+        neighbours = list(in_threads(lambda own: nearest_neighbours(own, k), codes, jobs=jobs))
+        return list(in_threads(measure, numbers, jobs=jobs))
 
 
 def _measure_pair(
