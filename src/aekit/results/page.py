@@ -26,6 +26,7 @@ from aekit.plotting.html import (
 )
 from aekit.results.files import PngFile, Results, TableFile, group_files, is_number
 from aekit.results.runs import IMAGES, describe, details, flatten, is_brain, options_of, overview
+from aekit.results.studies import studies_section
 
 MAX_JSON_CHARACTERS = 20_000
 N_NAMED = 20
@@ -35,7 +36,7 @@ _MOSAICS = ("reconstruct", "sample", "interpolate")
 
 
 def build_sections(results: Results, *, title: str, max_rows: int, max_mb: float) -> list[Section]:
-    """Return the sections: a summary, the runs compared, and the files of each folder.
+    """Return the sections: a summary, the runs compared, what studies found, and the files of each folder.
 
     Args:
         results: What was found.
@@ -57,6 +58,8 @@ def build_sections(results: Results, *, title: str, max_rows: int, max_mb: float
     sections = [_summary(results, max_mb)]
     if results.runs:
         sections.append(_runs(results.runs, {name: anchors[_head(name)] for name in results.runs}))
+    if (studies := studies_section(results.tables)) is not None:
+        sections.append(studies)
     for folder in sorted(folders):
         own = [head for head in groups if head.rpartition("/")[0] == folder]
         parts = [_group(head, groups[head], results, anchor=anchors[head], max_rows=max_rows) for head in own]
