@@ -146,19 +146,22 @@ def _choose_mode(*, manifold: bool, traverse: bool, around: int | None, limits: 
 
 
 def _sample(session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request) -> Result:
+    samples = None
     if request.mode == "sample":
-        figure, used = _draw_samples(session, checkpoint, target, request)
+        figure, used, samples = _draw_samples(session, checkpoint, target, request)
     else:
         plot = {"manifold": _plot_manifold, "traverse": _plot_traversal}[request.mode]
         figure, used = plot(session, checkpoint, request)
     write_png(target, figure, checkpoint.parameters("sample", mode=request.mode, **used))
+    if samples is not None:  # last: once the folder is there, the same line is refused, so all else must be there
+        write_samples(samples, request.each, request.codes)
     return Result(target, {"checkpoint": str(checkpoint.path), "mode": request.mode, **used})
 
 
 def _draw_samples(
     session: Session, checkpoint: LoadedCheckpoint, target: Path, request: _Request
-) -> tuple[Figure, Used]:
-    """Return the figure of samples after writing what joins it: the density, single images, codes, accuracies."""
+) -> tuple[Figure, Used, Samples]:
+    """Return the figure of samples and these, after writing the density and the accuracies of classes."""
     density = None
     if request.density is not None:
         fit = {"n_components": request.components, "seed": request.seed}
@@ -177,8 +180,7 @@ def _draw_samples(
             parameters = checkpoint.parameters("sample", mode=request.mode, **used)
             # A name of its own: with the stem of the figure it might be that of a checkpoint.
             write_arrays(target.with_name(f"{target.stem}-density.safetensors"), density.fitted.arrays(), parameters)
-    write_samples(samples, request.each, request.codes)
-    return figure, used
+    return figure, used, samples
 
 
 def _report_density(session: Session, checkpoint: LoadedCheckpoint, density: FittedDensity) -> Used:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from aekit.core.artifacts import check_writable, write_atomically, write_csv
+from aekit.core.durable import sync_folder
 from aekit.core.output import refuse_own_files
 from aekit.errors import AekitError, UsageError
 from aekit.images.inference import FloatArray
@@ -71,11 +73,6 @@ def check_sample_files(
 def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> None:
     """Write each image into a folder, and codes into a table with a row per sample, where they are wanted."""
     names = samples.file_names
-    if each is not None:
-        for name, image in zip(names, samples.images, strict=True):
-            pixels = np.rint(image * 255).astype(np.uint8)
-            picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-            write_atomically(each / name, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
     if codes is not None:
         table = pd.DataFrame(samples.z, columns=[f"z{number}" for number in range(samples.z.shape[1])])
         if samples.labels is not None:
@@ -84,3 +81,24 @@ def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> No
             table.insert(0, "file", names)
         table.insert(0, "index", np.arange(len(table)))
         write_csv(codes, table)
+    if each is not None:
+        _write_images(samples, names, each)
+
+
+def _write_images(samples: Samples, names: Sequence[str], folder: Path) -> None:
+    """Write each image into a folder that appears with all of them: one half filled would be taken for whole."""
+    folder = folder.absolute()
+    unfinished = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
+    for name, image in zip(names, samples.images, strict=True):
+        pixels = np.rint(image * 255).astype(np.uint8)
+        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        write_atomically(unfinished / name, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
+    if folder == Path.cwd():  # it stays the same folder, as the shell stands in it
+        for name in names:
+            (unfinished / name).replace(folder / name)
+        unfinished.rmdir()
+        sync_folder(folder)
+    else:
+        unfinished.replace(folder)  # which may be there, and is empty then
+    sync_folder(folder.parent)

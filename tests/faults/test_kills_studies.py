@@ -1,0 +1,50 @@
+"""SIGKILL anywhere in a study: it leaves no half file, and run again it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fault_lab import Experiment, Zygote, fsync_faults, kill_everywhere
+
+SMALL = ["--limit", 400, "--threads", 1, "--device", "cpu", "--arch", "dense", "--latent", 2, "--epochs", 1]
+OPTIONS = ["--threads", 1, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def models(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for name, data in (("vae", "digits"), ("shapes", "shapes")):
+        words = ["train-vae", "--data", data, "--image-size", 8, *SMALL, "-o", folder / f"{name}.safetensors"]
+        ended = zygote.run(words)
+        assert ended.code == 0, ended.err
+    return folder
+
+
+def _study(models: Path, name: str):
+    vae = models / "vae.safetensors"
+    words = {
+        "outliers": ["outliers", vae, "-n", 4, "--outliers", "shapes"],
+        "sample": ["sample", vae, "--density", "gmm", "--gaussians", 2, "-n", 6],
+        "samples-quality": ["samples-quality", vae, "--density", "prior,gaussian", "--features", "pca"],
+        "compare-codes": ["compare-codes", vae, "--bootstrap", 2],
+        "disentangle": ["disentangle", models / "shapes.safetensors", "--samples", 200, "--draws", 1],
+    }[name]
+
+    def into(folder: Path) -> list[object]:
+        files = ["--each", folder / "each", "--codes", folder / "codes.csv"] if name == "sample" else []
+        return [*words, *files, *OPTIONS, "-o", folder / "x.png"]
+
+    return into
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["outliers", "sample", "samples-quality", "compare-codes", "disentangle"])
+def test_a_study_that_was_killed_and_run_again_ends_with_the_same_bytes(models, zygote, tmp_path, name):
+    into = _study(models, name)
+
+    def again(folder: Path) -> list[object]:
+        return into(folder)
+
+    lab = kill_everywhere(Experiment(into, [again], prepare=lambda folder: None), zygote, tmp_path, points=2, moments=1)
+    assert fsync_faults(lab.points, lambda target: True) == []
