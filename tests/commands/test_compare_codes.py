@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,3 +56,14 @@ def test_one_model_is_compared_with_pixels_and_without_them_refused(aekit, model
     result = aekit("compare-codes", models[0], "--no-pixels", "-o", tmp_path / "y.png")
     assert result.exit_code == 1
     assert "needs two checkpoints" in result.stderr
+
+
+def test_codes_that_do_not_vary_are_like_nothing_and_this_is_said(aekit, tmp_path):
+    np.save(tmp_path / "x.npy", np.full((400, 8, 8), 7, np.uint8))
+    path = tmp_path / "ae.safetensors"
+    aekit("train-ae", "--data", tmp_path / "x.npy", "--latent", 2, "--epochs", 1, "-q", "-o", path)
+    result = aekit("compare-codes", path, "--data", tmp_path / "x.npy", "--json", "-o", tmp_path / "y.png")
+    assert result.exit_code == 0, result.stderr
+    assert "its codes are the same for all images" in result.stderr
+    (pair,) = json.loads(result.stdout)["pairs"]
+    assert pair["cka"] is pair["neighbours"] is pair["neighbours_chance"] is None

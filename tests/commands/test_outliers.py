@@ -51,7 +51,7 @@ def test_known_outliers_are_measured_by_every_score(aekit, model, noise, tmp_pat
     assert json.loads(result.stdout)["n"] == 359
     for name in ("x.png", "x-scores.png"):
         assert (tmp_path / name).stat().st_size > 5_000
-    assert "thresholds at 0.05 of 359 inliers" in result.stderr
+    assert "thresholds that 0.05 of 359 inliers exceed" in result.stderr
 
 
 def test_copies_of_the_inliers_score_as_they_do(aekit, model, digits, tmp_path):
@@ -176,9 +176,9 @@ def test_models_of_no_likelihood_or_that_are_told_classes_are_refused(aekit, ae_
 @pytest.mark.parametrize(
     ("shown", "with_copy", "title"),
     [
-        ("both", True, "Near duplicates and suspect labels"),
-        ("pairs", True, "Near duplicates"),
-        ("labels", False, "Suspect labels"),
+        ("both", True, "1 near duplicates and 20 suspect labels (first 12)"),
+        ("pairs", True, "1 near duplicates"),
+        ("labels", False, "20 suspect labels (first 12)"),
     ],
 )
 def test_the_sheet_of_suspects_is_called_what_it_shows(shown, with_copy, title):
@@ -187,5 +187,30 @@ def test_the_sheet_of_suspects_is_called_what_it_shows(shown, with_copy, title):
     from aekit.images.outliers.study import _suspects_in_words
 
     pairs = {"searched": (None, SimpleNamespace(first=[1] if with_copy else []))}
-    labels = None if shown == "pairs" else SimpleNamespace(rows=[3])
-    assert _suspects_in_words(SimpleNamespace(pairs=pairs, labels=labels)) == title
+    labels = None if shown == "pairs" else SimpleNamespace(rows=[3] * 20)
+    assert _suspects_in_words(SimpleNamespace(pairs=pairs, labels=labels, request=SimpleNamespace(n_shown=12))) == title
+
+
+def test_a_search_leaves_no_companion_of_another_one(aekit, vae_checkpoint, tmp_path):
+    options = ["-n", 4, "--bootstrap", 10, "-q", "-o", tmp_path / "x.png"]
+    aekit("outliers", vae_checkpoint, "--outliers", "digits", *options)
+    assert (tmp_path / "x-scores.png").exists()
+    aekit("outliers", vae_checkpoint, *options)
+    assert (tmp_path / "x-scores.csv").exists()
+    assert not (tmp_path / "x-scores.png").exists()
+
+
+def test_images_of_the_training_are_not_duplicates_of_themselves(aekit, tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits().images[:300]
+    np.save(tmp_path / "x.npy", (digits * 15).astype(np.uint8))
+    path = tmp_path / "ae.safetensors"
+    aekit("train-ae", "--data", tmp_path / "x.npy", "--latent", 3, "--epochs", 1, "-q", "-o", path)
+    where = ["--inliers", tmp_path / "x.npy", "--data", tmp_path / "x.npy"]
+    result = aekit("outliers", path, *where, "-o", tmp_path / "y.png")
+    assert result.exit_code == 0, result.stderr
+    n_train = 240
+    assert f"{n_train} searched images of 300: also among the training images" in result.stderr
+    pairs = pd.read_csv(tmp_path / "y-duplicates.csv")
+    assert not (pairs["other_set"].eq("training") & pairs["row"].eq(pairs["other_row"])).any()

@@ -56,7 +56,7 @@ def test_single_images_are_those_of_their_codes(aekit, vae_checkpoint, tmp_path)
         (["--density", "gmm", "--traverse"], "--density: is for samples; leave out --traverse"),
         (["--codes", "x.txt"], "--codes x.txt: is not a .csv file"),
         (["--each", "{here}"], "is not empty; give a new folder"),
-        (["--density", "prior"], "is a plain autoencoder, which has none; use gmm"),
+        (["--density", "prior"], "is a plain autoencoder, which has none; use gaussian or gmm"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(aekit, ae_checkpoint, tmp_path, options, message):
@@ -66,6 +66,15 @@ def test_what_makes_no_sense_is_refused_by_name(aekit, ae_checkpoint, tmp_path, 
     assert result.exit_code != 0
     assert message in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_codes_can_lie_next_to_their_images(aekit, ae_checkpoint, tmp_path):
+    folder = tmp_path / "each"
+    files = ["--each", folder, "--codes", folder / "codes.csv", "-o", tmp_path / "x.png"]
+    result = aekit("sample", ae_checkpoint, "-n", 3, *files)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["codes.csv", *(f"sample-000{i}.png" for i in range(3))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["each", "x.png"]
 
 
 def test_files_of_samples_are_for_one_model(aekit, ae_checkpoint, vae_checkpoint, tmp_path):

@@ -67,8 +67,8 @@ def samples_quality(
     """Measure how like held-out images the samples of models are.
 
     Reads checkpoints and the images that they were trained on (others with --data). Fréchet distance, kernel distance
-    without bias, precision, recall, density and coverage between samples and test images, each with an interval or a
-    standard error, in principal components of the pixels, in features of a small network trained on the classes, or in
+    without bias (both with intervals over images), precision, recall, density and coverage between samples and test
+    images, in principal components of the pixels, in features of a small network trained on the classes, or in
     those of a network of yours: NAME=FILE with a torchvision classifier and its weights, or fid-inception=FILE, with
     which the distance is an FID. Beside them: training images, the model's reconstructions of them, and a Gaussian of
     pixels. Writes a figure (.png), tables (.csv, -differences.csv) and samples (-images.png). Prints the path of the

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -43,6 +43,17 @@ def check_writable(path: Path) -> None:
         make_folder(path.parent)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+
+
+def remove_companions(target: Path, ends: Sequence[str]) -> None:
+    """Remove what an earlier result of the same name had next to it: of other data, it would be taken for new.
+
+    Args:
+        target: The main file.
+        ends: What stands behind its stem in the names of all that can be with it.
+    """
+    for end in ends:
+        target.with_name(f"{target.stem}{end}").unlink(missing_ok=True)
 
 
 def check_no_line_break(path: Path) -> None:

@@ -122,7 +122,9 @@ def fit_density(
     of_prior = None if prior is None else mean_and_error(prior(test))
     if kind == "prior":
         if of_prior is None:
-            raise AekitError(f"--density prior: {checkpoint.path} is a plain autoencoder, which has none; use gmm")
+            raise AekitError(
+                f"--density prior: {checkpoint.path} is a plain autoencoder, which has none; use gaussian or gmm"
+            )
         return FittedDensity("the prior", read_prior(checkpoint.model).draw, of_prior, of_prior, len(test), None)
     train = _codes(checkpoint, session.images(checkpoint, "train", with_labels=False), [seed, 3])
     n_wanted = n_components if kind == "gmm" else 1

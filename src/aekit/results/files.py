@@ -18,6 +18,7 @@ from aekit.core.checkpoint import RESUME_SUFFIX, Header, NotAModelError, read_he
 from aekit.errors import AekitError
 from aekit.plotting.png import read_parameters
 
+_SINGLE = re.compile(r"sample-\d{4,}\.png")  # of `sample --each`: hundreds of them, a few pixels wide
 MAX_COLUMNS = 60  # of a table; codes of an image have hundreds
 MAX_JSON_BYTES = 5_000_000
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -110,6 +111,8 @@ def read_results(folders: Sequence[Path], *, output: Path, max_rows: int, max_by
         try:
             if not path.is_file():  # a broken link; or a pipe, which would never end
                 results.unreadable[name] = "is not a file that can be read"
+            elif _SINGLE.fullmatch(path.name):
+                results.others["single samples (.png)"] += 1
             elif path.suffix.lower() == ".png":
                 results.figures[name] = _read_figure(path, max_bytes - n_bytes)
                 n_bytes += len(results.figures[name].png or b"")

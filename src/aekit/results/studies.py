@@ -33,7 +33,7 @@ class _Study:
 
 _STUDIES = (
     _Study(
-        "Disentanglement, 1 is best; codes other than model are what trivial ones score",
+        "Disentanglement, 1 is best; turned, permuted, factors, pca and projection are trivial codes",
         ("code",),
         ("mig", "dci_disentanglement", "sap", "factor_vae", "modularity", "explicitness", "irs", "udr"),
         optional=("checkpoint", "beta", "seed"),
@@ -45,10 +45,15 @@ _STUDIES = (
         optional=("checkpoint",),
     ),
     _Study(
-        "Samples against held-out images, smaller distances are better; training images are the best to expect",
+        "Samples against held-out images, smaller distances are better; train is the best that can be expected",
         ("source", "features"),
         ("frechet", "kernel", "precision", "recall", "density", "coverage"),
         optional=("checkpoint",),
+    ),
+    _Study(
+        "Differences of samples, the first minus the second",
+        ("first", "first_source", "second", "second_source", "features"),
+        ("frechet", "kernel"),
     ),
     _Study("How alike codes are", ("first", "second"), ("cka", "procrustes", "neighbours")),
     _Study(

@@ -177,8 +177,8 @@ def _draw_map(axes: Axes, panel: ImportancePanel, width: float) -> None:
     axes.set_yticks(range(n_factors), [factor.replace("_", " ") for factor in panel.factors])
     step = ceil(n_dimensions * text_inches("100", SMALL_FONT_SIZE)[0] * 1.3 / width)
     shown = range(0, n_dimensions, step)
-    axes.set_xticks(shown, [str(j + 1) for j in shown])
+    axes.set_xticks(shown, [str(j) for j in shown])
     for place, tick in zip(shown, axes.get_xticklabels(), strict=True):
         tick.set_color(GREY if panel.kl[place] <= INFORMATIVE else BLACK)
-    axes.set_xlabel("dimension; grey: tells nothing" if (panel.kl <= INFORMATIVE).any() else "dimension")
+    axes.set_xlabel(f"dimension; grey: KL below {INFORMATIVE} nats" if (panel.kl <= INFORMATIVE).any() else "dimension")
     axes.set_title(wrap_text(panel.label, width, FONT_SIZE))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import remove_companions, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -25,13 +25,15 @@ from aekit.images.disentangle.binning import Floats
 from aekit.images.disentangle.figure import MAX_MODELS, ImportancePanel, plot_disentanglement
 from aekit.images.disentangle.measure import Measured, draw_apart, measure_baselines, measure_model
 from aekit.images.disentangle.nulls import NULLS
-from aekit.images.disentangle.request import Binning, DisentangleRequest
+from aekit.images.disentangle.request import MIN_SAMPLES, Binning, DisentangleRequest
 from aekit.images.disentangle.scores import SCORES
 from aekit.images.disentangle.seeds import Scored, seed_table, spread_table
 from aekit.images.inference import mean_divergence
 from aekit.images.latent import live_dimensions
 from aekit.images.loaded import LoadedCheckpoint, study_parameters
 from aekit.images.session import Session
+
+_ENDS = (".csv", "-factors.csv", "-importance.csv", "-seeds.csv", "-spread.csv")
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,11 @@ def run_disentangle(
     """
     request = DisentangleRequest(split, samples, draws, bins, binning, seed)
     session.check_comparable([split])
-    target = session.target(output, name="disentangle" if split == "test" else f"disentangle-{split}")
+    target = session.target(output, name="disentangle" if split == "test" else f"disentangle-{split}", ends=_ENDS)
     models, baselines, drawn = _measure(session, request)
     ranking = unsupervised_ranking([own.codes for own in models], [own.kl for own in models]) if len(models) > 1 else ()
     table = _table(models, baselines, ranking, request, drawn)
+    remove_companions(target, _ENDS)
     write_csv(target.with_suffix(".csv"), table)
     _write_seeds(target, models, table)
     factors = drawn[0].factors
@@ -140,7 +143,9 @@ def _check_factors(session: Session, images: ImageSet) -> None:
 
 def _say_draws(progress: Progress, request: DisentangleRequest, drawn: Sequence[ImageSet], images: ImageSet) -> None:
     if len(drawn) < request.draws or len(drawn[0]) < request.samples:
-        single = ", which has no interval" if len(drawn) == 1 else ""
+        fewer = len(images) // 3
+        fix = f"; --samples {fewer} --draws 3 has one" if fewer >= MIN_SAMPLES else ""
+        single = f", which has no interval{fix}" if len(drawn) == 1 else ""
         n_draws = f"{count(len(drawn), 'draw')} of {len(drawn[0]):,}{single}"
         progress.notice(f"{request.split} has {count(len(images), 'image')}: {n_draws}")
     if images.factors is None:
@@ -215,7 +220,7 @@ def _importance_table(models: Sequence[OfModel], factors: Factors) -> pd.DataFra
     for own in models:
         importance = own.measured[0].importance()
         rows += [
-            {"checkpoint": own.name, "dimension": j + 1, "kl": float(own.kl[j])}
+            {"checkpoint": own.name, "dimension": j, "kl": float(own.kl[j])}
             | {factor: float(importance[j, k]) for k, factor in enumerate(factors.names)}
             for j in range(len(importance))
         ]

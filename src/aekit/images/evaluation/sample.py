@@ -115,7 +115,7 @@ def run_sample(
             raise UsageError(f"--{option}: is for samples; leave out --{mode}")
     for path, record in zip(session.paths, session.records, strict=True):
         if density == "prior" and not record.model.has_prior:
-            raise AekitError(f"--density prior: {path} is a plain autoencoder, which has none; use gmm")
+            raise AekitError(f"--density prior: {path} is a plain autoencoder, which has none; use gaussian or gmm")
     targets = session.targets(output, name=mode if density is None else f"{mode}-{density}", suffixes=(".png",))
     check_sample_files(session.paths, targets, each, codes)
     for path, record in zip(session.paths, session.records, strict=True):

@@ -71,34 +71,40 @@ def check_sample_files(
 
 
 def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> None:
-    """Write each image into a folder, and codes into a table with a row per sample, where they are wanted."""
-    names = samples.file_names
-    if codes is not None:
-        table = pd.DataFrame(samples.z, columns=[f"z{number}" for number in range(samples.z.shape[1])])
-        if samples.labels is not None:
-            table.insert(0, "label", list(samples.labels))
-        if each is not None:
-            table.insert(0, "file", names)
-        table.insert(0, "index", np.arange(len(table)))
-        write_csv(codes, table)
-    if each is not None:
-        _write_images(samples, names, each)
+    """Write each image into a folder, and codes into a table with a row per sample, where they are wanted.
 
-
-def _write_images(samples: Samples, names: Sequence[str], folder: Path) -> None:
-    """Write each image into a folder that appears with all of them: one half filled would be taken for whole."""
-    folder = folder.absolute()
+    The folder appears with all that it holds: one half filled would be taken for whole.
+    """
+    if each is None:
+        if codes is not None:
+            write_csv(codes, _codes_table(samples, with_files=False))
+        return
+    folder = each.absolute()
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
-    for name, image in zip(names, samples.images, strict=True):
+    if codes is not None:
+        is_inside = codes.absolute().is_relative_to(folder)
+        path = unfinished / codes.absolute().relative_to(folder) if is_inside else codes
+        write_csv(path, _codes_table(samples, with_files=True))
+    for name, image in zip(samples.file_names, samples.images, strict=True):
         pixels = np.rint(image * 255).astype(np.uint8)
         picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
         write_atomically(unfinished / name, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
     if folder == Path.cwd():  # it stays the same folder, as the shell stands in it
-        for name in names:
-            (unfinished / name).replace(folder / name)
+        for path in list(unfinished.iterdir()):
+            path.replace(folder / path.name)
         unfinished.rmdir()
         sync_folder(folder)
     else:
         unfinished.replace(folder)  # which may be there, and is empty then
     sync_folder(folder.parent)
+
+
+def _codes_table(samples: Samples, *, with_files: bool) -> pd.DataFrame:
+    table = pd.DataFrame(samples.z, columns=[f"z{number}" for number in range(samples.z.shape[1])])
+    if samples.labels is not None:
+        table.insert(0, "label", list(samples.labels))
+    if with_files:
+        table.insert(0, "file", samples.file_names)
+    table.insert(0, "index", np.arange(len(table)))
+    return table

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import remove_companions, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -23,11 +23,12 @@ from aekit.images.outliers.figure import plot_detection, plot_suspects, plot_unu
 from aekit.images.outliers.request import OF_PRIOR, TRIVIAL, OutlierRequest, Score
 from aekit.images.outliers.scores import Reference, Scored, fit_reference, score_images
 from aekit.images.outliers.sets import read_inliers, read_others, read_training
-from aekit.images.outliers.suspects import Contradicted, Pairs, contradicted_labels, near_duplicates
+from aekit.images.outliers.suspects import Contradicted, Pairs, contradicted_labels, near_duplicates, without_same
 from aekit.images.outliers.tables import duplicates_table, labels_table, ranked_table, scores_table
 from aekit.images.session import Session
 
 _COMPANIONS = (".csv", "-scores.csv", "-scores.png", "-duplicates.csv", "-labels.csv", "-suspects.png")
+_N_NAMED = 3  # images on the terminal
 _N_DUPLICATES = 3  # nearest neighbours whose pixels are compared
 
 
@@ -46,6 +47,7 @@ class _Search:
         limits: Threshold of each score.
         found: How well each score finds known outliers; empty without them.
         pairs: Near duplicates of the searched images, by the set of the second image.
+        n_of_training: Searched images that are training images themselves, of the same file and with its pixels.
         labels: Searched images whose neighbours have another label; None if they have no labels.
         labelled_neighbours: Rows of the neighbours of each searched image among these, (N, k).
     """
@@ -60,6 +62,7 @@ class _Search:
     limits: dict[Score, float] = field(default_factory=dict)
     found: dict[Score, Detection] = field(default_factory=dict)
     pairs: dict[str, tuple[ImageSet, Pairs]] = field(default_factory=dict)
+    n_of_training: int = 0
     labels: Contradicted | None = None
     labelled_neighbours: Indices = field(default_factory=lambda: np.empty((0, 0), np.int64))
 
@@ -185,7 +188,9 @@ def _look_for_duplicates(search: _Search, reference_codes: Floats) -> None:
     if search.own_rows is None:
         among = nearest(reference_codes, scored.codes, _N_DUPLICATES)
         among = among._replace(rows=search.fitted_rows[among.rows])
-        pairs = near_duplicates(scored.images, search.training, among, most)
+        pairs, search.n_of_training = without_same(
+            near_duplicates(scored.images, search.training, among, most), scored.images, search.training
+        )
         search.pairs["training"] = (search.training, pairs)
 
 
@@ -217,6 +222,7 @@ def _write(session: Session, checkpoint: LoadedCheckpoint, target: Path, search:
         for which, scored in search.sets.items()
     }
     ranked = ranked_table(name, search.sets, p, search.limits[rank_by], request)
+    remove_companions(target, _COMPANIONS)
     write_csv(target.with_suffix(".csv"), ranked)
     scores = scores_table(name, search.inliers, search.limits, flagged, search.found, request)
     write_csv(_companion(target, "scores", ".csv"), scores)
@@ -280,8 +286,13 @@ def _suspects_in_words(search: _Search) -> str:
     """Return what the sheet of suspects shows: only what was found."""
     n_pairs = sum(len(found.first) for _, found in search.pairs.values())
     n_labels = 0 if search.labels is None else len(search.labels.rows)
-    found = [text for text, n in (("near duplicates", n_pairs), ("suspect labels", n_labels)) if n]
-    return " and ".join(found).capitalize()
+    most = search.request.n_shown
+    found = [
+        f"{n:,} {text}{f' (first {most})' if n > most else ''}"
+        for text, n in (("near duplicates", n_pairs), ("suspect labels", n_labels))
+        if n
+    ]
+    return " and ".join(found)
 
 
 def _suspects(search: _Search) -> list[tuple[Any, str]]:
@@ -324,13 +335,30 @@ def _show(progress: Progress, search: _Search) -> None:
         rows.append(tuple(row))
     if search.found:
         headings += ["AUROC", "average precision", "FPR95"]
-    title = f"{_searched_in_words(search)}, thresholds at {search.request.fpr:g} of {n_in:,} inliers"
+    title = f"{_searched_in_words(search)}; thresholds that {search.request.fpr:g} of {n_in:,} inliers exceed"
     progress.table(title, headings, rows)
-    if search.is_own_inliers:
-        progress.notice("the images are those that thresholds are set on, which flag as many by definition")
-    n_pairs = sum(len(found.first) for _, found in search.pairs.values())
-    if n_pairs:
-        progress.notice(f"{count(n_pairs, 'pair')} of near duplicates, in the table -duplicates.csv")
+    _say_flagged(progress, search)
+    if search.n_of_training:
+        own = f"{count(search.n_of_training, 'searched image')} of {len(search.searched.images):,}"
+        progress.notice(f"{own}: also among the training images, which are never odd to a network; use --split train")
+    n_pairs = {which: len(found.first) for which, (_, found) in search.pairs.items()}
+    if sum(n_pairs.values()):
+        where = {"searched": "among the searched images", "training": "with a training image"}
+        listed = ", ".join(f"{n:,} {where[which]}" for which, n in n_pairs.items() if n)
+        progress.notice(f"near duplicates: {listed}, in the table -duplicates.csv")
     if search.labels is not None and len(search.labels.rows):
         n = count(len(search.labels.rows), "image")
         progress.notice(f"{n} whose neighbours mostly have another label, in the table -labels.csv")
+
+
+def _say_flagged(progress: Progress, search: _Search) -> None:
+    """Say how many images exceed the threshold of the score that ranks, how many would by chance, and the first."""
+    rank_by, images = search.request.rank_by, search.searched.images
+    values = search.searched.scores[rank_by]
+    n_flagged = int((values > search.limits[rank_by]).sum())
+    if search.is_own_inliers:
+        progress.notice("thresholds are set on these images themselves, so each score flags as many of them")
+    expected = f"about {search.request.fpr * len(images):.0f} if all of them belong"
+    first = [int(row) for row in np.argsort(-values, kind="stable")[:_N_NAMED]]
+    named = ", ".join(images.origin_text(row) or str(row) for row in first)
+    progress.notice(f"ranked by {rank_by}: {n_flagged:,} of {len(images):,} flagged, {expected}; first {named}")

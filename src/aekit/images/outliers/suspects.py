@@ -51,6 +51,24 @@ def near_duplicates(images: ImageSet, others: ImageSet | None, neighbours: Neigh
     return Pairs(first[found], second[found], difference[found])
 
 
+def without_same(pairs: Pairs, images: ImageSet, others: ImageSet) -> tuple[Pairs, int]:
+    """Return the pairs that are not one and the same image, and the number of those that are.
+
+    Args:
+        pairs: Pairs of the first images with the second ones.
+        images: The first images.
+        others: The second ones. An image of both is one of the same file, with the same pixels.
+    """
+    is_same = np.array(
+        [
+            difference == 0 and images.origin_text(int(first)) == others.origin_text(int(second)) != ""
+            for first, second, difference in zip(*pairs, strict=True)
+        ],
+        dtype=bool,
+    )
+    return Pairs(*(values[~is_same] for values in pairs)), len(np.unique(pairs.first[is_same]))
+
+
 def _differences(images: ImageSet, others: ImageSet, first: Indices, second: Indices) -> Floats:
     parts = []
     for start in range(0, len(first), _BLOCK):

@@ -69,12 +69,17 @@ def _draw_space(panels: Sequence[Axes], rows: Sequence[Row], space: int, about: 
 
 
 def _scale(axes: Axes, rows: Sequence[Row], space: int) -> None:
-    """Make the axis of Fréchet distances logarithmic, from half the smallest of them on, with numbers as ticks."""
+    """Make the axis of Fréchet distances logarithmic, with numbers as ticks."""
     values = [row.quality[space].frechet.value for row in rows]
     if min(values) <= 0:  # of copies of the held-out images
         return
     axes.set_xscale("log")
-    axes.set_xlim(0.5 * min(values), 1.25 * max(row.quality[space].frechet.high for row in rows))
+    # An interval may reach zero, which is infinitely far to the left.
+    left = min(max(row.quality[space].frechet.low, 0.3 * row.quality[space].frechet.value) for row in rows)
+    for y, row in enumerate(rows):
+        if row.quality[space].frechet.low < left:  # goes on
+            axes.plot(left, y, "<", color=BLUE if row.is_sampled else GREY, markersize=4)
+    axes.set_xlim(0.8 * left, 1.25 * max(row.quality[space].frechet.high for row in rows))
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -31,23 +31,25 @@ class Mapped(NamedTuple):
 
     Attributes:
         features: One array per space, (N, D).
-        shown: The first images, (16, C, H, W).
+        shown: Some of the images, evenly spaced, (16, C, H, W).
     """
 
     features: list[Floats]
     shown: FloatArray
 
 
-def map_blocks(blocks: Blocks, spaces: Sequence[FeatureSpace]) -> Mapped:
-    """Return the features of images that come block by block, so that no more of them are in memory at once."""
+def map_blocks(blocks: Blocks, n: int, spaces: Sequence[FeatureSpace]) -> Mapped:
+    """Return the features of n images that come block by block, so that no more of them are in memory at once."""
     parts: list[list[Floats]] = [[] for _ in spaces]
     shown: list[FloatArray] = []
+    wanted = np.linspace(0, n - 1, min(N_SHOWN, n)).round().astype(np.int64)  # sets may be sorted
+    start = 0
     for block in blocks:
         for own, space in zip(parts, spaces, strict=True):
             own.append(space.extract(block))
-        if sum(map(len, shown)) < N_SHOWN:
-            shown.append(block[:N_SHOWN])
-    return Mapped([np.concatenate(own) for own in parts], np.concatenate(shown)[:N_SHOWN])
+        shown.append(block[wanted[(wanted >= start) & (wanted < start + len(block))] - start])
+        start += len(block)
+    return Mapped([np.concatenate(own) for own in parts], np.concatenate(shown))
 
 
 def image_blocks(images: ImageSet) -> Blocks:

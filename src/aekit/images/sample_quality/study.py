@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import remove_companions, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -35,19 +36,10 @@ from aekit.images.sample_quality.sets import (
     reconstructed_blocks,
     sampled_blocks,
 )
-from aekit.images.sample_quality.tables import differences_table, quality_table
+from aekit.images.sample_quality.tables import differences_table, quality_rows
 from aekit.images.session import Session
 
 _ENDS = (".csv", "-differences.csv", "-images.png")
-_WORDS = {
-    "prior": "prior",
-    "gaussian": "Gaussian of codes",
-    "gmm": "mixture of codes",
-    "two-stage": "second stage",
-    "reconstructions": "reconstructions",
-    "train": "training images",
-    "pixel-gaussian": "Gaussian of pixels",
-}
 _MAX_ROWS = 24  # of images in a figure
 
 
@@ -62,7 +54,7 @@ class _Images:
         spaces: Feature spaces, fitted to the other training images.
         pca: The principal components of these.
         reference: The held-out images in each space.
-        shown: The first of them.
+        shown: Some of them.
     """
 
     whole: ImageSet
@@ -80,7 +72,7 @@ class _Found:
 
     Attributes:
         rows: The sets of images.
-        shown: The first images of each.
+        shown: Some images of each.
         models: Columns of tables that say which model a row is of.
         origins: What figures record of each model.
     """
@@ -145,7 +137,7 @@ def _read_images(session: Session, checkpoint: LoadedCheckpoint, request: Sample
         progress.notice(f"{whole.name}: has no two classes to train a network on; pixels are the only feature space")
     for space in spaces:
         progress.notice(f"{space.name}: {space.description}")
-    mapped = map_blocks(image_blocks(held_out), spaces)
+    mapped = map_blocks(image_blocks(held_out), n, spaces)
     k = min(request.neighbours, n - 1)
     reference = hold_out(mapped.features, spaces, k)
     return _Images(whole, held_out, train.subset(drawn), spaces, pca, reference, mapped.shown)
@@ -162,27 +154,27 @@ def _measure_model(
     """Measure the samples of a model from each density, and its reconstructions of training images."""
     found.models.append({"checkpoint": checkpoint.name, **checkpoint.settings()})
     found.origins.append(checkpoint.parameters("samples-quality", images.held_out, **asdict(request)))
-    name = f"{checkpoint.label}: " if len(session.paths) > 1 else ""
+    name = f"{checkpoint.name.removesuffix('.safetensors')}: " if len(session.paths) > 1 else ""
     first: Density = "prior" if checkpoint.record.model.has_prior else "gaussian"
     for density in request.densities or (first, "gmm"):
         session.progress.update(f"{checkpoint.path}: samples from {density}", number, len(session.paths))
         blocks = sampled_blocks(session, checkpoint, density, len(images.held_out), request)
-        _add(found, density, f"{name}{_WORDS[density]}", number, blocks, images)
+        _add(found, density, f"{name}{density}", number, blocks, images)
     blocks = reconstructed_blocks(checkpoint, images.train)
-    _add(found, "reconstructions", f"{name}{_WORDS['reconstructions']}", number, blocks, images)
+    _add(found, "reconstructions", f"{name}reconstructions", number, blocks, images)
 
 
 def _measure_real(progress: Progress, images: _Images, request: SampleQualityRequest, found: _Found) -> None:
     """Measure what real images give, and what a Gaussian gives that knows no shape."""
     progress.update("training images", 0, 1)
-    _add(found, "train", _WORDS["train"], None, image_blocks(images.train), images)
+    _add(found, "train", "train", None, image_blocks(images.train), images)
     n, shape = len(images.held_out), images.held_out.image_shape
     drawn = gaussian_blocks(images.pca, shape, n, seed=request.seed)
-    _add(found, "pixel-gaussian", _WORDS["pixel-gaussian"], None, drawn, images)
+    _add(found, "pixel-gaussian", "pixel-gaussian", None, drawn, images)
 
 
 def _add(found: _Found, source: str, label: str, checkpoint: int | None, blocks: Blocks, images: _Images) -> None:
-    mapped = map_blocks(blocks, images.spaces)
+    mapped = map_blocks(blocks, len(images.held_out), images.spaces)
     found.rows.append(Row(source, label, checkpoint, measure(mapped.features, images.reference)))
     found.shown.append(mapped.shown)
 
@@ -192,7 +184,9 @@ def _add(found: _Found, source: str, label: str, checkpoint: int | None, blocks:
 
 def _write(session: Session, target: Path, request: SampleQualityRequest, images: _Images, found: _Found) -> Result:
     held_out, spaces = images.held_out, images.spaces
-    table = quality_table(found.rows, spaces, found.models, len(held_out), held_out.name, request)
+    rows = quality_rows(found.rows, spaces, found.models, len(held_out), held_out.name, request)
+    table = pd.DataFrame(rows)
+    remove_companions(target, _ENDS)
     write_csv(target.with_suffix(".csv"), table)
     compared = differences(found.rows)
     names = [model["checkpoint"] for model in found.models]
@@ -201,8 +195,8 @@ def _write(session: Session, target: Path, request: SampleQualityRequest, images
         write_csv(path, differences_table(compared, found.rows, spaces, names))
     parameters = study_parameters("samples-quality", request, found.origins, held_out)
     n = count(len(held_out), image_of(request.split))
-    title = f"Samples against {n} of {held_out.name}"
-    sheet = [(f"{image_of(request.split)}s", images.shown)]
+    title = f"Samples against {n} of {held_out.name}; grey: reconstructions, training images, a Gaussian of pixels"
+    sheet = [(f"{request.split}", images.shown)]
     sheet += [(row.label, own) for row, own in zip(found.rows, found.shown, strict=True)]
     if len(sheet) > _MAX_ROWS:
         session.progress.notice(f"{target}: -images.png shows the first {_MAX_ROWS} of {len(sheet)} sets of images")
@@ -212,8 +206,7 @@ def _write(session: Session, target: Path, request: SampleQualityRequest, images
     write_png(target, plot_quality(found.rows, spaces, title=title), parameters)
     _show(found.rows, spaces, n, session.progress)
     _say_differences(compared, found.rows, spaces, session.progress)
-    records = table.astype(object).where(table.notna(), None).to_dict("records")
-    return Result(target, {"n": len(held_out), "split": request.split, "rows": records})
+    return Result(target, {"n": len(held_out), "split": request.split, "rows": rows})
 
 
 def _show(rows: Sequence[Row], spaces: Sequence[FeatureSpace], n: str, progress: Progress) -> None:
@@ -232,17 +225,18 @@ def _show(rows: Sequence[Row], spaces: Sequence[FeatureSpace], n: str, progress:
 def _say_differences(
     found: Sequence[Difference], rows: Sequence[Row], spaces: Sequence[FeatureSpace], progress: Progress
 ) -> None:
-    """Show for each two densities of a model which is nearer, if the interval of the difference says so."""
+    """Show of each two densities of a model, and each two models, which is nearer, if the interval says so."""
     shown = []
     for each in found:
         first, second = rows[each.first], rows[each.second]
-        if first.checkpoint != second.checkpoint:
+        if first.checkpoint != second.checkpoint and first.source != second.source:
             continue
         value, low, high = each.frechet
-        nearer = "not shown" if low <= 0 <= high else (first if value < 0 else second).label
+        nearer = "no clear difference" if low <= 0 <= high else (first if value < 0 else second).label
         space = spaces[each.space].name
         shown.append((f"{first.label} - {second.label}", space, f"{value:.3g} [{low:.3g}, {high:.3g}]", nearer))
     if shown:
-        progress.table(
-            "Differences of Fréchet distances, 95 % interval", ["samples", "features", "difference", "nearer"], shown
-        )
+        heading = "Differences of Fréchet distances, 95 % interval over images"
+        progress.table(heading, ["samples", "features", "difference", "nearer"], shown[:_MAX_ROWS])
+    if len(shown) > _MAX_ROWS:
+        progress.notice(f"{len(shown) - _MAX_ROWS} more differences are in the table")

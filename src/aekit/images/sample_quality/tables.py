@@ -12,15 +12,15 @@ from aekit.images.sample_quality.measure import Difference, Row
 from aekit.images.sample_quality.request import SampleQualityRequest
 
 
-def quality_table(
+def quality_rows(
     rows: Sequence[Row],
     spaces: Sequence[FeatureSpace],
     checkpoints: Sequence[dict[str, Any]],
     n: int,
     data: str,
     request: SampleQualityRequest,
-) -> pd.DataFrame:
-    """Return a row per set of images and feature space.
+) -> list[dict[str, Any]]:
+    """Return the columns of a row per set of images and feature space.
 
     Args:
         rows: The sets of images.
@@ -40,7 +40,7 @@ def quality_table(
                 values |= {name: estimate.value, f"{name}_error": estimate.error}
                 values |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             found.append({**model, **head, **values, **quality.overlap._asdict()})
-    return pd.DataFrame(found)
+    return found
 
 
 def differences_table(

@@ -64,6 +64,9 @@ def _measure_pair(
     i: int, j: int, codes: Sequence[Floats], neighbours: Sequence[Integers], request: SimilarityRequest
 ) -> Pair:
     x, y = codes[i], codes[j]
+    if not (x.std(axis=0).any() and y.std(axis=0).any()):  # all alike, and their neighbours are those of any order
+        missing = Interval(np.nan, np.nan, np.nan)
+        return Pair(i, j, dict.fromkeys(Similarity._fields, missing), Similarity(np.nan, np.nan, np.nan))
     shared = shared_neighbours(neighbours[i], neighbours[j])
     statistics: dict[str, Callable[[Integers], float]] = {
         "cka": lambda rows: kernel_alignment(x[rows], y[rows]),

@@ -67,6 +67,9 @@ def run_compare_codes(
     target = session.target(output, name="compare-codes" if split == "test" else f"compare-codes-{split}")
     codes, names, files, origins, images = _encode_all(session, request)
     pairs = measure_pairs(codes, request, jobs=session.threads)
+    for name, own in zip(names, codes, strict=True):
+        if not own.std(axis=0).any():
+            session.progress.notice(f"{name}: its codes are the same for all images, so nothing can be said of them")
     table = _table(pairs, names, files, images, request)
     write_csv(target.with_suffix(".csv"), table)
     n = count(len(images), image_of(split))
