@@ -98,13 +98,13 @@ def run_disentangle(
     table = _table(models, baselines, ranking, request, drawn)
     remove_companions(target, _ENDS)
     write_csv(target.with_suffix(".csv"), table)
-    _write_seeds(target, models, table)
     factors = drawn[0].factors
     if factors is not None:
         write_csv(target.with_name(f"{target.stem}-factors.csv"), _factor_table(models, factors))
         write_csv(target.with_name(f"{target.stem}-importance.csv"), _importance_table(models, factors))
     _write_figure(target, models, baselines, ranking, request, drawn)
     _show(table, {own.name: own.label for own in models}, request, drawn, session.progress)
+    _write_seeds(target, models, table, session.progress)
     if len(models) > MAX_MODELS:
         session.progress.notice(
             f"{target}: shows the first {MAX_MODELS} of {len(models)} checkpoints; the tables have all"
@@ -232,8 +232,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
-def _write_seeds(target: Path, models: Sequence[OfModel], table: pd.DataFrame) -> None:
-    """Write what models that differ in their seed alone score on average, if there are any."""
+def _write_seeds(target: Path, models: Sequence[OfModel], table: pd.DataFrame, progress: Progress) -> None:
+    """Write and show what models that differ in their seed alone score on average, if there are any."""
     own = table[table["code"] == "model"]
     names = [name for name in (*SCORES, "udr") if name in own]
     scores = own[names].to_dict("records")
@@ -243,7 +243,16 @@ def _write_seeds(target: Path, models: Sequence[OfModel], table: pd.DataFrame) -
     ]
     if len(found := seed_table(scored)):
         write_csv(target.with_name(f"{target.stem}-seeds.csv"), found)
-        write_csv(target.with_name(f"{target.stem}-spread.csv"), spread_table(scored))
+        spreads = spread_table(scored)
+        path = write_csv(target.with_name(f"{target.stem}-spread.csv"), spreads)
+        rows = [
+            ({**SCORES, "udr": "UDR"}[row["score"]], *(_rounded(row[name]) for name in ("sd_seeds", "sd_beta")))
+            for row in spreads.to_dict("records")
+        ]
+        n = count(int(found["seeds"].sum()), "model")
+        progress.table(f"Standard deviations over seeds and over beta, {n}", ["score", "seeds", "beta"], rows)
+        if n_alone := len(models) - int(found["seeds"].sum()):
+            progress.notice(f"{path}: leaves out {count(n_alone, 'model')} with no other seed of the same settings")
 
 
 # --- figure and terminal ---
