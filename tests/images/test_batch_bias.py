@@ -69,3 +69,10 @@ def test_two_layers_of_latent_variables_have_no_total_correlation_of_their_own()
         total_correlation(small_run(network={"stochastic_layers": 2}).model, ImageLoader(small_images(9), CPU), seed=0)
         is None
     )
+
+
+def test_a_training_that_diverged_has_a_header_without_what_is_not_finite(aekit, tmp_path):
+    options = ["--data", "digits", "--limit", 60, "--latent", 2, "--epochs", 3, "--schedule", "constant"]
+    path = tmp_path / "x.safetensors"
+    result = aekit("train-vae", *options, "--lr", 0.3, "--arch", "dense", "--device", "cpu", "-q", "-o", path)
+    assert result.exit_code == 0 or "Traceback" not in result.stderr, result.stderr

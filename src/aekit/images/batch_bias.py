@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class BatchBias:
 def batch_bias(
     model: Autoencoder, objective: Objective, images: ImageLoader, *, batch_size: int, seed: int
 ) -> BatchBias | None:
-    """Return how far the estimate of an objective's total correlation is off; None if it has none.
+    """Return how far the estimate of an objective's total correlation is off; None without a finite one.
 
     Args:
         model: What was trained.
@@ -85,6 +86,8 @@ def batch_bias(
     of_batch = torch.cat(parts).double().cpu()
     exact = found.parts.tc[order][: len(of_batch)]
     bias, error = mean_and_error((of_batch - exact).numpy())
+    if not math.isfinite(bias):
+        return None
     return BatchBias(
         all=float(exact.mean()),
         batch=float(of_batch.mean()),
@@ -101,7 +104,8 @@ def total_correlation(model: Autoencoder, images: ImageLoader, *, seed: int) -> 
 
     It is measured in the same way for every objective, so that models compare: ``all`` in nats, its standard error
     ``all_error`` over the codes, and the numbers of ``images`` and ``codes``. None for models that have none: of one
-    latent dimension, of two layers of latent variables, and autoencoders.
+    latent dimension, of two layers of latent variables, autoencoders, and where a density overflows, as after a
+    training that diverged.
 
     Args:
         model: What was trained.
@@ -114,6 +118,8 @@ def total_correlation(model: Autoencoder, images: ImageLoader, *, seed: int) -> 
     codes = _codes(model, images, seed)
     found = aggregate_parts(*(value.cpu() for value in (codes.z, codes.mean, codes.logvar)), cost=_COST)
     value, error = mean_and_error(found.parts.tc.numpy())
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return None
     return {"all": value, "all_error": error, "images": found.n_images, "codes": len(found.rows)}
 
 
