@@ -59,5 +59,5 @@ def test_one_entry_gives_a_key_a_column_and_a_row(ae_checkpoint, tmp_path, absol
     for value in (evaluated.values["mae"], reconstructed.values["mae"], written["mae"]):
         assert value == pytest.approx(error.mean(), rel=1e-5)
     assert written["mae_error"] == pytest.approx(error.std(ddof=1) / np.sqrt(len(error)), rel=1e-4)
-    (row,) = [row for row in tables.rows if row[0] == "mae"]
+    (row,) = [row for row in tables.rows if row[0] == "MAE"]
     assert (row[1], row[3]) == (f"{written['mae']:.5g}", "levels")
