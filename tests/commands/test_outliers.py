@@ -191,13 +191,15 @@ def test_the_sheet_of_suspects_is_called_what_it_shows(shown, with_copy, title):
     assert _suspects_in_words(SimpleNamespace(pairs=pairs, labels=labels, request=SimpleNamespace(n_shown=12))) == title
 
 
-def test_a_search_leaves_no_companion_of_another_one(aekit, vae_checkpoint, tmp_path):
-    options = ["-n", 4, "--bootstrap", 10, "-q", "-o", tmp_path / "x.png"]
-    aekit("outliers", vae_checkpoint, "--outliers", "digits", *options)
-    assert (tmp_path / "x-scores.png").exists()
-    aekit("outliers", vae_checkpoint, *options)
-    assert (tmp_path / "x-scores.csv").exists()
-    assert not (tmp_path / "x-scores.png").exists()
+def test_a_search_says_which_companions_are_of_another_one(aekit, vae_checkpoint, tmp_path):
+    options = ["-n", 4, "--bootstrap", 10, "-o", tmp_path / "x.png"]
+    first = aekit("outliers", vae_checkpoint, "--outliers", "digits", *options)
+    assert "there before" not in first.stderr
+    (tmp_path / "x-labels.csv").unlink(missing_ok=True)
+    content = (tmp_path / "x-scores.png").read_bytes()
+    result = aekit("outliers", vae_checkpoint, *options)
+    assert "x.png: not of this result, but there before: x-scores.png" in result.stderr
+    assert (tmp_path / "x-scores.png").read_bytes() == content
 
 
 def test_images_of_the_training_are_not_duplicates_of_themselves(aekit, tmp_path):
@@ -211,6 +213,6 @@ def test_images_of_the_training_are_not_duplicates_of_themselves(aekit, tmp_path
     result = aekit("outliers", path, *where, "-o", tmp_path / "y.png")
     assert result.exit_code == 0, result.stderr
     n_train = 240
-    assert f"{n_train} searched images of 300: also among the training images" in result.stderr
+    assert f"{n_train} searched images of 300: training images themselves" in result.stderr
     pairs = pd.read_csv(tmp_path / "y-duplicates.csv")
     assert not (pairs["other_set"].eq("training") & pairs["row"].eq(pairs["other_row"])).any()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aekit.core.durable import atomic_write, make_folder
+from aekit.core.progress import Progress
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
@@ -45,15 +46,23 @@ def check_writable(path: Path) -> None:
             pass
 
 
-def remove_companions(target: Path, ends: Sequence[str]) -> None:
-    """Remove what an earlier result of the same name had next to it: of other data, it would be taken for new.
+@contextlib.contextmanager
+def naming_leftovers(target: Path, ends: Sequence[str], progress: Progress) -> Iterator[None]:
+    """Say which files next to a result are of an earlier one: of other data, they would be taken for new.
+
+    They are kept, as a file of that name may also be someone's own.
 
     Args:
-        target: The main file.
+        target: The main file, which is written in the block together with its companions.
         ends: What stands behind its stem in the names of all that can be with it.
+        progress: Told of the files that were there before and were not written.
     """
-    for end in ends:
-        target.with_name(f"{target.stem}{end}").unlink(missing_ok=True)
+    paths = [target.with_name(f"{target.stem}{end}") for end in ends]
+    before = {path: path.stat().st_ino for path in paths if path.exists()}
+    yield
+    # A file that is written is another one from then on.
+    if left := [path.name for path, number in before.items() if path.exists() and path.stat().st_ino == number]:
+        progress.notice(f"{target}: not of this result, but there before: {', '.join(left)}")
 
 
 def check_no_line_break(path: Path) -> None:

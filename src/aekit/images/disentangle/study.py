@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.core.artifacts import remove_companions, write_csv, write_png
+from aekit.core.artifacts import naming_leftovers, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -96,15 +96,15 @@ def run_disentangle(
     models, baselines, drawn = _measure(session, request)
     ranking = unsupervised_ranking([own.codes for own in models], [own.kl for own in models]) if len(models) > 1 else ()
     table = _table(models, baselines, ranking, request, drawn)
-    remove_companions(target, _ENDS)
-    write_csv(target.with_suffix(".csv"), table)
-    factors = drawn[0].factors
-    if factors is not None:
-        write_csv(target.with_name(f"{target.stem}-factors.csv"), _factor_table(models, factors))
-        write_csv(target.with_name(f"{target.stem}-importance.csv"), _importance_table(models, factors))
-    _write_figure(target, models, baselines, ranking, request, drawn)
-    _show(table, {own.name: own.label for own in models}, request, drawn, session.progress)
-    _write_seeds(target, models, table, session.progress)
+    with naming_leftovers(target, _ENDS, session.progress):
+        write_csv(target.with_suffix(".csv"), table)
+        factors = drawn[0].factors
+        if factors is not None:
+            write_csv(target.with_name(f"{target.stem}-factors.csv"), _factor_table(models, factors))
+            write_csv(target.with_name(f"{target.stem}-importance.csv"), _importance_table(models, factors))
+        _write_figure(target, models, baselines, ranking, request, drawn)
+        _show(table, {own.name: own.label for own in models}, request, drawn, session.progress)
+        _write_seeds(target, models, table, session.progress)
     if len(models) > MAX_MODELS:
         session.progress.notice(
             f"{target}: shows the first {MAX_MODELS} of {len(models)} checkpoints; the tables have all"

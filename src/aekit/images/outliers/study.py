@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.core.artifacts import remove_companions, write_csv, write_png
+from aekit.core.artifacts import naming_leftovers, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -130,7 +130,8 @@ def _search_one(
     session.progress.update("looking for duplicates", 0, 1)
     _look_for_duplicates(search, codes)
     _look_at_labels(search)
-    values = _write(session, checkpoint, target, search)
+    with naming_leftovers(target, _COMPANIONS, session.progress):
+        values = _write(session, checkpoint, target, search)
     _show(session.progress, search)
     return Result(target, values)
 
@@ -222,7 +223,6 @@ def _write(session: Session, checkpoint: LoadedCheckpoint, target: Path, search:
         for which, scored in search.sets.items()
     }
     ranked = ranked_table(name, search.sets, p, search.limits[rank_by], request)
-    remove_companions(target, _COMPANIONS)
     write_csv(target.with_suffix(".csv"), ranked)
     scores = scores_table(name, search.inliers, search.limits, flagged, search.found, request)
     write_csv(_companion(target, "scores", ".csv"), scores)
@@ -340,7 +340,7 @@ def _show(progress: Progress, search: _Search) -> None:
     _say_flagged(progress, search)
     if search.n_of_training:
         own = f"{count(search.n_of_training, 'searched image')} of {len(search.searched.images):,}"
-        progress.notice(f"{own}: also among the training images, which are never odd to a network; use --split train")
+        progress.notice(f"{own}: training images themselves, which scores are fitted to; use --split train")
     n_pairs = {which: len(found.first) for which, (_, found) in search.pairs.items()}
     if sum(n_pairs.values()):
         where = {"searched": "among the searched images", "training": "with a training image"}

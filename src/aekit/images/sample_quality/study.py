@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aekit.core.artifacts import remove_companions, write_csv, write_png
+from aekit.core.artifacts import naming_leftovers, write_csv, write_png
 from aekit.core.output import Result
 from aekit.core.progress import Progress
 from aekit.core.torch_settings import keeps_torch_settings
@@ -115,7 +115,8 @@ def run_samples_quality(
         refuse_other_images(checkpoint.path, session.images(checkpoint, request.split), images.whole)
         _measure_model(session, checkpoint, number, images, request, found)
     _measure_real(session.progress, images, request, found)
-    return _write(session, target, request, images, found)
+    with naming_leftovers(target, _ENDS, session.progress):
+        return _write(session, target, request, images, found)
 
 
 def _read_images(session: Session, checkpoint: LoadedCheckpoint, request: SampleQualityRequest) -> _Images:
@@ -186,7 +187,6 @@ def _write(session: Session, target: Path, request: SampleQualityRequest, images
     held_out, spaces = images.held_out, images.spaces
     rows = quality_rows(found.rows, spaces, found.models, len(held_out), held_out.name, request)
     table = pd.DataFrame(rows)
-    remove_companions(target, _ENDS)
     write_csv(target.with_suffix(".csv"), table)
     compared = differences(found.rows)
     names = [model["checkpoint"] for model in found.models]
@@ -195,7 +195,7 @@ def _write(session: Session, target: Path, request: SampleQualityRequest, images
         write_csv(path, differences_table(compared, found.rows, spaces, names))
     parameters = study_parameters("samples-quality", request, found.origins, held_out)
     n = count(len(held_out), image_of(request.split))
-    title = f"Samples against {n} of {held_out.name}; grey: reconstructions, training images, a Gaussian of pixels"
+    title = f"Samples against {n} of {held_out.name}"
     sheet = [(f"{request.split}", images.shown)]
     sheet += [(row.label, own) for row, own in zip(found.rows, found.shown, strict=True)]
     if len(sheet) > _MAX_ROWS:
@@ -203,7 +203,8 @@ def _write(session: Session, target: Path, request: SampleQualityRequest, images
     labels, pixels = zip(*sheet[:_MAX_ROWS], strict=True)
     grid = plot_rows(np.stack(pixels), labels, title=title)
     write_png(target.with_name(f"{target.stem}-images.png"), grid, parameters)
-    write_png(target, plot_quality(found.rows, spaces, title=title), parameters)
+    of_others = "grey: reconstructions, training images, a Gaussian of pixels"
+    write_png(target, plot_quality(found.rows, spaces, title=f"{title}; {of_others}"), parameters)
     _show(found.rows, spaces, n, session.progress)
     _say_differences(compared, found.rows, spaces, session.progress)
     return Result(target, {"n": len(held_out), "split": request.split, "rows": rows})
