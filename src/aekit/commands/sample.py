@@ -12,7 +12,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, ClassNames, NoiseSeed, OtherData, Output
+from aekit.terminal.study_options import Checkpoints, ClassNames, Gaussians, NoiseSeed, OtherData, Output
 
 
 def sample(
@@ -74,10 +74,7 @@ def sample(
             show_default="prior; gaussian for an autoencoder",
         ),
     ] = None,
-    components: Annotated[
-        int,
-        typer.Option("--gaussians", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm."),
-    ] = 10,
+    components: Gaussians = 10,
     each: Annotated[
         Path | None,
         typer.Option(

@@ -11,7 +11,7 @@ from aekit.images.sample_quality.request import MIN_IMAGES, SampleQualityRequest
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, FigureOutput, NoiseSeed, OtherData, WhichSplit
+from aekit.terminal.study_options import Checkpoints, FigureOutput, Gaussians, NoiseSeed, OtherData, WhichSplit
 
 
 def samples_quality(
@@ -40,10 +40,7 @@ def samples_quality(
         int,
         typer.Option("--images", "-n", rich_help_panel=options.ANALYSIS, min=MIN_IMAGES, help="Images of each set."),
     ] = 10_000,
-    gaussians: Annotated[
-        int,
-        typer.Option("--gaussians", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm."),
-    ] = 10,
+    gaussians: Gaussians = 10,
     neighbours: Annotated[
         int,
         typer.Option(

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 import torch.utils.deterministic
 
@@ -154,6 +155,12 @@ class ThreadTeam:
             return [function(part) for part in (first, *others)]
         waiting = [self._pool.submit(function, part) for part in others]
         return [function(first), *(future.result() for future in waiting)]
+
+
+def torch_generator(*seed: int) -> torch.Generator:
+    """Return a generator on the CPU, so that all devices draw the same, seeded by all numbers together."""
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def seed_everything(seed: int, device: torch.device) -> torch.Generator:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from aekit.core.device import one_thread
+from aekit.core.device import one_thread, torch_generator
 
 Floats = npt.NDArray[np.float64]
 
@@ -141,8 +141,7 @@ def fit_second_stage(codes: Floats, *, seed: int) -> SecondStage:
     """
     centre, scale = codes.mean(axis=0), codes.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    state = np.random.SeedSequence([seed, 5]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    generator = torch_generator(seed, 5)
     with one_thread():
         z = torch.from_numpy((codes - centre) / scale).float()
         order = torch.randperm(len(z), generator=generator)

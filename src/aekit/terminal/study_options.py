@@ -71,6 +71,9 @@ Resamples = Annotated[
         help="Number of resamples of the images, for intervals.",
     ),
 ]
+Gaussians = Annotated[
+    int, typer.Option("--gaussians", rich_help_panel=options.ANALYSIS, min=1, help="Gaussians of --density gmm.")
+]
 NoiseSeed = Annotated[
     int,
     typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Random seed."),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.core.device import ThreadTeam
+from aekit.core.device import ThreadTeam, torch_generator
 from aekit.images.pca.components import ImageRows
 from aekit.images.probe.classifiers import Scale, fit_scale
 
@@ -327,12 +327,6 @@ def predict_images(classifier: Classifier, images: ImageRows) -> IntArray:
             x = _floats(images.take(np.arange(start, min(start + ENCODE_BATCH, len(images))))).to(device)
             predicted.append(classifier(x).argmax(dim=1).cpu().numpy())
     return np.concatenate(predicted)
-
-
-def torch_generator(*seed: int) -> torch.Generator:
-    """Return a generator on the CPU, so that all devices draw the same, seeded by all numbers together."""
-    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def _map(team: ThreadTeam, function: Callable[..., FloatArray], parts: Iterable[object]) -> list[FloatArray]:
