@@ -81,7 +81,6 @@ configs = st.fixed_dictionaries(_VALUES).map(build_config)
         ({"objective": "beta-tc", "prior": "vamp"}, "--objective beta-tc: is defined for a standard normal prior"),
         ({"capacity": 5.0, "prior": "mixture"}, "--capacity: is defined for a standard normal prior"),
         ({"free_bits": 0.5, "stochastic_layers": 2}, "--free-bits: is for one layer of latent variables"),
-        ({"objective": "iwae", "dreg": True, "stochastic_layers": 2}, "--dreg: is for one layer of latent variables"),
         ({"objective": "iwae", "dreg": True, "compile": True}, "--dreg: changes gradients inside the network"),
         ({"binarize": "dynamic", "loss": "gaussian"}, "--binarize: dynamic makes pixels black or white"),
     ],

@@ -338,8 +338,6 @@ class RunConfig:
                 f"--objective: {train.objective} weighs the total correlation, which one dimension does not have; give "
                 "--latent 2 or more"
             )
-        if train.dreg and model.stochastic_layers == 2:
-            raise UsageError("--dreg: is for one layer of latent variables; leave out --stochastic-layers or --dreg")
         if train.dreg and train.compile:
             raise UsageError(
                 "--dreg: changes gradients inside the network, which --compile hides; leave out one of them"

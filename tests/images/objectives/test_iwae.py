@@ -124,13 +124,15 @@ def test_doubly_reparameterised_gradients_are_the_estimator_written_out():
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("layers", [{}, {"stochastic_layers": 2, "lower_latent": 5}], ids=["1 layer", "2 layers"])
 @pytest.mark.parametrize("dreg", [False, True])
-def test_both_gradients_of_the_encoder_have_the_same_expectation(dreg):
-    model, x = _model(), _images(1)
+def test_both_gradients_of_the_encoder_have_the_same_expectation(dreg, layers):
+    model, x = _model(**layers), _images(1)
     n = 4000
     objective = build_objective(model, TrainConfig(objective="iwae", samples=3, dreg=dreg))
-    noise = torch.randn(n, 3, 3, generator=torch.Generator().manual_seed(5))
-    weights = model.mean_head.bias
+    noise = torch.randn(n, 3, model.n_noise, generator=torch.Generator().manual_seed(5))
+    # That of the posterior's first layer: with two of them the gradient comes by way of both.
+    weights = (model.lower or model).mean_head.bias
     each = []
     for part in noise.split(200):
         terms = objective.terms(x.expand(len(part), -1, -1, -1), model(x.expand(len(part), -1, -1, -1), part))
@@ -138,7 +140,7 @@ def test_both_gradients_of_the_encoder_have_the_same_expectation(dreg):
     mean, error = torch.stack(each).mean(0), torch.stack(each).std(0) / math.sqrt(len(each))
     # A reference of its own draws, by the other estimator.
     other = build_objective(model, TrainConfig(objective="iwae", samples=3, dreg=not dreg))
-    noise = torch.randn(n, 3, 3, generator=torch.Generator().manual_seed(6))
+    noise = torch.randn(n, 3, model.n_noise, generator=torch.Generator().manual_seed(6))
     x_rows = x.expand(n, -1, -1, -1)
     truth = torch.autograd.grad(other.terms(x_rows, model(x_rows, noise))["bound"].mean(), weights)[0]
     assert bool(((mean - truth).abs() < 6 * error + 0.02).all()), (mean, truth, error)
@@ -168,3 +170,40 @@ def test_two_layers_are_weighed_by_all_their_densities():
         rows.append(torch.stack(log_weights))
     truth = -(torch.logsumexp(torch.stack(rows), 1) - math.log(K))
     torch.testing.assert_close(terms["bound"], truth)
+
+
+def test_doubly_reparameterised_gradients_of_two_layers_are_the_estimator_written_out():
+    # As for one layer with z = (lower, code), where log w is a function of z alone.
+    model, x, noise = _model(stochastic_layers=2, lower_latent=5), _images(1), torch.randn(1, K, 8)
+    objective = build_objective(model, TrainConfig(objective="iwae", samples=K, dreg=True))
+    lower = model.lower
+    heads = (lower.mean_head, lower.logvar_head, lower.up, model.mean_head, model.logvar_head)
+    encoder = [each for module in (model.encoder, *heads) for each in module.parameters()]
+    found = torch.autograd.grad(objective.terms(x, model(x, noise))["bound"].sum(), encoder)
+    frozen = copy.deepcopy(model)
+    fixed = [each.detach() for each in frozen.lower.posterior(frozen.encoder(x))]
+    log_weights = []
+    for draw in noise[0]:
+        mean, logvar = lower.posterior(model.encoder(x))
+        below = mean + torch.exp(0.5 * logvar) * draw[3:]
+        up = lower.up(below)
+        z = model.mean_head(up) + torch.exp(0.5 * model.logvar_head(up)) * draw[:3]
+        log_weights.append(_log_weight_of(frozen, x, below, z, *fixed))
+    log_weights = torch.stack(log_weights)
+    weights = torch.softmax(log_weights.detach(), 0)
+    truth = torch.autograd.grad(-(weights.square() * log_weights).sum(), encoder)
+    for mine, other in zip(found, truth, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
+
+
+def _log_weight_of(model, x, below, z, lower_mean, lower_logvar) -> torch.Tensor:
+    """Return log w of one sample of both layers as a function of the sample, for one image (1, C, H, W)."""
+    up = model.lower.up(below)
+    prior_mean, prior_logvar = model.lower.prior(z)
+    return (
+        Bernoulli(logits=model.decoder(below)).log_prob(x).sum()
+        + Normal(prior_mean, torch.exp(0.5 * prior_logvar)).log_prob(below).sum()
+        + Normal(0.0, 1.0).log_prob(z).sum()
+        - Normal(lower_mean, torch.exp(0.5 * lower_logvar)).log_prob(below).sum()
+        - Normal(model.mean_head(up), torch.exp(0.5 * model.logvar_head(up))).log_prob(z).sum()
+    )

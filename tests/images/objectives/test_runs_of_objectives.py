@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow  # each trains
 RUNS = {
     "iwae": {"objective": "iwae", "samples": 3},
     "dreg": {"objective": "iwae", "samples": 3, "dreg": True},
+    "dreg of two layers": {"objective": "iwae", "samples": 3, "dreg": True, "stochastic_layers": 2},
     "mixture": {"prior": "mixture", "components": 3},
     "vamp": {"prior": "vamp", "components": 3, "loss": "gaussian"},
     "layers": {"stochastic_layers": 2, "objective": "iwae", "samples": 2},

@@ -237,8 +237,17 @@ class Autoencoder(nn.Module):
         mean, logvar = self._posterior(below)
         assert logvar is not None
         z = draw(mean, logvar, own_noise)
-        lower_codes = LowerCodes(below, lower_mean, lower_logvar, *lower.prior(z))
-        return Output(self._decode(below, label), mean, logvar, z, self.prior_components(), lower_codes)
+        # A tensor of its own for what weighs the sample: its gradient is told from that of the code's posterior.
+        weighed = below.view_as(below)
+        lower_codes = LowerCodes(weighed, lower_mean, lower_logvar, *lower.prior(z))
+        return Output(self._decode(weighed, label), mean, logvar, z, self.prior_components(), lower_codes)
+
+    def fixed_posterior_of_code(self, below: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(code | lower), (R, L); their gradient goes to the lower ones, (R, M)."""
+        assert self.lower is not None
+        assert self.logvar_head is not None
+        features = _call_fixed(self.lower.up, below)
+        return _call_fixed(self.mean_head, features), _call_fixed(self.logvar_head, features)
 
     def prior_components(self) -> Components | None:
         """Return the mixture that is the prior of the code; None for the standard normal, and without a prior."""
@@ -248,6 +257,13 @@ class Autoencoder(nn.Module):
         mean, logvar = self.posterior(x)
         assert logvar is not None
         return mean, logvar
+
+
+def _call_fixed(module: nn.Module, x: Tensor) -> Tensor:
+    """Return the module's output for x, whose gradient stops at its parameters."""
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    output: Tensor = torch.func.functional_call(module, fixed, (x,))
+    return output
 
 
 def n_parameters(model: nn.Module) -> int:

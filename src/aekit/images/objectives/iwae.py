@@ -42,16 +42,17 @@ class ImportanceWeightedObjective(Objective):
 
     def terms(self, x: Tensor, output: Output) -> dict[str, Tensor]:
         """Return the bound and means over the samples, (B,)."""
-        n_rows = len(output.z)
         log_likelihood = -row_losses(self._model, x, output)
-        log_weights = (log_likelihood + log_ratio(output, stops_posterior=self._is_doubly)).view(-1, self.n_samples)
+        ratio = self._log_ratio_of_fixed_posterior(output) if self._is_doubly else log_ratio(output)
+        log_weights = (log_likelihood + ratio).view(-1, self.n_samples)
         bound = math.log(self.n_samples) - torch.logsumexp(log_weights, dim=1)
         if self._is_doubly and output.z.requires_grad and torch.is_grad_enabled():
-            normalised = torch.softmax(log_weights.detach(), dim=1)
+            normalised = torch.softmax(log_weights.detach(), dim=1).view(-1, 1)
             # The samples get each weight once more than the decoder does: d bound / d log w is the first.
-            output.z.register_hook(  # type: ignore[no-untyped-call]
-                lambda gradient: gradient * normalised.view(n_rows, 1).to(gradient.dtype)
-            )
+            for samples in (output.z,) if output.lower is None else (output.z, output.lower.z):
+                samples.register_hook(  # type: ignore[no-untyped-call]
+                    lambda gradient: gradient * normalised.to(gradient.dtype)
+                )
         with torch.no_grad():
             kl = divergence(output)
             if output.lower is not None:
@@ -60,6 +61,15 @@ class ImportanceWeightedObjective(Objective):
             mse = (first - x).square().flatten(1).mean(1)
             reconstruction, kl = (value.view(-1, self.n_samples).mean(1) for value in (-log_likelihood, kl))
         return {"bound": bound, "reconstruction": reconstruction, "kl": kl, "mse": mse}
+
+    def _log_ratio_of_fixed_posterior(self, output: Output) -> Tensor:
+        """Return :func:`log_ratio`, whose gradient stops at the parameters of the posterior, not at its samples."""
+        assert output.logvar is not None
+        if output.lower is None:
+            return log_ratio(output._replace(mean=output.mean.detach(), logvar=output.logvar.detach()))
+        mean, logvar = self._model.fixed_posterior_of_code(output.lower.z)
+        lower = output.lower._replace(mean=output.lower.mean.detach(), logvar=output.lower.logvar.detach())
+        return log_ratio(output._replace(mean=mean, logvar=logvar, lower=lower))
 
     def weights(self, epochs_done: float) -> dict[str, float]:
         """Return 1 for the bound."""
@@ -71,17 +81,10 @@ def row_losses(model: Autoencoder, x: Tensor, output: Output) -> Tensor:
     return reconstruction_loss(output.x_hat_logits, x, model.config.loss, model.log_sigma)
 
 
-def log_ratio(output: Output, *, stops_posterior: bool = False) -> Tensor:
-    """Return log p(z) - log q(z | x) of each row in nats, (R,), over all layers of latent variables.
-
-    Args:
-        output: One pass of a VAE.
-        stops_posterior: Whether the density of the posterior is not differentiated by its parameters.
-    """
+def log_ratio(output: Output) -> Tensor:
+    """Return log p(z) - log q(z | x) of each row in nats, (R,), over all layers of latent variables."""
     if output.logvar is None:
         raise ValueError("a plain autoencoder has no p(x)")
     mean, logvar, z = output.mean.float(), output.logvar.float(), output.z.float()
-    if stops_posterior:
-        mean, logvar = mean.detach(), logvar.detach()
     ratio = log_prior(z, output.prior) - log_normal(z, mean, logvar).sum(1)
     return ratio if output.lower is None else ratio + output.lower.log_ratio()
