@@ -331,7 +331,7 @@ def fits() -> dict:
 
     from aekit.images.config import DataConfig
     from aekit.images.data import read_images
-    from aekit.images.pca.components import fit_pca
+    from aekit.images.principal_components import fit_pca
     from aekit.images.probe.spreading import ALPHA, N_NEIGHBOURS, Spreading
 
     root = Path(os.environ["AEKIT_DATA"])

@@ -152,7 +152,7 @@ def _aekit(*arguments: object) -> list[str]:
 
 
 def _ours(codes):
-    from aekit.images.tsne.embedding import embed_tsne, find_neighbours
+    from aekit.images.embedding import embed_tsne, find_neighbours
 
     start = time.perf_counter()
     near = find_neighbours(codes, 90, n_threads=os.cpu_count())

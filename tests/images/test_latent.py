@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.stats import norm
 
-from aekit.images.latent import active_units, live_dimensions, prior_quantiles
+from aekit.images.latent import active_units, live_dimensions, mean_difference, prior_quantiles
 
 
 def test_a_dimension_is_active_if_its_mean_code_varies_by_more_than_the_threshold():
@@ -31,3 +32,11 @@ def test_a_dimension_with_one_value_is_dead_whatever_the_scale_of_the_others():
 
 def test_quantiles_of_the_prior_are_at_equal_steps_of_probability():
     np.testing.assert_allclose(norm.cdf(prior_quantiles(4)), [0.125, 0.375, 0.625, 0.875])
+
+
+def test_a_direction_is_the_difference_of_means():
+    codes, has = np.random.default_rng(0).standard_normal((50, 4)), np.arange(50) % 3 == 0
+    np.testing.assert_allclose(mean_difference(codes, has), codes[::3].mean(0) - codes[~has].mean(0))
+    for all_alike in (np.ones(50, bool), np.zeros(50, bool)):
+        with pytest.raises(ValueError, match="with and without"):
+            mean_difference(codes, all_alike)

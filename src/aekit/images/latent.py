@@ -1,4 +1,4 @@
-"""Which latent dimensions a model uses, and quantiles of the prior."""
+"""Which latent dimensions a model uses, directions among them, and quantiles of the prior."""
 
 from __future__ import annotations
 
@@ -46,3 +46,19 @@ def live_dimensions(codes: FloatArray) -> npt.NDArray[np.bool_]:
 def prior_quantiles(n: int) -> npt.NDArray[np.float64]:
     """Return values of one latent dimension at equal steps of probability under N(0, 1), ascending, (n,)."""
     return np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+
+
+def mean_difference(values: FloatArray, has: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the mean of the rows with an attribute minus the mean of those without, float64 (...).
+
+    Args:
+        values: One row per image, (N, ...), such as codes (N, L).
+        has: Which images have it, (N,); neither all nor none.
+
+    Source:
+        Larsen et al. 2016, arXiv:1512.09300, on visual attribute vectors.
+    """
+    if has.all() or not has.any():
+        raise ValueError("a difference needs images with and without the attribute")
+    difference: FloatArray = values[has].mean(axis=0, dtype=np.float64) - values[~has].mean(axis=0, dtype=np.float64)
+    return difference

@@ -12,7 +12,6 @@ from aekit.images.interpolation.measures import (
     arc_angle,
     has_arc,
     lerp,
-    mean_difference,
     nearest_distances,
     path_shape,
     roc_auc,
@@ -143,14 +142,6 @@ def test_nearest_distances_are_those_of_scikit_learn_and_leave_codes_out():
 def test_without_any_other_code_there_is_no_distance():
     codes = np.zeros((2, 3))
     assert np.isnan(nearest_distances(codes[:1], codes, np.array([[0, 1]]))).all()
-
-
-def test_a_direction_is_the_difference_of_means():
-    codes, has = RNG.standard_normal((50, 4)), np.arange(50) % 3 == 0
-    np.testing.assert_allclose(mean_difference(codes, has), codes[::3].mean(0) - codes[~has].mean(0))
-    for all_alike in (np.ones(50, bool), np.zeros(50, bool)):
-        with pytest.raises(ValueError, match="with and without"):
-            mean_difference(codes, all_alike)
 
 
 def test_the_area_under_the_curve_is_that_of_scikit_learn_with_ties():

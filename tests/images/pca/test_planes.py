@@ -10,8 +10,8 @@ from sklearn.decomposition import PCA
 from aekit.core.progress import Silent
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
-from aekit.images.pca.components import fit_pca
 from aekit.images.pca.planes import GRID, model_plane, pca_plane
+from aekit.images.principal_components import fit_pca
 from aekit.images.session import open_session
 
 

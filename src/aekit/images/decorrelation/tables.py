@@ -25,7 +25,7 @@ from aekit.images.decorrelation.correlation import (
 from aekit.images.decorrelation.request import LABELS, DecorrelationRequest, column_name
 from aekit.images.latent import active_units
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.pca.components import max_components, principal_codes
+from aekit.images.principal_components import max_components, principal_codes
 from aekit.images.record import RunRecord
 
 Floats = npt.NDArray[np.floating]

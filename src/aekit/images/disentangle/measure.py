@@ -18,7 +18,7 @@ from aekit.images.disentangle.binning import Floats, Integers
 from aekit.images.disentangle.request import MIN_SAMPLES, DisentangleRequest
 from aekit.images.disentangle.scores import Scores, measure_scores
 from aekit.images.draws import check_enough_images
-from aekit.images.pca.components import principal_codes
+from aekit.images.principal_components import principal_codes
 
 Work = tuple[str, list[tuple[Floats, Integers]]]  # name of a code, and its codes and factors on each draw
 

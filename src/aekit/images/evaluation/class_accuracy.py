@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.svm import SVC
 
 from aekit.images.data.image_set import ImageSet
-from aekit.images.pca.components import Pca, fit_pca, max_components
+from aekit.images.principal_components import Pca, fit_pca, max_components
 
 Labels = npt.NDArray[np.int64]
 

@@ -17,14 +17,13 @@ from aekit.images.interpolation.groups import Group, Indices
 from aekit.images.interpolation.measures import (
     has_arc,
     lerp,
-    mean_difference,
     roc_auc,
     slerp,
     typical_distance,
     walk,
 )
 from aekit.images.interpolation.request import PathKind, PathRequest
-from aekit.images.latent import active_units, live_dimensions
+from aekit.images.latent import active_units, live_dimensions, mean_difference
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.prior import read_prior
 from aekit.images.session import Session

@@ -159,22 +159,6 @@ def typical_distance(codes: FloatArray, *, n_queries: int = 1000, seed: int = 0)
     return float(np.median(nearest_distances(codes[asked], codes, asked[:, None])))
 
 
-def mean_difference(values: FloatArray, has: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the mean of the rows with an attribute minus the mean of those without, float64 (...).
-
-    Args:
-        values: One row per image, (N, ...), such as codes (N, L).
-        has: Which images have it, (N,); neither all nor none.
-
-    Source:
-        Larsen et al. 2016, arXiv:1512.09300, on visual attribute vectors.
-    """
-    if has.all() or not has.any():
-        raise ValueError("a difference needs images with and without the attribute")
-    difference: FloatArray = values[has].mean(axis=0, dtype=np.float64) - values[~has].mean(axis=0, dtype=np.float64)
-    return difference
-
-
 def roc_auc(scores: FloatArray, has: npt.NDArray[np.bool_]) -> float:
     """Return the area under the ROC curve: the probability that an image with the attribute scores above one without.
 

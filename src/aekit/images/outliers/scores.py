@@ -18,7 +18,7 @@ from aekit.images.measures.per_image import evaluate_images
 from aekit.images.neighbours import nearest
 from aekit.images.outliers.code_length import code_lengths
 from aekit.images.outliers.request import Code, Score
-from aekit.images.pca.components import Pca, fit_pca, max_components
+from aekit.images.principal_components import Pca, fit_pca, max_components
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from aekit.core.progress import Progress
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.pca.components import (
+from aekit.images.principal_components import (
     Pca,
     PcaErrors,
     count_values,

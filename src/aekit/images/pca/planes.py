@@ -10,8 +10,8 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import decode_codes
 from aekit.images.latent import live_dimensions
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.pca.components import Pca
 from aekit.images.pca.figure import Plane
+from aekit.images.principal_components import Pca
 from aekit.images.prior import name_prior, read_prior
 
 Floats = npt.NDArray[np.floating]

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from aekit.images.pca.components import ImageRows, fit_pca, max_components
+from aekit.images.principal_components import ImageRows, fit_pca, max_components
 from aekit.images.probe.classifiers import Scale
 from aekit.images.probe.task import FloatArray, IntArray, Task, logistic_accuracies
 

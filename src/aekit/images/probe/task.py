@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aekit.images.pca.components import ImageRows
+from aekit.images.principal_components import ImageRows
 from aekit.images.probe.classifiers import accuracy, logistic_accuracy
 
 FloatArray = npt.NDArray[np.floating]

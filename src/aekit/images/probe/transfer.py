@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.core.device import ThreadTeam, torch_generator
-from aekit.images.pca.components import ImageRows
+from aekit.images.principal_components import ImageRows
 from aekit.images.probe.classifiers import Scale, fit_scale
 
 FloatArray = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from aekit.core.device import ThreadTeam
 from aekit.core.torch_settings import exact_products
 from aekit.errors import AekitError
 from aekit.images.data.image_set import ImageSet
-from aekit.images.pca.components import Pca, fit_pca, max_components
+from aekit.images.principal_components import Pca, fit_pca, max_components
 from aekit.images.sample_quality import network, weights
 from aekit.images.sample_quality.request import NETWORK, PIXELS
 

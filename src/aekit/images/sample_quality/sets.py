@@ -14,7 +14,7 @@ from aekit.images.config import Density
 from aekit.images.data.image_set import ImageSet
 from aekit.images.inference import BATCH_SIZE, FloatArray, decode_codes, reconstruct_images
 from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.pca.components import Pca
+from aekit.images.principal_components import Pca
 from aekit.images.prior import lower_noise
 from aekit.images.sample_quality.features import FeatureSpace
 from aekit.images.sample_quality.request import SampleQualityRequest

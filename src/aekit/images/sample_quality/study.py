@@ -23,7 +23,7 @@ from aekit.images.draws import check_enough_images, draw_rows
 from aekit.images.figures.grids import plot_rows
 from aekit.images.inference import FloatArray
 from aekit.images.loaded import LoadedCheckpoint, study_parameters
-from aekit.images.pca.components import Pca
+from aekit.images.principal_components import Pca
 from aekit.images.sample_quality.features import FeatureSpace, build_spaces
 from aekit.images.sample_quality.figure import plot_quality
 from aekit.images.sample_quality.measure import Difference, HeldOut, Row, differences, hold_out, measure

@@ -20,7 +20,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.differences import refuse_other_images
 from aekit.images.draws import check_enough_images, draw_images
 from aekit.images.loaded import study_parameters
-from aekit.images.pca.components import principal_codes
+from aekit.images.principal_components import principal_codes
 from aekit.images.session import Session
 from aekit.images.similarity.figure import MEASURES, plot_similarities
 from aekit.images.similarity.measures import Floats

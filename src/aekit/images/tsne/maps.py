@@ -12,10 +12,7 @@ import torch
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count
 from aekit.images.data.image_set import ImageSet
-from aekit.images.inference import mean_and_error
-from aekit.images.latent import live_dimensions
-from aekit.images.loaded import LoadedCheckpoint
-from aekit.images.tsne.embedding import (
+from aekit.images.embedding import (
     PLACING_NEIGHBOURS,
     Neighbours,
     draw_rows,
@@ -30,6 +27,9 @@ from aekit.images.tsne.embedding import (
     same_label_votes,
     worst_outliers,
 )
+from aekit.images.inference import mean_and_error
+from aekit.images.latent import live_dimensions
+from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.tsne.request import MapRequest
 
 Floats = npt.NDArray[np.floating]

@@ -15,10 +15,10 @@ from bokeh.resources import Resources
 
 from aekit.errors import shown
 from aekit.images.data.image_set import ImageSet
-from aekit.images.tsne.embedding import draw_rows
+from aekit.images.embedding import draw_rows
+from aekit.images.figures.sheets import N_COLUMNS, PER_SHEET, build_sheets, reduce_images
 from aekit.images.tsne.figure import MAX_STYLES, EmbeddingPanel, count_columns
 from aekit.images.tsne.plots import LEGEND_LINES, build_plots
-from aekit.images.tsne.sheets import N_COLUMNS, PER_SHEET, build_sheets, reduce_images
 
 Labels = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]

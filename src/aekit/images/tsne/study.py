@@ -18,8 +18,8 @@ from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 from aekit.images.config import Split, image_of
 from aekit.images.data.image_set import ImageSet
+from aekit.images.embedding import MIN_POINTS, possible_neighbours, possible_perplexity
 from aekit.images.session import Session
-from aekit.images.tsne.embedding import MIN_POINTS, possible_neighbours, possible_perplexity
 from aekit.images.tsne.figure import EmbeddingPanel, plot_embeddings
 from aekit.images.tsne.maps import MEASURES, CodeMap, map_codes
 from aekit.images.tsne.page import build_limited_page

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aekit.core.progress import SILENT, Progress
-from aekit.images.pca.components import fit_pca, max_components
+from aekit.images.principal_components import fit_pca, max_components
 
 FloatArray = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]

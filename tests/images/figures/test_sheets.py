@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from aekit.images.tsne.sheets import MAX_SIDE, N_COLUMNS, PER_SHEET, build_sheets, reduce_images
+from aekit.images.figures.sheets import MAX_SIDE, N_COLUMNS, PER_SHEET, build_sheets, reduce_images
 
 
 def _images(n, shape):

@@ -11,9 +11,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 from aekit.errors import AekitError
+from aekit.images import principal_components as module
 from aekit.images.data.image_set import ImageSet
-from aekit.images.pca import components as module
-from aekit.images.pca.components import as_rows, fit_pca, max_components, reconstruction_errors
+from aekit.images.principal_components import as_rows, fit_pca, max_components, reconstruction_errors
 
 
 def _images(n: int, shape: tuple[int, ...] = (1, 9, 7), *, seed: int = 0) -> np.ndarray:

@@ -12,8 +12,8 @@ from sklearn.manifold import trustworthiness
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from aekit.images.tsne import embedding
-from aekit.images.tsne.embedding import (
+from aekit.images import embedding
+from aekit.images.embedding import (
     Neighbours,
     draw_rows,
     embed_pca,
