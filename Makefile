@@ -34,6 +34,7 @@ demo: install
 	$(BIN)/aekit evaluate $(DEMO)/vae.safetensors --output $(DEMO)/evaluation.json
 	$(BIN)/aekit sweep --data digits --model ae --latent 2,4,8 --epochs 20 --output $(DEMO)/sweep | $(BIN)/aekit pca-compare - --output $(DEMO)/pca.png
 	$(BIN)/aekit tsne $(DEMO)/vae.safetensors --output $(DEMO)/tsne.png
+	$(BIN)/aekit explore $(DEMO)/vae.safetensors --output $(DEMO)/explore.html
 	$(BIN)/aekit mri-phantom -n 80 --size 48 --overwrite --output $(DEMO)/phantom
 	$(BIN)/aekit mri-eda $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --output $(DEMO)/report
 	$(BIN)/aekit mri-train $(DEMO)/phantom/participants.tsv --volumes $(DEMO)/phantom/volumes --size 24 --spacing 8 --epochs 10 --overwrite --output $(DEMO)/brain.safetensors

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("AEKIT_CACHE", None)
 
-pytest_plugins = ["browser", "children"]
+pytest_plugins = ["browser", "children", "firefox"]
 
 RunCommand = Callable[..., "Result"]
 

@@ -38,6 +38,7 @@ STUDIES = (
     "pca",
     "probe",
     "tsne",
+    "explore",
     "decorrelation",
     "disentangle",
     "similarity",

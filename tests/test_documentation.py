@@ -141,9 +141,10 @@ def test_every_link_to_a_file_or_heading_leads_somewhere(page):
         assert not anchor or anchor in _anchors(path), f"{target}#{anchor}"
 
 
-def test_the_picture_is_small():
-    (picture,) = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text())
-    assert (ROOT / picture).stat().st_size < 100_000
+def test_the_pictures_are_small():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text())
+    assert len(pictures) == 2
+    assert all((ROOT / picture).stat().st_size < 100_000 for picture in pictures)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -23,6 +23,7 @@ from aekit.commands.decorrelation import decorrelation
 from aekit.commands.disentangle import disentangle
 from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
+from aekit.commands.explore import explore
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
 from aekit.commands.mri_associate import mri_associate
@@ -214,6 +215,7 @@ for command in (
     outliers,
     pca_compare,
     tsne,
+    explore,
     probe,
     compare,
     mri_eda,

@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "decorrelation": ("decorrelation", "grid/*.safetensors", "-o", "decorrelation/x.png"),
     "pca-compare": ("pca-compare", "grid/*.safetensors", "-o", "pca/x.png"),
     "tsne": ("tsne", "ae.safetensors", "--limit", 200, "-o", "tsne/x.png"),
+    "explore": ("explore", "ae.safetensors", "vae.safetensors", "-n", 60, "-o", "explore/x.html"),
     "probe": ("probe", "ae.safetensors", *PROBE, "-o", "probe/x.png"),
     "compare": ("compare", "grid/results.csv", "--with", "study.csv", "--by", "latent", "-o", "compare/x.csv"),
     "mri-phantom": ("mri-phantom", "-n", 40, "--size", 16, "--jobs", "JOBS", "-o", "cohort"),

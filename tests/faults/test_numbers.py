@@ -24,6 +24,7 @@ ANALYSES = (
     ("samples-quality", "--density", "gaussian,gmm", "--gaussians", 2),
     ("pca-compare",),
     ("tsne",),
+    ("explore",),
     ("interpolate",),
     ("sample",),
     ("probe", "--labels", "3,5", "--draws", 2, "--methods", "frozen,logistic,spread,pixels,pca"),
@@ -90,6 +91,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
         "pca-compare",
         "samples-quality",
         "tsne",
+        "explore",
     ],
 )
 def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(aekit, vae_checkpoint, tmp_path, command):

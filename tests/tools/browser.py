@@ -97,16 +97,21 @@ class Chromium:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def open(self, page: Path) -> float:
-        """Return the seconds from the start of loading a page of plots until all of them are drawn."""
+    def open(self, page: Path, *, idle: str = "Bokeh.documents[0].is_idle") -> float:
+        """Return the seconds from the start of loading a page until it is ready and ``idle`` is true."""
         assert "errorText" not in self.call("Page.navigate", url=page.resolve().as_uri())
-        wait = """new Promise((done) => { const look = () =>
-            document.body && document.body.dataset.ready === "yes" && Bokeh.documents[0].is_idle
+        wait = f"""new Promise((done) => {{ const look = () =>
+            document.body && document.body.dataset.ready === "yes" && {idle}
             ? requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))) : setTimeout(look, 10);
-            look(); })"""
+            look(); }})"""
         while self.run("document.location.protocol") != "file:":
             time.sleep(0.02)
         return self.run(wait) / 1000
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page a size in pixels; one that is narrow is a phone's."""
+        phone = width < 500
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Move the pointer there (kind ``mouseMoved``), or press and release it (``click``)."""
@@ -114,6 +119,23 @@ class Chromium:
         for each in kinds:
             more = {} if each == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.call("Input.dispatchMouseEvent", type=each, x=x, y=y, **more)
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Press the pointer at the first place, move it over the others, and release it at the last; one is a click."""
+        self.mouse("mouseMoved", *places[0])
+        self._press("mousePressed", places[0], clickCount=1)
+        for place in places[1:]:
+            self._press("mouseMoved", place)
+        self._press("mouseReleased", places[-1], clickCount=1)
+
+    def _press(self, kind: str, place: tuple[float, float], **more: Any) -> None:
+        x, y = place
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, **more)
+
+    def key(self, name: str) -> None:
+        """Press and release a key by its name, such as ``ArrowRight``."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name)
 
     def screenshot(self, path: Path) -> None:
         """Write what the tab shows as a PNG."""

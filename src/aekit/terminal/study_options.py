@@ -89,6 +89,17 @@ FigureOutput = Annotated[
         show_default="next to the checkpoint",
     ),
 ]
+PageOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help="The page, .html. A path without a suffix is a folder.",
+        show_default="next to the checkpoint",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
