@@ -43,6 +43,7 @@ STUDIES = (
     "disentangle",
     "similarity",
     "outliers",
+    "similar_images",
     "sample_quality",
     "sweep",
 )

@@ -32,6 +32,7 @@ from aekit.commands.mri_explain import mri_explain
 from aekit.commands.mri_phantom import mri_phantom
 from aekit.commands.mri_predict import mri_predict
 from aekit.commands.mri_train import mri_train
+from aekit.commands.neighbours import neighbours
 from aekit.commands.outliers import outliers
 from aekit.commands.pca_compare import pca_compare
 from aekit.commands.probe import probe
@@ -212,6 +213,7 @@ for command in (
     decorrelation,
     disentangle,
     compare_codes,
+    neighbours,
     outliers,
     pca_compare,
     tsne,

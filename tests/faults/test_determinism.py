@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     ),
     "disentangle": ("disentangle", "shapes.safetensors", "--samples", 200, "-o", "disentangle/x.png"),
     "compare-codes": ("compare-codes", "grid/*.safetensors", "-o", "compare-codes/x.png"),
+    "neighbours": ("neighbours", "vae.safetensors", "blocks.npy", "-n", 4, "-o", "neighbours/x.png"),
     "outliers": ("outliers", "vae.safetensors", "--outliers", "blocks.npy", "-n", 4, "-o", "outliers/x.png"),
     "samples-quality": (
         "samples-quality", "vae.safetensors", "--density", "prior,gmm,two-stage", "-o", "quality/x.png",

@@ -25,6 +25,7 @@ def _study(models: Path, name: str):
     vae = models / "vae.safetensors"
     words = {
         "outliers": ["outliers", vae, "-n", 4, "--outliers", "shapes"],
+        "neighbours": ["neighbours", vae, models / "vae.png", "-k", 4],
         "sample": ["sample", vae, "--density", "gmm", "--gaussians", 2, "-n", 6],
         "samples-quality": ["samples-quality", vae, "--density", "prior,gaussian", "--features", "pca"],
         "compare-codes": ["compare-codes", vae, "--bootstrap", 2],
@@ -39,7 +40,9 @@ def _study(models: Path, name: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["outliers", "sample", "samples-quality", "compare-codes", "disentangle"])
+@pytest.mark.parametrize(
+    "name", ["outliers", "neighbours", "sample", "samples-quality", "compare-codes", "disentangle"]
+)
 def test_a_study_that_was_killed_and_run_again_ends_with_the_same_bytes(models, zygote, tmp_path, name):
     into = _study(models, name)
 

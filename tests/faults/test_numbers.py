@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from aekit.core.checkpoint import read_header
 from aekit.core.weights import write_checkpoint
 
+PHOTO = Path(__file__).parents[2] / "docs" / "aekit.png"
 ANALYSES = (
     ("reconstruct",),
     ("encode",),
@@ -21,6 +22,7 @@ ANALYSES = (
     ("decorrelation",),
     ("compare-codes",),
     ("outliers", "--fpr", "0.2"),
+    ("neighbours", PHOTO),
     ("samples-quality", "--density", "gaussian,gmm", "--gaussians", 2),
     ("pca-compare",),
     ("tsne",),

@@ -25,6 +25,7 @@ from aekit.images.outliers.figure import plot_detection, plot_suspects
 from aekit.images.outliers.request import SCORES as OUTLIER_SCORES
 from aekit.images.pca.figure import Plane, plot_against_pca, plot_planes
 from aekit.images.probe.figure import STYLES, plot_probe
+from aekit.images.similar_images.figure import SheetRow, plot_neighbours
 from aekit.images.similarity.figure import plot_similarities
 from aekit.images.similarity.measures import Similarity
 from aekit.images.similarity.pairs import Pair
@@ -109,6 +110,11 @@ def _detection(value):
 def _suspects(n, shape):
     groups = [np.zeros((2 + 9 * (row % 2), *shape), np.uint8) for row in range(n)]
     return plot_suspects(groups, [f"{LONG} {row}" for row in range(n)], title=TITLE)
+
+
+def _neighbours(n_rows, k, shape, label="Wearing_Lipstick;Young;Smiling"):
+    captions = [[label, f"{LONG}[{number}]"] for number in range(k + 1)]
+    return plot_neighbours([SheetRow(np.zeros((k + 1, *shape), np.uint8), captions)] * n_rows, title=TITLE)
 
 
 def _embeddings(n_panels, n_classes, name="class", *, title=TITLE):
@@ -208,6 +214,9 @@ FIGURES = {
     "similarities-40": lambda: _similarities(40),
     "detection-0": lambda: _detection(0.1),
     "detection-1": lambda: _detection(1.0),
+    "neighbours-1": lambda: _neighbours(1, 1, MNIST),
+    "neighbours-8": lambda: _neighbours(3, 8, (1, 8, 8), "7"),
+    "neighbours-30": lambda: _neighbours(16, 30, FACE),
     "suspects-1": lambda: _suspects(1, MNIST),
     "suspects-24": lambda: _suspects(24, FACE),
     "embedding-1": lambda: _embeddings(1, 10),

@@ -168,6 +168,11 @@ class Session:
             raise AekitError(f"--binarize: {_some(grey)} {verb} trained on grey images; {advice}")
         self._is_binarized = wanted
 
+    @property
+    def is_binarized(self) -> bool:
+        """Return whether codes are those of black and white pixels."""
+        return self._is_binarized
+
     def name_table(self, option: str) -> None:
         """Give the table of labels the name that its option has, in errors and notices from now on."""
         self._source.table_option = option

@@ -57,6 +57,10 @@ checkpoints = files(".safetensors")
 volumes = files(".nii", ".nii.gz", ".npy")
 tables = files(".csv")
 people = files(".tsv", ".csv")
+code_files = files(".safetensors", ".csv")
+image_files = files(
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".npy", ".npz", ".safetensors")
+)
 
 
 def images(incomplete: str) -> list[str]:

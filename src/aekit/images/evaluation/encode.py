@@ -60,7 +60,8 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
     if target.suffix == ".csv":
         write_csv(target, _table(codes, image_set))
     else:
-        parameters = checkpoint.parameters("encode", image_set, split=split)
+        pixels = {"binarize": True} if session.is_binarized else {}
+        parameters = checkpoint.parameters("encode", image_set, split=split, **pixels)
         parameters |= {"class_names": image_set.class_names, "attribute_names": image_set.attribute_names}
         if image_set.factors is not None:
             parameters |= {"factor_names": image_set.factors.names, "factor_values": image_set.factors.values}

@@ -1,0 +1,1 @@
+"""Which images have the codes nearest to those of given images."""
