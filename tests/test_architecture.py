@@ -20,6 +20,7 @@ BELOW["plotting"] = BELOW["core"] | {"core"}
 BELOW["images"] = BELOW["plotting"] | {"plotting"}
 BELOW["brains"] = BELOW["plotting"] | {"plotting"}
 BELOW["results"] = BELOW["images"] | {"images", "brains"}
+BELOW["python"] = BELOW["images"] | {"images"}
 BELOW["terminal"] = {
     "errors",
     "core",

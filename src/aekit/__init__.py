@@ -1,35 +1,66 @@
-"""Single-purpose commands for representation learning with autoencoders; ``load`` gives a checkpoint's model."""
+"""Single-purpose commands for representation learning with autoencoders, and the same in Python.
+
+``aekit.train``, ``aekit.load``, ``aekit.encode`` and the others below are loaded when they are first used, so that
+importing aekit costs next to nothing.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from aekit.errors import AekitError
 
 if TYPE_CHECKING:
-    from aekit.images.models.base import Autoencoder
+    from aekit.images.code_files import read_codes
+    from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from aekit.images.models.base import Parts
+    from aekit.images.session import open_session
+    from aekit.python import Trained, decode, encode, evaluate, load, reconstruct, train
 
 __version__ = "0.1.0"
-__all__ = ["AekitError", "__version__", "load"]
+__all__ = [
+    "AekitError",
+    "DataConfig",
+    "ModelConfig",
+    "Parts",
+    "RunConfig",
+    "TrainConfig",
+    "Trained",
+    "__version__",
+    "decode",
+    "encode",
+    "evaluate",
+    "load",
+    "open_session",
+    "read_codes",
+    "reconstruct",
+    "train",
+]
+
+_HOMES = {
+    "aekit.python": ("Trained", "decode", "encode", "evaluate", "load", "reconstruct", "train"),
+    "aekit.images.config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig"),
+    "aekit.images.models.base": ("Parts",),
+    "aekit.images.session": ("open_session",),
+    "aekit.images.code_files": ("read_codes",),
+}
 
 
-def load(path: str | os.PathLike[str], device: str = "cpu") -> Autoencoder:
-    """Return the model of a checkpoint, ready: ``model.encode(x)`` and ``model.decode(z)`` take and give tensors.
-
-    Args:
-        path: A checkpoint that aekit wrote.
-        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
+def __getattr__(name: str) -> Any:
+    """Return what is imported when it is first used.
 
     Raises:
-        AekitError: The file is not a checkpoint, or the device is not available.
+        AttributeError: There is nothing of that name.
     """
-    from pathlib import Path
+    for home, names in _HOMES.items():
+        if name in names:
+            found = getattr(importlib.import_module(home), name)
+            globals()[name] = found  # once
+            return found
+    raise AttributeError(f"module 'aekit' has no attribute {name!r}")
 
-    from aekit.core.device import choose_device
-    from aekit.core.torch_settings import torch_settings
-    from aekit.images.state import read_model
 
-    # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
-    with torch_settings():  # building it draws random numbers
-        return read_model(Path(path), choose_device(device))[0].requires_grad_(False)
+def __dir__() -> list[str]:
+    """Return the names that there are, whether they were used or not."""
+    return sorted({*globals(), *__all__})

@@ -22,6 +22,7 @@ from aekit.core.settings import (
 from aekit.errors import UsageError
 
 Kind = Literal["ae", "vae"]
+OWN = "own-"  # begins the arch of a network that a function in Python builds; its name follows
 Arch = Literal["conv", "dense", "mlp", "resize-conv", "strided", "blocks"]
 Loss = Literal["bernoulli", "gaussian", "continuous-bernoulli", "logistic", "mse"]
 Binarize = Literal["none", "dynamic", "fixed"]
@@ -107,7 +108,8 @@ class ModelConfig:
 
     Attributes:
         kind: ``ae`` for a plain autoencoder, ``vae`` for one with a Gaussian posterior.
-        arch: One of the architectures in :mod:`aekit.images.models`.
+        arch: One of the architectures in :mod:`aekit.images.models`; or ``own-NAME`` for a network whose parts the
+            function NAME builds, which is given in Python.
         latent: Dimensions of the code.
         layers: Depth, where the architecture has a choice; None is its default.
         width: Channels (or hidden units) of the first layer, where there is a choice; None is its default.
@@ -134,7 +136,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, Kind)
-        check_choice("arch", self.arch, Arch)
+        if self.own_builder is None:
+            check_choice("arch", self.arch, Arch)
         check_choice("loss", self.loss, Loss)
         check_at_least("latent", self.latent, 1)
         check_at_least("layers", self.layers, 1)
@@ -157,6 +160,12 @@ class ModelConfig:
             raise UsageError(f"--stochastic-layers: {self.stochastic_layers} is not possible; give 1 or 2")
         if self.lower_latent is not None and self.stochastic_layers == 1:
             raise UsageError("--lower-latent: there is one layer of latent variables; add --stochastic-layers 2")
+
+    @property
+    def own_builder(self) -> str | None:
+        """Return the name of the function in Python that builds the network; None for a network of aekit."""
+        name = self.arch.removeprefix(OWN)
+        return name if name != self.arch and name.isidentifier() else None
 
     @property
     def n_lower(self) -> int:

@@ -14,6 +14,7 @@ from aekit.core.settings import to_dict
 from aekit.core.weights import checksum
 from aekit.errors import AekitError
 from aekit.images.models.base import Autoencoder, ImageShape
+from aekit.images.models.own import Builder
 from aekit.images.parent import check_fits, naming_init, read_parent
 from aekit.images.state import read_model
 
@@ -61,17 +62,22 @@ def check_same_parent(source: Path, header: Header, init: str | None) -> None:
         )
 
 
-def take_weights(model: Autoencoder, init: Path) -> str:
+def take_weights(model: Autoencoder, init: Path, *, parts: Builder | None = None) -> str:
     """Copy the weights of a checkpoint into a network, and return in one line what was taken.
 
     What only one of both has begins as it does without ``init``, or is left out: the head of the log-variances of a
     VAE, the pixel noise of a gaussian likelihood, and a learned prior, unless it is of the same kind and size.
 
+    Args:
+        model: The network.
+        init: The checkpoint.
+        parts: Builds the parts of a network of your own.
+
     Raises:
         AekitError: The checkpoint cannot be read, or is of another network; each setting that differs is named.
     """
     with naming_init():
-        parent, header = read_model(init, torch.device("cpu"), header=read_parent(init))
+        parent, header = read_model(init, torch.device("cpu"), header=read_parent(init), parts=parts)
     check_fits(init, parent.config, to_dict(model.config))
     _check_shape(init, parent.image_shape, model.image_shape)
     if parent.classes is not None and model.classes is not None and parent.classes.names != model.classes.names:
@@ -88,8 +94,8 @@ def take_weights(model: Autoencoder, init: Path) -> str:
         if (there := getattr(config, name)) != (here := getattr(model.config, name)):
             text += f"; {name.removeprefix('n_')} {there} becomes {here}"
     for words, names in (("new", own.keys() - found.keys()), ("left out", found.keys() - own.keys())):
-        if parts := sorted({_PARTS[name.partition(".")[0]] for name in names}):
-            text += f"; {words}: {' and '.join(parts)}"
+        if kinds := sorted({_PARTS[name.partition(".")[0]] for name in names}):
+            text += f"; {words}: {' and '.join(kinds)}"
     return text
 
 

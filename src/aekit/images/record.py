@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,6 +39,14 @@ class RunRecord:
     value_range: tuple[float, float] | None = None
     labels_fingerprint: str = ""
     class_names: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> DataConfig:
+        """Return how other images than those of the training are read: with its range of values."""
+        if self.data.value_range != "data" or self.value_range is None:
+            return self.data
+        low, high = self.value_range
+        return replace(self.data, value_range=f"{low!r},{high!r}")
 
     @property
     def title(self) -> str:

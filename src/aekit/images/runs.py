@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ from aekit.images.batch_bias import BatchBias, batch_bias, total_correlation
 from aekit.images.conditioning import build_loader, training_classes
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig
 from aekit.images.data import images_path, read_images
+from aekit.images.data.array_labels import Load
+from aekit.images.data.arrays import read_arrays
 from aekit.images.data.batches import GROUP_BLOCKS
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
@@ -38,9 +40,10 @@ from aekit.images.events import Events, check_events, claim_events
 from aekit.images.figures.curves import plot_history
 from aekit.images.identity import check_same, check_same_labels, in_header, name_other_lengths, recorded
 from aekit.images.inputs import refuse_replacing_images, say_if_among_images
-from aekit.images.lineage import find_lineage, take_weights
+from aekit.images.lineage import find_lineage, read_lineage, take_weights
 from aekit.images.models import USUAL_BATCH_SIZE, build_model, default_lr
 from aekit.images.models.base import Autoencoder, ImageShape, n_parameters
+from aekit.images.models.own import Builder
 from aekit.images.models.priors import VampPrior
 from aekit.images.objectives import build_objective
 from aekit.images.objectives.base import Objective
@@ -103,6 +106,8 @@ def run_training(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = SILENT,
+    sets: dict[Split, ImageSet] | None = None,
+    parts: Builder | None = None,
 ) -> Result:
     """Return the checkpoint of a trained model, with its test results; each epoch is reported as one line.
 
@@ -113,6 +118,8 @@ def run_training(
         overwrite: Start over, whatever exists.
         resume: Continue an unfinished run; leave a finished one as it is.
         progress: Receives updates, and is asked whether to stop.
+        sets: The images as :func:`read_splits` returns them; None reads them.
+        parts: Builds the parts of a network of your own.
 
     Raises:
         AekitError: As :func:`train_run`, or the output cannot be a checkpoint.
@@ -132,6 +139,8 @@ def run_training(
         resume=resume,
         progress=progress,
         on_epoch=lambda rows: progress.notice(epoch_line(rows)),
+        sets=sets,
+        parts=parts,
     )
     result = done.header.result
     shown = [name for name in ("parameters", "total_correlation") if name in result]
@@ -150,6 +159,7 @@ def train_run(
     on_epoch: OnEpoch = lambda rows: None,
     sets: dict[Split, ImageSet] | None = None,
     common: Progress | None = None,
+    parts: Builder | None = None,
 ) -> FinishedRun:
     """Train one model, write ``output`` and its companions ``.csv`` (history) and ``.png`` (curves), and return it.
 
@@ -163,6 +173,7 @@ def train_run(
         on_epoch: Called with the rows of each epoch.
         sets: The images as :func:`read_splits` returns them; None reads them.
         common: Receives what other runs on the same images would repeat; None is ``progress``.
+        parts: Builds the parts of a network of your own.
 
     Raises:
         AekitError: The output exists and neither ``overwrite`` nor ``resume`` was asked for, the data cannot be read,
@@ -178,22 +189,76 @@ def train_run(
         if header := group.in_first(lambda: _claim(files, config, machine, progress, common or progress)):
             return FinishedRun(output, header)
         lineage = group.in_first(lambda: find_lineage(files, config.train.init))
-        device = group.in_all(lambda: choose_device(own_device(machine.device)))
-        threads = set_threads(machine.threads)
-        sets = sets or group.in_all(lambda: read_splits(config.data, machine.data_root, common or progress))
-        given = config.train
-        config = fill_defaults(config, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
-        class_names = group.in_all(lambda: training_classes(config.model, sets))
-        group.in_all(lambda: _refuse_too_large(config.model, sets["train"].image_shape, class_names))
-        met = _as_met(sets, config)
-        noise = seed_everything(config.train.seed, device)
-        model = group.in_all(lambda: build_model(config.model, sets["train"].image_shape, class_names))
-        if text := _small_set_notice(given, config.train, len(sets["train"])):
-            (common or progress).notice(text)
-        with build_team(model, build_objective(model, config.train), config, device, threads) as team:
-            run = _build_run(model, config, met, device, noise, team, group)
-            header = _header(config, sets, run, threads, lineage)
-            return _train(run, files, header, met["test"], machine.tensorboard, progress=progress, on_epoch=on_epoch)
+        make = _Making(config, sets, machine, group, lineage, common or progress, parts)
+        with _prepared(make) as (run, header, test):
+            return _train(run, files, header, test, machine.tensorboard, progress=progress, on_epoch=on_epoch)
+
+
+@keeps_torch_settings
+def train_model(
+    config: RunConfig,
+    machine: Machine,
+    *,
+    progress: Progress = SILENT,
+    on_epoch: OnEpoch = lambda rows: None,
+    sets: dict[Split, ImageSet] | None = None,
+    parts: Builder | None = None,
+) -> tuple[Autoencoder, Header]:
+    """Train one model without writing anything, and return it on the CPU, with what its checkpoint would say.
+
+    Its weights are those that :func:`train_run` writes. The arguments are those of that function.
+
+    Raises:
+        AekitError: The data cannot be read, the configuration does not fit them, or the loss stopped being finite.
+    """
+    check_can_choose(config)
+    with process_group(machine.device) as group:
+        lineage = [] if config.train.init is None else read_lineage(Path(config.train.init))
+        with _prepared(_Making(config, sets, machine, group, lineage, progress, parts)) as (run, header, test):
+            if config.train.init is not None:
+                progress.notice(take_weights(run.model, Path(config.train.init), parts=parts))
+            state = fit(run, State(), progress=progress, on_epoch=on_epoch)
+            header, _ = _results(run, state, test, header, progress)
+            # Built anew, as a checkpoint is read: on a CPU, and with weights in the order of memory that they have.
+            names = () if run.model.classes is None else run.model.classes.names
+            model = build_model(run.model.config, run.model.image_shape, names, parts=parts)
+            model.load_state_dict(run.model.state_dict())
+            model.header = header
+            return model.eval(), header
+
+
+class _Making(NamedTuple):
+    """What a run is made of: see :func:`train_run`."""
+
+    config: RunConfig
+    sets: dict[Split, ImageSet] | None
+    machine: Machine
+    group: Group
+    lineage: list[dict[str, Any]]
+    progress: Progress
+    parts: Builder | None
+
+
+@contextlib.contextmanager
+def _prepared(make: _Making) -> Iterator[tuple[Run, Header, ImageSet]]:
+    """Yield a run before its first step, what its checkpoint says before there are results, and its test images."""
+    config, group = make.config, make.group
+    device = group.in_all(lambda: choose_device(own_device(make.machine.device)))
+    threads = set_threads(make.machine.threads)
+    sets = make.sets or group.in_all(lambda: read_splits(config.data, make.machine.data_root, make.progress))
+    given, image_shape = config.train, sets["train"].image_shape
+    config = fill_defaults(config, n_images=len(sets["train"]), image_shape=image_shape)
+    class_names = group.in_all(lambda: training_classes(config.model, sets))
+    if config.model.own_builder is None:
+        group.in_all(lambda: _refuse_too_large(config.model, image_shape, class_names))
+    met = _as_met(sets, config)
+    noise = seed_everything(config.train.seed, device)
+    model = group.in_all(lambda: build_model(config.model, image_shape, class_names, parts=make.parts))
+    if text := _small_set_notice(given, config.train, len(sets["train"])):
+        make.progress.notice(text)
+    with build_team(model, build_objective(model, config.train), config, device, threads) as team:
+        run = _build_run(model, config, met, device, noise, team, group)
+        yield run, _header(config, sets, run, threads, make.lineage), met["test"]
 
 
 def _as_met(sets: dict[Split, ImageSet], config: RunConfig) -> dict[Split, ImageSet]:
@@ -267,7 +332,7 @@ def _train(
         if group.is_first and state.history:  # which may be older than the state
             _write_history(files, state.history)
     elif (init := run.train_config.init) is not None:
-        progress.notice(group.in_first(lambda: take_weights(run.model, Path(init))))
+        progress.notice(group.in_first(lambda: take_weights(run.model, Path(init), parts=run.model.builder)))
     group.copy_from_first([*run.model.state_dict().values(), *run.objective.state().values()])
     with contextlib.ExitStack() as opened:
         events = None
@@ -321,11 +386,12 @@ def build_team(
 ) -> ThreadTeam:
     """Return the threads that split each batch among them.
 
-    Batch norm needs the whole batch, and a compiled model distributes its operators itself: these batches are not
-    split. If the objective needs the whole batch, the number of parts is fixed, so that results do not depend on the
-    number of threads.
+    Batch norm needs the whole batch, as may a network of your own, and a compiled model distributes its operators
+    itself: these batches are not split. If the objective needs the whole batch, the number of parts is fixed, so that
+    results do not depend on the number of threads.
     """
     is_whole = any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) or config.train.compile
+    is_whole |= config.model.own_builder is not None
     if device.type != "cpu" or is_whole:
         return ThreadTeam(1)
     return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.batch_names else None)
@@ -429,14 +495,25 @@ def _read_own(config: RunConfig, path: Path) -> Header:
     return header
 
 
-def read_splits(config: DataConfig, data_root: Path, progress: Progress = SILENT) -> dict[Split, ImageSet]:
+def read_splits(
+    config: DataConfig, data_root: Path, progress: Progress = SILENT, *, arrays: Mapping[str, Load] | None = None
+) -> dict[Split, ImageSet]:
     """Return the images of a run by split: train, test, and val if there is one.
+
+    Args:
+        config: Which images.
+        data_root: Folder of the known data sets.
+        progress: Receives updates and notices.
+        arrays: Images in memory, as :func:`aekit.images.data.arrays.read_arrays` takes them; None reads files.
 
     Raises:
         AekitError: The data cannot be read, or a split is empty.
     """
     splits: tuple[Split, ...] = ("train", "val", "test") if has_validation(config) else ("train", "test")
-    sets = {split: read_images(config, split, data_root=data_root, progress=progress) for split in splits}
+    if arrays is None:
+        sets = {split: read_images(config, split, data_root=data_root, progress=progress) for split in splits}
+    else:
+        sets = {split: read_arrays(config, split, progress=progress, arrays=arrays) for split in splits}
     for split, images in sets.items():
         if len(images) == 0:
             raise AekitError(f"--data {config.name}: the {split} split is empty; use more images or another --val")
@@ -526,10 +603,9 @@ def _total_correlation(run: Run, test: ImageSet) -> dict[str, Any] | None:
     return total_correlation(run.model, loader, seed=run.train_config.seed)
 
 
-def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header, progress: Progress) -> FinishedRun:
-    # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
-    # last: where it is, its companions are.
-    output, epoch = files.path, state.epoch
+def _results(run: Run, state: State, test: ImageSet, header: Header, progress: Progress) -> tuple[Header, list[Row]]:
+    """Return what a checkpoint says with its results, and the history, after choosing the weights to keep."""
+    epoch = state.epoch
     if run.train_config.keep == "best":
         run.model.load_state_dict(state.best_weights)
         run.objective.load_state(state.best_objective)
@@ -541,12 +617,22 @@ def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Hea
     stopped = {} if run.train_config.patience is None else {"trained_epochs": state.epoch}
     header = replace(header, result={**header.result, "epoch": epoch, **stopped, "test": rows[-1], "history": rows})
     if not run.group.is_first:
-        return FinishedRun(output, header)
+        return header, history
     if (bias := _batch_bias(run, test)) is not None:
         progress.notice(bias.in_words(is_learned=bool(run.objective.learned_names)))
         header.result["total_correlation"] = bias.to_dict()
     elif (found := _total_correlation(run, test)) is not None:
         header.result["total_correlation"] = found
+    return header, history
+
+
+def _finish(run: Run, state: State, test: ImageSet, files: RunFiles, header: Header, progress: Progress) -> FinishedRun:
+    # The last state is on disk, so nothing is lost if one of these files cannot be written. The checkpoint comes
+    # last: where it is, its companions are.
+    output = files.path
+    header, history = _results(run, state, test, header, progress)
+    if not run.group.is_first:
+        return FinishedRun(output, header)
     table = _write_history(files, history)
     title = f"{read_record(header, str(output)).title}: {header.data['name']}"
     write_png(

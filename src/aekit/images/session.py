@@ -23,6 +23,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.differences import check_same_images, label_checkpoints
 from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.models.own import Builder
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
 from aekit.images.studied_images import StudiedImages
@@ -46,6 +47,7 @@ class Session:
         threads: CPU threads; None uses all cores.
         progress: Receives updates and notices of reading and computing.
         table: A table of labels; None takes that of the training, for images that are in it.
+        parts: Builds the parts of networks of your own; None if there are none.
     """
 
     paths: list[Path]
@@ -57,6 +59,7 @@ class Session:
     threads: int | None = None
     progress: Progress = SILENT
     table: str | None = None
+    parts: Builder | None = None
     _verified: dict[Path, os.stat_result] = field(default_factory=dict)
     _is_binarized: bool = False
     _said_grey: bool = False
@@ -150,7 +153,9 @@ class Session:
         labels = self.labels()
         for path, label, header, record in zip(self.paths, labels, self.headers, self.records, strict=True):
             set_threads(self.threads)  # in each step of a study, as the caller's number is back between them
-            model, _ = read_model(path, self.device, header=header, is_verified=self._is_verified(path))
+            model, _ = read_model(
+                path, self.device, header=header, is_verified=self._is_verified(path), parts=self.parts
+            )
             yield LoadedCheckpoint(
                 path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record
             )
@@ -261,6 +266,7 @@ def open_session(
     threads: int | None = None,
     progress: Progress = SILENT,
     table: str | None = None,
+    parts: Builder | None = None,
 ) -> Session:
     """Return a session over checkpoints, after reading each header once, unless that is done already.
 
@@ -272,10 +278,12 @@ def open_session(
         threads: CPU threads; None uses all cores.
         progress: Receives updates and notices of reading and computing.
         table: A table of labels; None takes that of the training, for images that are in it.
+        parts: Builds the parts of networks of your own, see :mod:`aekit.images.models.own`; None if there are none.
 
     Raises:
         AekitError: There is no checkpoint, one cannot be read, or holds something other than an autoencoder.
     """
     found = checkpoints if isinstance(checkpoints, Checkpoints) else read_checkpoints(checkpoints, progress)
     check_threads(threads)
-    return Session(*found, data, data_root or default_data_root(), choose_device(device), threads, progress, table)
+    root, place = data_root or default_data_root(), choose_device(device)
+    return Session(*found, data, root, place, threads, progress, table, parts)

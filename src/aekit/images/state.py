@@ -14,7 +14,8 @@ from aekit.core.weights import build_checked, load_weights, read_tensors, write_
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
-from aekit.images.models.base import Autoencoder
+from aekit.images.models.base import Autoencoder, ImageShape
+from aekit.images.models.own import Builder
 from aekit.images.record import read_classes
 from aekit.images.steps import Run
 from aekit.images.term_names import USUAL
@@ -22,7 +23,12 @@ from aekit.images.training import Row, State
 
 
 def read_model(
-    path: Path, device: torch.device, *, header: Header | None = None, is_verified: bool = False
+    path: Path,
+    device: torch.device,
+    *,
+    header: Header | None = None,
+    is_verified: bool = False,
+    parts: Builder | None = None,
 ) -> tuple[Autoencoder, Header]:
     """Return a checkpoint's network on ``device``, ready to encode and decode, and its header.
 
@@ -31,9 +37,11 @@ def read_model(
         device: Where the network goes.
         header: As :func:`read_header` returned it; None reads it.
         is_verified: Whether the checksum of this very file was compared before.
+        parts: Builds the parts of a network of your own.
 
     Raises:
-        AekitError: As :func:`read_header`, or the weights are not those of the network in the header.
+        AekitError: As :func:`read_header`, or the weights are not those of the network in the header; or this is a
+            network of your own, and ``parts`` is missing or another function.
     """
     header = header or read_header(path)
     if header.state is not None:
@@ -46,11 +54,36 @@ def read_model(
         raise AekitError(f"{path}: its header gives no image shape; train it again")
     config, image_shape = from_dict(ModelConfig, header.model, str(path)), (shape[0], shape[1], shape[2])
     class_names = read_classes(header, str(path))
-    model = build_checked(
-        lambda: build_model(config, image_shape, class_names), read_tensors(path, header, is_verified=is_verified), path
-    )
-    model.name = str(path)
+
+    weights = read_tensors(path, header, is_verified=is_verified)
+    if config.own_builder is None:
+        model = build_checked(lambda: build_model(config, image_shape, class_names), weights, path)
+    else:
+        model = _build_own(config, image_shape, class_names, parts, weights, path)
+    model.name, model.header = str(path), header
     return model.to(device).eval(), header
+
+
+def _build_own(
+    config: ModelConfig,
+    image_shape: ImageShape,
+    class_names: tuple[str, ...],
+    parts: Builder | None,
+    weights: dict[str, torch.Tensor],
+    path: Path,
+) -> Autoencoder:
+    """Return a network of your own with its weights in it."""
+    try:
+        model = build_model(config, image_shape, class_names, parts=parts)
+    except AekitError as error:
+        raise AekitError(f"{path}: {error}") from error
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    if own != {name: value.shape for name, value in weights.items()}:
+        raise AekitError(
+            f"{path}: its weights are not of the network that {config.own_builder} builds; give that function as it was"
+        )
+    load_weights(model, weights, path)
+    return model
 
 
 def write_state(path: Path, run: Run, state: State, header: Header) -> Path:

@@ -102,11 +102,7 @@ class StudiedImages:
 
     def reading(self, checkpoint: LoadedCheckpoint) -> DataConfig:
         """Return how other images than those of the training are read for a checkpoint: with its range of values."""
-        record = checkpoint.record
-        if record.data.value_range != "data" or record.value_range is None:
-            return record.data
-        low, high = record.value_range
-        return replace(record.data, value_range=f"{low!r},{high!r}")
+        return checkpoint.record.reading
 
     def _config(self, checkpoint: LoadedCheckpoint, with_labels: bool, progress: Progress) -> DataConfig:
         """Return which images to read for a checkpoint, with its table and the range of values of its training."""

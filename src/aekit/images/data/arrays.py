@@ -50,7 +50,9 @@ class _Part:
     labels: Load | None
 
 
-def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT) -> ImageSet:
+def read_arrays(
+    config: DataConfig, split: Split, *, progress: Progress = SILENT, arrays: Mapping[str, Load] | None = None
+) -> ImageSet:
     """Return a split of the images in the array file ``config.name``.
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3; bytes or other integers from 0 to 255, bool, or
@@ -67,12 +69,13 @@ def read_arrays(config: DataConfig, split: Split, *, progress: Progress = SILENT
         config: Which images.
         split: ``train``, ``val``, ``test`` or ``all``.
         progress: Receives a notice of images that are left out.
+        arrays: How to load the arrays of such a file by their names, which is then not read; None reads it.
 
     Raises:
         AekitError: The file is damaged or holds something else, or values are outside these ranges.
     """
     path = Path(config.name).expanduser()
-    arrays = _open(path)
+    arrays = _open(path) if arrays is None else arrays
     parts = _parts(path, arrays)
     if "val" in parts and config.val:
         raise AekitError(f"--val: {shown(path)} has validation images of its own; leave --val out")

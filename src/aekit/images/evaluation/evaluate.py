@@ -15,11 +15,12 @@ from torch import Tensor
 
 from aekit.core.artifacts import write_csv, write_json, write_png
 from aekit.core.output import Result
+from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, count
 from aekit.images.aggregate import Aggregate
-from aekit.images.config import Split, image_of
+from aekit.images.config import Split, TrainConfig, image_of
 from aekit.images.data.image_set import ImageSet
 from aekit.images.evaluation.models_table import EvaluatedModel, bound_name, show_models, write_models
 from aekit.images.evaluation.paired import show_differences, write_differences
@@ -28,6 +29,7 @@ from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.measures.importance import ImportanceBound, importance_bound, is_normalised
 from aekit.images.measures.metrics import METRICS
 from aekit.images.measures.per_image import Evaluation, evaluate_images
+from aekit.images.models.base import Autoencoder
 from aekit.images.session import Session
 from aekit.images.term_names import UNITLESS
 from aekit.plotting.bars import plot_kl_per_dimension
@@ -105,12 +107,10 @@ def _evaluate(
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
     """Write the files of one checkpoint, and return its means, and what images have a value of their own of."""
-    evaluation = evaluate_images(checkpoint.model, image_set, train_config=checkpoint.record.train, seed=seed)
-    bound = None
-    if importance is not None:
-        options: dict[str, Any] = {"n_samples": importance, "seed": seed, "progress": session.progress}
-        bound = importance_bound(checkpoint.model, image_set, **options)
-    totals = _totals(checkpoint, image_set, evaluation, bound, importance)
+    model, train_config = checkpoint.model, checkpoint.record.train
+    totals, evaluation, bound = evaluate_model(
+        model, image_set, train_config, seed=seed, importance=importance, progress=session.progress
+    )
     parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
     write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
     write_csv(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
@@ -119,8 +119,39 @@ def _evaluate(
     return totals, own | ({} if bound is None else {"log_p": bound.log_p})
 
 
+def evaluate_model(
+    model: Autoencoder,
+    image_set: ImageSet,
+    train_config: TrainConfig,
+    *,
+    seed: int,
+    importance: int | None = None,
+    progress: Progress = SILENT,
+) -> tuple[dict[str, Any], Evaluation, ImportanceBound | None]:
+    """Return the means over images that the .json file of a checkpoint has, and what they are means of.
+
+    Args:
+        model: The network.
+        image_set: Images of its shape.
+        train_config: How it was trained, which has the weights of the terms.
+        seed: Seed of the samples of the posterior.
+        importance: Samples per image for the importance-weighted bound; None computes none.
+        progress: Receives updates.
+
+    Raises:
+        AekitError: Some values are not finite, or a bound is asked of a plain autoencoder.
+    """
+    if importance is not None and not model.config.has_prior:
+        raise AekitError(f"--importance: {model.name} is a plain autoencoder, which has no p(x); leave it out")
+    evaluation = evaluate_images(model, image_set, train_config=train_config, seed=seed)
+    bound = None
+    if importance is not None:
+        bound = importance_bound(model, image_set, n_samples=importance, seed=seed, progress=progress)
+    return _totals(model, image_set, evaluation, bound, importance), evaluation, bound
+
+
 def _totals(
-    checkpoint: LoadedCheckpoint,
+    model: Autoencoder,
     image_set: ImageSet,
     evaluation: Evaluation,
     bound: ImportanceBound | None,
@@ -137,7 +168,7 @@ def _totals(
     for name, (mean, error) in means.items():
         has_error = not math.isnan(error) and name not in evaluation.shared
         totals |= {name: mean, f"{name}_error": error if has_error else None}
-    if checkpoint.record.model.loss == "logistic":
+    if model.config.loss == "logistic":
         n_values = math.prod(image_set.image_shape)
         nats = totals["reconstruction"] + totals.get("kl", 0.0)
         totals["bits_per_dimension"] = nats / (n_values * math.log(2))
@@ -146,7 +177,7 @@ def _totals(
     if aggregate is not None:
         totals |= {"aggregate_images": aggregate.n_images, "aggregate_codes": len(aggregate.rows)}
     if importance is not None:  # "log_p" is the name of the bound since the first version, whatever it bounds
-        totals["log_p_normalised"] = is_normalised(checkpoint.record.model.loss, image_set)
+        totals["log_p_normalised"] = is_normalised(model.config.loss, image_set)
         totals["importance"] = importance
     return totals | {"latent": len(evaluation.active), "active_units": int(evaluation.active.sum())}
 

@@ -15,6 +15,7 @@ from aekit.images.models.blocks import BLOCKS
 from aekit.images.models.conv import CONV
 from aekit.images.models.dense import DENSE
 from aekit.images.models.mlp import MLP
+from aekit.images.models.own import Builder, build_own
 from aekit.images.models.resize_conv import RESIZE_CONV
 from aekit.images.models.strided import STRIDED
 from aekit.images.sizes import in_pixels
@@ -28,20 +29,25 @@ MODELS: dict[Arch, Architecture] = {
     "blocks": BLOCKS,
 }
 LARGE_IMAGE_LR = 1e-3
+OWN_LR = 1e-3  # of a network that is not known
 SMALL_BATCH_LR = 2e-3  # few images per step lower the rate to this at most: dense at 6e-4 was 13 nats worse
 USUAL_BATCH_SIZE = 100  # images per step, for which the learning rates of the architectures were chosen
 
 
-def build_model(config: ModelConfig, image_shape: ImageShape, class_names: Sequence[str] = ()) -> Autoencoder:
+def build_model(
+    config: ModelConfig, image_shape: ImageShape, class_names: Sequence[str] = (), *, parts: Builder | None = None
+) -> Autoencoder:
     """Return a network with fresh weights for images of shape (channels, height, width).
 
     Args:
         config: Which network.
         image_shape: Of the images.
         class_names: The classes that one with ``condition`` is told.
+        parts: Builds the parts of a network of your own, whose ``arch`` is ``own-`` and the name of this function.
 
     Raises:
-        AekitError: The architecture does not support such images, or this depth or width.
+        AekitError: The architecture does not support such images, or this depth or width; or a network of your own
+            comes without its builder, or has parts of other shapes.
     """
     _, height, width = image_shape
     if min(height, width) < 8:
@@ -50,13 +56,20 @@ def build_model(config: ModelConfig, image_shape: ImageShape, class_names: Seque
         )
     # The decoder's input is the layer of latent variables next to the image.
     n_inputs = (config.n_lower or config.latent) + (len(class_names) if config.is_conditional else 0)
-    parts = MODELS[config.arch].build(replace(config, latent=n_inputs), image_shape)
-    if config.prior == "vamp" and any(isinstance(module, nn.BatchNorm2d) for module in parts.encoder.modules()):
+    inside = replace(config, latent=n_inputs)
+    if config.own_builder is None:
+        built = MODELS[config.arch].build(inside, image_shape)
+    else:
+        n_shown = image_shape[0] + (len(class_names) if config.is_conditional else 0)
+        built = build_own(parts, inside, image_shape, n_channels=n_shown)
+    if config.prior == "vamp" and any(isinstance(module, nn.BatchNorm2d) for module in built.encoder.modules()):
         raise AekitError(
             f"--prior: vamp sends pseudo-inputs through the encoder, which would shift the statistics of --arch "
             f"{config.arch}'s batch norm; use conv, dense, mlp or resize-conv"
         )
-    return Autoencoder(config, image_shape, parts, class_names if config.is_conditional else ())
+    model = Autoencoder(config, image_shape, built, class_names if config.is_conditional else ())
+    model.builder = None if config.own_builder is None else parts
+    return model
 
 
 def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE) -> float:
@@ -70,7 +83,7 @@ def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATC
     Source:
         Malladi, Lyu, Panigrahi & Arora 2022, arXiv:2205.10287, on the square root.
     """
-    own = MODELS[arch].default_lr
+    own = MODELS[arch].default_lr if arch in MODELS else OWN_LR
     scaled = own * math.sqrt(min(batch_size / USUAL_BATCH_SIZE, 1))
     lr = max(float(f"{scaled:.2g}"), min(own, SMALL_BATCH_LR))  # two digits, so that people can type it again
     return min(lr, LARGE_IMAGE_LR) if is_large(image_shape) else lr

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from aekit.core.checkpoint import Header
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.densities import Components
@@ -93,9 +94,13 @@ class Autoencoder(nn.Module):
         lower: The second layer of latent variables; None if the code is the only one.
         classes: What it is told of the class of an image; None if nothing.
         name: Its name in messages: the path of its checkpoint, if it has one.
+        header: What its checkpoint says of itself; None without one.
+        builder: What built its parts, for a network of your own; None for others.
     """
 
     name = "the model"
+    header: Header | None = None
+    builder: Callable[[ModelConfig, ImageShape], Parts] | None = None
 
     def __init__(
         self, config: ModelConfig, image_shape: ImageShape, parts: Parts, class_names: Sequence[str] = ()
@@ -126,10 +131,15 @@ class Autoencoder(nn.Module):
         A decoder that starts at grey spends its first hundred steps learning the background: the loss after one epoch
         on MNIST is 1.7 nats lower this way.
         """
-        last = [module for module in self.decoder.modules() if isinstance(getattr(module, "bias", None), Tensor)][-1]
+        biases = [module for module in self.decoder.modules() if isinstance(getattr(module, "bias", None), Tensor)]
+        if not biases:  # as a network of your own may have none
+            return
+        last = biases[-1]
         assert isinstance(last.bias, Tensor)
         image = mean_image.clamp(0.01, 0.99)
         means = image.flatten() if isinstance(last, nn.Linear) else image.mean((1, 2))
+        if last.bias.shape != means.shape:
+            return
         with torch.no_grad():
             last.bias.copy_(torch.logit(means))
 

@@ -82,7 +82,7 @@ def _measure(
         probe = Probe(
             task,
             _encoder(model, request.layer),
-            lambda: _encoder(build_model(model.config, model.image_shape), request.layer),
+            lambda: _encoder(build_model(model.config, model.image_shape, parts=model.builder), request.layer),
             augment=request.augment,
             n_unlabelled=request.unlabelled,
             team=team,

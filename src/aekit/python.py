@@ -1,0 +1,364 @@
+"""What the commands do, for arrays in Python: train, load, encode, decode, reconstruct and evaluate.
+
+Images are what ``--data`` takes: a path, the name of a known data set, or an array, (N, H, W), (N, C, H, W) or
+(N, H, W, C) with C 1 or 3; bytes, other integers from 0 to 255, bool, or floats in [0, 1]. As in a file, floats become
+one of 256 levels, so that results are those of the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from aekit.core.checkpoint import Header, read_header
+from aekit.core.device import choose_device, set_threads
+from aekit.core.environment import default_data_root
+from aekit.core.progress import SILENT, Progress
+from aekit.core.settings import check_at_least
+from aekit.core.torch_settings import keeps_torch_settings, torch_settings
+from aekit.errors import AekitError, UsageError, nearest
+from aekit.images import sizes
+from aekit.images.catalog import CATALOG
+from aekit.images.config import DataConfig, RunConfig, TrainConfig
+from aekit.images.data import read_images
+from aekit.images.data.array_labels import Load
+from aekit.images.data.arrays import read_arrays
+from aekit.images.data.image_set import ImageSet
+from aekit.images.evaluation.evaluate import evaluate_model
+from aekit.images.inference import Codes, FloatArray, decode_codes, encode_images, reconstruct_images
+from aekit.images.models.base import Autoencoder
+from aekit.images.models.own import Builder, own_arch
+from aekit.images.record import read_record
+from aekit.images.run_settings import SETTINGS, build_config
+from aekit.images.runs import Machine, epoch_line, read_splits, run_training, train_model
+from aekit.images.state import read_model
+
+Images = npt.ArrayLike | torch.Tensor | str | os.PathLike[str]
+Labels = npt.ArrayLike | torch.Tensor
+
+ARRAY = "array"  # what images in memory are called, if the configuration gives them no name
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        model: The network on the CPU, in evaluation mode, its weights without gradients.
+        history: A row per epoch and split: losses in nats per image or as the loss says, as in the ``.csv`` of a
+            training, without timings.
+        result: What the checkpoint says of the results: ``test``, ``parameters``, ``epoch``, ...
+        path: The checkpoint; None if nothing was written.
+    """
+
+    model: Autoencoder
+    history: pd.DataFrame
+    result: Mapping[str, Any]
+    path: Path | None = None
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu", *, parts: Builder | None = None) -> Autoencoder:
+    """Return the model of a checkpoint, ready: ``model.encode(x)`` and ``model.decode(z)`` take and give tensors.
+
+    Args:
+        path: A checkpoint that aekit wrote.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
+        parts: The function that built the parts of the network, for one of your own.
+
+    Raises:
+        AekitError: The file is not a checkpoint, or the device is not available; ``parts`` is missing, is another
+            function than the one that it was trained with, or is given for a network of aekit.
+    """
+    file = Path(path)
+    header = read_header(file)
+    # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
+    with torch_settings():  # building it draws random numbers
+        model = read_model(file, choose_device(device), header=header, parts=parts)[0].requires_grad_(False)
+    if parts is not None and model.config.own_builder is None:
+        raise AekitError(f"{file}: is a network of aekit, {model.config.arch}; leave parts out")
+    return model
+
+
+@keeps_torch_settings
+def train(
+    config: RunConfig | None = None,
+    images: Images | None = None,
+    *,
+    labels: Labels | None = None,
+    parts: Builder | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    data_root: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> Trained:
+    """Return a model trained as ``aekit train-vae`` and ``train-ae`` do, with its history and results.
+
+    The same images and options give the weights of the command line, if the number of threads is the same.
+
+    Args:
+        config: What is trained; None takes ``options``.
+        images: The images, see above; None takes those that ``config.data.name`` names. Without test images a fifth is
+            set aside, and ``val`` of the others, as in an array file. Images in memory are recorded by the name in
+            ``config.data``, or as ``array`` if that is a known data set.
+        labels: Labels of an array: whole numbers or texts, (N,), or a column of zeros and ones per class or attribute.
+        parts: Builds the parts of a network of your own: ``parts(config.model, (C, H, W))`` returns
+            ``Parts(encoder, n_features, decoder)``; the encoder makes (B, n_features) of images (B, C, H, W), the
+            decoder (B, C, H, W) of codes (B, latent). Its learning rate is 0.001 if none is given.
+        output: The checkpoint to write with its companions, or a folder; None writes nothing.
+        overwrite: Replace what is there.
+        resume: Continue an interrupted run; a finished one is read.
+        data_root: Folder of the known data sets; None takes ``$AEKIT_DATA`` or the user's data folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; None uses all cores.
+        progress: Receives updates and notices, one per epoch, and is asked whether to stop.
+        options: Options of ``train-vae`` with underscores instead of ``config``, as ``beta=0.5, batch_size=50``;
+            ``model="ae"`` is a plain autoencoder, ``image_size`` (height, width).
+
+    Raises:
+        AekitError: An option is unknown or out of its range, the images do not fit, the output exists, or the parts
+            have other shapes.
+        Stopped: ``progress`` asked for it; with ``output`` the state was saved.
+    """
+    config = _named(_configured(config, options, parts), images)
+    machine = Machine(Path(data_root) if data_root else default_data_root(), device, threads)
+    sets = None
+    if images is not None and not isinstance(images, (str, os.PathLike)):
+        sets = read_splits(config.data, machine.data_root, progress, arrays=_arrays(images, labels))
+    elif labels is not None:
+        raise AekitError("labels: belong to images in an array; name a table of labels with config.data.labels")
+    if output is None:
+        if overwrite or resume:
+            raise AekitError("overwrite, resume: without an output there is nothing to replace or to continue")
+        model, header = train_model(
+            config,
+            machine,
+            progress=progress,
+            on_epoch=lambda rows: progress.notice(epoch_line(rows)),
+            sets=sets,
+            parts=parts,
+        )
+        return _trained(model, header, None)
+    path = run_training(
+        config,
+        Path(output),
+        machine,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+        sets=sets,
+        parts=parts,
+    ).path
+    header = read_header(path)
+    return _trained(read_model(path, torch.device("cpu"), header=header, parts=parts)[0], header, path)
+
+
+def _trained(model: Autoencoder, header: Header, path: Path | None) -> Trained:
+    history = pd.DataFrame(header.result["history"])
+    return Trained(model.requires_grad_(False), history, header.result, path)
+
+
+def _configured(config: RunConfig | None, options: Mapping[str, Any], parts: Builder | None) -> RunConfig:
+    """Return what is to be trained, from a configuration or from options."""
+    if config is not None and options:
+        raise UsageError(f"train: takes a config or options, not both; put {', '.join(options)} into the config")
+    for name in options:
+        if name not in SETTINGS:
+            raise UsageError(f"train: has no option {name}{nearest(name, SETTINGS)}")
+    config = build_config(options) if config is None else config
+    if parts is None:
+        return config
+    if config.model.own_builder is None and config.model.arch != "conv":
+        raise UsageError(f"train: parts build the network, and arch is {config.model.arch}; give one of them")
+    arch: Any = own_arch(parts)
+    return replace(config, model=replace(config.model, arch=arch))
+
+
+def _named(config: RunConfig, images: Images | None) -> RunConfig:
+    """Return the configuration with the name of the images."""
+    if images is None:
+        return config
+    if isinstance(images, (str, os.PathLike)):
+        return replace(config, data=replace(config.data, name=os.fspath(images)))
+    return replace(config, data=replace(config.data, name=ARRAY)) if config.data.name in CATALOG else config
+
+
+def _arrays(images: Any, labels: Any) -> dict[str, Load]:
+    """Return how to load images and labels in memory, as from an array file."""
+    arrays: dict[str, Load] = {"images": _loaded(images)}
+    return arrays if labels is None else {**arrays, "labels": _loaded(labels)}
+
+
+def _loaded(values: Any) -> Callable[[], npt.NDArray[Any]]:
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    return lambda: array
+
+
+@keeps_torch_settings
+def encode(
+    model: Autoencoder,
+    images: Images,
+    *,
+    labels: Labels | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Codes:
+    """Return the codes of images: ``mean`` (N, L), and of a VAE ``logvar`` (N, L), float32.
+
+    Args:
+        model: A network, of :func:`load` or :func:`train`.
+        images: The images, see above; all of a path, whatever they are for.
+        labels: The class of each, for a network that is told it.
+        data_root: Folder of the known data sets.
+        threads: CPU threads; None uses all cores.
+        progress: Receives updates and notices of reading.
+
+    Raises:
+        AekitError: The images cannot be read, have another shape than those of the training, or codes are not finite.
+    """
+    set_threads(threads)
+    return encode_images(model, _image_set(model, images, labels, data_root, progress))
+
+
+@keeps_torch_settings
+def decode(
+    model: Autoencoder, codes: npt.ArrayLike | torch.Tensor, *, labels: Labels | None = None, threads: int | None = None
+) -> FloatArray:
+    """Return the mean images of p(x | z), float32 (N, C, H, W) in [0, 1].
+
+    Args:
+        model: A network, of :func:`load` or :func:`train`.
+        codes: The codes z, (N, L).
+        labels: The name of the class of each as the training had it, (N,), for a network that is told it.
+        threads: CPU threads; None uses all cores.
+
+    Raises:
+        AekitError: The codes have another number of dimensions, a class is unknown, or images are not finite.
+    """
+    set_threads(threads)
+    z = np.asarray(_loaded(codes)(), np.float32)
+    if z.ndim != 2 or z.shape[1] != model.config.latent or not len(z):
+        raise AekitError(f"decode: codes are {z.shape}; the network takes (N, {model.config.latent})")
+    return decode_codes(model, z, labels=_classes(model, labels, len(z)))
+
+
+def _classes(model: Autoencoder, labels: Labels | None, n_codes: int) -> npt.NDArray[np.int64] | None:
+    """Return the number of each class in a network that is told it; None if it is told none."""
+    if model.classes is None:
+        if labels is not None:
+            raise AekitError(f"decode: {model.name} was not trained with condition label; leave labels out")
+        return None
+    if labels is None:
+        raise AekitError(f"decode: {model.name} decodes a code as a class; give labels, one per code")
+    names = [str(label) for label in _loaded(labels)().tolist()]
+    if other := sorted(set(names) - set(model.classes.names)):
+        raise AekitError(f"decode: {model.name} has no class {other[0]}; choose from {', '.join(model.classes.names)}")
+    if len(names) != n_codes:
+        raise AekitError(f"decode: {len(names)} labels for {n_codes} codes; give one per code")
+    return np.array([model.classes.names.index(name) for name in names], np.int64)
+
+
+@keeps_torch_settings
+def reconstruct(
+    model: Autoencoder,
+    images: Images,
+    *,
+    labels: Labels | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> FloatArray:
+    """Return the reconstructions of images from their codes or posterior means, float32 (N, C, H, W) in [0, 1].
+
+    The arguments and errors are those of :func:`encode`. Of a training on black and white pixels (``binarize``) the
+    images are drawn so, as in ``aekit reconstruct``.
+    """
+    set_threads(threads)
+    found = _image_set(model, images, labels, data_root, progress)
+    return reconstruct_images(model, found.drawn(_pixel_seed(model, _train_config(model).seed)))
+
+
+@keeps_torch_settings
+def evaluate(
+    model: Autoencoder,
+    images: Images,
+    *,
+    labels: Labels | None = None,
+    importance: int | None = None,
+    seed: int | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Return the means over images and their standard errors that the ``.json`` file of ``aekit evaluate`` has.
+
+    Args:
+        model: A network, of :func:`load` or :func:`train`.
+        images: The images, see above; all of a path, whatever they are for.
+        labels: The class of each, for a network that is told it.
+        importance: Samples per image for the importance-weighted bound; None computes none.
+        seed: Seed of the samples of the posterior; None takes that of the training.
+        data_root: Folder of the known data sets.
+        threads: CPU threads; None uses all cores.
+        progress: Receives updates and notices.
+
+    Raises:
+        AekitError: The images cannot be read or have another shape, values are not finite, or a bound is asked of a
+            plain autoencoder.
+    """
+    check_at_least("importance", importance, 1)
+    set_threads(threads)
+    train_config = _train_config(model)
+    own_seed = train_config.seed if seed is None else seed
+    found = _image_set(model, images, labels, data_root, progress).drawn(_pixel_seed(model, own_seed))
+    return evaluate_model(model, found, train_config, seed=own_seed, importance=importance, progress=progress)[0]
+
+
+def _train_config(model: Autoencoder) -> TrainConfig:
+    """Return how a model was trained: the defaults for one that is of no checkpoint."""
+    return TrainConfig() if model.header is None else read_record(model.header, model.name).train
+
+
+def _data_config(model: Autoencoder) -> DataConfig:
+    """Return how a model's images were read, with the range of values that they had."""
+    return DataConfig() if model.header is None else read_record(model.header, model.name).reading
+
+
+def _pixel_seed(model: Autoencoder, seed: int) -> int | None:
+    return _data_config(model).pixel_seed(seed)
+
+
+def _image_set(
+    model: Autoencoder,
+    images: Images,
+    labels: Labels | None,
+    data_root: str | os.PathLike[str] | None,
+    progress: Progress,
+) -> ImageSet:
+    """Return images as a network takes them: resized and in grey if those of its training were, in its range."""
+    is_named = isinstance(images, (str, os.PathLike))
+    name = os.fspath(images) if isinstance(images, (str, os.PathLike)) else ARRAY
+    config = replace(_data_config(model), name=name, labels=None, limit=None, val=0.0, skip_bad=False)
+    if is_named and labels is not None:
+        raise AekitError("labels: belong to images in an array; leave them out")
+    if is_named:
+        root = Path(data_root) if data_root else default_data_root()
+        found = read_images(config, "all", data_root=root, progress=progress)
+    else:
+        found = read_arrays(config, "all", progress=progress, arrays=_arrays(images, labels))
+    if found.image_shape != model.image_shape:
+        there, wanted = map(sizes.in_words, (found.image_shape, model.image_shape))
+        raise AekitError(f"{name}: images have {there}, {model.name} takes {wanted}; use others")
+    return found

@@ -1,0 +1,304 @@
+"""What the commands do is had from Python: the same results for the same images, and nothing written unasked."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+from torch import nn
+
+import aekit as library
+from aekit.errors import AekitError, UsageError
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+OPTIONS = {"latent": 3, "epochs": 2, "arch": "dense", "beta": 0.5, "limit": 200, "threads": 1}
+COMMAND = ("--data", "digits.npz", "--latent", 3, "--epochs", 2, "--arch", "dense", "--beta", 0.5, "--limit", 200)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    found = load_digits()
+    return np.round(found.images * (255 / 16)).astype(np.uint8), found.target
+
+
+@pytest.fixture(scope="module")
+def by_command(aekit, digits, tmp_path_factory):
+    """Return a folder with digits.npz and a VAE of the command line, trained on it."""
+    folder = tmp_path_factory.mktemp("command")
+    np.savez(folder / "digits.npz", images=digits[0], labels=digits[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = aekit("train-vae", *COMMAND, "--threads", 1, "-o", "m.safetensors")
+    assert result.exit_code == 0, result.stderr
+    return folder
+
+
+def own_network(config, image_shape):
+    """Return the parts of a small network of a test."""
+    n_values = int(np.prod(image_shape))
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(n_values, 16), nn.Tanh(), nn.Dropout(0.1))
+    decoder = nn.Sequential(nn.Linear(config.latent, n_values), nn.Unflatten(1, image_shape))
+    return library.Parts(encoder, 16, decoder)
+
+
+def another_network(config, image_shape):
+    """Return the same under another name."""
+    return own_network(config, image_shape)
+
+
+@pytest.fixture(scope="module")
+def own(digits, tmp_path_factory):
+    """Return a training of a network of one's own, with its checkpoint."""
+    path = tmp_path_factory.mktemp("own") / "own.safetensors"
+    options = {"latent": 3, "epochs": 2, "limit": 200, "threads": 1}
+    return library.train(images=digits[0], labels=digits[1], parts=own_network, output=path, **options)
+
+
+@pytest.mark.slow
+def test_an_array_trains_to_the_bytes_of_the_command_line(by_command, digits, tmp_path):
+    done = library.train(images=digits[0], labels=digits[1], data="digits.npz", output=tmp_path / "m", **OPTIONS)
+    named = library.train(
+        images=digits[0], labels=digits[1], data="digits.npz", output=tmp_path / "m.safetensors", **OPTIONS
+    )
+    assert named.path.read_bytes() == (by_command / "m.safetensors").read_bytes()
+    assert done.path.read_bytes() == named.path.read_bytes()
+    history = pd.read_csv(by_command / "m.csv")[done.history.columns]
+    pd.testing.assert_frame_equal(done.history.astype(float, errors="ignore"), history, check_dtype=False)
+
+
+@pytest.mark.parametrize("images", [
+    lambda x: x[:, None], lambda x: x[..., None], lambda x: x.astype(np.int64),
+    lambda x: x.astype(np.float32) / 255, lambda x: torch.from_numpy(x), lambda x: x.tolist(),
+])  # fmt: skip
+def test_without_an_output_the_weights_are_the_same_and_nothing_is_written(
+    by_command, digits, tmp_path, monkeypatch, images
+):
+    monkeypatch.chdir(tmp_path)
+    done = library.train(images=images(digits[0]), labels=digits[1], **OPTIONS)
+    expected = load_file(by_command / "m.safetensors")
+    assert all(torch.equal(value, expected[name]) for name, value in done.model.state_dict().items())
+    assert (list(tmp_path.iterdir()), done.path) == ([], None)
+    assert not done.model.training
+    assert not any(parameter.requires_grad for parameter in done.model.parameters())
+
+
+def test_a_configuration_is_as_good_as_options(by_command, digits):
+    config = library.RunConfig(
+        library.ModelConfig(latent=3, arch="dense"),
+        library.DataConfig(limit=200),
+        library.TrainConfig(epochs=2, beta=0.5),
+    )
+    model = library.train(config, digits[0], labels=digits[1], threads=1).model
+    expected = load_file(by_command / "m.safetensors")
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    assert model.header.data["name"] == "array"  # and not the default data set
+
+
+def test_images_are_taken_by_path_and_by_name(by_command):
+    expected = load_file(by_command / "m.safetensors")
+    model = library.train(images=by_command / "digits.npz", **OPTIONS).model
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    named = library.train(data="digits", **OPTIONS).model
+    assert named.header.data["name"] == "digits"
+
+
+def test_a_run_is_claimed_and_resumed_as_on_the_command_line(digits, tmp_path):
+    path = tmp_path / "m.safetensors"
+    first = library.train(images=digits[0], output=path, **OPTIONS)
+    before = path.stat().st_mtime_ns
+    with pytest.raises(AekitError, match="already exists"):
+        library.train(images=digits[0], output=path, **OPTIONS)
+    again = library.train(images=digits[0], output=path, resume=True, **OPTIONS)
+    assert path.stat().st_mtime_ns == before
+    assert again.result == first.result
+    with pytest.raises(AekitError, match="was trained with beta"):
+        library.train(images=digits[0], output=path, resume=True, **{**OPTIONS, "beta": 1.0})
+
+
+@pytest.mark.slow
+def test_codes_reconstructions_and_losses_are_those_of_the_commands(aekit, by_command, digits, tmp_path):
+    model = library.load(by_command / "m.safetensors")
+    words = (by_command / "m.safetensors", "--data", by_command / "digits.npz", "--split", "all", "--threads", 1)
+    aekit("encode", *words, "-o", tmp_path / "codes.safetensors")
+    aekit("evaluate", *words, "--importance", 3, "-o", tmp_path / "e.json")
+    aekit("reconstruct", *words, "-o", tmp_path / "r.png")
+    # --limit of the training leaves some images out, and the array has all.
+    kept = library.read_codes(tmp_path / "codes.safetensors")
+    rows = kept.origins.rows
+    codes = library.encode(model, digits[0][rows], threads=1)
+    assert (codes.mean == kept.mean).all()
+    assert (codes.logvar == kept.logvar).all()
+    assert [str(label) for label in digits[1][rows]] == kept.labels
+    found = library.evaluate(model, digits[0][rows], importance=3, threads=1)
+    expected = json.loads((tmp_path / "e.json").read_text())
+    assert {name: expected[name] for name in found} == found
+    x_hat = library.reconstruct(model, digits[0][rows], threads=1)
+    assert (x_hat == library.decode(model, codes.mean, threads=1)).all()
+    mse = np.square(x_hat[:, 0] - digits[0][rows] / 255).mean((1, 2))
+    assert mse == pytest.approx(pd.read_csv(tmp_path / "r.csv")["mse"].to_numpy(), rel=1e-4)
+
+
+def test_a_csv_of_codes_is_read_as_the_tensors_are(aekit, by_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(by_command)
+    for name in ("x.safetensors", "x.csv"):
+        aekit("encode", "m.safetensors", "-o", tmp_path / name)
+    tensors, table = (library.read_codes(tmp_path / name) for name in ("x.safetensors", "x.csv"))
+    assert table.mean == pytest.approx(tensors.mean, rel=1e-6)
+    assert (table.labels, table.index.tolist()) == (tensors.labels, tensors.index.tolist())
+    assert [table.origins.text(i) for i in range(5)] == [tensors.origins.text(i) for i in range(5)]
+    assert tensors.parameters["checkpoint"] == "m.safetensors"
+
+
+def test_a_model_that_is_told_classes_is_given_them(digits):
+    model = library.train(images=digits[0], labels=digits[1], condition="label", **OPTIONS).model
+    codes = library.encode(model, digits[0][:5], labels=digits[1][:5])
+    images = library.decode(model, codes.mean, labels=digits[1][:5])
+    assert images.shape == (5, 1, 8, 8)
+    assert (images == library.reconstruct(model, digits[0][:5], labels=digits[1][:5])).all()
+    for labels, said in ((None, "give labels, one per code"), ([11] * 5, "has no class 11"), ([1], "1 labels for 5")):
+        with pytest.raises(AekitError, match=said):
+            library.decode(model, codes.mean, labels=labels)
+    with pytest.raises(AekitError, match="told the class of each image"):
+        library.encode(model, digits[0][:5])
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ({"images": np.zeros((20, 8, 8, 4))}, "array: images of shape 20x8x8x4"),
+    ({"images": np.full((20, 8, 8), 300)}, "integers from 300 to 300, outside 0 to 255"),
+    ({"images": np.zeros((20, 8, 8)), "labels": [1, 2]}, "2 labels for 20 images"),
+    ({"images": np.full((20, 8, 8), np.nan)}, "not finite"),
+    ({"images": "nothing.npz"}, "nothing.npz: no such file"),
+    ({"images": "digits", "labels": [1]}, "labels: belong to images in an array"),
+    ({"data": "digits", "bta": 2}, "has no option bta; did you mean 'beta'"),
+    ({"data": "digits", "beta": -1.0}, "--beta: -1.0 is below 0"),
+    ({"config": "digits", "beta": 1.0}, "a config or options, not both"),
+    ({"data": "digits", "resume": True}, "without an output"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_in_one_line(arguments, said):
+    with pytest.raises(AekitError, match=re.escape(said)):
+        library.train(**arguments)
+
+
+def test_images_of_another_shape_are_refused(by_command):
+    model = library.load(by_command / "m.safetensors")
+    with pytest.raises(AekitError, match="array: images have height 9, width 9, 1 channel"):
+        library.encode(model, np.zeros((2, 9, 9)))
+    with pytest.raises(AekitError, match=r"codes are \(4,\)"):
+        library.decode(model, np.zeros(4))
+
+
+@pytest.mark.slow
+def test_importing_aekit_loads_nothing_heavy_and_every_name_is_there():
+    script = (
+        "import sys, aekit\n"
+        "assert not {'torch', 'numpy', 'pandas'} & set(sys.modules)\n"
+        "assert set(aekit.__all__) <= set(dir(aekit))\n"
+        "assert all(getattr(aekit, name) is not None for name in aekit.__all__)\n"
+        "assert not hasattr(aekit, 'nothing')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# --- networks of one's own
+
+
+def test_a_network_of_ones_own_is_saved_and_loaded_by_passing_its_builder(own, digits):
+    assert own.model.header.model["arch"] == "own-own_network"
+    loaded = library.load(own.path, parts=own_network)
+    assert (library.encode(loaded, digits[0][:9]).mean == library.encode(own.model, digits[0][:9]).mean).all()
+    assert library.evaluate(loaded, digits[0][:50]) == library.evaluate(own.model, digits[0][:50])
+    assert own.history["total"].iloc[-1] < own.history["total"].iloc[0]
+    assert own.result["test"]["total"] > 0
+
+
+def test_without_its_builder_it_is_refused_and_the_way_is_said(aekit, own, by_command):
+    for load, said in (
+        (lambda: library.load(own.path), "is built by the Python function own_network, which is not in the file"),
+        (lambda: library.load(own.path, parts=another_network), "is built by own_network, not by another_network"),
+        (lambda: library.load(by_command / "m.safetensors", parts=own_network), "leave parts out"),
+    ):
+        with pytest.raises(AekitError, match=said):
+            load()
+    result = aekit("encode", own.path, "--data", "digits")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "use Python: aekit.load(path, parts=own_network)" in result.stderr
+    assert aekit("info", own.path).exit_code == 0
+
+
+def test_studies_take_the_builder_in_their_session(own, digits, tmp_path):
+    from aekit.images.evaluation.encode import run_encode
+
+    np.savez(tmp_path / "digits.npz", images=digits[0], labels=digits[1])
+    session = library.open_session(own.path, data=str(tmp_path / "digits.npz"), parts=own_network)
+    (result,) = run_encode(session, tmp_path / "codes.safetensors", split="all")
+    kept = library.read_codes(result.path)
+    assert (kept.mean == library.encode(own.model, digits[0][kept.origins.rows]).mean).all()
+
+
+def wrong_features(config, image_shape):
+    """Return an encoder that makes 15 features and says 16."""
+    parts = own_network(config, image_shape)
+    return parts._replace(encoder=nn.Sequential(nn.Flatten(), nn.Linear(64, 15)))
+
+
+def wrong_images(config, image_shape):
+    """Return a decoder that makes rows instead of images."""
+    return own_network(config, image_shape)._replace(decoder=nn.Linear(config.latent, 64))
+
+
+def wrong_codes(config, image_shape):
+    """Return a decoder for codes of another size."""
+    return own_network(config, image_shape)._replace(decoder=nn.Linear(99, 64))
+
+
+def no_parts(config, image_shape):
+    """Return a tuple of something else."""
+    return nn.Flatten(), nn.Flatten()
+
+
+@pytest.mark.parametrize(("builder", "said"), [
+    (wrong_features, "the encoder of wrong_features makes (2, 15) of images of shape (2, 1, 8, 8), not (2, 16)"),
+    (wrong_images, "the decoder of wrong_images makes (2, 64) of codes of shape (2, 10), not (2, 1, 8, 8)"),
+    (wrong_codes, "the decoder of wrong_codes does not take codes of shape (2, 10)"),
+    (no_parts, "no_parts returns tuple; return Parts(encoder, n_features, decoder)"),
+    (lambda config, shape: None, "has no name to record"),
+])  # fmt: skip
+def test_parts_of_other_shapes_are_refused_by_name(digits, builder, said):
+    with pytest.raises(AekitError, match=re.escape(said)):
+        library.train(images=digits[0], parts=builder, epochs=1)
+
+
+def test_parts_and_an_architecture_of_aekit_are_not_both_taken(digits):
+    with pytest.raises(UsageError, match="give one of them"):
+        library.train(images=digits[0], parts=own_network, arch="dense")
+
+
+# --- the page
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run_and_print_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text().replace("```python", "").replace("```", "")  # a fence would be taken for what is printed
+    test = doctest.DocTestParser().get_doctest(text, {}, PAGE.name, str(PAGE), 0)
+    assert len(test.examples) > 10
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
+
+
+def test_the_table_of_the_page_names_functions_that_exist():
+    homes = re.findall(r"`(aekit(?:\.\w+)+)\.(run_\w+)\(", PAGE.read_text())
+    assert len(homes) >= 12
+    for home, name in homes:
+        assert callable(getattr(importlib.import_module(home), name)), name
