@@ -99,6 +99,8 @@ def test_the_last_item_of_a_list_is_completed_and_none_offered_twice():
         (["mri-predict", "runs/ab"], ["runs/ab.safetensors"]),
         (["mri-explain", "runs/ab"], ["runs/ab.safetensors"]),
         (["mri-explain", "x.safetensors", "x.nii", "--model", ""], ["chain", "direct"]),
+        (["neighbours", "runs/ab"], ["runs/ab.safetensors"]),
+        (["neighbours", "x.safetensors", "--codes", "runs/ab"], ["runs/ab.safetensors"]),
         (["train-vae", "--data", "mn"], ["mnist"]),
         (["train-vae", "--data", "ru"], ["runs/a.safetensors", "runs/ab.safetensors"]),
         (["data", "fashion"], ["fashion-mnist"]),

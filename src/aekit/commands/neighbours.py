@@ -13,7 +13,7 @@ from aekit.images.similar_images.request import NeighbourRequest, check_one
 from aekit.terminal import completion, options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import OtherData, Output
+from aekit.terminal.study_options import FigureOutput, OtherData
 
 
 def neighbours(
@@ -71,7 +71,7 @@ def neighbours(
         ),
     ] = None,
     data_root: options.DataRoot = None,
-    output: Output = None,
+    output: FigureOutput = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     quiet: options.Quiet = False,

@@ -124,9 +124,10 @@ def _read_table(path: Path) -> CodeFile:
         names = [f"z{i}" for i in range(sum(str(name)[:1] == "z" and str(name)[1:].isdecimal() for name in table))]
         if not names or not set(names) <= set(table) or not len(table):
             raise AekitError(f"{path}: has no columns z0, z1, ... of codes, or no row; {_FIX}")
-        mean = table[names].to_numpy(np.float32)
-        index = table["index"].to_numpy(np.int64) if "index" in table else np.arange(len(table))
-        rows = table["row"].to_numpy(np.int64) if "row" in table else None
+        with np.errstate(over="ignore"):  # what overflows is not finite, which is refused
+            mean = table[names].to_numpy(np.float32)
+        index = _whole_numbers(table, "index") if "index" in table else np.arange(len(table))
+        rows = _whole_numbers(table, "row") if "row" in table else None
     except (ValueError, TypeError, OverflowError, OSError) as error:  # pandas' errors of parsing are ValueErrors
         raise AekitError(
             f"{path}: cannot be read as a table of codes ({' '.join(str(error).split())}); {_FIX}"
@@ -137,3 +138,16 @@ def _read_table(path: Path) -> CodeFile:
         origins = Origins(list(files), numbers.astype(np.int64), rows)
     labels = table["label"].tolist() if "label" in table else [""] * len(table)
     return CodeFile(path, mean, None, index, labels, origins)
+
+
+def _whole_numbers(table: pd.DataFrame, name: str) -> Indices:
+    """Return a column of positions, (N,).
+
+    Raises:
+        ValueError: One of them is none.
+    """
+    values = table[name].to_numpy(np.float64)
+    if not (np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)).all():
+        raise ValueError(f"{name} has values that are not whole numbers")
+    whole: Indices = values.astype(np.int64)
+    return whole
