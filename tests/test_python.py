@@ -182,6 +182,7 @@ def test_a_model_that_is_told_classes_is_given_them(digits):
     ({"images": "digits", "labels": [1]}, "labels: belong to images in an array"),
     ({"data": "digits", "bta": 2}, "has no option bta; did you mean 'beta'"),
     ({"data": "digits", "beta": -1.0}, "--beta: -1.0 is below 0"),
+    ({"data": "digits", "latent": "3"}, "an option has a value of another type"),
     ({"config": "digits", "beta": 1.0}, "a config or options, not both"),
     ({"data": "digits", "resume": True}, "without an output"),
 ])  # fmt: skip
@@ -278,6 +279,20 @@ def no_parts(config, image_shape):
 def test_parts_of_other_shapes_are_refused_by_name(digits, builder, said):
     with pytest.raises(AekitError, match=re.escape(said)):
         library.train(images=digits[0], parts=builder, epochs=1)
+
+
+def normalising(config, image_shape):
+    """Return an encoder with batch norm."""
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16))
+    return own_network(config, image_shape)._replace(encoder=encoder)
+
+
+def test_batches_of_a_network_of_ones_own_are_not_split_among_threads(digits):
+    options = {"images": digits[0][:200], "parts": normalising, "latent": 2, "epochs": 1}
+    alone, together = (library.train(**options, threads=n).history["total"] for n in (1, 2))
+    assert together.to_numpy() == pytest.approx(alone.to_numpy(), rel=1e-4)
+    with pytest.raises(AekitError, match="vamp sends pseudo-inputs through the encoder"):
+        library.train(**options, prior="vamp")
 
 
 def test_parts_and_an_architecture_of_aekit_are_not_both_taken(digits):

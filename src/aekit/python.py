@@ -44,6 +44,7 @@ from aekit.images.state import read_model
 Images = npt.ArrayLike | torch.Tensor | str | os.PathLike[str]
 Labels = npt.ArrayLike | torch.Tensor
 
+_TYPES = "give numbers as numbers, and image_size as (height, width)"
 ARRAY = "array"  # what images in memory are called, if the configuration gives them no name
 
 
@@ -176,7 +177,10 @@ def _configured(config: RunConfig | None, options: Mapping[str, Any], parts: Bui
     for name in options:
         if name not in SETTINGS:
             raise UsageError(f"train: has no option {name}{nearest(name, SETTINGS)}")
-    config = build_config(options) if config is None else config
+    try:
+        config = build_config(options) if config is None else config
+    except TypeError as error:
+        raise UsageError(f"train: an option has a value of another type ({error}); {_TYPES}") from error
     if parts is None:
         return config
     if config.model.own_builder is None and config.model.arch != "conv":

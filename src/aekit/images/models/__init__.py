@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from aekit.errors import AekitError
 from aekit.images.config import Arch, ModelConfig
@@ -62,7 +62,7 @@ def build_model(
     else:
         n_shown = image_shape[0] + (len(class_names) if config.is_conditional else 0)
         built = build_own(parts, inside, image_shape, n_channels=n_shown)
-    if config.prior == "vamp" and any(isinstance(module, nn.BatchNorm2d) for module in built.encoder.modules()):
+    if config.prior == "vamp" and any(isinstance(module, _BatchNorm) for module in built.encoder.modules()):
         raise AekitError(
             f"--prior: vamp sends pseudo-inputs through the encoder, which would shift the statistics of --arch "
             f"{config.arch}'s batch norm; use conv, dense, mlp or resize-conv"
