@@ -22,7 +22,12 @@ const cards = models.map((model) => {
   return {...parts, pair, wrong};
 });
 
-const scaled = (canvas) => { const scale = Math.max(1, Math.floor(SIDE / Math.max(height, width))); canvas.style.width = `${width * scale}px`; canvas.style.height = "auto"; };
+// Small images are enlarged by whole numbers, so that their pixels are of one size.
+const scaled = (canvas) => {
+  const scale = SIDE / Math.max(height, width);
+  canvas.style.width = `${Math.round(width * (scale > 2 ? Math.floor(scale) : scale))}px`;
+  canvas.style.height = "auto";
+};
 const conditional = models.find((model) => model.classes.length > 0);
 
 // Shows other codes, one for each model.
