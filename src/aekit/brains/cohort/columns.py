@@ -23,7 +23,8 @@ from aekit.brains.cohort.units import (
     squeeze,
 )
 from aekit.brains.config import TableColumns
-from aekit.core.text_table import N_EXAMPLES, Repair, named
+from aekit.core.text_rows import N_EXAMPLES, Repair
+from aekit.core.text_table import named
 from aekit.errors import AekitError, nearest, shown
 
 TISSUES = ("gmv", "wmv", "csfv")

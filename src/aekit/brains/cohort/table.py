@@ -23,7 +23,8 @@ from aekit.brains.cohort.sidecar import read_sidecar
 from aekit.brains.cohort.tissues import read_volumes_ml
 from aekit.brains.cohort.units import squeeze
 from aekit.brains.config import Sessions, TableColumns
-from aekit.core.text_table import N_EXAMPLES, Repair, TextTable, named, read_text_table
+from aekit.core.text_rows import N_EXAMPLES, Repair
+from aekit.core.text_table import TextTable, named, read_text_table
 from aekit.errors import AekitError, count, shown
 
 __all__ = ["TISSUES", "Cohort", "Repair", "read_cohort"]

@@ -15,7 +15,8 @@ from aekit.brains.cohort.session_names import person_of
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.measures.cohort import correlate, describe
 from aekit.brains.report.words import count_participants
-from aekit.core.text_table import Repair, named
+from aekit.core.text_rows import Repair
+from aekit.core.text_table import named
 from aekit.errors import AekitError
 
 _VERDICTS = dict.fromkeys(("1", "1.0", "pass", "true", "yes", "ok"), True)

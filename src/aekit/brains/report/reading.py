@@ -11,7 +11,8 @@ import pandas as pd
 from aekit.brains.cohort.table import Cohort, read_cohort
 from aekit.brains.config import Sessions, TableColumns
 from aekit.brains.report.quality import QualityMeasure, apply_quality_table
-from aekit.core.text_table import Repair, named
+from aekit.core.text_rows import Repair
+from aekit.core.text_table import named
 from aekit.errors import AekitError, nearest
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from aekit.brains.cohort.splits import SPLITS
 from aekit.brains.measures.cohort import PERCENTILES, Distribution, absolute_error, correlate, describe
 from aekit.brains.report.analysis import LABELS, Analysis
-from aekit.core.text_table import Repair
+from aekit.core.text_rows import Repair
 
 Flags = npt.NDArray[np.bool_]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aekit.core.progress import SILENT, Progress
-from aekit.core.text_table import Repair, TextTable, named, read_text_table
+from aekit.core.text_table import TextTable, named, read_text_table
 from aekit.errors import AekitError, count, shown
 
 Indices = npt.NDArray[np.int64]
@@ -113,7 +113,7 @@ def read_label_table(path: Path, progress: Progress = SILENT) -> LabelTable:
     except AekitError as error:
         raise AekitError(f"--labels {error}") from error
     if text.repairs:
-        progress.notice(f"{source}: {'; '.join(map(_in_words, text.repairs))}")
+        progress.notice(f"{source}: {'; '.join(repair.in_words for repair in text.repairs)}")
     if text.ragged:
         line, fields = text.ragged[0]
         others = count(len(text.ragged) - 1, "other has", "others have")
@@ -188,12 +188,6 @@ def natural_order(names: set[str]) -> list[str]:
 def _normal(texts: Sequence[str]) -> list[str]:
     """Return texts with letters composed: macOS writes names of files in pieces."""
     return [text if text.isascii() else unicodedata.normalize("NFC", text) for text in texts]
-
-
-def _in_words(repair: Repair) -> str:
-    """Return what was corrected, with the count where it is more than once and the places where they are known."""
-    details = ([f"{repair.n:,}"] if repair.n > 1 else []) + ([", ".join(repair.examples)] if repair.examples else [])
-    return f"{repair.what} ({': '.join(details)})" if details else repair.what
 
 
 def _squeezed(name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from aekit.brains.report.quality import QualityMeasure
 from aekit.brains.report.sections.reading import reading_section
-from aekit.core.text_table import Repair
+from aekit.core.text_rows import Repair
 from aekit.plotting.html import Bullets
 
 
