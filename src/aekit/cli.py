@@ -19,6 +19,7 @@ from aekit import __version__
 from aekit.commands.compare import compare
 from aekit.commands.compare_codes import compare_codes
 from aekit.commands.data import data
+from aekit.commands.decode import decode
 from aekit.commands.decorrelation import decorrelation
 from aekit.commands.disentangle import disentangle
 from aekit.commands.encode import encode
@@ -209,6 +210,7 @@ for command in (
     samples_quality,
     interpolate,
     encode,
+    decode,
     evaluate,
     decorrelation,
     disentangle,

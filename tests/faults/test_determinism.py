@@ -51,6 +51,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "interpolate": ("interpolate", "ae.safetensors", "vae.safetensors", "-o", "interpolate"),
     "interpolate-labels": ("interpolate", "labelled.safetensors", "--attribute", "male", "-o", "interpolate/male.png"),
     "encode": ("encode", "vae.safetensors", "-o", "encode"),
+    "decode": (
+        "decode", "vae.safetensors", "encode/vae.codes.safetensors", "--each", "decoded-rows", "-o", "decode/x.png",
+    ),
+    "decode array": ("decode", "vae.safetensors", "samples.csv", "-o", "decode/y.npy"),
+    "decode tensor": ("decode", "vae.safetensors", "samples.csv", "-o", "decode/z.safetensors"),
     "evaluate": ("evaluate", "ae.safetensors", "vae.safetensors", "-o", "evaluate"),
     "train-vae shapes": (
         "train-vae", "--data", "shapes", "--limit", 400, "--image-size", 16, "--arch", "dense", "--latent", 3,

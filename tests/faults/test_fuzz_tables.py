@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -23,9 +24,11 @@ from fuzzing import (
     raw,
     record_counts,
     replay,
+    safetensors_header,
     table_cells,
 )
 from recipes import BOTH
+from safetensors.numpy import save
 
 from aekit.brains.associate.analysis import build_measures, build_nuisance, run_tests, to_table
 from aekit.brains.associate.covariates import read_covariate
@@ -42,10 +45,12 @@ from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import list_paths
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
+from aekit.images.codes_files import read_codes
 from aekit.images.config import DataConfig
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.labels import read_labels
 from aekit.images.data.origins import Origins
+from aekit.images.evaluation.row_names import picture_names
 from aekit.images.session import open_session
 from aekit.images.sweep.outcomes import training_seconds
 from aekit.plotting.html import build_report
@@ -94,6 +99,9 @@ PREDICTIONS = (
     "participant_id,split,model,target,truth,prediction\n"
     "01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
 )
+CODES = "index;name;z1;label;z0\n0;a/b;1,5;3;-2\n1;c;2e-1;4;0\n2;d;-0,25;3;1e30\n"
+CODE_TENSORS = {"mean": np.arange(6, dtype=np.float32).reshape(3, 2), "index": np.arange(3), "label": np.zeros(3, int)}
+CODE_ORIGIN = {"aekit": json.dumps({"command": "encode", "class_names": ["a"], "checkpoint": "x.safetensors"})}
 _AGES = [20 + 3 * row + row % 4 for row in range(16)]
 ASSOCIATED = "participant_id,split,fold,model,target,truth,prediction,delta\n" + "".join(
     f"{row:02},{'cv' if row else 'train'},0,{model},age_years,{age},{age + 2 + (row * 7) % 5 * 1.25 + more},\n"
@@ -121,6 +129,17 @@ VALUES = {
     "rows": [{"x": 1, "y": "b"}, {"x": 2.5}],
     "z": [[1]],
 }
+
+
+def _codes(path: Path) -> None:
+    codes = read_codes(path, 2, "vae.safetensors", Silent())
+    assert codes.z.shape == (len(codes), 2)
+    assert np.isfinite(codes.z).all()
+    assert all(len(values) == len(codes) for values in codes.columns.values())
+    with contextlib.suppress(AekitError):
+        names = picture_names(codes, Silent())
+        assert len({name.casefold() for name in names}) == len(codes)
+        assert all(Path(name).name == name and not name.startswith(".") for name in names)
 
 
 def _cohort(path: Path) -> None:
@@ -345,6 +364,15 @@ TARGETS = {
     ),
     "array-labels": lambda: _text_target(
         "array-labels", "labels.csv", ARRAY_LABELS, ",", _labels(["x.npz"], [0, 0, 0], [0, 1, 2]), 4000
+    ),
+    "codes": lambda: _text_target("codes", "codes.csv", CODES, ";", _codes, 4000, _other_encodings(CODES)),
+    "code-tensors": lambda: Target(
+        "code-tensors",
+        "codes.safetensors",
+        [save(CODE_TENSORS, CODE_ORIGIN)],
+        [raw(save(CODE_TENSORS, CODE_ORIGIN)), safetensors_header(save(CODE_TENSORS, CODE_ORIGIN))],
+        _codes,
+        4000,
     ),
     "phantom": lambda: _json_target("phantom", ABOUT, PHANTOM, _about, 3000),
     "stdin": lambda: Target(

@@ -14,6 +14,7 @@ OPTIONS = ["--threads", 1, "--device", "cpu"]
 @pytest.fixture(scope="module")
 def models(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
+    (folder / "codes.csv").write_text("name,z0,z1\n" + "".join(f"{row},{row / 9:g},-0.5\n" for row in range(9)))
     for name, data in (("vae", "digits"), ("shapes", "shapes")):
         words = ["train-vae", "--data", data, "--image-size", 8, *SMALL, "-o", folder / f"{name}.safetensors"]
         ended = zygote.run(words)
@@ -29,19 +30,21 @@ def _study(models: Path, name: str):
         "sample": ["sample", vae, "--density", "gmm", "--gaussians", 2, "-n", 6],
         "samples-quality": ["samples-quality", vae, "--density", "prior,gaussian", "--features", "pca"],
         "compare-codes": ["compare-codes", vae, "--bootstrap", 2],
+        "decode": ["decode", vae, models / "codes.csv"],
         "disentangle": ["disentangle", models / "shapes.safetensors", "--samples", 200, "--draws", 1],
     }[name]
 
     def into(folder: Path) -> list[object]:
-        files = ["--each", folder / "each", "--codes", folder / "codes.csv"] if name == "sample" else []
-        return [*words, *files, *OPTIONS, "-o", folder / "x.png"]
+        files = ["--each", folder / "each"] if name in ("sample", "decode") else []
+        files += ["--codes", folder / "codes.csv"] if name == "sample" else []
+        return [*words, *files, *OPTIONS, "-o", folder / ("x.npy" if name == "decode" else "x.png")]
 
     return into
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["outliers", "neighbours", "sample", "samples-quality", "compare-codes", "disentangle"]
+    "name", ["outliers", "neighbours", "sample", "decode", "samples-quality", "compare-codes", "disentangle"]
 )
 def test_a_study_that_was_killed_and_run_again_ends_with_the_same_bytes(models, zygote, tmp_path, name):
     into = _study(models, name)

@@ -236,6 +236,9 @@ FIGURES = {
     "probe-1": lambda: _probe(1, [10, 20, 40, 80, 100, 160, 500, 1000]),
     "probe-6": lambda: _probe(6, [10]),
     "samples-of-faces": lambda: plot_images(_images(FACE, 32), title=TITLE),
+    "decoded-codes": lambda: plot_images(
+        _images((1, 8, 8), 256), title=f"{LONG}: decoded from 256 of 10,000 codes in {LONG}.csv"
+    ),
     "one-small-sample": lambda: plot_images(_images((1, 8, 8), 1), title=TITLE),
     "reconstructions": lambda: plot_reconstructions(_images(FACE, 32), _images(FACE, 32), title=TITLE),
     "one-reconstruction": lambda: plot_reconstructions(_images((1, 8, 8), 1), _images((1, 8, 8), 1), title=TITLE),

@@ -111,6 +111,8 @@ def test_the_last_item_of_a_list_is_completed_and_none_offered_twice():
         (["probe", "x", "--methods", "frozen,s"], ["frozen,scratch", "frozen,spread"]),
         (["mri-train", "t", "--augment", ""], list(Augmentation.__args__)),
         (["compare", "runs/"], ["runs/a.csv"]),
+        (["decode", "runs/a"], ["runs/a.safetensors", "runs/ab.safetensors"]),
+        (["decode", "x.safetensors", "runs/a"], ["runs/a.csv", "runs/a.safetensors", "runs/ab.safetensors"]),
         (["reproduce", "mnist-vae-"], ["mnist-vae-1", "mnist-vae-grid"]),
         (["reproduce", "al"], ["all"]),
         (["reproduce", "pa"], ["paper.toml"]),

@@ -12,7 +12,7 @@ from aekit.images.record import read_checkpoints
 from aekit.terminal import options
 from aekit.terminal.console import Console
 from aekit.terminal.streams import with_stdin
-from aekit.terminal.study_options import Checkpoints, ClassNames, Gaussians, NoiseSeed, OtherData, Output
+from aekit.terminal.study_options import Checkpoints, ClassNames, EachPicture, Gaussians, NoiseSeed, OtherData, Output
 
 
 def sample(
@@ -75,16 +75,7 @@ def sample(
         ),
     ] = None,
     components: Gaussians = 10,
-    each: Annotated[
-        Path | None,
-        typer.Option(
-            "--each",
-            rich_help_panel=options.OUTPUT,
-            metavar="DIR",
-            help="Also write each sample as a .png file into this folder.",
-            show_default="no files",
-        ),
-    ] = None,
+    each: EachPicture = None,
     codes: Annotated[
         Path | None,
         typer.Option(

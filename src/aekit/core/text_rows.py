@@ -86,10 +86,13 @@ class TextRows:
             elif len(row) == width:
                 yield line, row
             else:
-                raise AekitError(
-                    f"{shown(self._path)}: line {line} has {count(len(row), 'field')}, the header {width}; correct it, "
-                    "or put quotes around values that hold the separator"
-                )
+                there = f"line {line} has {count(len(row), 'field')}, the header has {width}"
+                advice = "correct it, or put quotes around values that hold the separator"
+                raise AekitError(f"{shown(self._path)}: {there}; {advice}")
+
+    def correct(self, what: str) -> None:
+        """Add something that the caller corrected to what is said of the table."""
+        self._repairs.append(Repair(what, 1, ()))
 
     @property
     def repairs(self) -> tuple[Repair, ...]:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from aekit.core.environment import process_rank
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, UsageError, shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -52,6 +52,30 @@ def with_stdin(arguments: list[str], *, kind: str = "checkpoint") -> list[str]:
     if not texts:
         raise AekitError(f"-: no path came on stdin; the command before it wrote nothing, or give a {kind}'s path")
     return texts
+
+
+def one_from_stdin(**arguments: str) -> list[str]:
+    """Return arguments that are one path each, of which one may be ``-``: then stdin has its path, on a line.
+
+    Args:
+        arguments: What the command line says, by the name of the argument in its help.
+
+    Raises:
+        UsageError: Several are ``-``.
+        AekitError: There is no path on stdin, or there are several, or one cannot be a path.
+    """
+    piped = [name for name, text in arguments.items() if text == "-"]
+    if len(piped) > 1:
+        raise UsageError(f"-: {' and '.join(piped)} cannot both come from stdin; give one of them as a path")
+    found = []
+    for name, text in arguments.items():
+        paths = with_stdin([text], kind=name)
+        if len(paths) > 1:
+            raise AekitError(
+                f"-: {len(paths)} paths came on stdin, and {name} is one; run the command for each of them"
+            )
+        found += paths
+    return found
 
 
 class StdoutError(OSError):

@@ -19,6 +19,14 @@ Checkpoints = Annotated[
         help="Checkpoints trained by aekit; - reads their paths from stdin, one per line.",
     ),
 ]
+OneCheckpoint = Annotated[
+    str,
+    typer.Argument(
+        autocompletion=completion.checkpoints,
+        metavar="CHECKPOINT",
+        help="Checkpoint trained by aekit; - reads its path from stdin.",
+    ),
+]
 OtherData = Annotated[
     str | None,
     options.images(
@@ -60,6 +68,16 @@ ClassNames = Annotated[
         metavar="NAME,...",
         help="Classes to decode as, for models trained with --condition label.",
         show_default="all classes, or the one of the image",
+    ),
+]
+EachPicture = Annotated[
+    Path | None,
+    typer.Option(
+        "--each",
+        rich_help_panel=options.OUTPUT,
+        metavar="DIR",
+        help="Also write each image as a .png file into this folder.",
+        show_default="no files",
     ),
 ]
 Resamples = Annotated[

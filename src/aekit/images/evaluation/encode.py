@@ -62,6 +62,8 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
     else:
         pixels = {"binarize": True} if session.is_binarized else {}
         parameters = checkpoint.parameters("encode", image_set, split=split, **pixels)
+        if checkpoint.header.sha256 is not None:  # by which decode tells its codes from those of another model
+            parameters["sha256"] = checkpoint.header.sha256
         parameters |= {"class_names": image_set.class_names, "attribute_names": image_set.attribute_names}
         if image_set.factors is not None:
             parameters |= {"factor_names": image_set.factors.names, "factor_values": image_set.factors.values}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
-from aekit.core.artifacts import check_writable, write_atomically, write_csv
-from aekit.core.durable import sync_folder
+from aekit.core.artifacts import check_writable, write_csv
+from aekit.core.folders import check_new_folder, whole_folder
 from aekit.core.output import refuse_own_files
 from aekit.errors import AekitError, UsageError
 from aekit.images.inference import FloatArray
+from aekit.images.pictures import write_picture
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,7 @@ def check_sample_files(
         refuse_own_files(targets, [codes], option="--codes", what="figure")
         check_writable(codes)
     if each is not None:
-        if each.is_file():
-            raise AekitError(f"--each {each}: is a file; give a folder")
-        if each.is_dir() and any(each.iterdir()):
-            raise AekitError(f"--each {each}: is not empty; give a new folder, or empty it")
-        check_writable(each / "sample-0000.png")
+        check_new_folder(each, "--each")
 
 
 def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> None:
@@ -80,24 +75,13 @@ def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> No
             write_csv(codes, _codes_table(samples, with_files=False))
         return
     folder = each.absolute()
-    unfinished = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
-    if codes is not None:
-        is_inside = codes.absolute().is_relative_to(folder)
-        path = unfinished / codes.absolute().relative_to(folder) if is_inside else codes
-        write_csv(path, _codes_table(samples, with_files=True))
-    for name, image in zip(samples.file_names, samples.images, strict=True):
-        pixels = np.rint(image * 255).astype(np.uint8)
-        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-        write_atomically(unfinished / name, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
-    if folder == Path.cwd():  # it stays the same folder, as the shell stands in it
-        for path in list(unfinished.iterdir()):
-            path.replace(folder / path.name)
-        unfinished.rmdir()
-        sync_folder(folder)
-    else:
-        unfinished.replace(folder)  # which may be there, and is empty then
-    sync_folder(folder.parent)
+    with whole_folder(each) as unfinished:
+        if codes is not None:
+            is_inside = codes.absolute().is_relative_to(folder)
+            path = unfinished / codes.absolute().relative_to(folder) if is_inside else codes
+            write_csv(path, _codes_table(samples, with_files=True))
+        for name, image in zip(samples.file_names, samples.images, strict=True):
+            write_picture(unfinished / name, image)
 
 
 def _codes_table(samples: Samples, *, with_files: bool) -> pd.DataFrame:
