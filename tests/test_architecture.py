@@ -35,6 +35,7 @@ BELOW["cli"] = {"errors", "core", "terminal", "commands"}
 BELOW["__main__"] = {"cli"}
 STUDIES = (
     "evaluation",
+    "export",
     "interpolation",
     "pca",
     "probe",

@@ -25,6 +25,7 @@ from aekit.commands.disentangle import disentangle
 from aekit.commands.encode import encode
 from aekit.commands.evaluate import evaluate
 from aekit.commands.explore import explore
+from aekit.commands.export import export
 from aekit.commands.info import info
 from aekit.commands.interpolate import interpolate
 from aekit.commands.mri_associate import mri_associate
@@ -222,6 +223,7 @@ for command in (
     explore,
     probe,
     compare,
+    export,
     mri_eda,
     mri_train,
     mri_predict,

@@ -31,6 +31,8 @@ Condition = Literal["none", "label"]
 Objective = Literal["elbo", "iwae", "beta-tc", "factor", "dip-i", "dip-ii", "mmd"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
+ExportFormat = Literal["onnx", "torchscript", "pt2", "hub"]
+ExportPart = Literal["all", "encoder", "decoder", "both"]
 Density = Literal["prior", "gaussian", "gmm", "two-stage"]  # that codes are drawn from
 DEFAULT_SAMPLES = 5  # of an importance-weighted objective
 # Images of a batch that an objective of whole batches needs: one has no covariance, no pair, and no others to compare

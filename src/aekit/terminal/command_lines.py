@@ -14,7 +14,7 @@ from aekit.terminal.console import OptionsPassed, checking_options
 # Commands that do nothing but look at their options before they open the console.
 _CHECKED = (
     *("train-ae", "train-vae", "sweep", "reconstruct", "sample", "interpolate", "encode", "evaluate", "pca-compare"),
-    *("tsne", "probe", "decorrelation", "disentangle", "compare-codes", "outliers", "neighbours", "decode"),
+    *("tsne", "probe", "decorrelation", "disentangle", "compare-codes", "outliers", "neighbours", "decode", "export"),
 )
 _ENDS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 

@@ -63,7 +63,7 @@ class UnflattenPixels(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return pixels (B, C, H, W)."""
         channels, height, width = self.shape
-        return features.reshape(len(features), height, width, channels).permute(0, 3, 1, 2)
+        return features.reshape(features.shape[0], height, width, channels).permute(0, 3, 1, 2)
 
 
 class UpToGrey(nn.ConvTranspose2d):
