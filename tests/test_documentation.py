@@ -165,7 +165,7 @@ def test_a_decision_names_modules_that_exist(page):
 
 
 def test_the_readme_and_contributing_stay_short():
-    assert len(README.read_text().splitlines()) <= 160  # a line for each command
+    assert len(README.read_text().splitlines()) <= 165  # a line for each command
     assert len(CONTRIBUTING.read_text().splitlines()) <= 125
 
 

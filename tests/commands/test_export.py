@@ -232,3 +232,13 @@ def test_a_hub_reads_the_card(aekit, vae_checkpoint, tmp_path):
     assert "autoencoder" in card.data.tags
     assert card.data.license is None
     assert card.content.count("---\n") >= 2
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "hub")])
+def test_a_damaged_checkpoint_does_not_leave(aekit, vae_checkpoint, tmp_path, options):
+    content = bytearray(vae_checkpoint.read_bytes())
+    content[-5] ^= 4
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    result = aekit("export", tmp_path / "bad.safetensors", *options)
+    assert (result.exit_code, "was damaged after it was written" in result.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]

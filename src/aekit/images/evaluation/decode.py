@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aekit.core.array_files import write_npy_rows, write_safetensors_rows
-from aekit.core.artifacts import naming_leftovers, write_csv, write_png
+from aekit.core.artifacts import write_csv, write_png
 from aekit.core.folders import check_new_folder, whole_folder
 from aekit.core.output import Result, refuse_own_files
 from aekit.core.settings import check_at_least
@@ -105,8 +105,7 @@ def run_decode(
     labels = _labels(session, checkpoint, found, label)
     classes = checkpoint.model.classes
     request = _Request(target, n or N_SHOWN, each, labels, () if classes is None else classes.names)
-    with naming_leftovers(target, [".csv"], session.progress):
-        return _write(session, checkpoint, found, request)
+    return _write(session, checkpoint, found, request)
 
 
 def _write(session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile, request: _Request) -> Result:

@@ -84,11 +84,9 @@ def _data(checkpoint: LoadedCheckpoint) -> str:
     data, known = checkpoint.record.data, CATALOG.get(checkpoint.record.data.name)
     name = data.name if known else PurePath(data.name).name  # where it lay on a disk is no one's business
     lines = [f"- images: {_plain(name)}" + (f", {known.about}" if known else "")]
-    splits = checkpoint.header.data.get("splits", {})
-    lines += [
-        f"- {split}: {count(part['n'], 'image')}, fingerprint `{part['fingerprint'][:12]}`"
-        for split, part in splits.items()
-    ]
+    for split, part in checkpoint.header.data.get("splits", {}).items():
+        fingerprint = f", fingerprint `{_plain(part['fingerprint'])[:12]}`" if "fingerprint" in part else ""
+        lines.append(f"- {_plain(split)}: {count(part.get('n', 0), 'image')}{fingerprint}")
     if checkpoint.record.value_range is not None:
         lines.append("- pixel values that became 0 and 1: {:g} and {:g}".format(*checkpoint.record.value_range))
     if known:
