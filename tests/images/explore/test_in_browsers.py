@@ -235,3 +235,26 @@ def test_a_selection_is_saved_as_a_table(browser, page, tmp_path):
     table = pd.read_csv(tmp_path / "selected.csv")
     assert (table["label"] == 0).all()
     assert len(table) == browser.run("aekit.map.chosen.size")
+
+
+def test_a_model_that_is_told_the_class_is_told_the_chosen_one(browser, aekit, tmp_path):
+    options = ("--data", "digits", "--limit", 200, "--condition", "label", "--latent", 4, "--epochs", 2, "--threads", 1)
+    assert aekit("train-vae", *options, "-o", tmp_path / "c.safetensors").exit_code == 0
+    assert aekit("explore", tmp_path / "c.safetensors", "--threads", 1).exit_code == 0
+    browser.open(tmp_path / "c.explore.html", idle="true")
+    browser.run("aekit.jump(3)")
+    own = settled(browser, "aekit.models[0].classes[aekit.state.label]")
+    assert f"reconstruction as class {own}" in text(browser, "cards")
+    assert "mean squared error" in text(browser, "cards")
+    other = (int(own) + 1) % 10
+    browser.run(f"(() => {{ const list = document.getElementById('class'); list.value = {other}; "
+                "list.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    shown = text(browser, "cards")
+    assert f"decoded as class {other}" in shown
+    assert "mean squared error" not in shown  # that of the reconstruction, which this is not
+    pixels = "document.querySelector('.card canvas').getContext('2d').getImageData(0, 0, 8, 8).data"
+    painted = np.array(browser.run(f"[...{pixels}]")).reshape(64, 4)[:, 0] / 255
+    model = package.load(tmp_path / "c.safetensors")
+    z = torch.tensor([browser.run("[...aekit.state.codes[0]]")])
+    truth = model.decode(z, label=torch.tensor([other])).flatten().numpy()
+    np.testing.assert_allclose(painted, truth, atol=1.5 / 255)

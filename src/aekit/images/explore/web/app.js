@@ -29,6 +29,8 @@ const scaled = (canvas) => {
   canvas.style.height = "auto";
 };
 const conditional = models.find((model) => model.classes.length > 0);
+// The number of the shown class in a model that is told it: models may have been told different ones.
+const labelOf = (model) => (model.classes.length ? model.classes.indexOf(conditional.classes[state.label]) : null);
 
 // Shows other codes, one for each model.
 function show(codes, from, label = state.label) {
@@ -57,17 +59,20 @@ function paint() {
 }
 
 function paintCard(model, card, code) {
-  card.wrong.textContent = model.wrong;
-  card.pair.hidden = model.wrong !== "";
-  if (model.wrong) return;
-  const started = performance.now(), image = Network.decode(model.network, code, model.classes.length ? state.label : null);
+  const label = labelOf(model), wrong = model.wrong || (label === -1 ? `It was not told of class ${conditional.classes[state.label]}.` : "");
+  card.wrong.textContent = wrong;
+  card.pair.hidden = wrong !== "";
+  if (wrong) return;
+  const started = performance.now(), image = Network.decode(model.network, code, label);
   const took = performance.now() - started;
   decodeTime = decodeTime ? 0.9 * decodeTime + 0.1 * took : took;
   document.body.dataset.decode = decodeTime;
   paintImage(card.decoded.picture, image);
   scaled(card.decoded.picture);
   card.decoded.picture.setAttribute("aria-label", "Decoded image");
-  card.decoded.caption.textContent = state.from.kind === "point" || state.from.kind === "own" ? "reconstruction" : "decoded";
+  const isPoint = state.from.kind === "point", isOther = label !== null && isPoint && model.classes[label] !== className(state.from.i);
+  const kind = (isPoint && !isOther) || state.from.kind === "own" ? "reconstruction" : "decoded";
+  card.decoded.caption.textContent = label === null ? kind : `${kind} as class ${model.classes[label]}`;
   const own = state.from.kind === "own";
   card.own.figure.hidden = !own;
   if (own) {
@@ -79,9 +84,10 @@ function paintCard(model, card, code) {
   const [[i, distance]] = nearestPoints(model, code, 1);
   showThumb(card.nearest.picture, i, SIDE);
   card.nearest.picture.setAttribute("aria-label", `Image on the map: ${describe(i)}`);
-  const error = state.from.kind === "point" && state.from.i === i ? `\nmean squared error ${model.errors[i].toPrecision(3)}` : `\ndistance ${distance.toPrecision(3)} in codes`;
+  const isOriginal = isPoint && state.from.i === i;
+  const error = !isOriginal ? `\ndistance ${distance.toPrecision(3)} in codes` : isOther ? "" : `\nmean squared error ${model.errors[i].toPrecision(3)}`;
   card.nearest.caption.style.whiteSpace = "pre-wrap";
-  card.nearest.caption.textContent = `${state.from.kind === "point" && state.from.i === i ? "original" : "nearest image on the map"}\n${describe(i)}${error}`;
+  card.nearest.caption.textContent = `${isOriginal ? "original" : "nearest image on the map"}\n${describe(i)}${error}`;
 }
 
 function aboutShown() {
@@ -124,7 +130,7 @@ function histogram(model, j) {
 function dimensionSlider(rank) {
   const own = models.map((model) => (rank < model.latent ? model.order[rank] : -1)), m = own.findIndex((j) => j >= 0);
   const model = models[m], j = own[m], row = make("div", "", {class: "slider"}), name = make("div", "", {class: "name"});
-  const low = model.low[j], high = model.high[j], title = own.filter((each) => each >= 0).map((each) => `z${each}`).join(" | ");
+  const low = model.low[j], high = model.high[j], title = own.map((each) => (each >= 0 ? `z${each}` : "\u2013")).join(" | ");
   name.append(title, make("small", model.kl.length ? `KL ${model.kl[j].toPrecision(3)}` : `var ${model.variance[j].toPrecision(3)}`));
   const input = make("input", "", {type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": `Dimension ${title}`});
   const output = make("output"), box = make("div"), chart = histogram(model, j);
@@ -462,7 +468,8 @@ function readPad(isImage) {
 
 function encodeOwn() {
   if (!ink.image || models.some((model) => model.wrongEncoder || model.wrong)) return;
-  const found = models.map((model) => Network.encode(model.network, ink.image, model.classes.length ? state.label : null));
+  if (models.some((model) => labelOf(model) === -1)) { refresh(); return; }
+  const found = models.map((model) => Network.encode(model.network, ink.image, labelOf(model)));
   const sd = found.map(({logvar}) => logvar && logvar.map((v) => Math.exp(v / 2)));
   show(found.map(({mean}) => mean), {kind: "own", image: ink.image, sd});
 }
