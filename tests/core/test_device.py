@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from torch import nn
 
-from aekit.core.device import ThreadTeam, choose_device, choose_precision, seed_everything, set_threads
+from aekit.core.device import (
+    ThreadTeam,
+    choose_device,
+    choose_precision,
+    seed_everything,
+    set_threads,
+    without_memory,
+)
 from aekit.errors import AekitError
 
 CPU = torch.device("cpu")
@@ -63,3 +74,41 @@ def test_a_failure_in_a_thread_of_the_team_is_raised():
         assert team.map(lambda part: part * part, [1, 2, 3]) == [1, 4, 9]
         with pytest.raises(ValueError, match="part 2"):
             team.map(fail, [0, 1, 2])
+
+
+def test_networks_without_memory_have_the_shapes_of_others_and_draw_no_numbers():
+    def build() -> nn.Module:
+        layers = nn.Sequential(nn.Linear(3, 4), nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 1, 4), nn.BatchNorm2d(1))
+        nn.init.normal_(layers[0].weight, std=0.1)
+        nn.init.orthogonal_(tensor=layers[0].weight)
+        return layers
+
+    before = torch.get_rng_state()
+    with without_memory():
+        empty = build()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(tensor.is_meta for tensor in empty.state_dict().values())
+    real = build()
+    assert {name: tensor.shape for name, tensor in empty.state_dict().items()} == {
+        name: tensor.shape for name, tensor in real.state_dict().items()
+    }
+    assert not real[0].weight.is_meta
+    assert real[0].weight.std() > 0
+
+
+_ENCODE = """
+import sys
+from aekit.cli import main
+sys.argv = ["aekit", "encode", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("compiler", any(name in sys.modules for name in ("torch._dynamo", "torch._inductor", "sympy")))
+"""
+
+
+@pytest.mark.slow
+def test_encoding_loads_no_compiler(vae_checkpoint, tmp_path):
+    words = [sys.executable, "-c", _ENCODE, vae_checkpoint, "--threads", "1", "-o", tmp_path / "codes.csv"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "compiler False"

@@ -16,6 +16,7 @@ from torch import nn
 from aekit import __version__
 from aekit.core.artifacts import write_atomically
 from aekit.core.checkpoint import FORMAT, Header, read_header
+from aekit.core.device import without_memory
 from aekit.errors import AekitError, shown
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -30,7 +31,7 @@ def build_checked(build: Callable[[], Network], weights: dict[str, torch.Tensor]
         AekitError: It cannot be built, or the weights are not the network's.
     """
     try:
-        with torch.device("meta"):
+        with without_memory():
             _check_weights(build(), weights, path)
     except AekitError as error:
         if str(error).startswith(shown(path)):

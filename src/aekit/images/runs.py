@@ -16,7 +16,15 @@ from torch import nn
 
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.checkpoint import Header, read_header, read_state_header
-from aekit.core.device import ThreadTeam, choose_device, choose_precision, free_memory, seed_everything, set_threads
+from aekit.core.device import (
+    ThreadTeam,
+    choose_device,
+    choose_precision,
+    free_memory,
+    seed_everything,
+    set_threads,
+    without_memory,
+)
 from aekit.core.distributed import Group, own_device, process_group, share_batch_norm
 from aekit.core.output import Result, checkpoint_path
 from aekit.core.progress import SILENT, Labelled, Progress
@@ -299,7 +307,7 @@ def epoch_line(rows: list[Row]) -> str:
 def _refuse_too_large(config: ModelConfig, image_shape: ImageShape, class_names: Sequence[str]) -> None:
     """Refuse a network that memory cannot hold with its gradients and moments, before it is built."""
     try:
-        with torch.device("meta"):
+        with without_memory():
             n_bytes = 4 * FLOATS_PER_PARAMETER * n_parameters(build_model(config, image_shape, class_names))
     except (RuntimeError, OverflowError):  # torch's, of sizes that no tensor has
         n_bytes = sys.maxsize

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from aekit.core.device import one_thread, torch_generator
+from aekit.core.device import one_thread, torch_generator, without_memory
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,7 +74,9 @@ def _layers(sizes: list[int], generator: torch.Generator | None) -> nn.Sequentia
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         # Made without weights: torch would draw them from its global generator.
-        layer = nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
+        with without_memory():
+            layer = nn.Linear(n_in, n_out)
+        layer.to_empty(device="cpu")
         if generator is not None:
             with torch.no_grad():
                 layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) / math.sqrt(n_in))

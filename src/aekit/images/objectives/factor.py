@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from aekit.core.device import without_memory
 from aekit.images.config import TrainConfig
 from aekit.images.objectives.base import Codes
 from aekit.images.objectives.elbo import ElboObjective, warmed_up
@@ -125,7 +126,9 @@ def build_discriminator(latent: int, seed: int) -> nn.Sequential:
     sizes = [latent, *[max(WIDTH, WIDTH_PER_DIMENSION * latent)] * HIDDEN_LAYERS, 1]
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
-        linear = nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
+        with without_memory():
+            linear = nn.Linear(n_in, n_out)
+        linear.to_empty(device="cpu")
         nn.init.kaiming_normal_(linear.weight, a=0.2, generator=source)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.LeakyReLU(0.2)]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.core.device import ThreadTeam, torch_generator
+from aekit.core.device import ThreadTeam, torch_generator, without_memory
 from aekit.images.principal_components import ImageRows
 from aekit.images.probe.classifiers import Scale, fit_scale
 
@@ -71,8 +71,10 @@ class Classifier(nn.Module):
 
 def _draw_head(n_features: int, n_classes: int, generator: torch.Generator) -> nn.Sequential:
     # Made without weights: torch would draw them from its global generator.
-    first = nn.Linear(n_features, WIDTH, device="meta").to_empty(device="cpu")
-    last = nn.Linear(WIDTH, n_classes, device="meta").to_empty(device="cpu")
+    with without_memory():
+        first, last = nn.Linear(n_features, WIDTH), nn.Linear(WIDTH, n_classes)
+    for layer in (first, last):
+        layer.to_empty(device="cpu")
     with torch.no_grad():
         first.weight.copy_(torch.randn(WIDTH, n_features, generator=generator) / math.sqrt(n_features))
         first.bias.copy_(torch.rand(WIDTH, generator=generator) * 2 - 1)

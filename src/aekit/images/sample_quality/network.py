@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.core.device import one_thread
+from aekit.core.device import one_thread, without_memory
 from aekit.images.data.image_set import ImageSet
 
 N_FEATURES = 64
@@ -37,14 +37,15 @@ class FeatureNetwork(nn.Module):
         channels, height, width = shape
         layers: list[nn.Module] = []
         n_out = 32
-        while not layers or max(height, width) > _SMALLEST_SIDE:
-            stride = 2 if max(height, width) > _SMALLEST_SIDE else 1
-            layers += [nn.Conv2d(channels, n_out, 3, stride, padding=1, device="meta"), nn.ReLU()]
-            channels, n_out = n_out, 64
-            height, width = (math.ceil(side / stride) for side in (height, width))
-        layers += [nn.Flatten(), nn.Linear(channels * height * width, N_FEATURES, device="meta"), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(N_FEATURES, n_classes, device="meta")
+        with without_memory():
+            while not layers or max(height, width) > _SMALLEST_SIDE:
+                stride = 2 if max(height, width) > _SMALLEST_SIDE else 1
+                layers += [nn.Conv2d(channels, n_out, 3, stride, padding=1), nn.ReLU()]
+                channels, n_out = n_out, 64
+                height, width = (math.ceil(side / stride) for side in (height, width))
+            layers += [nn.Flatten(), nn.Linear(channels * height * width, N_FEATURES), nn.ReLU()]
+            self.body = nn.Sequential(*layers)
+            self.head = nn.Linear(N_FEATURES, n_classes)
         self.to_empty(device="cpu")
         self.register_buffer("scale", torch.ones(()))
         for layer in self.modules():
