@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -201,12 +202,23 @@ def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     """
     # cuBLAS reads this when it creates its first handle; without it some products differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    set_deterministic(True, warns_only=True)
     # Nothing here reads memory before writing to it, and filling every new tensor costs 8 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
     return torch.Generator(device).manual_seed(seed)
+
+
+def set_deterministic(is_on: bool, *, warns_only: bool) -> None:
+    """Select kernels that add in a fixed order, or warn where there is none, without loading PyTorch's compiler.
+
+    ``torch.use_deterministic_algorithms`` does the same and tells the compiler too, for which it loads it (2 s).
+    """
+    if "torch._inductor" in sys.modules:
+        torch.use_deterministic_algorithms(is_on, warn_only=warns_only)
+    else:
+        torch._C._set_deterministic_algorithms(is_on, warn_only=warns_only)
 
 
 class Recording:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
+from aekit.core.device import set_deterministic
 from aekit.core.process import keeping, process_settings
 
 # The precisions of torch >= 2.9, the general ones first: those that are not set follow the one above.
@@ -38,8 +39,8 @@ def torch_settings() -> Iterator[None]:
         if (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()) != (
             is_deterministic,
             warns_only,
-        ):  # loads torch's compiler, and fails if a signal stopped it from being loaded
-            torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
+        ):
+            set_deterministic(is_deterministic, warns_only=warns_only)
         torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from aekit.core.adamw import FusedAdamW
 from aekit.core.artifacts import write_csv, write_png
 from aekit.core.checkpoint import Header, read_header, read_state_header
 from aekit.core.device import (
@@ -59,7 +60,7 @@ from aekit.images.official import check_can_choose, has_validation
 from aekit.images.record import read_record
 from aekit.images.run_settings import run_name
 from aekit.images.state import read_state, write_state
-from aekit.images.steps import Run
+from aekit.images.steps import Optimizer, Run
 from aekit.images.term_names import SHORT
 from aekit.images.training import OnEpoch, Row, State, evaluation_row, fit
 
@@ -533,7 +534,7 @@ def read_splits(
     return sets
 
 
-def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
+def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.device) -> Optimizer:
     """Return AdamW over all parameters, in their order; the pixel noise of a gaussian likelihood does not decay.
 
     Decay would pull its logarithm to zero: a noise of one, the range of the pixels. Nor does a learned prior decay,
@@ -544,15 +545,10 @@ def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.devic
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())[len(free) :]}]  # these are the first ones
     if free:
         groups.insert(0, {"params": free, "weight_decay": 0.0})
-    on_cuda = device.type == "cuda"
-    return torch.optim.AdamW(
-        groups,
-        lr=torch.tensor(0.0, device=device) if on_cuda else 0.0,  # where a recorded step reads it
-        betas=ADAM_BETAS,
-        weight_decay=weight_decay,
-        fused=on_cuda or device.type == "cpu",
-        capturable=on_cuda,
-    )
+    if device.type not in ("cpu", "cuda"):
+        return torch.optim.AdamW(groups, lr=0.0, betas=ADAM_BETAS, weight_decay=weight_decay)
+    rate = torch.tensor(0.0, device=device) if device.type == "cuda" else 0.0  # where a recorded step reads it
+    return FusedAdamW(groups, lr=rate, betas=ADAM_BETAS, weight_decay=weight_decay)
 
 
 def _build_run(

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aekit.core.adamw import FusedAdamW
 from aekit.core.device import Recording, ThreadTeam, on_own_stream
 from aekit.core.distributed import Group
 from aekit.core.progress import SILENT, Progress
@@ -21,6 +22,7 @@ from aekit.images.objectives.base import Codes, Objective, Weights
 RECORDED_STEPS = 200  # a run of fewer steps is over before recording one pays
 RECORDING_WARMUP = 3  # steps taken before one is recorded, in which libraries choose and allocate
 
+Optimizer = FusedAdamW | torch.optim.AdamW
 Forward = Callable[..., Output]  # of images, noise, and for a network that is told it the class of each image
 Part = tuple[Tensor, Tensor | None, Tensor | None]  # these, of a part of a batch
 
@@ -30,7 +32,7 @@ class Run:
     """The parts of a training run: a model, what trains it and on what; every None of ``config`` is filled in."""
 
     model: Autoencoder
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     noise: torch.Generator
     images: ImageLoader
     held_out: ImageLoader

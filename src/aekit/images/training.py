@@ -114,6 +114,7 @@ def fit(
     """
     train_config = run.train_config
     if train_config.compile:
+        torch.use_deterministic_algorithms(True, warn_only=True)  # which tells the compiler, too
         progress.notice("compiling the network during the first step, which takes a while")
     forward = torch.compile(run.model) if train_config.compile else run.model
     n_samples = run.samples_per_epoch
