@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aekit.core.intervals import bootstrap_interval, mean_interval, positive_interval
+from aekit.core.intervals import bootstrap_interval, mean_interval, positive_interval, proportion_interval
 
 
 def test_the_interval_of_a_mean_is_that_of_students_t():
@@ -47,3 +47,12 @@ def test_the_interval_of_a_positive_value_is_that_of_its_logarithm():
     assert positive_interval(2.0, 0.5, 8, shrinkage=0.5).high == pytest.approx(4 * np.exp(half))
     assert positive_interval(0.0, 0.0, 8) == (0, 0, 0)
     assert np.isnan(positive_interval(2.0, 0.5, 4)[1:]).all()
+
+
+@pytest.mark.parametrize(("n_hits", "n"), [(0, 1), (1, 1), (0, 40), (3, 17), (40, 40), (9_700, 10_000)])
+def test_the_interval_of_a_proportion_is_wilsons(n_hits, n):
+    found = proportion_interval(n_hits, n, confidence=0.9)
+    expected = stats.binomtest(n_hits, n).proportion_ci(0.9, method="wilson")
+    assert found.value == n_hits / n
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= found.low <= found.value <= found.high <= 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 FloatArray = npt.NDArray[np.floating]
 MIN_VALUES = 5  # with fewer there is no useful estimate of a standard error
@@ -31,7 +31,7 @@ def mean_interval(values: FloatArray, *, confidence: float = 0.95) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -53,7 +53,7 @@ def positive_interval(
         return Interval(value, np.nan, np.nan)
     if value == 0:
         return Interval(0.0, 0.0, 0.0)
-    factor = float(np.exp(stats.t.ppf(0.5 + confidence / 2, n - 1) * standard_error / value))
+    factor = float(np.exp(stdtrit(n - 1, 0.5 + confidence / 2) * standard_error / value))
     return Interval(value, value / factor, value * factor / shrinkage)
 
 
@@ -81,3 +81,16 @@ def bootstrap_interval(
     drawn = [statistic(generator.integers(0, n_rows, n_rows)) for _ in range(n_resamples)]
     low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return Interval(statistic(np.arange(n_rows)), float(low), float(high))
+
+
+def proportion_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """Return a proportion and Wilson's interval around it, for a number of hits among n independent trials, n >= 1.
+
+    Source:
+        Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    """
+    z, proportion = float(ndtri(0.5 + confidence / 2)), n_hits / n
+    middle = (proportion + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(proportion * (1 - proportion) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
+    low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return Interval(proportion, min(low, proportion), max(high, proportion))  # rounding must not leave it out

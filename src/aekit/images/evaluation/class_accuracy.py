@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 from sklearn.svm import SVC
 
+from aekit.core.intervals import proportion_interval
 from aekit.images.data.image_set import ImageSet
 from aekit.images.principal_components import Pca, fit_pca, max_components
 
@@ -90,13 +90,9 @@ def judge_samples(
 
 
 def fraction_interval(n_right: int, n: int) -> tuple[float, float]:
-    """Return Wilson's interval of 95 % of a fraction.
-
-    Source:
-        Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
-    """
-    interval = stats.binomtest(n_right, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    """Return Wilson's interval of 95 % of a fraction."""
+    interval = proportion_interval(n_right, n)
+    return interval.low, interval.high
 
 
 def mean_accuracies(table: pd.DataFrame) -> tuple[float, float | None]:
