@@ -55,13 +55,14 @@ def explore(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a page to touch the latent space: one HTML file in which the models run, offline and without a server.
+    """Make a page to explore the latent space: one HTML file in which the models run, offline and without a server.
 
     Reads checkpoints and the images that they were trained on (others with --data). The page has a slider for each
-    latent dimension and for each attribute or class, a map of codes to decode places of, paths between codes, lists of
-    images to save, and a pad to draw or drop an image on, which the model encodes. Several checkpoints are side by
-    side and move together. The page compares itself with torch when it opens, says the largest difference, and shows
-    no image that is wrong. Images up to 48 pixels are on it as they are, larger ones reduced. Writes one page (.html)
+    latent dimension and for each attribute or class, a map of codes whose points are decoded by a click, paths between
+    codes, tables of images and codes to save, and a pad to draw or drop an image on, which the model encodes. Several
+    checkpoints are side by side and move together. The page compares itself with torch when it opens, reports the
+    largest difference, and shows no image that is wrong. Images up to 48 pixels are on it as they are, larger ones
+    reduced and compressed. Writes one page (.html)
     for all checkpoints. Prints its path.
 
     Example: aekit explore runs/vae.safetensors

@@ -83,11 +83,10 @@ def _facts(models: Sequence[ModelOnPage], on_page: ImagesOnPage) -> dict[str, An
     thumbs = np.concatenate([reduce_images(images.take(block)) for block in blocks])
     n_classes = 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
     names = [images.class_names[k] if k < len(images.class_names) else str(k) for k in range(n_classes)]
-    drawn_from = sorted({_drawn_from(model) for model in models})
     return {
         "image": {"channels": channels, "height": height, "width": width},
         "thumb": {"height": thumbs.shape[2], "width": thumbs.shape[3]},
-        "sheets": list(build_sheets(thumbs)),
+        "sheets": list(build_sheets(thumbs, is_lossless=thumbs.shape[2:] == (height, width))),
         "columns": N_COLUMNS,
         "per_sheet": PER_SHEET,
         "index": on_page.index.tolist(),
@@ -95,12 +94,13 @@ def _facts(models: Sequence[ModelOnPage], on_page: ImagesOnPage) -> dict[str, An
         "names": [shown(name) for name in names],
         "colours": [class_style(k)[0] for k in range(n_classes)],
         "origins": None if images.origins is None else [shown(images.origin_text(i)) for i in range(len(images))],
+        "has_files": images.origins is not None and images.origins.rows is None,
         "what": on_page.what,
         "n_all": on_page.n_all,
         "n_bins": N_BINS,
         "n_reference": N_CODES,
         "background": _background(images),
-        "drawn_from": " and ".join(drawn_from),
+        "drawn_from": [_drawn_from(model) for model in models],
         "subtitle": _subtitle(models, on_page),
         "footer": _footer(on_page),
     }
@@ -123,7 +123,8 @@ def _subtitle(models: Sequence[ModelOnPage], on_page: ImagesOnPage) -> str:
     which = f"{on_page.n_all:,} {on_page.what}s"
     if len(on_page.images) < on_page.n_all:
         which = f"{len(on_page.images):,} of {which}"
-    return f"{names}; {which} of {shown(on_page.images.name)}. The model runs in this page, without a network."
+    who = "The model runs" if len(models) == 1 else "The models run"
+    return f"{names}; {which} of {shown(on_page.images.name)}. {who} in this page, offline."
 
 
 def _footer(on_page: ImagesOnPage) -> str:
@@ -133,7 +134,7 @@ def _footer(on_page: ImagesOnPage) -> str:
         "nearest image is the nearest of those on the map, by Euclidean distance of codes. "
     )
     if reduced:
-        text += f"Images of the data are reduced to {MAX_SIDE} pixels here; what is decoded has its full size. "
+        text += f"Images of the data are reduced to {MAX_SIDE} pixels and compressed; decoded ones have full size. "
     return text + f"Made by aekit {__version__}."
 
 

@@ -36,8 +36,11 @@ def _picture(image: Pixels) -> Image.Image:
     return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 
-def build_sheets(images: Pixels) -> Iterator[str]:
-    """Yield data URIs of sheets of images, uint8 (N, C, H, W): up to 1,024 in each, row by row."""
+def build_sheets(images: Pixels, *, is_lossless: bool = False) -> Iterator[str]:
+    """Yield data URIs of sheets of images, uint8 (N, C, H, W): up to 1,024 in each, row by row.
+
+    Grey images keep their values in any case, colour images with ``is_lossless``.
+    """
     n_channels, height, width = images.shape[1:]
     for start in range(0, len(images), PER_SHEET):
         block = images[start : start + PER_SHEET]
@@ -47,9 +50,9 @@ def build_sheets(images: Pixels) -> Iterator[str]:
         rows = places.reshape(n_rows, N_COLUMNS, n_channels, height, width).transpose(2, 0, 3, 1, 4)
         sheet = _picture(rows.reshape(n_channels, n_rows * height, N_COLUMNS * width))
         file = io.BytesIO()
-        if n_channels == 1:
+        if n_channels == 1 or is_lossless:
             kind = "png"
-            sheet.save(file, kind)
+            sheet.save(file, kind, optimize=is_lossless)
         else:
             kind = "webp" if features.check("webp") else "jpeg"
             sheet.save(file, kind, quality=_COLOUR_QUALITY)

@@ -1,5 +1,5 @@
 // What is shown: one code for each model, and where it is from. Everything else follows from these.
-const SIDE = models.length > 1 ? 120 : 168, N_SLIDERS = 12, N_DIRECTIONS = 8;
+const SIDE = innerWidth < 500 ? 112 : models.length > 1 ? 120 : 168, N_SLIDERS = 12, N_DIRECTIONS = 8;
 const state = {codes: models.map((model) => model.centre.slice()), from: {kind: "centre"}, label: 0};
 const path = {ends: [null, null], at: 0, playing: 0};
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -85,7 +85,7 @@ function paintCard(model, card, code) {
   showThumb(card.nearest.picture, i, SIDE);
   card.nearest.picture.setAttribute("aria-label", `Image on the map: ${describe(i)}`);
   const isOriginal = isPoint && state.from.i === i;
-  const error = !isOriginal ? `\ndistance ${distance.toPrecision(3)} in codes` : isOther ? "" : `\nmean squared error ${model.errors[i].toPrecision(3)}`;
+  const error = !isOriginal ? `\ndistance ${distance.toPrecision(3)} in code space` : isOther ? "" : `\nmean squared error ${model.errors[i].toPrecision(3)}`;
   card.nearest.caption.style.whiteSpace = "pre-wrap";
   card.nearest.caption.textContent = `${isOriginal ? "original" : "nearest image on the map"}\n${describe(i)}${error}`;
 }
@@ -93,12 +93,13 @@ function paintCard(model, card, code) {
 function aboutShown() {
   const {from} = state, of = models.length > 1 ? "codes" : "code";
   const texts = {
-    centre: `Mean ${of} of ${facts.n_all.toLocaleString("en")} ${facts.what}s.`,
-    random: `${models.length > 1 ? "Codes" : "A code"} drawn at random from ${facts.drawn_from}.`,
-    point: () => `${models.length > 1 ? "Codes" : "The code"} of ${nameOf(from.i)}${className(from.i) === null ? "" : `, label ${className(from.i)}`}.`,
-    own: `${models.length > 1 ? "Codes" : "The code"} of your own image.`,
-    moved: `A code that you set.`,
-    path: () => `${Number(path.at).toFixed(2)} of the way from ${path.ends[0].name} to ${path.ends[1].name}.`,
+    centre: `Mean of the codes of ${facts.n_all.toLocaleString("en")} ${facts.what}s.`,
+    random: models.length === 1 ? `A code drawn at random from ${facts.drawn_from[0]}.`
+      : `Codes drawn at random: ${models.map((model, m) => `${model.label} from ${facts.drawn_from[m]}`).join("; ")}.`,
+    point: () => `The ${of} of ${nameOf(from.i)}.`,
+    own: `The ${of} of your own image.`,
+    moved: `${of === "code" ? "A code" : "Codes"} set by hand.`,
+    path: () => `${Math.round(100 * path.at)} % of the way from ${path.ends[0].name} to ${path.ends[1].name}.`,
   };
   const text = texts[from.kind];
   return typeof text === "string" ? text : text();
@@ -126,31 +127,46 @@ function histogram(model, j) {
   return {svg, ...parts};
 }
 
+// A number next to a slider: it can be typed, and is marked where the slider ends before it.
+function numberField(input, title) {
+  const field = make("input", "", {type: "number", step: "any", "aria-label": `Value of ${title}`});
+  field.show = (value, low, high) => {
+    if (document.activeElement !== field) field.value = value.toFixed(2);
+    const beyond = value < low || value > high;
+    field.classList.toggle("beyond", beyond);
+    field.title = beyond ? "beyond the end of the slider" : "";
+  };
+  return field;
+}
+
 // The dimensions of this rank in all models move together, each over its own range.
 function dimensionSlider(rank) {
   const own = models.map((model) => (rank < model.latent ? model.order[rank] : -1)), m = own.findIndex((j) => j >= 0);
   const model = models[m], j = own[m], row = make("div", "", {class: "slider"}), name = make("div", "", {class: "name"});
   const low = model.low[j], high = model.high[j], title = own.map((each) => (each >= 0 ? `z${each}` : "\u2013")).join(" | ");
-  name.append(title, make("small", model.kl.length ? `KL ${model.kl[j].toPrecision(3)}` : `var ${model.variance[j].toPrecision(3)}`));
+  const worth = own.flatMap((at, k) => (at < 0 ? [] : [models[k].kl.length ? models[k].kl[at].toPrecision(2) : models[k].variance[at].toPrecision(2)]));
+  name.append(title, make("small", `${model.kl.length ? "KL" : "var"} ${worth.join(" | ")}`));
   const input = make("input", "", {type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": `Dimension ${title}`});
-  const output = make("output"), box = make("div"), chart = histogram(model, j);
+  const box = make("div"), chart = histogram(model, j), number = numberField(input, title);
   box.append(chart.svg, input);
-  row.append(name, box, output);
-  input.addEventListener("input", () => {
-    const part = (Number(input.value) - low) / (high - low);
+  row.append(name, box, number);
+  const move = (value) => {
+    const part = (value - low) / (high - low);
     const codes = state.codes.map((code, k) => {
       const changed = code.slice(), at = own[k];
       if (at >= 0) changed[at] = models[k].low[at] + part * (models[k].high[at] - models[k].low[at]);
       return changed;
     });
     show(codes, {kind: "moved"});
-  });
+  };
+  input.addEventListener("input", () => move(Number(input.value)));
+  number.addEventListener("change", () => { if (number.value !== "") move(Number(number.value)); });
   sliders.push({
     row,
     update() {
       const value = state.codes[m][j], n = facts.n_bins, place = (v) => Math.min(n, Math.max(0, ((v - low) / (high - low)) * n));
       if (document.activeElement !== input || Math.abs(Number(input.value) - value) > (high - low) / 200) input.value = value;
-      output.textContent = value.toFixed(2);
+      number.show(value, low, high);
       const sd = state.from.kind === "point" && model.sd.length ? model.sd[state.from.i * model.latent + j]
         : state.from.kind === "own" && state.from.sd[m] ? state.from.sd[m][j] : 0;
       chart.now.setAttribute("x1", place(value));
@@ -163,9 +179,9 @@ function dimensionSlider(rank) {
 }
 
 function directionSlider(k) {
-  const first = models[0], {name, low, high} = first.directions[k], row = make("div", "", {class: "slider wide"});
+  const lead = models.findIndex((model) => model.directions.length > 0), {name, low, high} = models[lead].directions[k], row = make("div", "", {class: "slider wide"});
   const input = make("input", "", {type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": `Direction ${name}`});
-  const output = make("output"), own = models.map((model) => model.directions.findIndex((each) => each.name === name));
+  const number = numberField(input, name), own = models.map((model) => model.directions.findIndex((each) => each.name === name));
   const part = (m) => models[m].vectors.subarray(own[m] * models[m].latent, (own[m] + 1) * models[m].latent);
   const along = (m) => {
     const v = part(m);
@@ -173,12 +189,14 @@ function directionSlider(k) {
     for (let j = 0; j < v.length; j++) { dot += (state.codes[m][j] - models[m].centre[j]) * v[j]; size += v[j] * v[j]; }
     return dot / size;
   };
-  row.append(make("div", name, {class: "name"}), input, output);
-  input.addEventListener("input", () => {
-    const step = Number(input.value) - along(0);
+  row.append(make("div", name, {class: "name"}), input, number);
+  const move = (value) => {
+    const step = value - along(lead);
     show(state.codes.map((code, m) => (own[m] < 0 ? code : code.map((z, j) => z + step * part(m)[j]))), {kind: "moved"});
-  });
-  sliders.push({row, update() { const value = along(0); input.value = value; output.textContent = value.toFixed(2); }});
+  };
+  input.addEventListener("input", () => move(Number(input.value)));
+  number.addEventListener("change", () => { if (number.value !== "") move(Number(number.value)); });
+  sliders.push({row, update() { const value = along(lead); input.value = value; number.show(value, low, high); }});
   return row;
 }
 
@@ -196,13 +214,14 @@ function buildSliders() {
   fillDetails("more", live.slice(N_SLIDERS).map(dimensionSlider), `${live.length - N_SLIDERS} more dimensions`);
   fillDetails("dead", dead.map(dimensionSlider), `${dead.length} ${dead.length === 1 ? "dimension" : "dimensions"} that ${dead.length === 1 ? "is" : "are"} nearly the same for all images`);
   if (!live.length) by("sliders").append(make("p", "No dimension tells images apart."));
-  const by_ = models[0].kl.length ? "KL divergence" : "variance";
-  by("sliders-note").textContent = `Ordered by ${by_}; a slider covers 99 % of the codes, whose histogram is above it${models.some((model) => model.sd.length) ? ", with one standard deviation of the posterior of an image" : ""}.${models.length > 1 ? " Dimensions of the same rank move together, each over the range of its own model; numbers are those of the first." : ""}`;
-  const n = models[0].directions.length, rows = Array.from({length: n}, (_, k) => directionSlider(k));
+  const orders = [...new Set(models.map((model) => (model.kl.length ? "KL divergence" : "variance")))].join(" or ");
+  const band = models.some((model) => model.sd.length) ? "; the light band is one posterior standard deviation of the image shown, to either side" : "";
+  by("sliders-note").textContent = `Ordered by ${orders}. Each slider spans the central 99 % of the codes (histogram above${band}).${models.length > 1 ? ` Dimensions of the same rank (${models.map((model) => model.label).join(" | ")}) move together, each over its own range; histogram and number are those of the first.` : ""}`;
+  const n = Math.max(...models.map((model) => model.directions.length)), rows = Array.from({length: n}, (_, k) => directionSlider(k));
   by("directions-section").hidden = n === 0;
   by("directions").append(...rows.slice(0, N_DIRECTIONS));
   fillDetails("more-directions", rows.slice(N_DIRECTIONS), `${n - N_DIRECTIONS} more directions`);
-  by("directions-note").textContent = `From the mean code without an attribute or class to that with it: 0 is the mean code, 1 one such step further. Directions are not independent: moving along one moves the others.`;
+  by("directions-note").textContent = "The difference of the mean codes with and without an attribute or class: 0 is the mean of all codes, 1 one difference further. Directions are not independent: moving along one moves the others.";
 }
 
 // ---- the map, paths and selections
@@ -217,7 +236,7 @@ function chooseMap(m) {
   mapModel = m;
   const model = models[m];
   map.place(model.map);
-  const kinds = {plane: "The codes themselves, z0 to the right and z1 upwards.", line: "Codes of one number, to the right; the height is random.",
+  const kinds = {plane: "The codes themselves, z0 to the right and z1 upwards.", line: model.latent === 1 ? "Codes of one number, to the right; the height is random." : "The codes are all the same; the height is random.",
     tsne: "t-SNE of the codes. Other codes are placed by their nearest neighbours among the points.",
     pca: "The first two principal components of the codes. Other codes are placed by their nearest neighbours among the points."};
   by("map").setAttribute("aria-label", `Map of ${N_POINTS.toLocaleString("en")} codes; arrow keys go from point to point`);
@@ -228,7 +247,7 @@ function chooseMap(m) {
 
 function sayMode() {
   const can = {jump: models[mapModel].map_kind === "plane" ? "Click or drag to decode any place." : "Click a point to decode its code.",
-    path: "Drag from one point to another for a path between them.", lasso: "Draw around points to list them."};
+    path: `Drag from one point to another for a path between them${models[mapModel].map_kind === "plane" ? "" : ", which is straight in code space, not on the map: the ring goes to the nearest points"}.`, lasso: "Draw around points to list them."};
   by("hint").textContent = `${by("hint").dataset.kind} ${can[mode]}`;
   by("map").classList.toggle("drags", mode !== "jump" || models[mapModel].map_kind === "plane");
 }
@@ -359,13 +378,16 @@ function choose(points) {
   by("selection-note").textContent = rows.length > MAX_ROWS ? `The first ${MAX_ROWS} are shown; the file has all of them.` : "";
 }
 
+const stemOf = (model) => model.name.replace(/\.safetensors$/, "");
+
 function selectionTable(points) {
   const several = models.length > 1;
   const columns = ["index", ...(facts.origins === null ? [] : ["file"]), ...(facts.labels === null ? [] : ["label"]),
-    ...models.flatMap((model) => ["x", "y", "mse"].map((name) => (several ? `${name} of ${model.name}` : name)))];
+    ...models.flatMap((model) => ["x", "y", "mse"].map((name) => (several ? `${name}_${stemOf(model)}` : name))),
+    ...(several ? [] : Array.from({length: models[0].latent}, (_, j) => `z${j}`))];
   const rows = points.map((i) => [facts.index[i], ...(facts.origins === null ? [] : [facts.origins[i]]),
     ...(facts.labels === null ? [] : [className(i)]),
-    ...models.flatMap((model) => [model.map[2 * i], model.map[2 * i + 1], model.errors[i]])]);
+    ...models.flatMap((model) => [model.map[2 * i], model.map[2 * i + 1], model.errors[i]]), ...(several ? [] : codeOf(models[0], i))]);
   return {columns, rows};
 }
 
@@ -374,14 +396,32 @@ function toCsv({columns, rows}) {
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
 
-function save() {
-  const link = make("a", "", {download: "selected.csv", href: URL.createObjectURL(new Blob([toCsv(selectionTable([...map.chosen]))], {type: "text/csv"}))});
+function download(name, blob) {
+  const link = make("a", "", {download: name, href: URL.createObjectURL(blob)});
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+const save = () => download("selected.csv", new Blob([toCsv(selectionTable([...map.chosen]))], {type: "text/csv"}));
+
+// One file for each model, as `aekit decode` reads it.
+function codeTable(m) {
+  const model = models[m], label = labelOf(model);
+  const columns = [...(label === null ? [] : ["label"]), ...Array.from({length: model.latent}, (_, j) => `z${j}`)];
+  return {columns, rows: [[...(label === null ? [] : [model.classes[label]]), ...state.codes[m]]]};
+}
+
+function saveCode() {
+  models.forEach((model, m) => download(`${stemOf(model)}-code.csv`, new Blob([toCsv(codeTable(m))], {type: "text/csv"})));
+}
+
+function saveImage() {
+  models.forEach((model, m) => { if (!cards[m].pair.hidden) cards[m].decoded.picture.toBlob((blob) => download(`${stemOf(model)}-image.png`, blob)); });
+}
+
 function buildLegend() {
   if (facts.labels === null) return;
+  by("legend-note").hidden = false;
   const seen = [...new Set(facts.labels)].filter((k) => k >= 0).sort((a, b) => a - b);
   by("legend").append(...seen.map((k) => {
     const button = make("button", "", {type: "button", title: "Select this class"}), dot = make("i");
@@ -442,7 +482,7 @@ function buildPad() {
 async function readFile(file) {
   let picture;
   try { picture = await createImageBitmap(file); } catch {
-    by("own-note").textContent = `${file.name}: is not an image that this browser can read.`;
+    by("own-hint").textContent = `${file.name}: is not an image that this browser can read.`;
     return;
   }
   const pen = ink.strokes.getContext("2d"), scale = Math.max(width / picture.width, height / picture.height);
@@ -462,6 +502,9 @@ function readPad(isImage) {
     for (let c = 0; c < channels; c++) { const v = channels === 1 ? grey : rgb[c]; image[c * plane + p] = flip ? 1 - v : v; }
   }
   paintImage(pad, image);
+  const corners = [0, width - 1, plane - width, plane - 1], light = corners.reduce((sum, p) => sum + image[p], 0) / 4;
+  by("own-hint").textContent = isImage && Math.abs(light - facts.background) > 0.5
+    ? `Its corners are ${light > 0.5 ? "light" : "dark"}, those of the data ${light > 0.5 ? "dark" : "light"}: are dark and light swapped?` : "";
   ink.image = isImage ? image : null;
   if (isImage) encodeOwn();
 }
@@ -478,8 +521,11 @@ function encodeOwn() {
 
 function start() {
   by("subtitle").textContent = facts.subtitle;
-  by("random").textContent = facts.drawn_from === "the prior" || facts.drawn_from === "the learned prior" ? "Random from the prior" : "Random code";
-  by("random").title = `Drawn from ${facts.drawn_from}`;
+  const isPrior = facts.drawn_from.every((each) => each.endsWith("prior"));
+  by("random").textContent = isPrior ? "Random from the prior" : models.length > 1 ? "Random codes" : "Random code";
+  by("random").title = facts.drawn_from.map((from, m) => `${models[m].label}: from ${from}`).join("; ");
+  by("save-code").addEventListener("click", saveCode);
+  by("save-image").addEventListener("click", saveImage);
   by("random").addEventListener("click", () => show(models.map(drawCode), {kind: "random"}));
   by("centre").addEventListener("click", () => show(models.map((model) => model.centre.slice()), {kind: "centre"}));
   if (conditional) {
@@ -497,7 +543,7 @@ function start() {
   by("zoom-in").addEventListener("click", () => map.zoom(1.6, middle()));
   by("zoom-out").addEventListener("click", () => map.zoom(1 / 1.6, middle()));
   by("zoom-all").addEventListener("click", () => map.zoom(1e-6, middle()));
-  const shown = () => ({codes: state.codes.map((code) => code.slice()), name: {centre: "the mean code", random: "a random code", own: "your own image", moved: "a code that you set", path: "a place on a path"}[state.from.kind] ?? nameOf(state.from.i), label: state.label});
+  const shown = () => ({codes: state.codes.map((code) => code.slice()), name: {centre: "the mean code", random: "a random code", own: "your own image", moved: "a code set by hand", path: "a place on a path"}[state.from.kind] ?? nameOf(state.from.i), label: state.label});
   by("as-start").addEventListener("click", () => setPath(shown(), path.ends[1]));
   by("as-end").addEventListener("click", () => setPath(path.ends[0], shown()));
   by("along").addEventListener("input", () => { stop(); along(Number(by("along").value)); });
@@ -507,6 +553,8 @@ function start() {
   by("path-ends").textContent = "Drag between two points of the map (Path), or set both ends here.";
   by("footer").textContent = facts.footer;
   buildSliders();
+  // The picture stays in view while sliders move, where there is room for both.
+  new ResizeObserver(([{target}]) => target.classList.toggle("stays", target.offsetHeight < 0.6 * innerHeight)).observe(by("pictures"));
   buildLegend();
   buildPad();
   followPointer();
@@ -516,4 +564,4 @@ function start() {
 
 start();
 // For the curious in a console, and for tests.
-globalThis.aekit = {Network, models, state, map, path, show, jump, drawCode, selectionTable, toCsv};
+globalThis.aekit = {codeTable, Network, models, state, map, path, show, jump, drawCode, selectionTable, toCsv};

@@ -19,9 +19,10 @@ const models = facts.models.map((model, i) => {
 const N_POINTS = facts.index.length;
 const codeOf = (model, i) => model.codes.slice(i * model.latent, (i + 1) * model.latent);
 const className = (i) => (facts.labels === null || facts.labels[i] < 0 ? null : facts.names[facts.labels[i]]);
-const nameOf = (i) => facts.origins === null ? `${facts.what} ${facts.index[i]}` : facts.origins[i];
+// Of images that are rows of one file, the file says nothing.
+const nameOf = (i) => (facts.has_files ? facts.origins[i] : `${facts.what} ${facts.index[i]}`) + (className(i) === null ? "" : ` (label ${className(i)})`);
 const describe = (i) => [className(i) === null ? "" : `label ${className(i)}`, `index ${facts.index[i]}`,
-  facts.origins === null ? "" : facts.origins[i]].filter(Boolean).join("\n");
+  facts.has_files ? facts.origins[i] : ""].filter(Boolean).join("\n");
 
 // Shows the image of a point in an element, from the sheets.
 function showThumb(element, i, side) {

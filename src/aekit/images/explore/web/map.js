@@ -97,6 +97,7 @@ class CodeMap {
       canvas.style.aspectRatio = `${width} / ${height}`;
     }
     const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;  // where some colours of classes are hard to see
     const ink = style.getPropertyValue("--ink"), accent = style.getPropertyValue("--accent"), paper = style.getPropertyValue("--paper");
     pen.setTransform(dense, 0, 0, dense, 0, 0);
     pen.clearRect(0, 0, width, height);
@@ -107,6 +108,7 @@ class CodeMap {
       pen.fillStyle = this.colours[i];
       dot(i, size);
       pen.fill();
+      if (dark) { pen.strokeStyle = "#fff8"; pen.lineWidth = 0.7; pen.stroke(); }
     }
     pen.globalAlpha = 1;
     pen.strokeStyle = ink;
