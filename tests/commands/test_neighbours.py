@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from aekit.images.config import DataConfig
 from aekit.images.data.digits import read_digits
@@ -129,6 +130,21 @@ def test_codes_of_another_model_or_other_images_are_refused(
         assert result.exit_code == 1
         assert said in result.stderr.splitlines()[-1]
         assert not (tmp_path / "x.csv").exists()
+
+
+def test_codes_as_a_spreadsheet_leaves_them_are_searched_too(aekit, vae_checkpoint, codes, photos, tmp_path):
+    known = pd.read_csv(codes / "train.csv")
+    known[["z1", *known.columns.drop("z1")]].to_csv(tmp_path / "edited.csv", sep=";", decimal=",", index=False)
+    words = ("neighbours", vae_checkpoint, photos, "--split", "train", "--codes")
+    result = aekit(*words, tmp_path / "edited.csv", "-o", tmp_path / "x.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "decimal commas read as points" in result.stderr
+    assert "in the order z1, z0" in result.stderr
+    aekit(*words, codes / "train.csv", "-o", tmp_path / "y.csv")
+    pd.testing.assert_frame_equal(table(tmp_path / "x.csv"), table(tmp_path / "y.csv"))
+    save_file({"mean": known[["z0", "z1"]].to_numpy(np.float32)}, tmp_path / "bare.safetensors")
+    result = aekit(*words, tmp_path / "bare.safetensors", "-o", tmp_path / "x.csv")
+    assert (result.exit_code, "does not say which checkpoint its codes are of" in result.stderr) == (1, True)
 
 
 def test_what_is_no_image_a_second_checkpoint_or_an_input_as_output_is_refused(

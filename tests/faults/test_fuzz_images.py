@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import pickle
 import struct
 import warnings
@@ -31,7 +30,6 @@ from PIL import Image
 from safetensors.numpy import save
 
 from aekit.errors import AekitError
-from aekit.images.code_files import read_codes
 from aekit.images.config import DataConfig
 from aekit.images.data import cifar10, decode, read_images
 from aekit.images.data.celeba import _attributes, _is_test
@@ -151,27 +149,7 @@ def _celeba(what: str) -> Target:
     return Target(f"celeba-{what}", f"list_{what}.txt", [data], damage, lambda path: reader(path, FACES), 3000)
 
 
-def _codes(suffix: str) -> Target:
-    mean = np.arange(12, dtype=np.float32).reshape(6, 2)
-    arrays = {"mean": mean, "index": np.arange(6), "label": np.arange(6) % 2, "file": np.arange(6) % 2}
-    parameters = {"command": "encode", "class_names": ["a", "b"], "files": ["x.png", "y.png"], "options": {}}
-    data = save(arrays, {"aekit": json.dumps(parameters)})
-    damage = [raw(data), safetensors_header(data)]
-    if suffix == "csv":
-        rows = [f"{row},x.png,{row},a,{row / 3:.6g},-1" for row in range(6)]
-        data = "\n".join(["index,file,row,label,z0,z1", *rows, ""]).encode()
-        damage = [raw(data), table_cells(data)]
-
-    def read(path: Path) -> None:
-        codes = read_codes(path)
-        _ = codes.mean.sum(), codes.labels[0], "" if codes.origins is None else codes.origins.text(0)
-
-    return Target(f"codes-{suffix}", f"x.{suffix}", [data], damage, read)
-
-
 TARGETS = {
-    "codes": lambda: _codes("safetensors"),
-    "codes-csv": lambda: _codes("csv"),
     "png": lambda: _pictures(
         "png",
         "PNG",

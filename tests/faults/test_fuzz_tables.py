@@ -45,7 +45,7 @@ from aekit.brains.hypotheses import _read_ages
 from aekit.brains.predict import list_paths
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
-from aekit.images.codes_files import read_codes
+from aekit.images.code_files import read_codes
 from aekit.images.config import DataConfig
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.labels import read_labels
@@ -100,8 +100,26 @@ PREDICTIONS = (
     "01,test,chain,age_years,30.5,31.25\nNA,test,chain,gmv_ml,600,601\n"
 )
 CODES = "index;name;z1;label;z0\n0;a/b;1,5;3;-2\n1;c;2e-1;4;0\n2;d;-0,25;3;1e30\n"
-CODE_TENSORS = {"mean": np.arange(6, dtype=np.float32).reshape(3, 2), "index": np.arange(3), "label": np.zeros(3, int)}
-CODE_ORIGIN = {"aekit": json.dumps({"command": "encode", "class_names": ["a"], "checkpoint": "x.safetensors"})}
+CODES_OF_ENCODE = "\n".join(
+    ["index,file,row,label,z0,z1", *(f"{row},x.png,{row},a,{row / 3:.6g},-1" for row in range(6)), ""]
+)
+CODE_TENSORS = {
+    "mean": np.arange(12, dtype=np.float32).reshape(6, 2),
+    "logvar": np.zeros((6, 2), np.float32),
+    "index": np.arange(6),
+    "file": np.arange(6) % 2,
+    "row": np.arange(6),
+    "label": np.arange(6) % 2,
+    "attributes": np.arange(12).reshape(6, 2) % 3 == 0,
+}
+CODE_ORIGIN = {
+    "aekit": json.dumps(
+        {
+            "command": "encode", "checkpoint": "x.safetensors", "options": {}, "class_names": ["a", "b"],
+            "files": ["x.png", "y.png"], "attribute_names": ["c", "d"],
+        }
+    )
+}  # fmt: skip
 _AGES = [20 + 3 * row + row % 4 for row in range(16)]
 ASSOCIATED = "participant_id,split,fold,model,target,truth,prediction,delta\n" + "".join(
     f"{row:02},{'cv' if row else 'train'},0,{model},age_years,{age},{age + 2 + (row * 7) % 5 * 1.25 + more},\n"
@@ -132,9 +150,18 @@ VALUES = {
 
 
 def _codes(path: Path) -> None:
+    """Read codes as Python and ``neighbours`` do, whatever their dimensions, and as ``decode`` does, for a model."""
+    with contextlib.suppress(AekitError):
+        codes = read_codes(path)
+        assert np.isfinite(codes.mean).all()
+        assert codes.mean.size
+        assert codes.logvar is None or codes.logvar.shape == codes.mean.shape
+        assert len(codes.index) == len(codes.labels) == len(codes)
+        assert all(isinstance(label, str) for label in codes.labels)
+        _ = "" if codes.origins is None else [codes.origins.text(row) for row in range(len(codes))]
     codes = read_codes(path, 2, "vae.safetensors", Silent())
-    assert codes.z.shape == (len(codes), 2)
-    assert np.isfinite(codes.z).all()
+    assert codes.mean.shape == (len(codes), 2)
+    assert np.isfinite(codes.mean).all()
     assert all(len(values) == len(codes) for values in codes.columns.values())
     with contextlib.suppress(AekitError):
         names = picture_names(codes, Silent())
@@ -366,6 +393,7 @@ TARGETS = {
         "array-labels", "labels.csv", ARRAY_LABELS, ",", _labels(["x.npz"], [0, 0, 0], [0, 1, 2]), 4000
     ),
     "codes": lambda: _text_target("codes", "codes.csv", CODES, ";", _codes, 4000, _other_encodings(CODES)),
+    "codes-of-encode": lambda: _text_target("codes-of-encode", "codes.csv", CODES_OF_ENCODE, ",", _codes, 4000),
     "code-tensors": lambda: Target(
         "code-tensors",
         "codes.safetensors",

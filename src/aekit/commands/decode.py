@@ -19,7 +19,7 @@ def decode(
     codes: Annotated[
         str,
         typer.Argument(
-            autocompletion=completion.files(".csv", ".safetensors"),
+            autocompletion=completion.code_files,
             metavar="CODES",
             help="Codes to decode, as encode and sample --codes write them, .csv or .safetensors; - reads their path "
             "from stdin.",

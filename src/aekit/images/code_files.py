@@ -1,10 +1,13 @@
-"""Files of codes, as ``aekit encode`` writes them: read and checked."""
+"""Files of codes, as ``encode`` and ``sample --codes`` write them, or as someone has edited them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,141 +16,233 @@ import numpy.typing as npt
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from aekit.core.damage import readable
-from aekit.errors import AekitError, shown
-from aekit.images.data.image_set import Indices
-from aekit.images.data.origins import Origins
+from aekit.core.progress import SILENT, Progress
+from aekit.core.text_table import named
+from aekit.errors import AekitError, count, shown
+from aekit.images import code_tables
+from aekit.images.code_tables import LARGEST, read_code_table
+from aekit.images.data.origins import Indices, Origins
 
 FloatArray = npt.NDArray[np.float32]
 
-SUFFIXES = (".safetensors", ".csv")
-_FIX = "give a file of aekit encode"
+_FLOATS = {"mean": "codes", "logvar": "log-variances"}
+_WHOLE = ("index", "file", "row", "label", "factors", "attributes")
+_NAMED_COLUMNS = {"factors": "factor_names", "attributes": "attribute_names"}
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,15})(?:\.0*)?")  # as spreadsheets and pandas may write it
+_AGAIN = "write it again with aekit encode"
 
 
 @dataclass(frozen=True)
 class CodeFile:
-    """The codes of N images.
+    """The codes of N images, and what the file says of them.
 
     Attributes:
         path: The file.
-        mean: Codes, or posterior means, float32 (N, L).
-        logvar: Posterior log-variances, float32 (N, L); None for an autoencoder, and in a ``.csv``.
-        index: Index of each image in its split, (N,).
+        mean: Codes, or posterior means, float32 (N, L), N >= 1, finite.
+        columns: What else the file says of each: N values by the name of their column, as text or whole numbers.
         labels: Class of each image, or its attributes joined by ``;``, (N,); empty texts without any.
-        origins: Where each image came from, N of them; None if that is not known.
-        parameters: What made the codes: ``checkpoint``, its configuration, ``images``, ``options``; empty for ``.csv``.
+        logvar: Posterior log-variances, float32 (N, L); None for an autoencoder, and in a table.
+        lines: Line of each row of a table, N of them; None for a .safetensors file.
+        parameters: What made a .safetensors file, as it says itself: ``checkpoint``, its configuration, ``images``,
+            ``options``; empty if it does not, as a table never does.
     """
 
     path: Path
     mean: FloatArray
-    logvar: FloatArray | None
-    index: Indices
+    columns: Mapping[str, Sequence[Any]]
     labels: list[str]
-    origins: Origins | None = None
+    logvar: FloatArray | None = None
+    lines: Sequence[int] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.mean)
 
+    def place(self, row: int) -> str:
+        """Return where a row is, for messages: ``codes.csv: line 7``, or ``codes.safetensors: row 5``, from 0."""
+        return f"{shown(self.path)}: " + (f"row {row}" if self.lines is None else f"line {self.lines[row]}")
 
-def read_codes(path: str | Path) -> CodeFile:
-    """Return the codes in a file that ``aekit encode`` wrote, ``.safetensors`` or ``.csv``.
+    @cached_property
+    def index(self) -> Indices:
+        """Return the index of each image in its split, (N,); the number of the row if the file has no such column.
+
+        Raises:
+            AekitError: A value in a table is not a whole number from 0.
+        """
+        return np.arange(len(self)) if "index" not in self.columns else self._whole_numbers("index")
+
+    @cached_property
+    def origins(self) -> Origins | None:
+        """Return where each image came from, N of them; None if that is not known.
+
+        Raises:
+            AekitError: A value of ``row`` in a table is not a whole number from 0.
+        """
+        if "file" not in self.columns:
+            return None
+        numbers, files = pd.factorize(np.array(self.columns["file"], object))
+        rows = self._whole_numbers("row") if "row" in self.columns else None
+        return Origins([str(name) for name in files], numbers.astype(np.int64), rows)
+
+    def _whole_numbers(self, name: str) -> Indices:
+        found = [_WHOLE_NUMBER.fullmatch(str(value)) for value in self.columns[name]]
+        if None in found:
+            row = found.index(None)
+            text = shown(str(self.columns[name][row]))
+            raise AekitError(
+                f"{self.place(row)} has '{text}' in {name}, which is not a whole number from 0; correct it, or remove "
+                "the column"
+            )
+        return np.array([int(match[1]) for match in found if match], np.int64)
+
+
+def read_codes(
+    path: str | os.PathLike[str], latent: int | None = None, model: str | None = None, progress: Progress = SILENT
+) -> CodeFile:
+    """Return the codes in a file, in its order.
+
+    Args:
+        path: A table (.csv, .tsv, .txt) with the columns z0, z1, ..., in any order, and any others; separator and
+            encoding are found. Or a .safetensors file with a tensor ``mean``, (N, L).
+        latent: Dimensions that there must be; None takes as many as there are.
+        model: What takes them, for errors; None if that is not known.
+        progress: Receives notices of what was corrected.
 
     Raises:
-        AekitError: The file cannot be read, is damaged, or holds no codes, or some that are not finite.
+        AekitError: The file cannot be read, is damaged, has no rows, or other dimensions; a value is missing, is no
+            number, or is not finite in 32 bits.
     """
-    path = Path(path).expanduser()
-    with readable(path):
-        path.open("rb").close()
-    if path.suffix.lower() not in SUFFIXES:
-        raise AekitError(f"{path}: is neither a .safetensors nor a .csv file; {_FIX}")
-    found = _read_table(path) if path.suffix.lower() == ".csv" else _read_tensors(path)
-    n_bad = int((~np.isfinite(found.mean)).any(axis=1).sum())
-    if n_bad:
-        raise AekitError(f"{path}: {n_bad:,} of its {len(found):,} codes are not finite; write it again")
+    file = Path(path).expanduser()
+    if file.suffix.lower() == ".safetensors":
+        return _read_tensors(file, latent, model)
+    if file.suffix.lower() not in code_tables.SUFFIXES:
+        raise AekitError(f"{shown(file)}: is neither a .csv nor a .safetensors file; give codes as aekit encode writes")
+    mean, columns, lines = read_code_table(file, latent, model, progress)
+    return CodeFile(file, mean, columns, columns.get("label", [""] * len(mean)), lines=lines)
+
+
+def _read_tensors(path: Path, latent: int | None, model: str | None) -> CodeFile:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            parameters = _parameters(path, (file.metadata() or {}).get("aekit"))
+            names = set(file.keys())
+            if "mean" not in names:
+                raise AekitError(
+                    f"{shown(path)}: has no tensor mean (it has {named(sorted(names))}); give codes of aekit encode"
+                )
+            for name in _FLOATS.keys() & names:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in ("F16", "F32", "F64"):
+                    raise AekitError(f"{shown(path)}: its tensor {name} is of type {kind}; store float32")
+            tensors = {name: file.get_tensor(name) for name in (*_FLOATS, *_WHOLE) if name in names}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise AekitError(f"{shown(path)}: cannot be read ({error}); {_AGAIN}") from error
+    mean, logvar = tensors.pop("mean"), tensors.pop("logvar", None)
+    _check_codes(path, mean, latent, model)
+    if logvar is not None:
+        if logvar.shape != mean.shape:
+            raise _unfit(path, "logvar", "its codes")
+        _check_finite(path, logvar, "logvar")
+        logvar = logvar.astype(np.float32)
+    _check_whole(path, tensors, len(mean))
+    columns = _tensor_columns(path, tensors, parameters)
+    labels = _labels(tensors, columns, parameters, len(mean))
+    return CodeFile(path, mean.astype(np.float32), columns, labels, logvar, None, parameters)
+
+
+def _parameters(path: Path, text: str | None) -> dict[str, Any]:
+    """Return what made the file, as it says in its metadata; empty if it says nothing."""
+    try:
+        found = {} if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(part, {}), dict) for part in ("images", "options")):
+        raise AekitError(f"{shown(path)}: its header is damaged; {_AGAIN}")
+    if "format" in found:
+        raise AekitError(f"{shown(path)}: is a model, not codes; give the codes behind the checkpoint")
+    if found.get("command", "encode") != "encode":  # the means of a density, for example
+        command = shown(str(found["command"]))
+        raise AekitError(f"{shown(path)}: was written by aekit {command}, not by aekit encode; give codes")
     return found
 
 
-def _read_tensors(path: Path) -> CodeFile:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            parameters = json.loads((file.metadata() or {}).get("aekit", "{}"))
-            names = set(file.keys())
-            wanted = ("mean", "logvar", "index", "label", "attributes", "file", "row")
-            tensors = {name: file.get_tensor(name) for name in wanted if name in names}
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise AekitError(f"{path}: is damaged or not a .safetensors file ({error}); {_FIX}") from error
-    if "mean" not in tensors:
-        raise AekitError(f"{path}: holds no codes; {_FIX}")
-    if not isinstance(parameters, dict) or parameters.get("command") != "encode":
-        raise AekitError(f"{path}: does not say which checkpoint its codes are of; {_FIX}")
-    mean = tensors["mean"]
-    if mean.ndim != 2 or mean.dtype != np.float32 or 0 in mean.shape:
-        raise AekitError(f"{path}: codes are {mean.dtype} of shape {mean.shape}; {_FIX}")
-    if any(len(tensor) != len(mean) for tensor in tensors.values()):
-        raise _damaged(path, "its tensors differ in length")
-    index = tensors.get("index", np.arange(len(mean)))
-    try:
-        labels, origins = _labels(tensors, parameters, len(mean)), _origins(tensors, parameters)
-    except (LookupError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    return CodeFile(path, mean, tensors.get("logvar"), index, labels, origins, parameters)
-
-
-def _damaged(path: Path, reason: str) -> AekitError:
-    return AekitError(f"{path}: is damaged ({shown(reason)}); write it again with aekit encode")
-
-
-def _labels(tensors: Mapping[str, Any], parameters: Mapping[str, Any], n: int) -> list[str]:
-    if "label" in tensors:
-        names = list(map(str, parameters["class_names"]))
-        return [names[label] if 0 <= label < len(names) else str(label) for label in tensors["label"].tolist()]
-    if "attributes" in tensors:
-        names = list(map(str, parameters["attribute_names"]))
-        return [";".join(np.array(names)[has]) for has in tensors["attributes"].astype(bool)]
-    return [""] * n
-
-
-def _origins(tensors: Mapping[str, Any], parameters: Mapping[str, Any]) -> Origins | None:
-    if "file" not in tensors:
-        return None
-    files, numbers = list(map(str, parameters["files"])), tensors["file"].astype(np.int64)
-    if numbers.min() < 0 or numbers.max() >= len(files):
-        raise LookupError("a file has no name")
-    return Origins(files, numbers, tensors.get("row"))
-
-
-def _read_table(path: Path) -> CodeFile:
-    texts = {"file": str, "label": str}
-    try:
-        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"row": [""]}, low_memory=False)
-        names = [f"z{i}" for i in range(sum(str(name)[:1] == "z" and str(name)[1:].isdecimal() for name in table))]
-        if not names or not set(names) <= set(table) or not len(table):
-            raise AekitError(f"{path}: has no columns z0, z1, ... of codes, or no row; {_FIX}")
-        with np.errstate(over="ignore"):  # what overflows is not finite, which is refused
-            mean = table[names].to_numpy(np.float32)
-        index = _whole_numbers(table, "index") if "index" in table else np.arange(len(table))
-        rows = _whole_numbers(table, "row") if "row" in table else None
-    except (ValueError, TypeError, OverflowError, OSError) as error:  # pandas' errors of parsing are ValueErrors
+def _check_codes(path: Path, mean: npt.NDArray[Any], latent: int | None, model: str | None) -> None:
+    shape = "x".join(map(str, mean.shape))
+    if mean.ndim != 2 or not mean.shape[1]:
+        raise AekitError(f"{shown(path)}: its codes are of shape {shape}, and codes are rows of numbers; {_AGAIN}")
+    if latent is not None and mean.shape[1] != latent:
         raise AekitError(
-            f"{path}: cannot be read as a table of codes ({' '.join(str(error).split())}); {_FIX}"
-        ) from error
-    origins = None
-    if "file" in table:
-        numbers, files = pd.factorize(table["file"])
-        origins = Origins(list(files), numbers.astype(np.int64), rows)
-    labels = table["label"].tolist() if "label" in table else [""] * len(table)
-    return CodeFile(path, mean, None, index, labels, origins)
+            f"{shown(path)}: its codes are of shape {shape}, and {shown(model or 'the model')} takes rows of "
+            f"{count(latent, 'number')}; use the codes of this model"
+        )
+    if not len(mean):
+        raise AekitError(f"{shown(path)}: has no rows; give one per code")
+    _check_finite(path, mean, "mean")
 
 
-def _whole_numbers(table: pd.DataFrame, name: str) -> Indices:
-    """Return a column of positions, (N,).
+def _check_finite(path: Path, values: npt.NDArray[Any], name: str) -> None:
+    is_good = (np.abs(values.astype(np.float64)) < LARGEST).all(axis=1)  # which NaN is not
+    if not is_good.all():
+        raise AekitError(
+            f"{shown(path)}: row {int(np.argmin(is_good))}, from 0, has {_FLOATS[name]} that are not finite 32-bit "
+            f"numbers (in all {count(int((~is_good).sum()), 'row')}); correct or remove them"
+        )
 
-    Raises:
-        ValueError: One of them is none.
-    """
-    values = table[name].to_numpy(np.float64)
-    if not (np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)).all():
-        raise ValueError(f"{name} has values that are not whole numbers")
-    whole: Indices = values.astype(np.int64)
-    return whole
+
+def _check_whole(path: Path, tensors: Mapping[str, npt.NDArray[Any]], n_rows: int) -> None:
+    for name, tensor in tensors.items():
+        n_axes = 2 if name in _NAMED_COLUMNS else 1
+        if tensor.ndim != n_axes or len(tensor) != n_rows or tensor.dtype.kind not in "iub":
+            raise _unfit(path, name, "its codes")
+
+
+def _unfit(path: Path, name: str, what: str) -> AekitError:
+    return AekitError(f"{shown(path)}: its tensor {name} does not fit {what}; {_AGAIN}")
+
+
+def _tensor_columns(
+    path: Path, tensors: Mapping[str, npt.NDArray[Any]], parameters: Mapping[str, Any]
+) -> dict[str, Sequence[Any]]:
+    """Return the columns that ``encode`` writes into a table, and the attributes, by the names in the metadata."""
+    columns: dict[str, Sequence[Any]] = {}
+    for name in _WHOLE[:4]:
+        if name in tensors:
+            columns[name] = tensors[name].tolist()
+    if "file" in tensors:
+        names, numbers = _names(parameters, "files"), tensors["file"]
+        if numbers.min() < 0 or numbers.max() >= len(names):
+            raise _unfit(path, "file", "the names of files in its header")
+        columns["file"] = [names[int(number)] for number in columns["file"]]
+    if "label" in tensors:
+        names = _names(parameters, "class_names")
+        columns["label"] = [names[n] if 0 <= n < len(names) else n for n in columns["label"]]
+    for name, of in _NAMED_COLUMNS.items():
+        table, names = tensors.get(name), _names(parameters, of)
+        if table is None:
+            continue
+        if len(names) != table.shape[1]:
+            raise _unfit(path, name, "the names in its header")
+        for one, column in zip(names, table.T, strict=True):
+            # An attribute may be called as another column is.
+            own = one if one not in columns else f"{name} {one}"
+            columns[own] = column.astype(np.int64).tolist()
+    return columns
+
+
+def _names(parameters: Mapping[str, Any], of: str) -> list[str]:
+    names = parameters.get(of)
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def _labels(
+    tensors: Mapping[str, npt.NDArray[Any]],
+    columns: Mapping[str, Sequence[Any]],
+    parameters: Mapping[str, Any],
+    n_rows: int,
+) -> list[str]:
+    if "label" in tensors:
+        return [str(value) for value in columns["label"]]
+    if "attributes" in tensors:
+        names = np.array(_names(parameters, "attribute_names"), object)
+        return [";".join(names[has]) for has in tensors["attributes"].astype(bool)]
+    return [""] * n_rows

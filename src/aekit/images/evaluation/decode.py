@@ -19,7 +19,7 @@ from aekit.core.output import Result, refuse_own_files
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError, count, nearest, shown
-from aekit.images.codes_files import CodesFile, read_codes
+from aekit.images.code_files import CodeFile, read_codes
 from aekit.images.conditioning import one_class
 from aekit.images.evaluation.row_names import picture_names
 from aekit.images.figures.grids import plot_images
@@ -55,7 +55,7 @@ class _Request:
         """Return whether the main file shows the first images, instead of holding all of them."""
         return self.target.suffix == ".png"
 
-    def n_decoded(self, codes: CodesFile) -> int:
+    def n_decoded(self, codes: CodeFile) -> int:
         """Return how many rows are decoded: a figure alone needs no more than it shows."""
         return min(self.n, len(codes)) if self.is_figure and self.each is None else len(codes)
 
@@ -108,7 +108,7 @@ def run_decode(
     return _write(session, checkpoint, found, request)
 
 
-def _write(session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile, request: _Request) -> Result:
+def _write(session: Session, checkpoint: LoadedCheckpoint, codes: CodeFile, request: _Request) -> Result:
     n_decoded = request.n_decoded(codes)
     names = None if request.each is None else picture_names(codes, session.progress)
     shown_images: list[FloatArray] = []
@@ -130,7 +130,7 @@ def _write(session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile, req
 def _decoded(
     session: Session,
     checkpoint: LoadedCheckpoint,
-    codes: CodesFile,
+    codes: CodeFile,
     request: _Request,
     n_decoded: int,
     folder: Path | None,
@@ -142,9 +142,9 @@ def _decoded(
         labels = None if request.labels is None else request.labels[start:end]
         session.progress.update("decode", start, n_decoded)
         try:
-            images = decode_codes(checkpoint.model, codes.z[start:end], labels=labels)
+            images = decode_codes(checkpoint.model, codes.mean[start:end], labels=labels)
         except AekitError as error:
-            largest = np.abs(codes.z[start:end]).max()
+            largest = np.abs(codes.mean[start:end]).max()
             raise AekitError(
                 f"{codes.place(start)} to {codes.place(end - 1).rpartition(' ')[2]}: some images are not finite, of "
                 f"codes of up to {largest:.3g}; correct the codes, or check the model with aekit evaluate"
@@ -157,7 +157,7 @@ def _decoded(
 
 
 def _write_array(
-    checkpoint: LoadedCheckpoint, codes: CodesFile, request: _Request, blocks: Iterator[FloatArray]
+    checkpoint: LoadedCheckpoint, codes: CodeFile, request: _Request, blocks: Iterator[FloatArray]
 ) -> None:
     shape = (len(codes), *checkpoint.model.image_shape)
     if request.target.suffix == ".npy":
@@ -167,7 +167,7 @@ def _write_array(
 
 
 def _write_figure(
-    session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile, request: _Request, images: FloatArray
+    session: Session, checkpoint: LoadedCheckpoint, codes: CodeFile, request: _Request, images: FloatArray
 ) -> None:
     n_all = count(len(codes), "code")
     which = f"{len(images)} of {n_all}" if len(images) < len(codes) else n_all
@@ -177,14 +177,14 @@ def _write_figure(
     write_png(request.target, plot_images(images, title=title), _parameters(checkpoint, codes, request))
 
 
-def _parameters(checkpoint: LoadedCheckpoint, codes: CodesFile, request: _Request) -> dict[str, Any]:
+def _parameters(checkpoint: LoadedCheckpoint, codes: CodeFile, request: _Request) -> dict[str, Any]:
     used: dict[str, Any] = {"codes": codes.path.name, "n": request.n if request.is_figure else len(codes)}
     if request.labels is not None:
         used["label"] = [request.class_names[number] for number in np.unique(request.labels)]
     return checkpoint.parameters("decode", **used)
 
 
-def _table(codes: CodesFile, request: _Request, n: int, names: Sequence[str] | None) -> pd.DataFrame:
+def _table(codes: CodeFile, request: _Request, n: int, names: Sequence[str] | None) -> pd.DataFrame:
     """Return a row per decoded image: the row of the codes that it is, and what they say of it."""
     columns: dict[str, Any] = {"codes": [codes.path.name] * n, "codes_row": range(n)}
     if codes.lines is not None:
@@ -197,27 +197,27 @@ def _table(codes: CodesFile, request: _Request, n: int, names: Sequence[str] | N
     return pd.DataFrame(columns)
 
 
-def _check_columns(codes: CodesFile) -> None:
+def _check_columns(codes: CodeFile) -> None:
     if taken := [name for name in codes.columns if name in _OWN]:
         raise AekitError(
             f"{shown(codes.path)}: has a column {taken[0]}, which the table of images has itself; rename it"
         )
 
 
-def _say_origin(session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile) -> None:
+def _say_origin(session: Session, checkpoint: LoadedCheckpoint, codes: CodeFile) -> None:
     """Say what the file of codes reveals of the model that made it, if that is another one, and what is decoded."""
     if checkpoint.model.lower is not None:
         session.progress.notice(
             f"{checkpoint.path}: images are decoded from the mean of the lower layer given the code; reconstruct "
             "decodes its posterior mean given the image, which is closer"
         )
-    maker, own = codes.origin.get("checkpoint"), checkpoint.header.sha256
+    maker, own = codes.parameters.get("checkpoint"), checkpoint.header.sha256
     if not isinstance(maker, str):
         return
-    if isinstance(codes.origin.get("sha256"), str) and own is not None:
-        is_same = codes.origin["sha256"] == own
+    if isinstance(codes.parameters.get("sha256"), str) and own is not None:
+        is_same = codes.parameters["sha256"] == own
     else:  # of a version of aekit that did not record it
-        is_same = all(codes.origin.get(part) == what for part, what in checkpoint.header.configuration.items())
+        is_same = all(codes.parameters.get(part) == what for part, what in checkpoint.header.configuration.items())
     if not is_same:
         session.progress.notice(
             f"{shown(codes.path)}: these codes are of another model, {shown(maker)}; what {checkpoint.path} makes of "
@@ -226,7 +226,7 @@ def _say_origin(session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile
 
 
 def _labels(
-    session: Session, checkpoint: LoadedCheckpoint, codes: CodesFile, label: str | None
+    session: Session, checkpoint: LoadedCheckpoint, codes: CodeFile, label: str | None
 ) -> npt.NDArray[np.int64] | None:
     """Return the number of the class that each row is decoded as; None for a model that is told none."""
     classes = checkpoint.model.classes

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from aekit.core.progress import Progress
 from aekit.core.settings import is_whole_number
 from aekit.errors import AekitError, count, shown
-from aekit.images.codes_files import CodesFile
+from aekit.images.code_files import CodeFile
 
 _NAMES = ("name", "index")  # columns that name a row, the first of them that is there
 _MAX_BYTES = 200  # of a file name, which has room for 255
 
 
-def picture_names(codes: CodesFile, progress: Progress) -> list[str]:
+def picture_names(codes: CodeFile, progress: Progress) -> list[str]:
     """Return the file name of each row's image: its name or index, or its number from 0: ``0007.png``.
 
     Whole numbers get leading zeros, so that files sort as rows do. What may not be part of a file name becomes ``_``,
@@ -56,7 +56,7 @@ def _safe(text: str, digits: int) -> str:
 
 
 def _say_changes(
-    codes: CodesFile, column: str | None, texts: Sequence[str], names: Sequence[str], progress: Progress
+    codes: CodeFile, column: str | None, texts: Sequence[str], names: Sequence[str], progress: Progress
 ) -> None:
     changed = [
         (text, name)

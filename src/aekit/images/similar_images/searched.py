@@ -69,7 +69,7 @@ def read_searched(session: Session, checkpoint: LoadedCheckpoint, path: Path, sp
     Raises:
         AekitError: The file holds no codes, or those of another checkpoint or of other images.
     """
-    found = read_codes(path)
+    found = read_codes(path, progress=session.progress)
     recorded = found.parameters.get("options", {}).get("split")
     _check_codes(checkpoint, found)
     if split is not None and recorded is not None and split != recorded:
@@ -89,6 +89,10 @@ def _check_codes(checkpoint: LoadedCheckpoint, found: CodeFile) -> None:
             "give the codes of this checkpoint"
         )
     parameters = found.parameters
+    if not parameters and found.lines is None:
+        raise AekitError(
+            f"--codes {found.path}: does not say which checkpoint its codes are of; give a file of aekit encode"
+        )
     if parameters and any(parameters.get(part) != own for part, own in checkpoint.header.configuration.items()):
         raise AekitError(
             f"--codes {found.path}: codes are of another checkpoint, {parameters.get('checkpoint')}, not of "

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
-from aekit.images.codes_files import read_codes
+from aekit.images.code_files import read_codes
 
 
 class Notices(Silent):
@@ -51,7 +51,7 @@ def _read(tmp_path, content, latent=2):
 )
 def test_a_table_is_read_as_the_numbers_it_stands_for_and_what_was_corrected_is_said(tmp_path, content, z, said):
     codes, notices = _read(tmp_path, content)
-    np.testing.assert_array_equal(codes.z, np.array(z, np.float32))
+    np.testing.assert_array_equal(codes.mean, np.array(z, np.float32))
     assert said in notices
     assert bool(said) == bool(notices)
 
@@ -103,7 +103,7 @@ def test_nine_digits_bring_every_32_bit_number_back(tmp_path, rows, order, separ
     text = io.StringIO()
     pd.DataFrame(z, columns=["z0", "z1", "z2"])[order].to_csv(text, index=False, float_format="%.9g", sep=separator)
     codes, _ = _read(tmp_path, text.getvalue(), latent=3)
-    np.testing.assert_array_equal(codes.z, z)
+    np.testing.assert_array_equal(codes.mean, z)
 
 
 def _tensors(tmp_path, latent=2, parameters=None, **tensors):
@@ -121,7 +121,7 @@ def test_tensors_have_the_names_of_their_metadata(tmp_path):
         "attributes": np.array([[True, False], [False, True]]),
     }
     codes = _tensors(tmp_path, parameters=parameters, mean=z, index=np.array([3, 5]), **more)
-    np.testing.assert_array_equal(codes.z, z)
+    np.testing.assert_array_equal(codes.mean, z)
     assert codes.columns == {
         "index": [3, 5], "file": ["x.npz"] * 2, "label": ["dog", -1], "male": [1, 0], "old": [0, 1],
     }  # fmt: skip
@@ -135,14 +135,75 @@ def test_tensors_have_the_names_of_their_metadata(tmp_path):
         ({"mean": np.zeros(2, np.float32)}, "of shape 2, and"),
         ({"mean": np.zeros((0, 2), np.float32)}, "has no rows"),
         ({"mean": np.zeros((2, 2), np.int64)}, "mean is of type I64; store float32"),
-        ({"mean": np.array([[0, 0], [0, np.nan]], np.float32)}, "row 1, from 0, has values that are not finite"),
-        ({"mean": np.array([[1e39, 0]])}, "row 0, from 0, has values that are not finite"),
+        ({"mean": np.array([[0, 0], [0, np.nan]], np.float32)}, "row 1, from 0, has codes that are not finite"),
+        ({"mean": np.array([[1e39, 0]])}, "row 0, from 0, has codes that are not finite"),
         ({"mean": np.zeros((2, 2), np.float32), "label": np.zeros(3, np.int64)}, "tensor label does not fit its codes"),
+        ({"mean": np.zeros((2, 2), np.float32), "file": np.zeros(2, np.int64)}, "file does not fit the names of files"),
+        ({"mean": np.zeros((2, 2), np.float32), "attributes": np.zeros((2, 1), bool)}, "attributes does not fit the"),
+        (
+            {"mean": np.zeros((2, 2), np.float32), "logvar": np.zeros((2, 3), np.float32)},
+            "logvar does not fit its codes",
+        ),
+        (
+            {"mean": np.zeros((1, 2), np.float32), "logvar": np.full((1, 2), np.inf, np.float32)},
+            "has log-variances that",
+        ),
     ],
 )
 def test_tensors_that_are_no_codes_of_the_model_are_refused(tmp_path, tensors, error):
     with pytest.raises(AekitError, match=error):
         _tensors(tmp_path, **tensors)
+
+
+def test_attributes_are_labels_and_origins_are_files_and_rows(tmp_path):
+    parameters = {"files": ["x.npz", "y.npz"], "attribute_names": ["index", "old"]}
+    more = {
+        "logvar": np.ones((3, 2), np.float16),
+        "index": np.array([4, 2, 7]),
+        "file": np.array([1, 0, 1]),
+        "row": np.array([5, 6, 9]),
+        "attributes": np.array([[True, True], [False, False], [False, True]]),
+    }
+    codes = _tensors(tmp_path, parameters=parameters, mean=np.zeros((3, 2)), **more)
+    assert codes.labels == ["index;old", "", "old"]
+    assert codes.index.tolist() == [4, 2, 7]
+    assert [codes.origins.text(row) for row in range(3)] == ["y.npz[5]", "x.npz[6]", "y.npz[9]"]
+    assert (codes.columns["index"], codes.columns["attributes index"]) == ([4, 2, 7], [1, 0, 0])
+    assert (codes.logvar == 1).all()
+    assert codes.parameters == parameters
+    assert {codes.mean.dtype, codes.logvar.dtype} == {np.dtype(np.float32)}
+
+
+def test_as_many_dimensions_are_taken_as_there_are_if_no_model_is_named(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("z2,z0,z1,file\n3,1,2,x\n")
+    codes = read_codes(str(path))
+    assert codes.mean.tolist() == [[1, 2, 3]]
+    assert (codes.index.tolist(), codes.labels, codes.origins.text(0)) == ([0], [""], "x")
+    path.write_text("z0,z2\n1,2\n")
+    with pytest.raises(AekitError, match="has no column z1; codes of 2 columns have z0 to z1"):
+        read_codes(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("7", 7), ("7.0", 7), ("7.5", None), ("-1", None), ("", None), ("x", None)]
+)
+def test_positions_are_whole_numbers_where_they_are_asked_for(tmp_path, text, number):
+    codes, _ = _read(tmp_path, f"index,file,row,z0,z1\n3,x,{text},0,0\n{text},x,5,0,0\n")
+    if number is not None:
+        assert codes.index.tolist() == [3, number]
+        assert codes.origins.text(0) == f"x[{number}]"
+        return
+    with pytest.raises(AekitError, match=rf"line 3 has '{text}' in index, which is not a whole number"):
+        _ = codes.index
+    with pytest.raises(AekitError, match=rf"line 2 has '{text}' in row, which is not a whole number"):
+        _ = codes.origins
+
+
+def test_what_another_command_wrote_is_not_taken_for_codes(tmp_path):
+    parameters = {"command": "sample"}  # a mixture of Gaussians has means, too
+    with pytest.raises(AekitError, match="was written by aekit sample, not by aekit encode"):
+        _tensors(tmp_path, parameters=parameters, mean=np.zeros((2, 2)), weight=np.ones(2))
 
 
 def test_a_model_is_not_taken_for_codes(checkpoint):
