@@ -77,6 +77,45 @@ def test_a_damaged_checkpoint_is_refused_before_the_others_are_computed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.safetensors"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("decode", "{codes}", "-o", "{folder}/x.npy", "--each", "{folder}/each"),
+        ("neighbours", Path(__file__).parents[2] / "docs" / "aekit.png"),
+        ("export", "--format", "torchscript"),
+        ("export", "--format", "hub"),
+    ],
+)
+def test_a_command_of_one_checkpoint_refuses_a_damaged_one_and_writes_nothing(
+    aekit, ae_checkpoint, tmp_path, tmp_path_factory, monkeypatch, words
+):
+    content = bytearray(ae_checkpoint.read_bytes())
+    content[-5] ^= 4
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    codes = tmp_path_factory.mktemp("codes") / "codes.csv"
+    codes.write_text("z0,z1,z2\n0,0,0\n")
+    monkeypatch.setattr("aekit.images.models.build_model", lambda *_: pytest.fail("a network was built"))
+    command, *rest = (str(word).format(codes=codes, folder=tmp_path) for word in words)
+    result = aekit(command, tmp_path / "bad.safetensors", *rest)
+    assert result.exit_code == 1
+    assert "bad.safetensors: was damaged after it was written" in result.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".safetensors"])
+def test_damaged_codes_are_refused_and_nothing_is_written(aekit, vae_checkpoint, tmp_path, tmp_path_factory, suffix):
+    codes = tmp_path_factory.mktemp("codes") / f"codes{suffix}"
+    assert aekit("encode", vae_checkpoint, "-q", "-o", codes).exit_code == 0
+    codes.write_bytes(codes.read_bytes()[:-25])  # a last number alone may be cut short unseen
+    photo = Path(__file__).parents[2] / "docs" / "aekit.png"
+    for command, *rest in (("decode", codes, "-o", tmp_path / "x.npy", "--each", tmp_path / "each"),
+                           ("neighbours", photo, "--codes", codes, "-o", tmp_path / "x.png")):  # fmt: skip
+        result = aekit(command, vae_checkpoint, *rest)
+        assert result.exit_code == 1
+        assert f"{codes.name}: " in result.stderr.splitlines()[-1]
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_finished_run_whose_figures_are_gone_is_refused_by_a_grid(vae_checkpoint, tmp_path):
     header = read_header(vae_checkpoint)
     del header.result["test"]

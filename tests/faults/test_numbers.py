@@ -18,6 +18,7 @@ PHOTO = Path(__file__).parents[2] / "docs" / "aekit.png"
 ANALYSES = (
     ("reconstruct",),
     ("encode",),
+    ("decode", "model.codes.safetensors"),  # of the line before
     ("evaluate",),
     ("decorrelation",),
     ("compare-codes",),
@@ -29,6 +30,8 @@ ANALYSES = (
     ("explore",),
     ("interpolate",),
     ("sample",),
+    ("export", "--format", "torchscript"),
+    ("export", "--format", "hub"),
     ("probe", "--labels", "3,5", "--draws", 2, "--methods", "frozen,logistic,spread,pixels,pca"),
 )
 NOISE = np.random.default_rng(0).random((80, 8, 8))
@@ -85,6 +88,10 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
     "command",
     [
         "reconstruct",
+        "decode",
+        "export",
+        "export decoder",
+        "export hub",
         "encode",
         "evaluate",
         "decorrelation",
@@ -96,9 +103,21 @@ def test_weights_that_are_not_finite_are_refused_by_name(aekit, vae_checkpoint, 
         "explore",
     ],
 )
-def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(aekit, vae_checkpoint, tmp_path, command):
+def test_a_network_that_overflows_is_refused_by_name_and_writes_nothing(
+    aekit, vae_checkpoint, tmp_path, tmp_path_factory, command
+):
     path = _changed(vae_checkpoint, tmp_path, only=None, value=1e30)
-    result = aekit(command, path)
+    options = {
+        "export": ("--format", "torchscript"),
+        "export decoder": ("--format", "torchscript", "--part", "decoder"),
+        "export hub": ("--format", "hub"),
+    }
+    if command == "decode":
+        codes = tmp_path_factory.mktemp("codes") / "codes.csv"
+        # Such a decoder makes infinite logits, which a sigmoid turns into pixels that look fine.
+        codes.write_text("z0,z1\n0,0\n0.5,-1\n-3,1\n")
+        options["decode"] = (codes,)
+    result = aekit(command.split()[0], path, *options.get(command, ()))
     assert result.exit_code == 1
     assert f"aekit: {path}: its " in result.stderr.splitlines()[-1]
     assert "not finite for" in result.stderr.splitlines()[-1]

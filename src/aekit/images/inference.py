@@ -77,7 +77,8 @@ def decode_codes(
         rows = _batches(z, device)
         noises = [None] * len(rows) if noise is None else _batches(noise, device)
         known = [None] * len(rows) if labels is None else torch.split(torch.from_numpy(labels).to(device), BATCH_SIZE)
-        images = np.concatenate([to_numpy(model.decode(*each)) for each in zip(rows, noises, known, strict=True)])
+        batches = zip(rows, noises, known, strict=True)
+        images = np.concatenate([_pixels(model, model.decode_logits(*each)) for each in batches])
     check_finite(model, "decoded images", images)
     return images
 
@@ -109,9 +110,15 @@ def reconstruct_images(model: Autoencoder, image_set: ImageSet) -> FloatArray:
     with evaluation_mode(model) as device:
         loader = build_loader(model, image_set, device)
         outputs = (model(x, None, y) for x, y in loader.in_order_with_classes(BATCH_SIZE))
-        images = np.concatenate([to_numpy(pixel_mean(each.x_hat_logits, model.config.loss)) for each in outputs])
+        images = np.concatenate([_pixels(model, each.x_hat_logits) for each in outputs])
     check_finite(model, "reconstructions", images)
     return images
+
+
+def _pixels(model: Autoencoder, logits: Tensor) -> FloatArray:
+    """Return mean images, NaN where a network overflows: an infinite logit would become a pixel that is just white."""
+    images = pixel_mean(logits, model.config.loss)
+    return to_numpy(images.masked_fill(~logits.isfinite(), math.nan))
 
 
 def mean_and_error(values: npt.NDArray[np.floating]) -> tuple[float, float]:

@@ -144,6 +144,9 @@ def _decoded(
         try:
             images = decode_codes(checkpoint.model, codes.mean[start:end], labels=labels)
         except AekitError as error:
+            # A model whose training diverged fails for the code in the middle of the prior, too, and is named.
+            middle = np.zeros_like(codes.mean[:1])
+            decode_codes(checkpoint.model, middle, labels=None if labels is None else labels[:1])
             largest = np.abs(codes.mean[start:end]).max()
             raise AekitError(
                 f"{codes.place(start)} to {codes.place(end - 1).rpartition(' ')[2]}: some images are not finite, of "

@@ -14,6 +14,7 @@ from aekit.core.output import Result
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, shown
 from aekit.images.export.card import build_card
+from aekit.images.export.parts import check_outputs
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.session import Session
 
@@ -29,12 +30,14 @@ def write_hub(session: Session, output: Path | None) -> Result:
         output: A folder, new or empty; None is ``x-hub`` next to the checkpoint.
 
     Raises:
-        AekitError: The folder is not empty or cannot be written, or the checkpoint is damaged.
+        AekitError: The folder is not empty or cannot be written, or the checkpoint is damaged, or computes values
+            that are not finite.
     """
     path = session.paths[0]
     folder = output or path.with_name(f"{path.stem}-hub")
     check_new_folder(folder, "--output")
     (checkpoint,) = session.checkpoints()  # which compares its checksum
+    check_outputs(checkpoint)
     evaluation = _read_evaluation(session, checkpoint)
     card = build_card(checkpoint, evaluation, weights=WEIGHTS, snippet_name=folder.absolute().name)
     content = path.read_bytes()

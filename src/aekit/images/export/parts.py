@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from aekit import __version__
+from aekit.core.device import torch_generator
+from aekit.images.inference import check_finite, decode_codes, evaluation_mode, to_numpy
 from aekit.images.likelihoods import pixel_mean
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.models.base import Autoencoder
@@ -110,6 +112,23 @@ def build_parts(checkpoint: LoadedCheckpoint, names: Sequence[PartName]) -> list
         names: Which parts.
     """
     return [_build(checkpoint, name) for name in names]
+
+
+def check_outputs(checkpoint: LoadedCheckpoint, n: int = 64) -> None:
+    """Compute codes, reconstructions and images of random images in [0, 1] and of codes from N(0, I), n of each.
+
+    Raises:
+        AekitError: Some of them are not finite, which happens if the training diverged.
+    """
+    model, generator = checkpoint.model, torch_generator(0, 7)
+    x = torch.rand((n, *model.image_shape), generator=generator)
+    z = torch.randn((n, model.config.latent), generator=generator)
+    label = None if model.classes is None else torch.arange(n) % len(model.classes.names)
+    with evaluation_mode(model) as device:
+        output = model(x.to(device), None, None if label is None else label.to(device))
+    check_finite(model, "codes", *(None if code is None else to_numpy(code) for code in (output.mean, output.logvar)))
+    check_finite(model, "reconstructions", to_numpy(output.x_hat_logits))
+    decode_codes(model, z.numpy(), labels=None if label is None else label.numpy())
 
 
 def _build(checkpoint: LoadedCheckpoint, name: PartName) -> Part:

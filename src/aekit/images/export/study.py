@@ -21,7 +21,7 @@ from aekit.errors import AekitError, UsageError
 from aekit.images.config import ExportFormat, ExportPart
 from aekit.images.export.hub import write_hub
 from aekit.images.export.onnx_files import check_installed, run_onnx, write_onnx
-from aekit.images.export.parts import Part, PartName, build_parts
+from aekit.images.export.parts import Part, PartName, build_parts, check_outputs
 from aekit.images.export.torch_files import run_program, run_torchscript, write_program, write_torchscript
 from aekit.images.inference import evaluation_mode
 from aekit.images.loaded import LoadedCheckpoint
@@ -75,8 +75,8 @@ def run_export(
 
     Raises:
         UsageError: The suffix contradicts the format, or a part is asked of ``hub``.
-        AekitError: There are several checkpoints, a package is missing, the exported model computes something else, or
-            a file cannot be written.
+        AekitError: There are several checkpoints, a package is missing, the model computes values that are not finite,
+            the exported one something else, or a file cannot be written.
     """
     check_choice("part", part, ExportPart)
     if len(session.paths) != 1:
@@ -132,6 +132,7 @@ def _targets(path: Path, output: Path | None, suffix: str, part: ExportPart) -> 
 
 
 def _export(session: Session, checkpoint: LoadedCheckpoint, kind: _Kind, targets: dict[PartName, Path]) -> Result:
+    check_outputs(checkpoint)
     contents: dict[PartName, bytes] = {}
     largest = 0.0
     with _quietly():
