@@ -82,11 +82,11 @@ def test_a_figure_shows_the_first_rows_and_says_how_many_there_are(aekit, vae_ch
 
 def test_paths_come_from_stdin_for_one_of_both_arguments(aekit, vae_checkpoint, tmp_path):
     encoded = aekit("encode", vae_checkpoint, "-o", tmp_path)
-    result = aekit("decode", vae_checkpoint, "-", "-o", tmp_path / "x.png", stdin=encoded.stdout)
+    result = aekit("decode", vae_checkpoint, "-", "-o", tmp_path / "x.npy", stdin=encoded.stdout)
     assert result.exit_code == 0, result.stderr
     (codes,) = encoded.paths
-    assert aekit("decode", "-", codes, "-o", tmp_path / "y.png", stdin=f"{vae_checkpoint}\n").exit_code == 0
-    assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()
+    assert aekit("decode", "-", codes, "-o", tmp_path / "y.npy", stdin=f"{vae_checkpoint}\n").exit_code == 0
+    assert (tmp_path / "x.npy").read_bytes() == (tmp_path / "y.npy").read_bytes()
     assert aekit("decode", "-", "-").exit_code == 2
     two = aekit("decode", vae_checkpoint, "-", stdin=f"{codes}\n{codes}\n")
     assert (two.exit_code, "2 paths came on stdin, and CODES is one" in two.stderr) == (1, True)

@@ -47,6 +47,18 @@ def _run(path, **inputs):
     return dict(zip(names, session.run(None, inputs), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, which wants programs it exports instead
+def test_a_part_without_onnx_computes_what_the_model_does(aekit, vae_checkpoint, tmp_path):
+    result = aekit("export", vae_checkpoint, "--part", "decoder", "-o", tmp_path / "m.pt", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["largest_difference"] < 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+    z = torch.randn(5, 2)
+    (image,) = torch.jit.load(tmp_path / "m.pt")(z)
+    np.testing.assert_allclose(image, package.load(vae_checkpoint).decode(z), atol=1e-5)
+
+
+@pytest.mark.slow  # to load ONNX takes seconds
 def test_the_three_files_compute_what_the_model_does_for_any_batch(aekit, vae_checkpoint, tmp_path):
     result = aekit("export", vae_checkpoint, "-o", tmp_path / "web" / "m.onnx", "--json")
     assert result.exit_code == 0, result.stderr
@@ -68,6 +80,7 @@ def test_the_three_files_compute_what_the_model_does_for_any_batch(aekit, vae_ch
         np.testing.assert_allclose(both["reconstruction"], image, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_says_what_it_is_and_nothing_of_this_machine(aekit, vae_checkpoint, tmp_path):
     aekit("export", vae_checkpoint, "--part", "encoder", "-o", tmp_path / "m.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
@@ -146,9 +159,9 @@ def test_the_same_command_writes_the_same_bytes(vae_checkpoint, tmp_path, file_f
 
 
 def test_a_file_that_computes_something_else_is_not_written(aekit, vae_checkpoint, tmp_path, monkeypatch):
-    wrong = study._Kind(".onnx", study.write_onnx, lambda *_: [torch.zeros(1, 2)])
-    monkeypatch.setitem(study._KINDS, "onnx", wrong)
-    result = aekit("export", vae_checkpoint, "-o", tmp_path)
+    wrong = study._Kind(".pt", study.write_torchscript, lambda *_: [torch.zeros(1, 2)])
+    monkeypatch.setitem(study._KINDS, "torchscript", wrong)
+    result = aekit("export", vae_checkpoint, "--format", "torchscript", "-o", tmp_path)
     assert (result.exit_code, "so nothing was written" in result.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
