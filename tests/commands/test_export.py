@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import aekit as package
 from aekit.core.checkpoint import Header, read_header
 from aekit.core.weights import write_checkpoint
+from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.export import study
+from aekit.images.export.onnx_files import MAX_BYTES
+from aekit.images.export.parts import build_parts
 from aekit.images.likelihoods import pixel_mean
 from aekit.images.models import MODELS, build_model
 
@@ -164,6 +168,30 @@ def test_a_file_that_computes_something_else_is_not_written(aekit, vae_checkpoin
     result = aekit("export", vae_checkpoint, "--format", "torchscript", "-o", tmp_path)
     assert (result.exit_code, "so nothing was written" in result.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_no_onnx_file_holds_is_refused_by_name_before_anything_is_traced(vae_checkpoint):
+    (checkpoint,) = package.open_session(vae_checkpoint).checkpoints()
+    part = build_parts(checkpoint, ["decoder"])[0]
+    assert part.n_bytes == sum(tensor.nbytes for tensor in checkpoint.model.decoder.state_dict().values())
+    for n_weights, fits in ((2**29, False), (2**29 - 2**21, True)):
+        part.portable.model.decoder = nn.Linear(n_weights // 64, 64, bias=False, device="meta")
+        if fits:
+            study.check_size(checkpoint, part, MAX_BYTES)
+            continue
+        with pytest.raises(AekitError, match=r"its decoder has 2\.15 GB of weights, .* at most 2\.14 GB"):
+            study.check_size(checkpoint, part, MAX_BYTES)
+
+
+def test_threads_are_those_of_the_option_and_afterwards_as_before(aekit, vae_checkpoint, tmp_path, monkeypatch):
+    before, used = torch.get_num_threads(), []
+    wrong = study._Kind(".pt", lambda _: used.append(torch.get_num_threads()) or b"", lambda *_: [torch.zeros(1)])
+    monkeypatch.setitem(study._KINDS, "torchscript", wrong)
+    words = ("export", vae_checkpoint, "--format", "torchscript", "-o", tmp_path)
+    assert aekit(*words, "--threads", 2).exit_code == 1
+    assert used == [2]
+    assert torch.get_num_threads() == before
+    assert aekit(*words, "--threads", 0).exit_code == 2
 
 
 def test_without_the_package_one_line_names_it(aekit, vae_checkpoint, tmp_path, monkeypatch):

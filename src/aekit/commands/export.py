@@ -46,6 +46,7 @@ def export(
             show_default="next to the checkpoint",
         ),
     ] = None,
+    threads: options.Threads = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -53,8 +54,8 @@ def export(
 
     Reads a checkpoint. Writes x.onnx, which reconstructs images, x.encoder.onnx, which gives their codes, and
     x.decoder.onnx, which decodes codes; images are floats in [0, 1], (N, C, H, W), N as you like. Each is compared with
-    the model before it is written. hub writes the checkpoint and README.md, its model card, with results and limits,
-    and uploads nothing. Prints the path of the main file, or of the folder.
+    the model, on the CPU, before it is written. hub writes the checkpoint and README.md, its model card, with results
+    and limits, and uploads nothing. Prints the path of the main file, or of the folder.
 
     Example: aekit export runs/vae.safetensors -o web/vae.onnx
     """
@@ -63,5 +64,5 @@ def export(
         from aekit.images.export.study import run_export
         from aekit.images.session import open_session
 
-        session = open_session(found, device="cpu", progress=console)
+        session = open_session(found, device="cpu", threads=threads, progress=console)
         console.result(run_export(session, output, file_format=file_format, part=part))

@@ -118,8 +118,19 @@ def set_threads(threads: int | None) -> int:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one CPU thread while the block runs: a small training whose result may not depend on their number."""
+    with use_threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def use_threads(threads: int | None) -> Iterator[None]:
+    """Compute on a number of CPU threads while the block runs; None leaves them as they are.
+
+    Raises:
+        AekitError: As :func:`check_threads`.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    set_threads(threads)
     try:
         yield
     finally:

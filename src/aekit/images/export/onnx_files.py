@@ -16,6 +16,8 @@ from aekit.images.export.parts import Part
 from aekit.images.export.torch_files import trace
 
 OPSET = 18  # of 2022: browsers and phones have it, and the exporter translates to no older one by itself
+# A file of protocol buffers, which ONNX is, has less than 2 GiB; graph and names take some of it.
+MAX_BYTES = 2**31 - 2**22
 BATCH = "batch"  # name of the axis of any length
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 

@@ -81,6 +81,12 @@ class Part:
     outputs: tuple[str, ...]
     metadata: dict[str, Any]
 
+    @property
+    def n_bytes(self) -> int:
+        """Return the bytes of its weights, nearly all of a file."""
+        tensors = (*self.portable.parameters(), *self.portable.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
     def example(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         """Return inputs for n images: zeros, or random images in [0, 1], codes from N(0, I), and classes.
 

@@ -13,14 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from aekit.core.artifacts import check_writable, write_atomically
-from aekit.core.device import torch_generator
+from aekit.core.device import torch_generator, use_threads
 from aekit.core.output import Result
 from aekit.core.settings import check_choice
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError, UsageError
 from aekit.images.config import ExportFormat, ExportPart
 from aekit.images.export.hub import write_hub
-from aekit.images.export.onnx_files import check_installed, run_onnx, write_onnx
+from aekit.images.export.onnx_files import MAX_BYTES, check_installed, run_onnx, write_onnx
 from aekit.images.export.parts import Part, PartName, build_parts, check_outputs
 from aekit.images.export.torch_files import run_program, run_torchscript, write_program, write_torchscript
 from aekit.images.inference import evaluation_mode
@@ -39,15 +39,17 @@ class _Kind:
         suffix: Of the files.
         write: Returns the content for a part.
         run: Returns the outputs of a content for inputs by name.
+        max_bytes: Of the weights in a file; None is any number.
     """
 
     suffix: str
     write: Callable[[Part], bytes]
     run: Callable[[bytes, dict[str, Tensor]], list[Tensor]]
+    max_bytes: int | None = None
 
 
 _KINDS: dict[str, _Kind] = {
-    "onnx": _Kind(".onnx", write_onnx, run_onnx),
+    "onnx": _Kind(".onnx", write_onnx, run_onnx, MAX_BYTES),
     "torchscript": _Kind(".pt", write_torchscript, run_torchscript),
     "pt2": _Kind(".pt2", write_program, run_program),
 }
@@ -75,8 +77,8 @@ def run_export(
 
     Raises:
         UsageError: The suffix contradicts the format, or a part is asked of ``hub``.
-        AekitError: There are several checkpoints, a package is missing, the model computes values that are not finite,
-            the exported one something else, or a file cannot be written.
+        AekitError: There are several checkpoints, a package is missing, the model is too large for the format or
+            computes values that are not finite, the exported one something else, or a file cannot be written.
     """
     check_choice("part", part, ExportPart)
     if len(session.paths) != 1:
@@ -94,7 +96,8 @@ def run_export(
     for target in targets.values():
         check_writable(target)
     checkpoint = _load(session)
-    return _export(session, checkpoint, _KINDS[chosen], targets)
+    with use_threads(session.threads):
+        return _export(session, checkpoint, _KINDS[chosen], targets)
 
 
 @keeps_torch_settings
@@ -132,11 +135,14 @@ def _targets(path: Path, output: Path | None, suffix: str, part: ExportPart) -> 
 
 
 def _export(session: Session, checkpoint: LoadedCheckpoint, kind: _Kind, targets: dict[PartName, Path]) -> Result:
+    parts = build_parts(checkpoint, list(targets))
+    for part in parts:
+        check_size(checkpoint, part, kind.max_bytes)
     check_outputs(checkpoint)
     contents: dict[PartName, bytes] = {}
     largest = 0.0
     with _quietly():
-        for number, part in enumerate(build_parts(checkpoint, list(targets))):
+        for number, part in enumerate(parts):
             session.progress.update("export", number, len(targets))
             contents[part.name] = kind.write(part)
             difference = _difference(checkpoint, part, kind, contents[part.name])
@@ -153,6 +159,15 @@ def _export(session: Session, checkpoint: LoadedCheckpoint, kind: _Kind, targets
     _say(session, checkpoint, targets, largest)
     values: dict[str, Any] = {"checkpoint": str(checkpoint.path), "largest_difference": largest}
     return Result(main, values | {"files": {name: str(target) for name, target in targets.items()}})
+
+
+def check_size(checkpoint: LoadedCheckpoint, part: Part, max_bytes: int | None) -> None:
+    """Raise an AekitError if a part is too large for a format."""
+    if max_bytes is not None and part.n_bytes > max_bytes:
+        raise AekitError(
+            f"{checkpoint.path}: its {part.name} has {part.n_bytes / 1e9:.2f} GB of weights, and an ONNX file holds at "
+            f"most {max_bytes / 1e9:.2f} GB; use --format pt2, or export a smaller --part"
+        )
 
 
 def _difference(checkpoint: LoadedCheckpoint, part: Part, kind: _Kind, content: bytes) -> float:
