@@ -8,7 +8,7 @@ one of 256 levels, so that results are those of the command line.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,27 +25,27 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings, torch_settings
 from aekit.errors import AekitError, UsageError, nearest
-from aekit.images import sizes
-from aekit.images.catalog import CATALOG
-from aekit.images.config import DataConfig, RunConfig, TrainConfig
-from aekit.images.data import read_images
-from aekit.images.data.array_labels import Load
-from aekit.images.data.arrays import read_arrays
-from aekit.images.data.image_set import ImageSet
+from aekit.images.config import RunConfig
 from aekit.images.evaluation.evaluate import evaluate_model
+from aekit.images.given_images import (
+    Images,
+    Labels,
+    as_array,
+    as_file,
+    class_numbers,
+    image_set_for,
+    named_after,
+    pixel_seed,
+    trained_with,
+)
 from aekit.images.inference import Codes, FloatArray, decode_codes, encode_images, reconstruct_images
 from aekit.images.models.base import Autoencoder
 from aekit.images.models.own import Builder, own_arch
-from aekit.images.record import read_record
 from aekit.images.run_settings import SETTINGS, build_config
 from aekit.images.runs import Machine, epoch_line, read_splits, run_training, train_model
 from aekit.images.state import read_model
 
-Images = npt.ArrayLike | torch.Tensor | str | os.PathLike[str]
-Labels = npt.ArrayLike | torch.Tensor
-
 _TYPES = "give numbers as numbers, and image_size as (height, width)"
-ARRAY = "array"  # what images in memory are called, if the configuration gives them no name
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ def train(
             have other shapes.
         Stopped: ``progress`` asked for it; with ``output`` the state was saved.
     """
-    config = _named(_configured(config, options, parts), images)
+    config = named_after(_configured(config, options, parts), images)
     machine = Machine(Path(data_root) if data_root else default_data_root(), device, threads)
     sets = None
     if images is not None and not isinstance(images, (str, os.PathLike)):
-        sets = read_splits(config.data, machine.data_root, progress, arrays=_arrays(images, labels))
+        sets = read_splits(config.data, machine.data_root, progress, arrays=as_file(images, labels))
     elif labels is not None:
         raise AekitError("labels: belong to images in an array; name a table of labels with config.data.labels")
     if output is None:
@@ -189,26 +189,6 @@ def _configured(config: RunConfig | None, options: Mapping[str, Any], parts: Bui
     return replace(config, model=replace(config.model, arch=arch))
 
 
-def _named(config: RunConfig, images: Images | None) -> RunConfig:
-    """Return the configuration with the name of the images."""
-    if images is None:
-        return config
-    if isinstance(images, (str, os.PathLike)):
-        return replace(config, data=replace(config.data, name=os.fspath(images)))
-    return replace(config, data=replace(config.data, name=ARRAY)) if config.data.name in CATALOG else config
-
-
-def _arrays(images: Any, labels: Any) -> dict[str, Load]:
-    """Return how to load images and labels in memory, as from an array file."""
-    arrays: dict[str, Load] = {"images": _loaded(images)}
-    return arrays if labels is None else {**arrays, "labels": _loaded(labels)}
-
-
-def _loaded(values: Any) -> Callable[[], npt.NDArray[Any]]:
-    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
-    return lambda: array
-
-
 @keeps_torch_settings
 def encode(
     model: Autoencoder,
@@ -233,7 +213,7 @@ def encode(
         AekitError: The images cannot be read, have another shape than those of the training, or codes are not finite.
     """
     set_threads(threads)
-    return encode_images(model, _image_set(model, images, labels, data_root, progress))
+    return encode_images(model, image_set_for(model, images, labels, data_root, progress))
 
 
 @keeps_torch_settings
@@ -252,26 +232,10 @@ def decode(
         AekitError: The codes have another number of dimensions, a class is unknown, or images are not finite.
     """
     set_threads(threads)
-    z = np.asarray(_loaded(codes)(), np.float32)
+    z = np.asarray(as_array(codes), np.float32)
     if z.ndim != 2 or z.shape[1] != model.config.latent or not len(z):
         raise AekitError(f"decode: codes are {z.shape}; the network takes (N, {model.config.latent})")
-    return decode_codes(model, z, labels=_classes(model, labels, len(z)))
-
-
-def _classes(model: Autoencoder, labels: Labels | None, n_codes: int) -> npt.NDArray[np.int64] | None:
-    """Return the number of each class in a network that is told it; None if it is told none."""
-    if model.classes is None:
-        if labels is not None:
-            raise AekitError(f"decode: {model.name} was not trained with condition label; leave labels out")
-        return None
-    if labels is None:
-        raise AekitError(f"decode: {model.name} decodes a code as a class; give labels, one per code")
-    names = [str(label) for label in _loaded(labels)().tolist()]
-    if other := sorted(set(names) - set(model.classes.names)):
-        raise AekitError(f"decode: {model.name} has no class {other[0]}; choose from {', '.join(model.classes.names)}")
-    if len(names) != n_codes:
-        raise AekitError(f"decode: {len(names)} labels for {n_codes} codes; give one per code")
-    return np.array([model.classes.names.index(name) for name in names], np.int64)
+    return decode_codes(model, z, labels=class_numbers(model, labels, len(z)))
 
 
 @keeps_torch_settings
@@ -290,8 +254,8 @@ def reconstruct(
     images are drawn so, as in ``aekit reconstruct``.
     """
     set_threads(threads)
-    found = _image_set(model, images, labels, data_root, progress)
-    return reconstruct_images(model, found.drawn(_pixel_seed(model, _train_config(model).seed)))
+    found = image_set_for(model, images, labels, data_root, progress)
+    return reconstruct_images(model, found.drawn(pixel_seed(model, trained_with(model).seed)))
 
 
 @keeps_torch_settings
@@ -324,45 +288,7 @@ def evaluate(
     """
     check_at_least("importance", importance, 1)
     set_threads(threads)
-    train_config = _train_config(model)
+    train_config = trained_with(model)
     own_seed = train_config.seed if seed is None else seed
-    found = _image_set(model, images, labels, data_root, progress).drawn(_pixel_seed(model, own_seed))
+    found = image_set_for(model, images, labels, data_root, progress).drawn(pixel_seed(model, own_seed))
     return evaluate_model(model, found, train_config, seed=own_seed, importance=importance, progress=progress)[0]
-
-
-def _train_config(model: Autoencoder) -> TrainConfig:
-    """Return how a model was trained: the defaults for one that is of no checkpoint."""
-    return TrainConfig() if model.header is None else read_record(model.header, model.name).train
-
-
-def _data_config(model: Autoencoder) -> DataConfig:
-    """Return how a model's images were read, with the range of values that they had."""
-    return DataConfig() if model.header is None else read_record(model.header, model.name).reading
-
-
-def _pixel_seed(model: Autoencoder, seed: int) -> int | None:
-    return _data_config(model).pixel_seed(seed)
-
-
-def _image_set(
-    model: Autoencoder,
-    images: Images,
-    labels: Labels | None,
-    data_root: str | os.PathLike[str] | None,
-    progress: Progress,
-) -> ImageSet:
-    """Return images as a network takes them: resized and in grey if those of its training were, in its range."""
-    is_named = isinstance(images, (str, os.PathLike))
-    name = os.fspath(images) if isinstance(images, (str, os.PathLike)) else ARRAY
-    config = replace(_data_config(model), name=name, labels=None, limit=None, val=0.0, skip_bad=False)
-    if is_named and labels is not None:
-        raise AekitError("labels: belong to images in an array; leave them out")
-    if is_named:
-        root = Path(data_root) if data_root else default_data_root()
-        found = read_images(config, "all", data_root=root, progress=progress)
-    else:
-        found = read_arrays(config, "all", progress=progress, arrays=_arrays(images, labels))
-    if found.image_shape != model.image_shape:
-        there, wanted = map(sizes.in_words, (found.image_shape, model.image_shape))
-        raise AekitError(f"{name}: images have {there}, {model.name} takes {wanted}; use others")
-    return found
