@@ -19,8 +19,9 @@ from report import BENCH, Part
 from aekit.core.progress import Silent
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
+from aekit.images.run_defaults import default_batch_size
 from aekit.images.run_settings import build_config
-from aekit.images.runs import Machine, default_batch_size, train_run
+from aekit.images.runs import Machine, train_run
 
 SETS = {"celeba": (64, 64), "mnist": None}
 SIZES = (30, 100, 400, 2000)

@@ -41,8 +41,9 @@ from aekit.images.given_images import (
 from aekit.images.inference import Codes, FloatArray, decode_codes, encode_images, reconstruct_images
 from aekit.images.models.base import Autoencoder
 from aekit.images.models.own import Builder, own_arch
+from aekit.images.run_building import read_splits
 from aekit.images.run_settings import SETTINGS, build_config
-from aekit.images.runs import Machine, epoch_line, read_splits, run_training, train_model
+from aekit.images.runs import Machine, epoch_line, run_training, train_model
 from aekit.images.state import read_model
 
 _TYPES = "give numbers as numbers, and image_size as (height, width)"

@@ -19,7 +19,7 @@ from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig, RunConfig
 from aekit.images.data import decode
-from aekit.images.runs import run_files
+from aekit.images.run_headers import run_files
 from aekit.images.sweep.outcomes import training_seconds
 
 EMPTY = "participant_id,split,model,target,truth,prediction\n"  # predictions of nobody

@@ -39,7 +39,11 @@ from aekit.core.weights import write_checkpoint
 from aekit.errors import AekitError, Stopped
 from aekit.images import runs
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from aekit.images.runs import Machine, _header, build_model, fill_defaults, read_splits, run_files
+from aekit.images.models import build_model
+from aekit.images.run_building import build_run, read_splits
+from aekit.images.run_defaults import fill_defaults
+from aekit.images.run_headers import build_header, run_files
+from aekit.images.runs import Machine
 from aekit.images.session import open_session
 from aekit.images.state import read_model, read_state
 from aekit.images.training import fit
@@ -177,8 +181,8 @@ def _run() -> tuple[runs.Run, dict]:
     sets = read_splits(CONFIG.data, _folder())
     config = fill_defaults(CONFIG, n_images=len(sets["train"]), image_shape=sets["train"].image_shape)
     model = build_model(config.model, sets["train"].image_shape)
-    run = runs._build_run(model, config, sets, CPU, torch.Generator(), ThreadTeam(1).__enter__(), Group())
-    return run, _header(config, sets, run, 1, [])
+    run = build_run(model, config, sets, CPU, torch.Generator(), ThreadTeam(1).__enter__(), Group())
+    return run, build_header(config, sets, run, 1, [])
 
 
 def _resume(path: Path) -> None:

@@ -18,8 +18,10 @@ from aekit.core.progress import Silent
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
 from aekit.images.models import build_model
+from aekit.images.run_building import build_optimizer
+from aekit.images.run_defaults import default_batch_size
 from aekit.images.run_settings import build_config
-from aekit.images.runs import Machine, build_optimizer, default_batch_size, run_training
+from aekit.images.runs import Machine, run_training
 
 OPTIONS = [
     "train-vae",

@@ -13,7 +13,7 @@ from aekit.core.device import ThreadTeam
 from aekit.images.config import RunConfig
 from aekit.images.data.batches import mirror
 from aekit.images.objectives.base import Objective
-from aekit.images.runs import build_team
+from aekit.images.run_building import build_team
 from aekit.images.steps import FixedStep, _gradients_of_batch, train_step
 from aekit.images.training import State, evaluate, fit
 

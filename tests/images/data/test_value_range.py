@@ -9,7 +9,7 @@ from aekit.errors import AekitError
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
 from aekit.images.data.value_range import check_visible
-from aekit.images.runs import read_splits
+from aekit.images.run_building import read_splits
 
 RANDOM = np.random.default_rng(0)
 

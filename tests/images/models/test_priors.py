@@ -16,7 +16,7 @@ from aekit.images.models.base import Output
 from aekit.images.models.priors import VampPrior
 from aekit.images.objectives import build_objective
 from aekit.images.objectives.elbo import divergence
-from aekit.images.runs import build_optimizer
+from aekit.images.run_building import build_optimizer
 from aekit.images.training import State, fit
 
 CPU = torch.device("cpu")

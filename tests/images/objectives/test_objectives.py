@@ -15,7 +15,7 @@ from aekit.images.data.batches import ImageLoader
 from aekit.images.models import build_model
 from aekit.images.objectives import OBJECTIVES, build_objective
 from aekit.images.objectives.base import Objective
-from aekit.images.runs import build_team
+from aekit.images.run_building import build_team
 from aekit.images.steps import FixedStep, train_step
 from aekit.images.term_names import USUAL, own_terms
 from aekit.images.training import State, fit

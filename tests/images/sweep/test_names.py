@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from aekit.core.checkpoint import resume_path
 from aekit.core.settings import to_dict
+from aekit.images.run_defaults import fill_defaults
 from aekit.images.run_settings import flat, run_name
-from aekit.images.runs import fill_defaults
 from aekit.images.sweep.names import keep_names
 from aekit.images.sweep.plan import plan_sweep
 

@@ -21,7 +21,8 @@ from aekit.core.progress import SILENT, Progress
 from aekit.errors import Stopped, count
 from aekit.images.config import Split
 from aekit.images.data import read_images
-from aekit.images.runs import Machine, run_files
+from aekit.images.run_headers import run_files
+from aekit.images.runs import Machine
 from aekit.images.sweep.outcomes import Done, Failed, Outcome
 from aekit.images.sweep.plan import Cell
 from aekit.images.sweep.worker import REPORT_SECONDS, Message, work

@@ -10,7 +10,7 @@ from aekit.core.checkpoint import RESUME_SUFFIX, read_header, resume_path
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count
 from aekit.images.config import RunConfig
-from aekit.images.runs import run_files
+from aekit.images.run_headers import run_files
 from aekit.images.sweep.plan import Cell, Plan
 
 _Key = tuple[object, ...]

@@ -23,7 +23,8 @@ from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import to_dict
 from aekit.errors import AekitError
 from aekit.images.config import DataConfig
-from aekit.images.runs import Machine, read_splits, refuse_own_images
+from aekit.images.run_building import read_splits
+from aekit.images.runs import Machine, refuse_own_images
 from aekit.images.sweep.grid import GridReport, OnOutcome, run_missing
 from aekit.images.sweep.outcomes import Done, Failed, Outcome
 from aekit.images.sweep.plan import Cell
