@@ -199,6 +199,16 @@ def test_images_of_another_shape_are_refused(by_command):
         library.decode(model, np.zeros(4))
 
 
+def test_integers_that_would_be_nearly_black_are_refused_as_in_a_training(by_command, digits):
+    model, faint = library.load(by_command / "m.safetensors"), digits[0] // 16
+    for use in (library.encode, library.reconstruct, library.evaluate):
+        with pytest.raises(AekitError, match="values from 0 to 15 of 0 to 255 would be nearly black; scale them"):
+            use(model, faint[:20])
+        with pytest.raises(AekitError, match="would be nearly black"):
+            use(model, (faint[:20] > 7).astype(np.int64))
+    assert (library.encode(model, faint[:20] * 17).mean == library.encode(model, faint[:20] / 15).mean).all()
+
+
 @pytest.mark.slow
 def test_importing_aekit_loads_nothing_heavy_and_every_name_is_there():
     script = (

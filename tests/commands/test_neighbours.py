@@ -180,3 +180,19 @@ def test_of_fewer_images_than_neighbours_all_are_found_and_said(aekit, vae_check
     assert result.paths == [tmp_path / "x.csv"]
     assert len(table(tmp_path / "x.csv")) == 3
     assert "--neighbours 8: there is no more to find than 3 images" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["q.npy", "q.png"])
+def test_images_that_would_be_nearly_black_are_refused_as_in_a_training(aekit, vae_checkpoint, digits, tmp_path, name):
+    path, faint = tmp_path / name, digits.images[:2, 0] // 16
+    if name.endswith(".npy"):
+        np.save(path, faint)
+    else:
+        Image.fromarray(faint[0].astype(np.uint16)).save(path)
+    result = aekit("neighbours", vae_checkpoint, path, "-o", tmp_path / "x.png")
+    assert (result.exit_code, result.paths) == (1, [])
+    assert "would be nearly black; scale them to 0 to" in result.stderr
+    assert "--value-range" not in result.stderr  # which the command does not have
+    if name.endswith(".npy"):  # as floats the same images are what they are
+        np.save(path, faint / 15)
+        assert aekit("neighbours", vae_checkpoint, path, "-o", tmp_path / "x.png").exit_code == 0

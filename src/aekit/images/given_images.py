@@ -22,6 +22,7 @@ from aekit.images.data import read_images
 from aekit.images.data.array_labels import Load
 from aekit.images.data.arrays import read_arrays
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.value_range import check_as_trained
 from aekit.images.models.base import Autoencoder
 from aekit.images.record import read_record
 
@@ -120,6 +121,7 @@ def image_set_for(
         found = read_images(config, "all", data_root=root, progress=progress)
     else:
         found = read_arrays(config, "all", progress=progress, arrays=as_file(images, labels))
+    check_as_trained(name, config.value_range, found, progress)
     if found.image_shape != model.image_shape:
         there, wanted = map(sizes.in_words, (found.image_shape, model.image_shape))
         raise AekitError(f"{name}: images have {there}, {model.name} takes {wanted}; use others")

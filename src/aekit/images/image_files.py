@@ -16,6 +16,7 @@ from aekit.images.data.bad_images import read_by_study
 from aekit.images.data.decode import SUFFIXES, BadImage, read_header
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.origins import Origins
+from aekit.images.data.value_range import check_as_trained
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.session import Session
 
@@ -30,7 +31,7 @@ def read_image_files(session: Session, checkpoint: LoadedCheckpoint, paths: Sequ
         option: The option that names them, for errors.
 
     Raises:
-        AekitError: One is not there, is not an image, or holds several.
+        AekitError: One is not there, is not an image, holds several, or is nearly black.
     """
     check_image_files(paths, option)
     n_channels, height, width = checkpoint.model.image_shape
@@ -71,6 +72,7 @@ def _read(
         images = read_images(replace(config, name=path), "all", data_root=session.data_root, progress=session.progress)
     if len(images) != 1:
         raise AekitError(f"{option} {shown(path)}: holds {len(images):,} images; give a file with one")
+    check_as_trained(f"{option} {shown(path)}", config.value_range, images, session.progress)
     n_channels, height, width = checkpoint.model.image_shape
     size = _size(Path(path).expanduser())
     if size not in ((), (height, width)) and checkpoint.record.data.image_size is None:

@@ -20,6 +20,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.data.label_notices import LabelNotices
 from aekit.images.data.label_table import OPTION
 from aekit.images.data.labels import UnlabelledError
+from aekit.images.data.value_range import check_as_trained
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.official import has_validation, official_splits
 
@@ -173,6 +174,8 @@ class StudiedImages:
         is_of_training = self.data is None or images.fingerprint == checkpoint.record.fingerprints.get(split)
         if not (is_known and is_of_training):
             notices.say()  # what was not said when the model was trained
+        if self.data is not None and not is_of_training:
+            check_as_trained(f"{self.data_option} {self.data}", config.value_range, images, progress)
         if self.table is None and images.labels_fingerprint and not is_known:
             progress.notice(f"{checkpoint.path}: its table of labels, {config.labels}, was changed after training")
         return images

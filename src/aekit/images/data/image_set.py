@@ -143,8 +143,17 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
         bad={name: reason for each in sets for name, reason in each.bad.items()},
         origins=functools.reduce(Origins.__add__, origins) if origins else None,
         value_range=first.value_range,
+        span=_joined_span([each.span for each in sets]),
         factors=joined(factors) if factors else None,
     )
+
+
+def _joined_span(spans: Sequence[tuple[float, float, int] | None]) -> tuple[float, float, int] | None:
+    """Return the smallest and the largest value of several sets; None if they are of several types, or not known."""
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans) or len({full for *_, full in known}) > 1:
+        return None
+    return min(low for low, _, _ in known), max(high for _, high, _ in known), known[0][2]
 
 
 def _fingerprint(image_set: ImageSet) -> str:

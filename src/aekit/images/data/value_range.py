@@ -6,19 +6,23 @@ import math
 
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count
+from aekit.images.data.image_set import ImageSet
 
 # The largest value must be above this part of its type's: 12 bits in 16 are 1/16, and a mask of 0 and 1 is 1/255.
 _VISIBLE = 1 / 8
 _VISIBLE_DEEP = 1 / 4  # of more than 8 bits, where few cameras fill all of them; 14 bits in 16 are 1/4
 
 
-def check_visible(source: str, span: tuple[float, float, int], progress: Progress = SILENT) -> None:
+def check_visible(
+    source: str, span: tuple[float, float, int], progress: Progress = SILENT, *, advice: str | None = None
+) -> None:
     """Check that images are not nearly black because their values fill a small part of their type.
 
     Args:
         source: Name of the images in messages.
         span: Smallest and largest value, and the largest of the type.
         progress: Receives a notice of images that are all of one value.
+        advice: What to do where there are no options of a training; None names those.
 
     Raises:
         AekitError: They are.
@@ -30,10 +34,40 @@ def check_visible(source: str, span: tuple[float, float, int], progress: Progres
     most = full * (_VISIBLE_DEEP if full > 255 else _VISIBLE)
     if full > 1 and high <= most:
         bits = 2 ** math.ceil(math.log2(high + 1)) - 1 if high >= 1 else 1
-        raise AekitError(
-            f"{source}: values from {low:g} to {high:g} of 0 to {full} would be nearly black; give --value-range "
-            f"0,{bits:g}, or data for the range of the images, or dtype to keep them as they are"
-        )
+        if advice is None:
+            advice = (
+                f"give --value-range 0,{bits:g}, or data for the range of the images, or dtype to keep them as they are"
+            )
+        raise AekitError(f"{source}: values from {low:g} to {high:g} of 0 to {full} would be nearly black; {advice}")
+
+
+def check_as_trained(source: str, value_range: str, images: ImageSet, progress: Progress = SILENT) -> None:
+    """Check that other images than those of a training are not nearly black where those of the training may not be.
+
+    The range of a training belongs to its network, so images are scaled instead. One file of 8 bits may be a dark
+    picture, which is said and taken.
+
+    Args:
+        source: Name of the images in messages.
+        value_range: The option of the training; only ``auto`` promises that something can be seen.
+        images: The images.
+        progress: Receives a notice of images that are all of one value, and of a dark picture.
+
+    Raises:
+        AekitError: They are.
+    """
+    if value_range != "auto" or not images.span:
+        return
+    full = images.span[2]
+    advice = f"scale them to 0 to {full}, or give an array of floats in [0, 1]"
+    try:
+        check_visible(source, images.span, progress, advice=advice)
+    except AekitError:
+        is_picture = len(images) == 1 and full == 255 and not source.endswith((".npy", ".npz", ".safetensors"))
+        if not is_picture:
+            raise
+        low, high, _ = images.span
+        progress.notice(f"{source}: a dark picture, of values from {low:g} to {high:g} of 0 to {full}")
 
 
 def check_span(source: str, low: float, high: float) -> None:

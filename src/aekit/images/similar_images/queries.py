@@ -17,6 +17,7 @@ from aekit.images.config import DataConfig
 from aekit.images.data import read_images
 from aekit.images.data.bad_images import read_by_study
 from aekit.images.data.image_set import ImageSet
+from aekit.images.data.value_range import check_as_trained
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.session import Session
 
@@ -68,13 +69,14 @@ def read_queries(session: Session, checkpoint: LoadedCheckpoint, paths: Sequence
         paths: Image files, folders of them and files of arrays.
 
     Raises:
-        AekitError: One cannot be read as images.
+        AekitError: One cannot be read as images, or its images are nearly black.
     """
     pixels: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
     names: list[str] = []
     labels: list[str] = []
     for path in paths:
         images = _fitted(session, checkpoint, path)
+        check_as_trained(shown(path), session.reading(checkpoint).value_range, images, session.progress)
         n_channels = checkpoint.model.image_shape[0]
         pixels.append(np.repeat(images.images, n_channels // images.image_shape[0], axis=1))
         folder = Path(path) if Path(path).expanduser().is_dir() else Path(path).parent
