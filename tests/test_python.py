@@ -209,6 +209,29 @@ def test_integers_that_would_be_nearly_black_are_refused_as_in_a_training(by_com
     assert (library.encode(model, faint[:20] * 17).mean == library.encode(model, faint[:20] / 15).mean).all()
 
 
+@pytest.mark.parametrize("value_range", ["0,4095", "data"])
+def test_a_model_with_a_range_of_values_takes_the_units_of_its_training(digits, tmp_path, value_range):
+    deep = digits[0].astype(np.uint16) * 16
+    deep[:, 0, :2] = 0, 4095  # so that the range of the data is the one that is given
+    model = library.train(images=deep, value_range=value_range, **OPTIONS).model
+    codes = library.encode(model, deep[:9])
+    for same in (deep[:9].astype(float), deep[:9].tolist()):
+        assert (library.encode(model, same).mean == codes.mean).all()
+    x = torch.from_numpy(np.round(deep[:9, None] / 4095 * 255) / 255).float()
+    assert model.encode(x).numpy() == pytest.approx(codes.mean, abs=1e-5)
+    np.save(tmp_path / "x.npy", deep[:9] + 1)
+    for images, said in (
+        (deep[:9] / 4095, "all values become one level of grey in 0 to 4095, the range of the training"),
+        (deep[:9] // 16, "fill little of 0 to 4095"),
+        (deep[:9] + 1, "9 images hold values outside 0 to 4095"),
+        (tmp_path / "x.npy", "9 images hold values outside 0 to 4095"),
+    ):
+        for use in (library.encode, library.reconstruct, library.evaluate):
+            with pytest.raises(AekitError, match=said):
+                use(model, images)
+    assert library.encode(model, np.zeros((2, 8, 8))).mean.shape == (2, 3)  # a blank image is one
+
+
 @pytest.mark.slow
 def test_importing_aekit_loads_nothing_heavy_and_every_name_is_there():
     script = (

@@ -22,7 +22,7 @@ from aekit.images.data import read_images
 from aekit.images.data.array_labels import Load
 from aekit.images.data.arrays import read_arrays
 from aekit.images.data.image_set import ImageSet
-from aekit.images.data.value_range import check_as_trained
+from aekit.images.data.value_range import check_as_trained, check_in_range
 from aekit.images.models.base import Autoencoder
 from aekit.images.record import read_record
 
@@ -109,7 +109,8 @@ def image_set_for(
         progress: Receives updates and notices of reading.
 
     Raises:
-        AekitError: The images cannot be read or have another shape, or labels belong to a path.
+        AekitError: The images cannot be read or have another shape, are outside the range of values of the training or
+            nearly black in it, or labels belong to a path.
     """
     is_named = isinstance(images, (str, os.PathLike))
     name = os.fspath(images) if isinstance(images, (str, os.PathLike)) else ARRAY
@@ -122,6 +123,9 @@ def image_set_for(
     else:
         found = read_arrays(config, "all", progress=progress, arrays=as_file(images, labels))
     check_as_trained(name, config.value_range, found, progress)
+    is_blank = found.span is not None and found.span[0] == found.span[1]
+    is_constant = is_blank if is_named else bool(np.ptp(as_array(images)) == 0)
+    check_in_range(name, config.value_range, found, is_constant=is_constant)
     if found.image_shape != model.image_shape:
         there, wanted = map(sizes.in_words, (found.image_shape, model.image_shape))
         raise AekitError(f"{name}: images have {there}, {model.name} takes {wanted}; use others")

@@ -126,7 +126,7 @@ def _read_part(
     of_file = path.name + (f":{parts[name].name}" if len(parts) > 1 else "")
     is_finite = _check_finite(path, of_file, array, rows, split, config, progress)
     bad, rows = _bad(path, of_file, rows[~is_finite]), rows[is_finite]
-    store, store_rows, span = _pixels(path, array, rows, value_range, config, progress)
+    store, store_rows, span, n_clipped = _pixels(path, array, rows, value_range, config, progress)
     if config.image_size is not None or config.grayscale:
         chosen = store if store_rows is None else store[store_rows]
         store, store_rows = fit_array(chosen, config.image_size, grayscale=config.grayscale), None
@@ -143,6 +143,7 @@ def _read_part(
         origins=_origins(path, parts, name, rows),
         value_range=value_range if config.value_range == "data" else None,
         span=span,
+        n_clipped=n_clipped,
         factors=labels.factors_of_images(rows),
     )
 
@@ -343,8 +344,8 @@ def _pixels(
     value_range: tuple[float, float] | None,
     config: DataConfig,
     progress: Progress,
-) -> tuple[Pixels, Indices | None, tuple[float, float, int] | None]:
-    """Return a store of bytes, the rows of it that belong to the split (None if all do), and their span of values."""
+) -> tuple[Pixels, Indices | None, tuple[float, float, int] | None, int]:
+    """Return a store of bytes, the rows of it of the split (None if all are), their span, and how many are clipped."""
     is_ready = array.dtype == np.uint8 and array.flags.c_contiguous and value_range is None
     store = np.empty((0 if is_ready else len(rows), *array.shape[1:]), np.uint8)
     bottom, top = value_range or _range_of_type(array.dtype, config)
@@ -364,8 +365,8 @@ def _pixels(
         progress.notice(clipped_in_words(shown(path), n_clipped, (low, high), (bottom, top)))
     span = None if value_range is not None or array.dtype.kind not in "iu" else (low, high, int(top))
     if is_ready:
-        return array.view(np.ndarray), None if len(rows) == len(array) else rows, span
-    return store, None, span
+        return array.view(np.ndarray), None if len(rows) == len(array) else rows, span, 0
+    return store, None, span, n_clipped
 
 
 def _range_of_type(dtype: np.dtype[Any], config: DataConfig) -> tuple[float, float]:

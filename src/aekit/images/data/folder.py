@@ -137,6 +137,7 @@ def read_files(files: ImageFiles, config: DataConfig, split: Split, *, progress:
         bad={_paged_name(files, int(chosen[row])): reason for row, reason in sorted(prepared.bad.items())},
         origins=files.origins(indices),
         value_range=value_range,
+        n_clipped=prepared.values.n_clipped,
         span=_span(prepared.values) if config.value_range in ("auto", "dtype") else None,
     )
     return images if table is None else table.of(images, progress)

@@ -38,6 +38,7 @@ class ImageSet:
         value_range: Values that became 0 and 255, if they were taken from the images themselves.
         span: Smallest and largest value of the images before they became bytes, and the largest of their type; None if
             their range was given, or there are several types.
+        n_clipped: Number of images with values outside the range that was given, which were clipped to it.
         labels_fingerprint: SHA-256 of the table that labels and attributes are from; empty if they are of the data.
         draw: Seed by which each pixel is drawn black or white, see :func:`aekit.images.data.binarize.draw_pixels`;
             None leaves them grey. The store and the fingerprint are of grey pixels in any case.
@@ -57,6 +58,7 @@ class ImageSet:
     origins: Origins | None = None
     value_range: tuple[float, float] | None = None
     span: tuple[float, float, int] | None = None
+    n_clipped: int = 0
     labels_fingerprint: str = ""
     draw: int | None = None
     factors: Factors | None = None
@@ -77,6 +79,14 @@ class ImageSet:
     def image_shape(self) -> tuple[int, int, int]:
         """Return (channels, height, width)."""
         return self.store.shape[1], self.store.shape[2], self.store.shape[3]
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """Return the darkest and the brightest grey level of all pixels, 0 to 255."""
+        starts = range(0, len(self), 4096)  # in blocks, so that a memory-mapped set need not fit into memory
+        blocks = (self.take(np.arange(start, min(start + 4096, len(self)))) for start in starts)
+        ends = [(int(block.min()), int(block.max())) for block in blocks]
+        return min(low for low, _ in ends), max(high for _, high in ends)
 
     @property
     def images(self) -> npt.NDArray[np.uint8]:
@@ -143,6 +153,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
         bad={name: reason for each in sets for name, reason in each.bad.items()},
         origins=functools.reduce(Origins.__add__, origins) if origins else None,
         value_range=first.value_range,
+        n_clipped=sum(each.n_clipped for each in sets),
         span=_joined_span([each.span for each in sets]),
         factors=joined(factors) if factors else None,
     )

@@ -6,6 +6,7 @@ import math
 
 from aekit.core.progress import SILENT, Progress
 from aekit.errors import AekitError, count
+from aekit.images.config import parse_value_range
 from aekit.images.data.image_set import ImageSet
 
 # The largest value must be above this part of its type's: 12 bits in 16 are 1/16, and a mask of 0 and 1 is 1/255.
@@ -68,6 +69,36 @@ def check_as_trained(source: str, value_range: str, images: ImageSet, progress: 
             raise
         low, high, _ = images.span
         progress.notice(f"{source}: a dark picture, of values from {low:g} to {high:g} of 0 to {full}")
+
+
+def check_in_range(source: str, value_range: str, images: ImageSet, *, is_constant: bool = False) -> None:
+    """Check that something is left of images in the range of values of a training, where no notice would be read.
+
+    Args:
+        source: Name of the images in messages.
+        value_range: The option of the training.
+        images: The images.
+        is_constant: Whether all values are known to be the same, as in a blank image.
+
+    Raises:
+        AekitError: Values were clipped, or different ones became black, or one level.
+    """
+    given = parse_value_range(value_range)
+    if given is None:
+        what = "the range of their type" if value_range == "dtype" else "0 to 255, or 0 to 1 as floats"
+    else:
+        what = f"{given[0]:g} to {given[1]:g}, the range of the training"
+    advice = "give them in the units of the training images"
+    if images.n_clipped:
+        n = count(images.n_clipped, "image holds", "images hold")
+        raise AekitError(f"{source}: {n} values outside {what}; {advice}, or clip them with np.clip")
+    if is_constant:
+        return
+    low, high = images.levels
+    if low == high:
+        raise AekitError(f"{source}: all values become one level of grey in {what}; {advice}")
+    if given is not None and high <= 255 * _VISIBLE:
+        raise AekitError(f"{source}: values that fill little of {what}, would be nearly black; {advice}")
 
 
 def check_span(source: str, low: float, high: float) -> None:
