@@ -232,6 +232,75 @@ def test_a_model_with_a_range_of_values_takes_the_units_of_its_training(digits, 
     assert library.encode(model, np.zeros((2, 8, 8))).mean.shape == (2, 3)  # a blank image is one
 
 
+@pytest.mark.parametrize(("images", "said"), [
+    (np.ma.masked_less(np.ones((3, 8, 8)), 0.5), "images: are masked, and a network needs every value"),
+    ([np.ma.masked_less(np.ones((8, 8)), 0.5)] * 3, "images: are masked"),
+    (torch.ones(3, 8, 8).to_sparse(), "images: are a sparse tensor; give x.to_dense()"),
+    (torch.ones(3, 8, 8, device="meta"), "images: are a tensor on the device meta"),
+    (torch.ones(3, 8, 8, dtype=torch.bfloat16), "images: are a tensor of torch.bfloat16, which numpy lacks"),
+    ([np.ones((8, 8)), np.ones((8, 9))], "images: are not one array"),
+    ((np.ones((3, 8, 8)), np.arange(3)), "images: are a tuple (x, y); give the array x, and y as labels=y"),
+    (np.ones((0, 8, 8)), "images: are empty, of shape 0x8x8"),
+    ([], "images: are empty, of shape 0"),
+    (np.ones((3, 8, 8), complex), "images: are complex128"),
+    (nn.Flatten(), "images: Flatten is a network"),
+])  # fmt: skip
+def test_images_that_are_no_numbers_are_refused_by_every_function(by_command, images, said):
+    model = library.load(by_command / "m.safetensors")
+    for use in (library.encode, library.evaluate, lambda _, x: library.train(images=x, **OPTIONS)):
+        with pytest.raises(AekitError, match=f"^{re.escape(said)}") as error:
+            use(model, images)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("codes", "said"), [
+    (np.ma.masked_equal(np.ones((2, 3)), 0), "codes: are masked"),
+    (np.ones((2, 3), complex), "codes: are complex128; give numbers"),
+    (np.ones((2, 3), bool), "codes: are bool; give numbers"),
+    (np.ones((2, 3), "datetime64[s]"), "codes: are datetime64[s]; give numbers"),
+    ([["0.5"] * 3], "codes: are <U3; give numbers"),
+    ([[0, 0, 0], [0, np.nan, 0]], "codes: nan in row 1 (from 0) is not a finite number"),
+    ([[0, 0, 0], [0, 0, 1e300]], "codes: 1e+300 in row 1 (from 0) is beyond what float32 holds"),
+    ([[0, 0, 0], [0, 3e38, 3e38]], "the code in row 1 (from 0), as large as 3e+38, overflows it"),
+    (np.ones((0, 3)), "codes are (0, 3)"),
+])  # fmt: skip
+def test_codes_that_are_no_numbers_are_not_the_fault_of_the_training(by_command, codes, said):
+    with pytest.raises(AekitError, match=re.escape(said)) as error:
+        library.decode(by_command / "m.safetensors", codes)
+    assert "--lr" not in str(error.value)
+
+
+def test_a_model_is_given_as_a_network_or_a_path(by_command, digits, own):
+    path = by_command / "m.safetensors"
+    expected = library.encode(library.load(path), digits[0][:9]).mean
+    for given in (path, str(path)):
+        assert (library.encode(given, digits[0][:9]).mean == expected).all()
+    for given, said in ((own, "give its .model"), (nn.Flatten(), "Flatten is not a network of aekit"), (3, "int is")):
+        for use in (library.encode, library.reconstruct, library.evaluate):
+            with pytest.raises(AekitError, match=said):
+                use(given, digits[0][:9])
+    with pytest.raises(AekitError, match="Autoencoder is not a path"):
+        library.load(library.load(path))
+
+
+def test_labels_are_taken_alike_by_encode_and_decode(by_command, digits):
+    x, y = digits[0], digits[1]
+    with pytest.raises(AekitError, match="was not trained with condition label; leave labels out"):
+        library.encode(by_command / "m.safetensors", x[:5], labels=y[:5])
+    model = library.train(images=x, labels=y, condition="label", **OPTIONS).model
+    codes = library.encode(model, x[:5], labels=y[:5]).mean
+    images = library.decode(model, codes, labels=y[:5])
+    alike = (y[:5].astype(float), y[:5].astype(str), y[:5].tolist(), y[:5, None], pd.Series(y[:5].astype(str)))
+    for labels in alike:
+        assert (library.encode(model, x[:5], labels=labels).mean == codes).all()
+        assert (library.decode(model, codes, labels=labels) == images).all()
+    for labels, said in (("3", "'3' is a single one"), (3, "3 is a single one"), ([0.5] * 5, "are float64")):
+        with pytest.raises(AekitError, match=f"labels: {said}"):
+            library.encode(model, x[:5], labels=labels)
+        with pytest.raises(AekitError, match=f"labels: {said}"):
+            library.decode(model, codes, labels=labels)
+
+
 @pytest.mark.slow
 def test_importing_aekit_loads_nothing_heavy_and_every_name_is_there():
     script = (

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
@@ -27,10 +26,10 @@ from aekit.core.torch_settings import keeps_torch_settings, torch_settings
 from aekit.errors import AekitError, UsageError, nearest
 from aekit.images.config import RunConfig
 from aekit.images.evaluation.evaluate import evaluate_model
+from aekit.images.given_arrays import as_codes
 from aekit.images.given_images import (
     Images,
     Labels,
-    as_array,
     as_file,
     class_numbers,
     image_set_for,
@@ -45,6 +44,8 @@ from aekit.images.run_building import read_splits
 from aekit.images.run_settings import SETTINGS, build_config
 from aekit.images.runs import Machine, epoch_line, run_training, train_model
 from aekit.images.state import read_model
+
+Model = Autoencoder | str | os.PathLike[str]
 
 _TYPES = "give numbers as numbers, and image_size as (height, width)"
 
@@ -79,6 +80,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, parts: Builder | 
         AekitError: The file is not a checkpoint, or the device is not available; ``parts`` is missing, is another
             function than the one that it was trained with, or is given for a network of aekit.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise AekitError(f"load: {type(path).__name__} is not a path; give that of a checkpoint")
     file = Path(path)
     header = read_header(file)
     # For looking, not for training: codes and images come without a graph, so that .numpy() works on them.
@@ -190,9 +193,25 @@ def _configured(config: RunConfig | None, options: Mapping[str, Any], parts: Bui
     return replace(config, model=replace(config.model, arch=arch))
 
 
+def _opened(model: object) -> Autoencoder:
+    """Return a network, after loading it if it is given as a path.
+
+    Raises:
+        AekitError: It cannot be loaded, or is something else.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        return load(model)
+    if isinstance(model, Trained):
+        raise AekitError("model: is all that train returns; give its .model")
+    if not isinstance(model, Autoencoder):
+        kind = type(model).__name__
+        raise AekitError(f"model: {kind} is not a network of aekit; give aekit.load(path), or the path of a checkpoint")
+    return model
+
+
 @keeps_torch_settings
 def encode(
-    model: Autoencoder,
+    model: Model,
     images: Images,
     *,
     labels: Labels | None = None,
@@ -203,7 +222,7 @@ def encode(
     """Return the codes of images: ``mean`` (N, L), and of a VAE ``logvar`` (N, L), float32.
 
     Args:
-        model: A network, of :func:`load` or :func:`train`.
+        model: A network, of :func:`load` or :func:`train`, or the path of its checkpoint.
         images: The images, see above; all of a path, whatever they are for.
         labels: The class of each, for a network that is told it.
         data_root: Folder of the known data sets.
@@ -214,34 +233,35 @@ def encode(
         AekitError: The images cannot be read, have another shape than those of the training, or codes are not finite.
     """
     set_threads(threads)
+    model = _opened(model)
     return encode_images(model, image_set_for(model, images, labels, data_root, progress))
 
 
 @keeps_torch_settings
 def decode(
-    model: Autoencoder, codes: npt.ArrayLike | torch.Tensor, *, labels: Labels | None = None, threads: int | None = None
+    model: Model, codes: npt.ArrayLike | torch.Tensor, *, labels: Labels | None = None, threads: int | None = None
 ) -> FloatArray:
     """Return the mean images of p(x | z), float32 (N, C, H, W) in [0, 1].
 
     Args:
-        model: A network, of :func:`load` or :func:`train`.
+        model: A network, of :func:`load` or :func:`train`, or the path of its checkpoint.
         codes: The codes z, (N, L).
         labels: The name of the class of each as the training had it, (N,), for a network that is told it.
         threads: CPU threads; None uses all cores.
 
     Raises:
-        AekitError: The codes have another number of dimensions, a class is unknown, or images are not finite.
+        AekitError: The codes are not numbers, not finite, or have another number of dimensions; a class is unknown, or
+            images are not finite.
     """
     set_threads(threads)
-    z = np.asarray(as_array(codes), np.float32)
-    if z.ndim != 2 or z.shape[1] != model.config.latent or not len(z):
-        raise AekitError(f"decode: codes are {z.shape}; the network takes (N, {model.config.latent})")
+    model = _opened(model)
+    z = as_codes(codes, model.config.latent)
     return decode_codes(model, z, labels=class_numbers(model, labels, len(z)))
 
 
 @keeps_torch_settings
 def reconstruct(
-    model: Autoencoder,
+    model: Model,
     images: Images,
     *,
     labels: Labels | None = None,
@@ -255,13 +275,14 @@ def reconstruct(
     images are drawn so, as in ``aekit reconstruct``.
     """
     set_threads(threads)
+    model = _opened(model)
     found = image_set_for(model, images, labels, data_root, progress)
     return reconstruct_images(model, found.drawn(pixel_seed(model, trained_with(model).seed)))
 
 
 @keeps_torch_settings
 def evaluate(
-    model: Autoencoder,
+    model: Model,
     images: Images,
     *,
     labels: Labels | None = None,
@@ -274,7 +295,7 @@ def evaluate(
     """Return the means over images and their standard errors that the ``.json`` file of ``aekit evaluate`` has.
 
     Args:
-        model: A network, of :func:`load` or :func:`train`.
+        model: A network, of :func:`load` or :func:`train`, or the path of its checkpoint.
         images: The images, see above; all of a path, whatever they are for.
         labels: The class of each, for a network that is told it.
         importance: Samples per image for the importance-weighted bound; None computes none.
@@ -289,6 +310,7 @@ def evaluate(
     """
     check_at_least("importance", importance, 1)
     set_threads(threads)
+    model = _opened(model)
     train_config = trained_with(model)
     own_seed = train_config.seed if seed is None else seed
     found = image_set_for(model, images, labels, data_root, progress).drawn(pixel_seed(model, own_seed))

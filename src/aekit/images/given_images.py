@@ -14,15 +14,16 @@ import torch
 
 from aekit.core.environment import default_data_root
 from aekit.core.progress import Progress
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig, RunConfig, TrainConfig
 from aekit.images.data import read_images
-from aekit.images.data.array_labels import Load
+from aekit.images.data.array_labels import Load, times
 from aekit.images.data.arrays import read_arrays
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.value_range import check_as_trained, check_in_range
+from aekit.images.given_arrays import as_images, as_labels
 from aekit.images.models.base import Autoencoder
 from aekit.images.record import read_record
 
@@ -43,13 +44,8 @@ def named_after(config: RunConfig, images: Images | None) -> RunConfig:
 
 def as_file(images: Any, labels: Any) -> dict[str, Load]:
     """Return how to load images and labels in memory, as from an array file: by their names, ``labels`` if given."""
-    arrays = {"images": as_array(images)} | ({} if labels is None else {"labels": as_array(labels)})
+    arrays = {"images": as_images(images)} | ({} if labels is None else {"labels": as_labels(labels)})
     return {name: functools.partial(np.asarray, array) for name, array in arrays.items()}
-
-
-def as_array(values: Any) -> npt.NDArray[Any]:
-    """Return what was given, a tensor on any device included, as an array of the same shape and type."""
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
 
 
 def class_numbers(model: Autoencoder, labels: Labels | None, n_codes: int) -> npt.NDArray[np.int64] | None:
@@ -69,12 +65,19 @@ def class_numbers(model: Autoencoder, labels: Labels | None, n_codes: int) -> np
         return None
     if labels is None:
         raise AekitError(f"decode: {model.name} decodes a code as a class; give labels, one per code")
-    names = [str(label) for label in as_array(labels).tolist()]
+    given = as_labels(labels)
+    if given.ndim != 1:
+        raise AekitError(f"labels: are of shape {times(given.shape)}; give the name of one class per code")
+    names = [shown(str(label)) for label in given.tolist()]
     if other := sorted(set(names) - set(model.classes.names)):
         raise AekitError(f"decode: {model.name} has no class {other[0]}; choose from {', '.join(model.classes.names)}")
     if len(names) != n_codes:
         raise AekitError(f"decode: {len(names)} labels for {n_codes} codes; give one per code")
     return np.array([model.classes.names.index(name) for name in names], np.int64)
+
+
+def _is_constant(array: npt.NDArray[Any]) -> bool:
+    return bool(array.min() == array.max())
 
 
 def trained_with(model: Autoencoder) -> TrainConfig:
@@ -114,6 +117,8 @@ def image_set_for(
     """
     is_named = isinstance(images, (str, os.PathLike))
     name = os.fspath(images) if isinstance(images, (str, os.PathLike)) else ARRAY
+    if labels is not None and model.classes is None:
+        raise AekitError(f"labels: {model.name} was not trained with condition label; leave labels out")
     config = replace(_data_config(model), name=name, labels=None, limit=None, val=0.0, skip_bad=False)
     if is_named and labels is not None:
         raise AekitError("labels: belong to images in an array; leave them out")
@@ -124,7 +129,7 @@ def image_set_for(
         found = read_arrays(config, "all", progress=progress, arrays=as_file(images, labels))
     check_as_trained(name, config.value_range, found, progress)
     is_blank = found.span is not None and found.span[0] == found.span[1]
-    is_constant = is_blank if is_named else bool(np.ptp(as_array(images)) == 0)
+    is_constant = is_blank if is_named else _is_constant(as_images(images))
     check_in_range(name, config.value_range, found, is_constant=is_constant)
     if found.image_shape != model.image_shape:
         there, wanted = map(sizes.in_words, (found.image_shape, model.image_shape))

@@ -23,6 +23,7 @@ from aekit.images.models.base import Autoencoder
 FloatArray = npt.NDArray[np.float32]
 
 BATCH_SIZE = 500  # images, or codes, per batch
+_LARGE_CODE = 1e6  # no training makes such codes; where a decoder overflows below, its weights are to blame
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def decode_codes(
         labels: Number of the class of each, (N,), for a network that is told it.
 
     Raises:
-        AekitError: Some of them are not finite, which happens if the training diverged.
+        AekitError: Some of them are not finite, as codes are very large or the training diverged.
     """
     with evaluation_mode(model) as device:
         rows = _batches(z, device)
@@ -79,6 +80,10 @@ def decode_codes(
         known = [None] * len(rows) if labels is None else torch.split(torch.from_numpy(labels).to(device), BATCH_SIZE)
         batches = zip(rows, noises, known, strict=True)
         images = np.concatenate([_pixels(model, model.decode_logits(*each)) for each in batches])
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(bad) and (largest := float(np.abs(z[bad[0]]).max())) > _LARGE_CODE:
+        what = f"the code in row {bad[0]} (from 0), as large as {largest:g}, overflows it"
+        raise AekitError(f"{model.name}: {what}; give codes like those of encode")
     check_finite(model, "decoded images", images)
     return images
 
