@@ -182,13 +182,54 @@ def test_a_model_that_is_told_classes_is_given_them(digits):
     ({"images": "digits", "labels": [1]}, "labels: belong to images in an array"),
     ({"data": "digits", "bta": 2}, "has no option bta; did you mean 'beta'"),
     ({"data": "digits", "beta": -1.0}, "--beta: -1.0 is below 0"),
-    ({"data": "digits", "latent": "3"}, "an option has a value of another type"),
+    ({"data": "digits", "latent": "3"}, "latent: '3' is not a whole number; give one"),
+    ({"data": "digits", "epochs": 1.5}, "epochs: 1.5 is not a whole number; give one"),
+    ({"data": "digits", "epochs": "3"}, "epochs: '3' is not a whole number"),
+    ({"data": "digits", "batch_size": 50.5}, "batch_size: 50.5 is not a whole number"),
+    ({"data": "digits", "limit": 100.0}, "limit: 100.0 is not a whole number"),
+    ({"data": "digits", "layers": 1.5}, "layers: 1.5 is not a whole number"),
+    ({"data": "digits", "latent": True}, "latent: True is not a whole number"),
+    ({"data": "digits", "seed": 1.0}, "seed: 1.0 is not a whole number"),
+    ({"data": "digits", "seed": 2**70}, f"--seed: {2**70} is not between 0 and"),
+    ({"data": "digits", "skip_bad": "no"}, "skip_bad: 'no' is not True or False"),
+    ({"data": "digits", "beta": "1"}, "beta: '1' is not a number"),
+    ({"data": "digits", "image_size": 8.0}, "image_size: 8.0 is not a pair of whole numbers"),
+    ({"data": "digits", "image_size": (8, 8, 8)}, "image_size: (8, 8, 8) is not a pair of whole numbers"),
+    ({"data": 3}, "data: 3 is not a text"),
+    ({"data": "digits", "threads": "2"}, "threads: '2' is not a whole number"),
+    ({"data": "digits", "overwrite": "no"}, "overwrite: 'no' is not True or False"),
+    ({"data": "digits", "kind": "ae"}, "the option kind is called model"),
+    ({"data": "digits", "name": "x"}, "the option name is called data"),
+    ({"config": {"epochs": 3}}, "config is dict; give aekit.RunConfig"),
     ({"config": "digits", "beta": 1.0}, "a config or options, not both"),
     ({"data": "digits", "resume": True}, "without an output"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_refused_in_one_line(arguments, said):
     with pytest.raises(AekitError, match=re.escape(said)):
         library.train(**arguments)
+
+
+def test_options_of_the_other_functions_are_checked_as_those_of_a_training(by_command, digits):
+    model = library.load(by_command / "m.safetensors")
+    for options, said in (
+        ({"importance": 1.5}, "importance: 1.5 is not a whole number"),
+        ({"seed": "x"}, "seed: 'x' is not a whole number"),
+        ({"seed": -1}, "--seed: -1 is not between 0"),
+        ({"threads": "2"}, "threads: '2' is not a whole number"),
+    ):
+        with pytest.raises(AekitError, match=said):
+            library.evaluate(model, digits[0][:5], **options)
+    with pytest.raises(AekitError, match="threads: '2' is not a whole number"):
+        library.encode(model, digits[0][:5], threads="2")
+
+
+def test_numbers_of_numpy_and_paths_are_taken_for_what_they_are(by_command, digits):
+    options = {**OPTIONS, "latent": np.int64(3), "beta": np.float32(0.5), "mirror": np.bool_(False)}
+    expected = load_file(by_command / "m.safetensors")
+    model = library.train(data=by_command / "digits.npz", **options).model
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    sized = library.train(images=digits[0], image_size=9, **{**OPTIONS, "epochs": 1}).model
+    assert sized.image_shape == (1, 9, 9)
 
 
 def test_images_of_another_shape_are_refused(by_command):

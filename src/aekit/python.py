@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from aekit.core.checkpoint import Header, read_header
 from aekit.core.device import choose_device, set_threads
 from aekit.core.environment import default_data_root
 from aekit.core.progress import SILENT, Progress
-from aekit.core.settings import check_at_least
+from aekit.core.settings import check_at_least, check_seed, check_type
 from aekit.core.torch_settings import keeps_torch_settings, torch_settings
-from aekit.errors import AekitError, UsageError, nearest
+from aekit.errors import AekitError
 from aekit.images.config import RunConfig
 from aekit.images.evaluation.evaluate import evaluate_model
 from aekit.images.given_arrays import as_codes
@@ -37,17 +37,15 @@ from aekit.images.given_images import (
     pixel_seed,
     trained_with,
 )
+from aekit.images.given_options import configured
 from aekit.images.inference import Codes, FloatArray, decode_codes, encode_images, reconstruct_images
 from aekit.images.models.base import Autoencoder
-from aekit.images.models.own import Builder, own_arch
+from aekit.images.models.own import Builder
 from aekit.images.run_building import read_splits
-from aekit.images.run_settings import SETTINGS, build_config
 from aekit.images.runs import Machine, epoch_line, run_training, train_model
 from aekit.images.state import read_model
 
 Model = Autoencoder | str | os.PathLike[str]
-
-_TYPES = "give numbers as numbers, and image_size as (height, width)"
 
 
 @dataclass(frozen=True)
@@ -129,14 +127,17 @@ def train(
         threads: CPU threads; None uses all cores.
         progress: Receives updates and notices, one per epoch, and is asked whether to stop.
         options: Options of ``train-vae`` with underscores instead of ``config``, as ``beta=0.5, batch_size=50``;
-            ``model="ae"`` is a plain autoencoder, ``image_size`` (height, width).
+            ``model="ae"`` is a plain autoencoder, ``image_size`` a number or (height, width).
 
     Raises:
         AekitError: An option is unknown or out of its range, the images do not fit, the output exists, or the parts
             have other shapes.
         Stopped: ``progress`` asked for it; with ``output`` the state was saved.
     """
-    config = named_after(_configured(config, options, parts), images)
+    check_type("overwrite", overwrite, bool)
+    check_type("resume", resume, bool)
+    threads = check_type("threads", threads, int | None)
+    config = named_after(configured(config, options, parts), images)
     machine = Machine(Path(data_root) if data_root else default_data_root(), device, threads)
     sets = None
     if images is not None and not isinstance(images, (str, os.PathLike)):
@@ -174,23 +175,8 @@ def _trained(model: Autoencoder, header: Header, path: Path | None) -> Trained:
     return Trained(model.requires_grad_(False), history, header.result, path)
 
 
-def _configured(config: RunConfig | None, options: Mapping[str, Any], parts: Builder | None) -> RunConfig:
-    """Return what is to be trained, from a configuration or from options."""
-    if config is not None and options:
-        raise UsageError(f"train: takes a config or options, not both; put {', '.join(options)} into the config")
-    for name in options:
-        if name not in SETTINGS:
-            raise UsageError(f"train: has no option {name}{nearest(name, SETTINGS)}")
-    try:
-        config = build_config(options) if config is None else config
-    except TypeError as error:
-        raise UsageError(f"train: an option has a value of another type ({error}); {_TYPES}") from error
-    if parts is None:
-        return config
-    if config.model.own_builder is None and config.model.arch != "conv":
-        raise UsageError(f"train: parts build the network, and arch is {config.model.arch}; give one of them")
-    arch: Any = own_arch(parts)
-    return replace(config, model=replace(config.model, arch=arch))
+def _set_threads(threads: int | None) -> None:
+    set_threads(check_type("threads", threads, int | None))
 
 
 def _opened(model: object) -> Autoencoder:
@@ -232,7 +218,7 @@ def encode(
     Raises:
         AekitError: The images cannot be read, have another shape than those of the training, or codes are not finite.
     """
-    set_threads(threads)
+    _set_threads(threads)
     model = _opened(model)
     return encode_images(model, image_set_for(model, images, labels, data_root, progress))
 
@@ -253,7 +239,7 @@ def decode(
         AekitError: The codes are not numbers, not finite, or have another number of dimensions; a class is unknown, or
             images are not finite.
     """
-    set_threads(threads)
+    _set_threads(threads)
     model = _opened(model)
     z = as_codes(codes, model.config.latent)
     return decode_codes(model, z, labels=class_numbers(model, labels, len(z)))
@@ -274,7 +260,7 @@ def reconstruct(
     The arguments and errors are those of :func:`encode`. Of a training on black and white pixels (``binarize``) the
     images are drawn so, as in ``aekit reconstruct``.
     """
-    set_threads(threads)
+    _set_threads(threads)
     model = _opened(model)
     found = image_set_for(model, images, labels, data_root, progress)
     return reconstruct_images(model, found.drawn(pixel_seed(model, trained_with(model).seed)))
@@ -308,8 +294,11 @@ def evaluate(
         AekitError: The images cannot be read or have another shape, values are not finite, or a bound is asked of a
             plain autoencoder.
     """
+    importance = check_type("importance", importance, int | None)
     check_at_least("importance", importance, 1)
-    set_threads(threads)
+    seed = check_type("seed", seed, int | None)
+    check_seed("seed", seed or 0)
+    _set_threads(threads)
     model = _opened(model)
     train_config = trained_with(model)
     own_seed = train_config.seed if seed is None else seed

@@ -18,7 +18,7 @@ from aekit.images.sweep.cells import expand
 DEFAULTS = {"model": "vae", "data": "digits", "latent": "10"}
 REFUSED = [
     (DataConfig, {"image_size": (8, 4097)}, "--image-size: 8x4097 is outside 8 to 4096 pixels"),
-    (DataConfig, {"image_size": (8,)}, "--image-size: needs one number or HEIGHTxWIDTH"),
+    (DataConfig, {"image_size": (8,)}, "image_size: (8,) is not a pair of whole numbers"),
     (DataConfig, {"val": float("nan")}, "--val: nan is outside"),
     (DataConfig, {"split_seed": -1}, "--split-seed: -1"),
     (ModelConfig, {"kind": "brain"}, "--kind"),

@@ -8,7 +8,9 @@ Standard library only, so that the command line and ``aekit info`` need not load
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import os
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -103,6 +105,57 @@ def _is_a(value: object, hint: Any) -> bool:
     if isinstance(value, int):  # JSON has whole numbers of any length, which no tensor has
         return hint in (int, float) and abs(value) < 2**63
     return isinstance(value, hint)
+
+
+def check_type(option: str, value: Any, hint: Any) -> Any:
+    """Return a value of the type of an option: numbers of numpy as those of Python, paths as texts, a pair of one.
+
+    Args:
+        option: Its name, for the message.
+        value: What was given in Python; the command line has parsed its own.
+        hint: The annotation.
+
+    Raises:
+        UsageError: It is of another type; no number is rounded, and no text is read as a number.
+    """
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not _is_a(value, hint) and _is_a((value, value), hint):
+        value = (value, value)  # one number for both sides, as on the command line
+    is_huge = isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63
+    if not _is_a(0 if is_huge else value, hint):  # that a number is too large, its own check says
+        words = " or ".join(_type_words(hint))
+        text = " ".join(repr(value).split())
+        raise UsageError(f"{option}: {text if len(text) < 60 else type(value).__name__} is not {words}; give one")
+    return value
+
+
+def check_types(config: Any) -> None:
+    """Check the fields of a frozen dataclass by their annotations, see :func:`check_type`.
+
+    Raises:
+        UsageError: The value of a field is of another type.
+    """
+    cls: type = type(config)
+    for name, hint in _hints(cls).items():
+        object.__setattr__(config, name, check_type(name, getattr(config, name), hint))
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _type_words(hint: Any) -> list[str]:
+    """Return what the values of a type are called; None is left out."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return [words for one in inner if one is not type(None) for words in _type_words(one)]
+    if kind is tuple:
+        return [f"a pair of {_type_words(inner[0])[0].removeprefix('a ')}s"]
+    return [{int: "a whole number", float: "a number", bool: "True or False"}.get(hint, "a text")]
 
 
 def flag(name: str) -> str:

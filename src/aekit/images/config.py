@@ -16,6 +16,7 @@ from aekit.core.settings import (
     check_choice,
     check_not_empty,
     check_seed,
+    check_types,
     flag,
     is_whole_number,
 )
@@ -78,12 +79,11 @@ class DataConfig:
     binarize: Binarize = "none"
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("binarize", self.binarize, Binarize)
         parse_value_range(self.value_range)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))
-            if len(self.image_size) != 2:
-                raise UsageError("--image-size: needs one number or HEIGHTxWIDTH; for example 64 or 218x178")
             if min(self.image_size) < 8 or max(self.image_size) > 4096:
                 size = "x".join(map(str, self.image_size))
                 raise UsageError(f"--image-size: {size} is outside 8 to 4096 pixels; choose a size in between")
@@ -137,6 +137,7 @@ class ModelConfig:
     condition: Condition = "none"
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("kind", self.kind, Kind)
         if self.own_builder is None:
             check_choice("arch", self.arch, Arch)
@@ -242,6 +243,7 @@ class TrainConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
         check_choice("keep", self.keep, Keep)

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from aekit.core.settings import SELF_NAMED, as_text, changes_in_name, flag, in_name
+from aekit.core.settings import SELF_NAMED, as_text, changes_in_name, check_type, flag, in_name
 from aekit.images.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 PARTS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
@@ -25,6 +25,9 @@ _MAX_STEM = 48  # characters of the name of a checkpoint in that of another
 _CALLED = {"name": "data", "kind": "model"}  # fields that have another name on the command line, and so in tables
 # Every setting by the name of its option with underscores: in which part it is, and under which name.
 SETTINGS = {_CALLED.get(f.name, f.name): (part, f.name) for part, cls in PARTS.items() for f in fields(cls)}
+
+_HINTS = {part: get_type_hints(cls) for part, cls in PARTS.items()}
+OPTION_OF = {field_name: name for name, (_, field_name) in SETTINGS.items()}
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def build_config(values: Mapping[str, Any]) -> RunConfig:
     parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     for name, value in values.items():
         part, field_name = SETTINGS[name]
-        parts[part][field_name] = value
+        parts[part][field_name] = check_type(name, value, _HINTS[part][field_name])
     return RunConfig(**{part: PARTS[part](**settings) for part, settings in parts.items()})
 
 
