@@ -424,6 +424,103 @@ def test_parts_of_other_shapes_are_refused_by_name(digits, builder, said):
         library.train(images=digits[0], parts=builder, epochs=1)
 
 
+def pixels(config, image_shape):
+    """Return a decoder that makes pixels instead of logits."""
+    parts = own_network(config, image_shape)
+    return parts._replace(decoder=nn.Sequential(nn.Linear(config.latent, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8))))
+
+
+def half_a_feature(config, image_shape):
+    """Return a number of features that is none."""
+    return own_network(config, image_shape)._replace(n_features=16.0)
+
+
+class InDouble(nn.Module):
+    """Features in double precision."""
+
+    def forward(self, x):
+        """Return them."""
+        return x.flatten(1)[:, :16].double()
+
+
+def precise(config, image_shape):
+    """Return an encoder that makes another type."""
+    return own_network(config, image_shape)._replace(encoder=InDouble())
+
+
+def fixed(config, image_shape):
+    """Return an encoder whose weights are not to be trained."""
+    parts = own_network(config, image_shape)
+    return parts._replace(encoder=parts.encoder.requires_grad_(False))
+
+
+def of_one_argument(config):
+    """Return nothing."""
+
+
+@pytest.mark.parametrize(("builder", "said"), [
+    (pixels, "the decoder of pixels ends in Sigmoid; decoders return logits"),
+    (half_a_feature, "n_features of half_a_feature is 16.0"),
+    (fixed, "weights of fixed require no gradients"),
+    (precise, "the encoder of precise makes torch.float64"),
+    (of_one_argument, "of_one_argument is called as of_one_argument(config, image_shape)"),
+    (InDouble, "parts: is the class InDouble; give a function"),
+    (nn.Flatten(), "parts: is Flatten; give a function"),
+    (library.Parts(nn.Flatten(), 64, nn.Flatten()), "parts: is Parts; give a function"),
+])  # fmt: skip
+def test_parts_that_cannot_be_a_network_are_refused_in_a_line(digits, builder, said):
+    with pytest.raises(AekitError, match=re.escape(said)):
+        library.train(images=digits[0], parts=builder, epochs=1)
+
+
+def test_modules_of_another_network_are_neither_trained_nor_frozen(digits):
+    encoder, decoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), nn.Sequential(nn.Linear(3, 64))
+    decoder.append(nn.Unflatten(1, (1, 8, 8)))
+    before = [value.clone() for module in (encoder, decoder) for value in module.state_dict().values()]
+
+    def shared(config, image_shape):
+        return library.Parts(encoder, 16, decoder)
+
+    options = {"images": digits[0], "parts": shared, "latent": 3, "epochs": 1, "limit": 200, "threads": 1}
+    first, second = (library.train(**options).model for _ in range(2))
+    after = [value for module in (encoder, decoder) for value in module.state_dict().values()]
+    assert all(map(torch.equal, after, before))
+    assert all(value.requires_grad for module in (encoder, decoder) for value in module.parameters())
+    assert (library.encode(first, digits[0][:9]).mean == library.encode(second, digits[0][:9]).mean).all()
+    assert not torch.equal(first.encoder[1].weight, encoder[1].weight)
+
+
+def test_another_function_of_the_same_name_and_shapes_is_refused(own, digits):
+    def changed(config, image_shape):
+        parts = own_network(config, image_shape)
+        return parts._replace(encoder=nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.1)))
+
+    changed.__name__ = "own_network"
+    with pytest.raises(AekitError, match="computes something else than after its training"):
+        library.load(own.path, parts=changed)
+
+
+class Noisy(nn.Module):
+    """Noise in evaluation mode, too."""
+
+    def forward(self, x):
+        """Return the input with noise."""
+        return x + 0.1 * torch.randn_like(x)
+
+
+def noisy(config, image_shape):
+    """Return a network whose outputs cannot be compared."""
+    parts = own_network(config, image_shape)
+    return parts._replace(encoder=nn.Sequential(parts.encoder, Noisy()))
+
+
+def test_a_network_that_draws_random_numbers_is_loaded_without_a_comparison(digits, tmp_path):
+    options = {"latent": 3, "epochs": 1, "limit": 200, "threads": 1}
+    done = library.train(images=digits[0], parts=noisy, output=tmp_path / "x.safetensors", **options)
+    assert "reference_outputs" not in done.result
+    assert library.load(done.path, parts=noisy).image_shape == (1, 8, 8)
+
+
 def normalising(config, image_shape):
     """Return an encoder with batch norm."""
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16))

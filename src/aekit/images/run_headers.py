@@ -19,6 +19,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.data.readahead import rows_per_block
 from aekit.images.identity import check_same, check_same_labels, in_header, recorded
 from aekit.images.models.base import n_parameters
+from aekit.images.reference_outputs import REFERENCE, reference_outputs
 from aekit.images.run_defaults import fill_defaults
 from aekit.images.steps import Run
 from aekit.images.training import Row, State, evaluation_row
@@ -115,11 +116,13 @@ def build_results(
     header = replace(header, result={**header.result, "epoch": epoch, **stopped, "test": rows[-1], "history": rows})
     if not run.group.is_first:
         return header, history
+    if run.model.config.own_builder is not None and (found := reference_outputs(run.model)) is not None:
+        header.result[REFERENCE] = found
     if (bias := _batch_bias(run, test)) is not None:
         progress.notice(bias.in_words(is_learned=bool(run.objective.learned_names)))
         header.result["total_correlation"] = bias.to_dict()
-    elif (found := _total_correlation(run, test)) is not None:
-        header.result["total_correlation"] = found
+    elif (correlation := _total_correlation(run, test)) is not None:
+        header.result["total_correlation"] = correlation
     return header, history
 
 

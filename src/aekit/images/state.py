@@ -17,6 +17,7 @@ from aekit.images.models import build_model
 from aekit.images.models.base import Autoencoder, ImageShape
 from aekit.images.models.own import Builder
 from aekit.images.record import read_classes
+from aekit.images.reference_outputs import REFERENCE, check_reference
 from aekit.images.steps import Run
 from aekit.images.term_names import USUAL
 from aekit.images.training import Row, State
@@ -60,6 +61,7 @@ def read_model(
         model = build_checked(lambda: build_model(config, image_shape, class_names), weights, path)
     else:
         model = _build_own(config, image_shape, class_names, parts, weights, path)
+        check_reference(model, header.result.get(REFERENCE), str(path))
     model.name, model.header = str(path), header
     return model.to(device).eval(), header
 
