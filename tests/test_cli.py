@@ -86,6 +86,17 @@ def test_an_existing_output_is_never_destroyed(aekit, tmp_path):
     assert output.read_bytes() != b"precious"
 
 
+@pytest.mark.parametrize("command", [
+    ["train-vae", "--data", "digits"], ["encode", "x.safetensors"], ["tsne", "x.safetensors"], ["report", "runs"],
+    ["export", "x.safetensors"], ["mri-eda", "x.csv"],
+    ["sweep", "--data", "digits"],
+])  # fmt: skip
+def test_stdout_is_no_place_for_a_result(aekit, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    _refused(aekit(*command, "-o", "-"), 2, "--output -: stdout carries paths, not results; give a file")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".png"])
 def test_another_run_s_history_is_not_replaced(aekit, tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("precious")

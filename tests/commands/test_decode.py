@@ -80,6 +80,12 @@ def test_a_figure_shows_the_first_rows_and_says_how_many_there_are(aekit, vae_ch
     assert len(pd.read_csv(tmp_path / "x.csv")) == 8
 
 
+def test_a_table_on_stdin_is_told_from_its_path(aekit, vae_checkpoint, tmp_path):
+    result = aekit("decode", vae_checkpoint, "-", "-o", tmp_path / "x.npy", stdin="z0,z1\n0.5,1\n1,2\n")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "-: stdin looks like a table, and - reads paths" in result.stderr
+
+
 def test_paths_come_from_stdin_for_one_of_both_arguments(aekit, vae_checkpoint, tmp_path):
     encoded = aekit("encode", vae_checkpoint, "-o", tmp_path)
     result = aekit("decode", vae_checkpoint, "-", "-o", tmp_path / "x.npy", stdin=encoded.stdout)

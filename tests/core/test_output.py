@@ -33,6 +33,7 @@ def test_each_input_has_a_result_of_its_own():
         ([A, B], "x.csv", "is one file for 2 checkpoints"),
         ([A], "x.pdf", "cannot be written as .pdf; use .csv"),
         ([A, Path("other/a.safetensors")], "out", "would share a file"),
+        ([A], "-", "stdout carries paths, not results; give a file"),
         ([A], "runs/a.csv", "shares its stem with the checkpoint"),
     ],
 )

@@ -36,6 +36,17 @@ def test_no_path_at_all_is_an_error_that_names_what_is_missing(monkeypatch):
         with_stdin(["-"], kind="table")
 
 
+@pytest.mark.parametrize("text", ["z0,z1\n1,2\n", "z0;z1\n1,5;2,5\n3,5;4\n", "file\tz0\na.png\t1\n"])
+def test_a_table_on_stdin_is_named_and_a_path_with_commas_is_one(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    with pytest.raises(AekitError, match="looks like a table, and - reads paths"):
+        with_stdin(["-"])
+    paths = [f"{tmp_path}/a,b.png", f"{tmp_path}/c,d.png"]
+    (tmp_path / "a,b.png").touch()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(paths)))
+    assert with_stdin(["-"]) == paths
+
+
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b"])
 def test_what_cannot_be_a_path_is_refused(text):
     with pytest.raises(AekitError, match="is not a path that can be read"):

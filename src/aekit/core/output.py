@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, UsageError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,16 @@ class Result:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+def refuse_stdout(output: Path | str | None) -> None:
+    """Raise a UsageError if a result is to go to stdout, ``-``, which would be a folder of that name.
+
+    Args:
+        output: What ``--output`` says.
+    """
+    if output is not None and str(output) == "-":
+        raise UsageError("--output -: stdout carries paths, not results; give a file, or ./- for a folder of that name")
+
+
 def choose_target(inputs: Sequence[Path], output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:
     """Return the one file to write for all inputs together.
 
@@ -40,6 +50,7 @@ def choose_target(inputs: Sequence[Path], output: Path | str | None, *, name: st
     Raises:
         AekitError: A suffix of another kind, or a result that would replace a checkpoint, its history or its curves.
     """
+    refuse_stdout(output)
     output = None if output is None else Path(output)
     is_file = output is not None and output.suffix and not output.is_dir()
     if len(inputs) == 1 or is_file:
@@ -65,6 +76,7 @@ def choose_targets(
         AekitError: One file for several checkpoints, a suffix of another kind, two results that would share a file, or
             a result that would replace a checkpoint, its history or its curves.
     """
+    refuse_stdout(output)
     targets = _targets(inputs, output, name=name, suffixes=suffixes)
     refuse_own_files(inputs, targets)
     return targets
@@ -114,6 +126,7 @@ def checkpoint_path(output: Path | str, name: str) -> Path:
     Raises:
         AekitError: It ends like another kind of file.
     """
+    refuse_stdout(output)
     output = Path(output)
     if output.is_dir() or not output.suffix:
         return output / name

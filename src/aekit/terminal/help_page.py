@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.core import TyperCommand
 
+from aekit.core.output import refuse_stdout
 from aekit.terminal import completion, options
 
 WIDTH = 76  # columns for an example on a terminal of 80
@@ -19,7 +20,7 @@ METAVARS = {bool: "flag", int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
 class Command(TyperCommand):
-    """A command whose --help stands with the options of output, and whose arguments show their name alone."""
+    """A command that writes files, whose --help stands with the options of output; arguments show their name alone."""
 
     def __init__(self, *args: Any, **extra: Any) -> None:
         super().__init__(*args, **extra)
@@ -30,6 +31,11 @@ class Command(TyperCommand):
                 setattr(param, "display_type_rich", lambda ctx: None)  # noqa: B010
             else:
                 _make_narrow(param)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless its result is to go to stdout."""
+        refuse_stdout(ctx.params.get("output"))
+        return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page; the help of an option that can be turned off names how, not a column of its own."""

@@ -36,11 +36,12 @@ def with_stdin(arguments: list[str], *, kind: str = "checkpoint") -> list[str]:
         kind: What the paths are of, for messages.
 
     Raises:
-        AekitError: There is none, or one cannot be a path: too long, or with a NUL byte, as in a file of bytes.
+        AekitError: There is none, or one cannot be a path: too long, or with a NUL byte, as in a file of bytes; or
+            stdin is a table.
     """
     texts: list[str] = []
     for argument in arguments:
-        texts += [line.strip() for line in sys.stdin if line.strip()] if argument == "-" else [argument]
+        texts += _lines_of_stdin() if argument == "-" else [argument]
     for text in texts:
         try:
             os.lstat(text)
@@ -52,6 +53,20 @@ def with_stdin(arguments: list[str], *, kind: str = "checkpoint") -> list[str]:
     if not texts:
         raise AekitError(f"-: no path came on stdin; the command before it wrote nothing, or give a {kind}'s path")
     return texts
+
+
+def _lines_of_stdin() -> list[str]:
+    """Return the lines on stdin that are not empty.
+
+    Raises:
+        AekitError: They are rows of a table: several lines with the same number of separators, the first no path.
+    """
+    lines = [line.strip() for line in sys.stdin if line.strip()]
+    for separator in ",;\t":
+        numbers = {line.count(separator) for line in lines[:2]}
+        if len(lines) > 1 and len(numbers) == 1 and numbers != {0} and not os.path.lexists(lines[0][:4096]):
+            raise AekitError("-: stdin looks like a table, and - reads paths, one per line; write it to a file")
+    return lines
 
 
 def one_from_stdin(**arguments: str) -> list[str]:
