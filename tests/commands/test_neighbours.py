@@ -196,3 +196,23 @@ def test_images_that_would_be_nearly_black_are_refused_as_in_a_training(aekit, v
     if name.endswith(".npy"):  # as floats the same images are what they are
         np.save(path, faint / 15)
         assert aekit("neighbours", vae_checkpoint, path, "-o", tmp_path / "x.png").exit_code == 0
+
+
+def test_transparent_and_swapped_images_are_named(aekit, vae_checkpoint, digits, tmp_path):
+    folder = tmp_path / "q"
+    folder.mkdir()
+    for row in (4, 9):
+        alpha = Image.fromarray(digits.images[row, 0]).convert("RGBA")
+        alpha.putalpha(Image.fromarray(np.full((8, 8), 255 if row == 4 else 128, np.uint8)))
+        alpha.save(folder / f"{row}.png")
+    result = aekit("neighbours", vae_checkpoint, folder, "-o", tmp_path / "x.png")
+    assert f"{folder}: 1 image is partly transparent, which is read as white" in result.stderr
+    np.save(tmp_path / "swapped.npy", 255 - digits.images[[7, 100], 0])
+    np.save(tmp_path / "own.npy", digits.images[[7, 100], 0])
+    result = aekit("neighbours", vae_checkpoint, tmp_path / "swapped.npy", "-o", tmp_path / "x.png")
+    means = digits.images.mean((1, 2, 3)) / 255
+    assert f"outside the {means.min():.2f} to {means.max():.2f} of those searched" in result.stderr
+    assert "swapped.npy[0]" in result.stderr
+    assert "are dark and light swapped?" in result.stderr
+    result = aekit("neighbours", vae_checkpoint, tmp_path / "own.npy", "-o", tmp_path / "x.png")
+    assert "are dark and light" not in result.stderr

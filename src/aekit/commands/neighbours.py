@@ -81,7 +81,8 @@ def neighbours(
 
     Reads one checkpoint, the images to look up, and the images that it was trained on (others with --data), or with
     --codes the codes that aekit encode wrote. The distance is Euclidean, between codes or posterior means; the search
-    is exact. Images of another size or colour are fitted to those of the training, and it is said. Writes a contact
+    is exact. Images of another size or colour are fitted to those of the training, transparent areas become white, and
+    it is said; so it is of images that are brighter or darker than all that are searched. Writes a contact
     sheet (.png) with a row per image, and a table (.csv) with a row per image and neighbour: rank, file, label,
     distance, and whether it is the same image, pixel by pixel. With codes whose images are not here, or an --output
     that ends in .csv, it writes only the table. Prints the path of the sheet, or else of the table.

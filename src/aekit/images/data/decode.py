@@ -170,6 +170,17 @@ def pages_of(path: Path) -> int:
         return 1
 
 
+def is_transparent(data: bytes, *, suffix: str = "") -> bool:
+    """Return whether some of an image, of a file of these bytes, is transparent, which is read as white."""
+    try:
+        with _QUIET, _open(data, 0, suffix) as image:
+            if not image.has_transparency_data:
+                return False
+            return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+    except _DAMAGE:  # which its reader reports
+        return False
+
+
 def decode(data: bytes, *, channels: int, size: tuple[int, int] | None, page: int = 0, suffix: str = "") -> Pixels:
     """Return the pixels of an image, uint8 (channels, h, w); see :func:`decode_image`."""
     return decode_image(data, channels=channels, size=size, page=page, suffix=suffix).pixels

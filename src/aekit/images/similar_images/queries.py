@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from aekit.core.checkpoint import read_header
-from aekit.errors import AekitError, shown
+from aekit.errors import AekitError, count, shown
 from aekit.images import sizes
 from aekit.images.catalog import CATALOG
 from aekit.images.config import DataConfig
 from aekit.images.data import read_images
 from aekit.images.data.bad_images import read_by_study
+from aekit.images.data.decode import SUFFIXES, is_transparent
 from aekit.images.data.image_set import ImageSet
 from aekit.images.data.value_range import check_as_trained
 from aekit.images.loaded import LoadedCheckpoint
@@ -77,12 +79,25 @@ def read_queries(session: Session, checkpoint: LoadedCheckpoint, paths: Sequence
     for path in paths:
         images = _fitted(session, checkpoint, path)
         check_as_trained(shown(path), session.reading(checkpoint).value_range, images, session.progress)
+        _say_transparent(session, path)
         n_channels = checkpoint.model.image_shape[0]
         pixels.append(np.repeat(images.images, n_channels // images.image_shape[0], axis=1))
         folder = Path(path) if Path(path).expanduser().is_dir() else Path(path).parent
         names += [shown(folder / (images.origin_text(i) or str(i))) for i in range(len(images))]
         labels += [images.label_text(i) for i in range(len(images))]
     return Queries(ImageSet(np.concatenate(pixels), "queries"), names, labels)
+
+
+def _say_transparent(session: Session, path: str) -> None:
+    """Say how many of the image files at a path are partly transparent."""
+    given = Path(path).expanduser()
+    files = sorted(given.rglob("*")) if given.is_dir() else [given]
+    pictures = [
+        file for file in files if file.suffix.lower() in SUFFIXES and os.access(file, os.R_OK) and file.is_file()
+    ]
+    if n := sum(is_transparent(file.read_bytes(), suffix=file.suffix) for file in pictures):
+        what = count(n, "image is", "images are")
+        session.progress.notice(f"{shown(path)}: {what} partly transparent, which is read as white")
 
 
 def _fitted(session: Session, checkpoint: LoadedCheckpoint, path: str) -> ImageSet:

@@ -20,6 +20,7 @@ from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.neighbours import Neighbours, nearest
 from aekit.images.record import Checkpoints
 from aekit.images.session import Session
+from aekit.images.similar_images.brightness import unlike_in_brightness
 from aekit.images.similar_images.figure import SheetRow, plot_neighbours
 from aekit.images.similar_images.queries import Queries, check_queries, read_queries
 from aekit.images.similar_images.request import NeighbourRequest, check_one
@@ -84,6 +85,8 @@ def run_neighbours(
     if request.neighbours > len(searched.codes):
         there = count(len(searched.codes), "image")
         session.progress.notice(f"--neighbours {request.neighbours}: there is no more to find than {there}")
+    if searched.images is not None and (notice := unlike_in_brightness(queries.images, queries.names, searched.images)):
+        session.progress.notice(notice)
     found = _search(checkpoint, queries, searched, request.neighbours)
     path = _write(session, checkpoint, target, found, request)
     _show(session.progress, found)
