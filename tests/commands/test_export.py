@@ -283,3 +283,17 @@ def test_a_damaged_checkpoint_does_not_leave(aekit, vae_checkpoint, tmp_path, op
     result = aekit("export", tmp_path / "bad.safetensors", *options)
     assert (result.exit_code, "was damaged after it was written" in result.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]
+
+
+@pytest.mark.slow  # torch.export takes a second per part
+def test_labels_are_as_valid_as_the_page_says(aekit, tmp_path):
+    path = _untrained(tmp_path, **KINDS["conditional"])
+    result = aekit("export", path, "--part", "decoder", "-o", tmp_path / "d.decoder.onnx")
+    assert result.exit_code == 0, result.stderr
+    code = np.ones((1, package.load(path).config.latent), np.float32)
+    last, negative = (_run(tmp_path / "d.decoder.onnx", code=code, label=np.array([n]))["image"] for n in (2, -1))
+    assert (negative == last).all()
+    first = _run(tmp_path / "d.decoder.onnx", code=code, label=np.array([0]))["image"]
+    assert not (first == last).all()
+    with pytest.raises(Exception, match="invalid index found, index = 3"):
+        _run(tmp_path / "d.decoder.onnx", code=code, label=np.array([3]))
