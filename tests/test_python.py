@@ -93,6 +93,14 @@ def test_without_an_output_the_weights_are_the_same_and_nothing_is_written(
     assert not any(parameter.requires_grad for parameter in done.model.parameters())
 
 
+def test_a_training_is_shown_in_one_short_line(digits, tmp_path):
+    options = {"images": digits[0], **OPTIONS, "epochs": 1}
+    done = library.train(**options, output=tmp_path / "m.safetensors")
+    total = f"{done.history['total'].iloc[-1]:.4g}"
+    assert repr(done) == f"Trained(vae dense, latent 3, epoch 1, test total {total}, {done.path})"
+    assert repr(library.train(**options)) == f"Trained(vae dense, latent 3, epoch 1, test total {total}, not written)"
+
+
 def test_a_configuration_is_as_good_as_options(by_command, digits):
     config = library.RunConfig(
         library.ModelConfig(latent=3, arch="dense"),

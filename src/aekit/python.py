@@ -23,7 +23,7 @@ from aekit.core.environment import default_data_root
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_at_least, check_seed, check_type
 from aekit.core.torch_settings import keeps_torch_settings, torch_settings
-from aekit.errors import AekitError
+from aekit.errors import AekitError, shown
 from aekit.images.config import RunConfig
 from aekit.images.evaluation.evaluate import evaluate_model
 from aekit.images.given_arrays import as_codes
@@ -64,6 +64,13 @@ class Trained:
     history: pd.DataFrame
     result: Mapping[str, Any]
     path: Path | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: which network, after how many epochs, its loss on the test images, and its file."""
+        config, epoch, total = self.model.config, self.result["epoch"], self.result["test"]["total"]
+        where = "not written" if self.path is None else shown(self.path)
+        network = f"{config.kind} {config.arch}, latent {config.latent}"
+        return f"Trained({network}, epoch {epoch}, test total {total:.4g}, {where})"
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu", *, parts: Builder | None = None) -> Autoencoder:
