@@ -144,6 +144,7 @@ def train(
     check_type("overwrite", overwrite, bool)
     check_type("resume", resume, bool)
     threads = check_type("threads", threads, int | None)
+    device, output = check_type("device", device, str), check_type("output", output, str | None)
     config = named_after(configured(config, options, parts), images)
     machine = Machine(Path(data_root) if data_root else default_data_root(), device, threads)
     sets = None

@@ -34,7 +34,7 @@ def refuse_stdout(output: Path | str | None) -> None:
         output: What ``--output`` says.
     """
     if output is not None and str(output) == "-":
-        raise UsageError("--output -: stdout carries paths, not results; give a file, or ./- for a folder of that name")
+        raise UsageError("--output -: stdout carries paths, not results; give a file or a folder")
 
 
 def choose_target(inputs: Sequence[Path], output: Path | str | None, *, name: str, suffix: str = ".png") -> Path:

@@ -105,7 +105,8 @@ def as_labels(values: Any) -> Array:
         array = array.astype(str)  # a column of a table
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool((array == np.round(array)).all())):
+    is_whole = array.dtype.kind == "f" and bool((np.isfinite(array) & (array == np.round(array))).all())
+    if array.dtype.kind in "biu" or is_whole:
         return array.astype(np.int64)
     if array.dtype.kind not in "US":
         raise AekitError(f"labels: are {array.dtype}; give whole numbers or texts, one per image")
