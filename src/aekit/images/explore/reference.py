@@ -36,7 +36,7 @@ class Reference:
         image_labels: Class of each, as ``labels``.
         image_codes: Their codes, or posterior means, (8, L).
         scale: What a difference of codes is measured by: the standard deviation of each dimension over images, or a
-            tenth of the largest, (L,).
+            tenth of the largest, and not less than a thousandth of the codes of an autoencoder, (L,).
     """
 
     codes: Floats
@@ -73,7 +73,8 @@ def build_reference(checkpoint: LoadedCheckpoint, images: ImageSet, samples: Flo
     subset = images.subset(few)
     spread = codes.std(axis=0, dtype=np.float64)
     # Dimensions that are nearly the same for all images do not count by their own spread, which is rounding.
-    scale = np.maximum(spread, max(0.1 * spread.max(), 0.1 if checkpoint.record.model.has_prior else 1e-6))
+    smallest = 0.1 if checkpoint.record.model.has_prior else max(1e-3 * float(np.abs(codes).max()), 1e-6)
+    scale = np.maximum(spread, max(0.1 * spread.max(), smallest))
     return Reference(
         chosen,
         labels,
