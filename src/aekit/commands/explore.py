@@ -18,6 +18,7 @@ from aekit.terminal.study_options import (
     NoiseSeed,
     OtherData,
     PageOutput,
+    Perplexity,
     WhichSplit,
 )
 
@@ -34,15 +35,7 @@ def explore(
             help="Maximum number of images on the map, drawn from the split with --seed.",
         ),
     ] = 2000,
-    perplexity: Annotated[
-        float,
-        typer.Option(
-            "--perplexity",
-            rich_help_panel=options.ANALYSIS,
-            min=1.0,
-            help="Effective number of neighbours for t-SNE.",
-        ),
-    ] = 30.0,
+    perplexity: Perplexity = 30.0,
     seed: NoiseSeed = 0,
     split: WhichSplit = "test",
     data: OtherData = None,

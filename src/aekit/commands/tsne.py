@@ -18,6 +18,7 @@ from aekit.terminal.study_options import (
     LabelTable,
     NoiseSeed,
     OtherData,
+    Perplexity,
     WhichSplit,
 )
 
@@ -37,15 +38,7 @@ def tsne(
     method: Annotated[
         Method, typer.Option("--method", rich_help_panel=options.ANALYSIS, help="How to map codes to two dimensions.")
     ] = "tsne",
-    perplexity: Annotated[
-        float,
-        typer.Option(
-            "--perplexity",
-            rich_help_panel=options.ANALYSIS,
-            min=1.0,
-            help="Effective number of neighbours for t-SNE.",
-        ),
-    ] = 30.0,
+    perplexity: Perplexity = 30.0,
     neighbours: Annotated[
         int,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -96,37 +96,35 @@ NoiseSeed = Annotated[
     int,
     typer.Option("--seed", rich_help_panel=options.ANALYSIS, min=0, max=MAX_SEED, help="Random seed."),
 ]
+Perplexity = Annotated[
+    float,
+    typer.Option(
+        "--perplexity", rich_help_panel=options.ANALYSIS, min=1.0, help="Effective number of neighbours for t-SNE."
+    ),
+]
+
+
+def _output(help_text: str) -> Any:
+    """Return the option that says where the result of a study goes."""
+    return typer.Option(
+        "--output",
+        "-o",
+        rich_help_panel=options.OUTPUT,
+        metavar="PATH",
+        help=help_text,
+        show_default="next to the checkpoint",
+    )
+
+
 FigureOutput = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        rich_help_panel=options.OUTPUT,
-        metavar="PATH",
-        help="The figure, .png; its companion files share the stem. A path without a suffix is a folder.",
-        show_default="next to the checkpoint",
-    ),
+    _output("The figure, .png; its companion files share the stem. A path without a suffix is a folder."),
 ]
-PageOutput = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        rich_help_panel=options.OUTPUT,
-        metavar="PATH",
-        help="The page, .html. A path without a suffix is a folder.",
-        show_default="next to the checkpoint",
-    ),
-]
+PageOutput = Annotated[Path | None, _output("The page, .html. A path without a suffix is a folder.")]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        rich_help_panel=options.OUTPUT,
-        metavar="PATH",
-        help="The main file; its companion files share the stem. A path without a suffix is a folder; several "
-        "checkpoints require a folder.",
-        show_default="next to the checkpoint",
+    _output(
+        "The main file; its companion files share the stem. A path without a suffix is a folder; several checkpoints "
+        "require a folder."
     ),
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from aekit.core.progress import SILENT, Progress
 from aekit.images.conditioning import class_numbers
@@ -25,8 +25,9 @@ from aekit.images.explore.network import Network, Precision, build_network
 from aekit.images.explore.numbers import Numbers
 from aekit.images.explore.reference import N_CODES, Reference, build_reference, choose_precision
 from aekit.images.explore.request import ExploreRequest
-from aekit.images.inference import Codes, decode_codes, mean_divergence
+from aekit.images.inference import decode_codes, mean_divergence
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.measures.quality import mse
 from aekit.images.prior import CodePrior, read_prior
 
 Floats = npt.NDArray[np.floating]
@@ -140,7 +141,8 @@ def study_model(
     kl = None if codes.logvar is None else mean_divergence(checkpoint.model, codes)
     prior = read_prior(checkpoint.model) if codes.logvar is not None else None
     factor = _factor(codes.mean) if prior is None else None
-    samples = _draw(codes, prior, factor)(N_CODES // 2, request.seed)
+    centre = codes.mean.mean(axis=0, dtype=np.float64)
+    samples = _samples(N_CODES // 2, request.seed, centre, prior, factor)
     reference = build_reference(checkpoint, images, samples, codes.mean)
     directions = find_directions(codes.mean, images)
     if len(directions) > MAX_DIRECTIONS:
@@ -152,7 +154,7 @@ def study_model(
         summarise(codes.mean, kl, prior),
         kl,
         codes.mean.var(axis=0, dtype=np.float64),
-        codes.mean.mean(axis=0, dtype=np.float64),
+        centre,
         prior,
         factor,
         directions[:MAX_DIRECTIONS],
@@ -177,17 +179,12 @@ def _factor(codes: Floats) -> Floats:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)), np.float64)
 
 
-def _draw(codes: Codes, prior: CodePrior | None, factor: Floats | None) -> Callable[[int, int], Floats]:
+def _samples(n: int, seed: int, centre: Floats, prior: CodePrior | None, factor: Floats | None) -> Floats:
+    """Return n codes as the page draws them: of the prior, or of the Gaussian that stands for it."""
     if prior is not None:
-        return prior.draw
+        return prior.draw(n, seed)
     assert factor is not None
-    centre, matrix = codes.mean.mean(axis=0, dtype=np.float64), factor
-
-    def draw(n: int, seed: int) -> Floats:
-        noise = np.random.default_rng(seed).standard_normal((n, len(matrix)))
-        return np.asarray(centre + noise @ matrix.T, np.float64)
-
-    return draw
+    return np.asarray(centre + np.random.default_rng(seed).standard_normal((n, len(factor))) @ factor.T, np.float64)
 
 
 def _errors(checkpoint: LoadedCheckpoint, images: ImageSet, codes: Floats) -> Floats:
@@ -197,5 +194,5 @@ def _errors(checkpoint: LoadedCheckpoint, images: ImageSet, codes: Floats) -> Fl
     for start in range(0, len(images), _BLOCK):
         part = np.arange(start, min(start + _BLOCK, len(images)))
         decoded = decode_codes(checkpoint.model, codes[part], labels=None if classes is None else classes[part])
-        errors.append(np.square(decoded - images.take(part) / np.float32(255)).mean(axis=(1, 2, 3)))
+        errors.append(mse(torch.from_numpy(images.take(part)).float() / 255, torch.from_numpy(decoded)).numpy())
     return np.concatenate(errors)

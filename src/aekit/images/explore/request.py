@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aekit.core.settings import check_at_least, check_choice
-from aekit.errors import UsageError
 from aekit.images.config import Split
 
 
@@ -31,5 +30,4 @@ class ExploreRequest:
     def __post_init__(self) -> None:
         check_choice("split", self.split, Split)
         check_at_least("points", self.n_points, 1)
-        if not self.perplexity >= 1:
-            raise UsageError(f"--perplexity: {self.perplexity:g} is not a number of 1 or more; give for example 30")
+        check_at_least("perplexity", self.perplexity, 1)
