@@ -11,11 +11,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from aekit.images.figures.mosaic import PAD, build_layout, draw_mosaic
-from aekit.plotting.style import BLACK, GREY, SMALL_FONT_SIZE, figure_style, text_size
+from aekit.plotting.style import BLACK, SMALL_FONT_SIZE, figure_style, text_size
 
 Pixels = npt.NDArray[np.uint8]
 
 _NARROWEST, _WIDEST = 56, 150  # pixels of the text below an image, if it is wider than the image
+_SECOND = "#595959"  # of the lines below the first, seven to one on white
 _APART = 3 * PAD  # between the image that was looked up and its neighbours
 
 
@@ -63,7 +64,7 @@ def plot_neighbours(rows: Sequence[SheetRow], *, title: str = "") -> Figure:
                         va="top",
                         fontsize=SMALL_FONT_SIZE,
                         parse_math=False,
-                        color=GREY if number else BLACK,
+                        color=_SECOND if number else BLACK,
                     )
     return figure
 
