@@ -77,7 +77,7 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str = "configuration
     unknown = sorted(set(values) - known)
     if unknown:
         raise AekitError(f"{source}: unknown setting {', '.join(unknown)}; it was written by another version of aekit")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     for name, value in values.items():
         if not _is_a(value, hints[name]):
             raise AekitError(f"{source}: its header is damaged ({name} {value!r}); train it again")
@@ -91,7 +91,7 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str = "configuration
 
 def _is_a(value: object, hint: Any) -> bool:
     """Return whether a value that was read from JSON is of a field's type; choices are checked by the field's class."""
-    kind, inner = get_origin(hint), get_args(hint)
+    kind, inner = _parts(hint)
     if kind in (Union, UnionType):
         return any(_is_a(value, one) for one in inner)
     if kind is Literal:
@@ -105,6 +105,11 @@ def _is_a(value: object, hint: Any) -> bool:
     if isinstance(value, int):  # JSON has whole numbers of any length, which no tensor has
         return hint in (int, float) and abs(value) < 2**63
     return isinstance(value, hint)
+
+
+@functools.cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
 
 
 def check_type(option: str, value: Any, hint: Any) -> Any:
