@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from small_checkpoint import dense_header, rewrite, without_checksum
 
 from aekit.core.checkpoint import read_header
-from aekit.core.weights import write_checkpoint
+from aekit.core.weights import build_checked, check_intact, write_checkpoint
 from aekit.errors import AekitError
 from aekit.images.state import read_model
 
@@ -87,3 +87,52 @@ def test_a_checkpoint_without_a_checksum_is_read(checkpoint):
     rewrite(checkpoint)
     assert read_header(checkpoint).sha256 is None
     read_model(checkpoint, CPU)
+
+
+def _layers() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
+
+
+class _WithFixedTensor(torch.nn.Module):
+    """A layer with a tensor that belongs to the network, and not to its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = _layers()
+        self.register_buffer("scale", torch.tensor([1.0, 2.0, 3.0]), persistent=False)
+
+    def forward(self, x):
+        return self.layers(x * self.scale)
+
+
+@pytest.mark.parametrize("build", [_layers, _WithFixedTensor])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_that_is_built_with_weights_computes_as_the_one_they_are_of(build, dtype, tmp_path):
+    original = build().eval()
+    given = {
+        name: v.to(dtype if v.is_floating_point() else v.dtype, copy=True) for name, v in original.state_dict().items()
+    }
+    found = build_checked(build, given, tmp_path).eval()
+    x = torch.rand(5, 3)
+    assert torch.equal(found(x), original(x))
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in found.parameters())
+    for value in given.values():
+        value.zero_()  # as another program may, to the file that they lie in
+    assert torch.equal(found(x), original(x))
+
+
+@pytest.mark.parametrize("bad", [[torch.nan, 1], [torch.inf, -torch.inf], [torch.inf, 1], [1, -torch.inf]])
+def test_weights_that_are_not_finite_are_refused(checkpoint, bad):
+    tensors = load_file(checkpoint)
+    tensors["mean_head.bias"] = torch.tensor(bad)
+    rewrite(checkpoint, tensors=tensors)
+    with pytest.raises(AekitError, match=r"not finite \(mean_head.bias\)"):
+        check_intact(checkpoint)
+
+
+def test_weights_whose_sum_overflows_are_finite(checkpoint):
+    tensors = load_file(checkpoint)
+    tensors["mean_head.bias"] = torch.full((2,), 3e38)
+    rewrite(checkpoint, tensors=tensors)
+    check_intact(checkpoint)
+    assert torch.equal(read_model(checkpoint, CPU)[0].mean_head.bias, tensors["mean_head.bias"])

@@ -37,7 +37,7 @@ def read_model(
         path: The checkpoint.
         device: Where the network goes.
         header: As :func:`read_header` returned it; None reads it.
-        is_verified: Whether the checksum of this very file was compared before.
+        is_verified: Whether this very file passed :func:`aekit.core.weights.check_intact` before.
         parts: Builds the parts of a network of your own.
 
     Raises:
@@ -58,7 +58,9 @@ def read_model(
 
     weights = read_tensors(path, header, is_verified=is_verified)
     if config.own_builder is None:
-        model = build_checked(lambda: build_model(config, image_shape, class_names), weights, path)
+        model = build_checked(
+            lambda: build_model(config, image_shape, class_names), weights, path, is_finite=is_verified
+        )
     else:
         model = _build_own(config, image_shape, class_names, parts, weights, path)
         check_reference(model, header.result.get(REFERENCE), str(path))
