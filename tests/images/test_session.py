@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from recorded import Recorded
+from safetensors.torch import load_file
+from small_checkpoint import dense_header
 
 from aekit.core import checkpoint as checkpoint_module
 from aekit.core import weights as weights_module
 from aekit.core.checkpoint import read_header
 from aekit.core.weights import read_tensors, write_checkpoint
 from aekit.errors import AekitError
+from aekit.images.config import ModelConfig
 from aekit.images.evaluation.encode import run_encode
 from aekit.images.evaluation.evaluate import run_evaluate
 from aekit.images.evaluation.reconstruct import run_reconstruct
 from aekit.images.evaluation.sample import run_sample
+from aekit.images.models import build_model
 from aekit.images.run_settings import build_config
 from aekit.images.runs import Machine, run_training
 from aekit.images.session import open_session
@@ -242,3 +247,46 @@ def test_long_steps_are_named_by_the_result_of_the_study_that_runs(vae_checkpoin
     (one, _, _), (several, _, _) = progress.updates[-2:]
     assert one == f"{tmp_path / 'first'}: optimising"
     assert several == f"{tmp_path / vae_checkpoint.stem}.manifold and 1 other: decoding"
+
+
+@pytest.fixture
+def five_networks(tmp_path):
+    """Return checkpoints, of which the second and the last are of the network of the one before."""
+    vae = {"kind": "vae", "arch": "conv", "latent": 2}
+    return [
+        _untrained(tmp_path / f"{i}.safetensors", seed=i, **{**vae, **own})
+        for i, own in enumerate([{}, {}, {"latent": 3}, {"kind": "ae", "latent": 3}, {"kind": "ae", "latent": 3}])
+    ]
+
+
+def _untrained(path, *, seed, **model):
+    torch.manual_seed(seed)
+    header = dense_header(width=None, **model)
+    return write_checkpoint(path, build_model(ModelConfig(**model), (1, 28, 28)).state_dict(), header)
+
+
+def test_a_network_that_takes_the_next_weights_computes_as_a_new_one(five_networks):
+    x = torch.rand(3, 1, 28, 28)
+    found = []
+    for path, checkpoint in zip(five_networks, open_session(five_networks).checkpoints(in_place=True), strict=True):
+        new = read_model(path, torch.device("cpu"))[0]
+        assert torch.equal(checkpoint.model(x).x_hat_logits, new(x).x_hat_logits)
+        assert (checkpoint.model.name, checkpoint.model.header) == (str(path), read_header(path))
+        found.append(checkpoint.model)
+    assert [a is b for a, b in pairwise(found)] == [True, False, False, True]
+
+
+def test_networks_that_are_kept_stay_as_they_are(five_networks):
+    first, second, *_ = list(open_session(five_networks).checkpoints())
+    assert torch.equal(first.model.mean_head.weight, read_tensors(first.path, first.header)["mean_head.weight"])
+    assert not torch.equal(first.model.mean_head.weight, second.model.mean_head.weight)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_weights_of_another_network_than_their_header_says_are_refused(five_networks, in_place):
+    header = replace(read_header(five_networks[0]), sha256=None)
+    write_checkpoint(five_networks[1], load_file(five_networks[2]), header)
+    checkpoints = open_session(five_networks[:2]).checkpoints(in_place=in_place)
+    next(checkpoints)
+    with pytest.raises(AekitError, match=r"1\.safetensors: its weights do not fit its header"):
+        next(checkpoints)

@@ -143,7 +143,8 @@ def evaluation_mode(model: Autoencoder) -> Iterator[torch.device]:
         with exact_products(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield device
     finally:
-        model.train(was_training)
+        if was_training:  # else it was and stays in evaluation mode, with all its parts
+            model.train()
 
 
 def check_finite(model: Autoencoder, what: str, *arrays: npt.NDArray[np.floating] | None) -> None:

@@ -23,6 +23,7 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.differences import check_same_images, label_checkpoints
 from aekit.images.inputs import refuse_replacing_images, say_if_among_images
 from aekit.images.loaded import LoadedCheckpoint
+from aekit.images.models.base import Autoencoder
 from aekit.images.models.own import Builder
 from aekit.images.record import Checkpoints, RunRecord, read_checkpoints
 from aekit.images.state import read_model
@@ -143,18 +144,24 @@ class Session:
         if table is not None and any(path.exists() and table.exists() and path.samefile(table) for path in companions):
             raise AekitError(f"--output {target}: would replace the table of labels, {table}; choose another name")
 
-    def checkpoints(self) -> Iterator[LoadedCheckpoint]:
+    def checkpoints(self, *, in_place: bool = False) -> Iterator[LoadedCheckpoint]:
         """Yield the checkpoints with their networks, one after another.
+
+        Args:
+            in_place: Let a network take the weights of the next checkpoint, if that has the same one, instead of
+                building another: for a study that needs no network any more when it asks for the next.
 
         Raises:
             AekitError: One is damaged, or its weights are not those of the network in its header.
         """
         n_of_name = Counter(path.name for path in self.paths)
         labels = self.labels()
+        model: Autoencoder | None = None
         for path, label, header, record in zip(self.paths, labels, self.headers, self.records, strict=True):
             set_threads(self.threads)  # in each step of a study, as the caller's number is back between them
+            is_verified, onto = self._is_verified(path), model if in_place else None
             model, _ = read_model(
-                path, self.device, header=header, is_verified=self._is_verified(path), parts=self.parts
+                path, self.device, header=header, is_verified=is_verified, parts=self.parts, onto=onto
             )
             yield LoadedCheckpoint(
                 path, path.name if n_of_name[path.name] == 1 else str(path), label, model, header, record

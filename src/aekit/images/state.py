@@ -30,6 +30,7 @@ def read_model(
     header: Header | None = None,
     is_verified: bool = False,
     parts: Builder | None = None,
+    onto: Autoencoder | None = None,
 ) -> tuple[Autoencoder, Header]:
     """Return a checkpoint's network on ``device``, ready to encode and decode, and its header.
 
@@ -39,6 +40,8 @@ def read_model(
         header: As :func:`read_header` returned it; None reads it.
         is_verified: Whether this very file passed :func:`aekit.core.weights.check_intact` before.
         parts: Builds the parts of a network of your own.
+        onto: A network on ``device`` that is no longer needed: if this checkpoint differs from it in nothing but its
+            weights, it takes them and is returned.
 
     Raises:
         AekitError: As :func:`read_header`, or the weights are not those of the network in the header; or this is a
@@ -57,7 +60,10 @@ def read_model(
     class_names = read_classes(header, str(path))
 
     weights = read_tensors(path, header, is_verified=is_verified)
-    if config.own_builder is None:
+    if onto is not None and _is_such_a_network(onto, config, image_shape, class_names):
+        load_weights(onto, weights, path, is_finite=is_verified)
+        model = onto
+    elif config.own_builder is None:
         model = build_checked(
             lambda: build_model(config, image_shape, class_names), weights, path, is_finite=is_verified
         )
@@ -65,7 +71,19 @@ def read_model(
         model = _build_own(config, image_shape, class_names, parts, weights, path)
         check_reference(model, header.result.get(REFERENCE), str(path))
     model.name, model.header = str(path), header
-    return model.to(device).eval(), header
+    return (model if model is onto else model.to(device)).eval(), header
+
+
+def _is_such_a_network(
+    model: Autoencoder, config: ModelConfig, image_shape: ImageShape, class_names: tuple[str, ...]
+) -> bool:
+    """Return whether a network is one that :func:`build_model` would build; one of your own may have changed."""
+    own_names = () if model.classes is None else model.classes.names
+    return (
+        config.own_builder is None
+        and (model.config, model.image_shape) == (config, image_shape)
+        and own_names == class_names
+    )
 
 
 def _build_own(

@@ -75,7 +75,7 @@ def run_decorrelation(
 def _measure_all(session: Session, request: DecorrelationRequest) -> tuple[list[Measured], ImageSet]:
     """Return what was measured for each checkpoint, and the images that all were measured on."""
     groups = group_names(session.headers, session.records)
-    checkpoints = session.checkpoints()
+    checkpoints = session.checkpoints(in_place=True)
     first = next(checkpoints)
     whole = session.studied(first, request.split, with_labels=False)
     check_enough_images(whole, request.split, minimum=MIN_IMAGES, what="correlations")

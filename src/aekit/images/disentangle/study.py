@@ -114,7 +114,7 @@ def run_disentangle(
 
 
 def _measure(session: Session, request: DisentangleRequest) -> tuple[list[OfModel], list[Measured], list[ImageSet]]:
-    checkpoints = session.checkpoints()
+    checkpoints = session.checkpoints(in_place=True)
     first = next(checkpoints)
     whole = session.studied(first, request.split)
     drawn = draw_apart(whole, request)

@@ -42,7 +42,7 @@ def run_encode(
     targets = session.targets(output, name=name, suffixes=_suffixes(file_format, output))
     return (
         _encode(session, checkpoint, target, split)
-        for checkpoint, target in zip(session.checkpoints(), targets, strict=True)
+        for checkpoint, target in zip(session.checkpoints(in_place=True), targets, strict=True)
     )
 
 

@@ -83,7 +83,7 @@ def _evaluate_all(
     seed: int | None,
 ) -> Iterator[Result]:
     models = []
-    for checkpoint, target in zip(session.checkpoints(), targets, strict=True):
+    for checkpoint, target in zip(session.checkpoints(in_place=True), targets, strict=True):
         own_seed = checkpoint.record.train.seed if seed is None else seed
         image_set = session.measured(checkpoint, split, seed=own_seed, with_labels=False)
         totals, per_image = _evaluate(session, checkpoint, image_set, target, split, importance, own_seed)

@@ -96,7 +96,7 @@ def run_pca_compare(session: Session, output: Path | None = None, *, split: Spli
 
 def _compare(session: Session, split: Split) -> Comparison:
     latents = [record.model.latent for record in session.records]
-    checkpoints = session.checkpoints()
+    checkpoints = session.checkpoints(in_place=True)
     first = next(checkpoints)
     image_set = session.images(first, split)
     baseline = fit_baseline(session, first, image_set, latents)

@@ -84,7 +84,7 @@ def _encode_all(
     session: Session, request: SimilarityRequest
 ) -> tuple[list[Floats], list[str], list[str], list[dict[str, Any]], ImageSet]:
     """Return the codes of the same images, their names, files and origins, and the images."""
-    checkpoints = session.checkpoints()
+    checkpoints = session.checkpoints(in_place=True)
     first = next(checkpoints)
     whole = session.studied(first, request.split, with_labels=False)
     check_enough_images(whole, request.split, minimum=MIN_IMAGES, what="similarities")
