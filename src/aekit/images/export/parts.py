@@ -17,6 +17,7 @@ from aekit.images.likelihoods import pixel_mean
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.models.base import Autoencoder
 from aekit.images.models.layers import DownConv, UpToGrey
+from aekit.images.models.small_convolutions import SmallConv2d, SmallConvTranspose2d
 
 PartName = Literal["encoder", "decoder", "both"]
 FORMAT = 1  # of the metadata
@@ -159,9 +160,9 @@ def _portable(model: Autoencoder, name: PartName) -> Autoencoder:
     for unused in ("prior", "log_sigma", *_UNUSED[name]):
         setattr(own, unused, None)
     for module in own.modules():
-        if type(module) is UpToGrey:
+        if isinstance(module, (UpToGrey, SmallConvTranspose2d)):
             module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]
-        elif type(module) is DownConv:
+        elif isinstance(module, (DownConv, SmallConv2d)):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return own
 

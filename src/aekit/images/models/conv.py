@@ -17,6 +17,7 @@ from aekit.images.models.layers import (
     halved_sizes,
     init_weights,
 )
+from aekit.images.models.small_convolutions import SmallConv2d, SmallConvTranspose2d
 
 DEFAULT_WIDTH = 24
 HIDDEN = 256
@@ -56,8 +57,9 @@ def build_conv(config: ModelConfig, image_shape: ImageShape) -> Parts:
     decoder: list[nn.Module] = []
     for i, (n_in, n_out) in enumerate(pairwise(stages)):
         kernel = (4 - sizes[i][0] % 2, 4 - sizes[i][1] % 2)
-        down = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=1)
-        up = (UpToGrey if n_in == 1 else nn.ConvTranspose2d)(n_out, n_in, kernel, stride=2, padding=1)
+        down = (nn.Conv2d if i == 0 else SmallConv2d)(n_in, n_out, kernel, stride=2, padding=1)
+        pixels = UpToGrey if n_in == 1 else nn.ConvTranspose2d
+        up = (pixels if i == 0 else SmallConvTranspose2d)(n_out, n_in, kernel, stride=2, padding=1)
         encoder += [init_weights(down, FIRST_GAIN if i == 0 else GAIN), nn.SiLU()]
         decoder = [nn.SiLU(), init_weights(up, LAST_GAIN if i == 0 else GAIN), *decoder]
     to_hidden = init_weights(nn.Linear(math.prod(shape), hidden), GAIN)
