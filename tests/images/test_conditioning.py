@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tiny_training import train_tiny
+from tiny_training import StopAfter, train_tiny
 
 from aekit.core.checkpoint import read_header
-from aekit.core.progress import Silent
 from aekit.errors import AekitError, Stopped
 from aekit.images.conditioning import build_loader, choose_classes, class_numbers, one_class, training_classes
 from aekit.images.config import ModelConfig
@@ -21,18 +19,6 @@ from aekit.images.measures.importance import importance_bound
 from aekit.images.measures.per_image import evaluate_images
 from aekit.images.models import build_model
 from aekit.images.state import read_model
-
-
-class StopAfter(Silent):
-    """Progress that asks to stop after some steps."""
-
-    def __init__(self, n_steps: int) -> None:
-        self._n_left = n_steps
-
-    def should_stop(self) -> int | None:
-        self._n_left -= 1
-        return signal.SIGTERM if self._n_left < 0 else None
-
 
 CONDITIONAL = ModelConfig(arch="dense", latent=2, width=8, condition="label")
 NAMES = ("cat", "dog", "owl")

@@ -16,7 +16,7 @@ from children import Start, children
 from aekit.core.checkpoint import read_header, resume_path
 from aekit.core.progress import Silent
 from aekit.errors import AekitError
-from aekit.images.config import ModelConfig
+from aekit.images.config import ModelConfig, TrainConfig
 from aekit.images.models import build_model
 from aekit.images.run_building import build_optimizer
 from aekit.images.run_defaults import default_batch_size
@@ -40,21 +40,33 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("loss", ["gaussian", "bernoulli"])
-def test_weights_decay_and_the_pixel_noise_does_not(loss):
+def test_weights_decay_and_the_pixel_noise_does_not(loss, optimizer):
     model = build_model(ModelConfig(kind="vae", arch="dense", latent=2, width=8, loss=loss), (1, 8, 8))
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    optimizer = build_optimizer(model, 0.5, torch.device("cpu"))
-    for group in optimizer.param_groups:
+    built = build_optimizer(model, TrainConfig(optimizer=optimizer, weight_decay=0.5), torch.device("cpu"))
+    for group in built.param_groups:
         group["lr"] = 0.1
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
+    built.step()
     for name, value in model.named_parameters():
         torch.testing.assert_close(value.detach(), before[name] * (1 if name == "log_sigma" else 0.95))
-    # A state of an unfinished run numbers the parameters in their order.
-    ordered = [id(each) for group in optimizer.param_groups for each in group["params"]]
-    assert ordered == [id(each) for each in model.parameters()]
+    moved = [id(each) for group in built.param_groups for each in group["params"]]
+    assert sorted(moved) == sorted(id(each) for each in model.parameters())  # each once
+
+
+@pytest.mark.parametrize("arch", ["conv", "dense", "mlp", "blocks"])
+def test_muon_moves_the_weights_inside_encoder_and_decoder(arch):
+    config = ModelConfig(kind="vae", arch=arch, latent=3, width=8, loss="gaussian", prior="normal")
+    model = build_model(config, (1, 16, 16))
+    groups = build_optimizer(model, TrainConfig(optimizer="muon"), torch.device("cpu")).param_groups
+    chosen = {id(each) for group in groups if group.get("is_matrix") for each in group["params"]}
+    names = [name for name, value in model.named_parameters() if id(value) in chosen]
+    weights = [name for name, value in model.named_parameters() if value.ndim > 1]
+    inside = [name for name in weights if name.startswith(("encoder.", "decoder."))]
+    assert names == inside[:-1]  # the last one makes pixels
 
 
 def test_a_step_takes_a_hundred_images_or_fewer_of_a_small_set():

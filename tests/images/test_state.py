@@ -12,7 +12,7 @@ import torch
 from recorded import Recorded
 from safetensors.torch import load_file
 from small_checkpoint import dense_header, rewrite, without_checksum
-from tiny_training import train_tiny
+from tiny_training import StopAfter, train_tiny
 
 import aekit as package
 from aekit.core.checkpoint import read_header, resume_path
@@ -55,6 +55,24 @@ def test_a_damaged_state_is_not_gone_on_with(aekit, tmp_path):
     state.write_bytes(content[:1000])
     assert aekit(*options, "--epochs", 1, "--resume", "-o", path).stderr.splitlines()[-1] == line
     assert aekit(*options, "--epochs", 1, "--overwrite", "-o", path).exit_code == 0
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("network", [{}, {"arch": "conv", "prior": "mixture", "components": 3}], ids=["dense", "conv"])
+def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bytes(tmp_path, optimizer, network):
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    train_tiny(whole, optimizer=optimizer, **network)
+    with pytest.raises(Stopped):
+        train_tiny(parts, progress=StopAfter(4), optimizer=optimizer, **network)
+    train_tiny(parts, resume=True, optimizer=optimizer, **network)
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_run_is_not_gone_on_with_by_another_optimizer(tmp_path):
+    path = tmp_path / "x.safetensors"
+    assert "optimizer" not in train_tiny(path, optimizer="adamw").train
+    with pytest.raises(AekitError, match="was trained with optimizer adamw, not muon"):
+        train_tiny(path, resume=True, optimizer="muon")
 
 
 @pytest.mark.parametrize("command", ["train-ae", pytest.param("sweep", marks=pytest.mark.slow)])

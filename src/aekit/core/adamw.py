@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-8
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what is remembered of a parameter
 
 
 class FusedAdamW:
@@ -48,26 +49,28 @@ class FusedAdamW:
         """Move every parameter that has a gradient against it."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not moved:
-                continue
-            moments = [self._moments(parameter) for parameter in moved]
-            steps = [each["step"] for each in moments]
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(
-                moved,
-                [parameter.grad for parameter in moved],
-                [each["exp_avg"] for each in moments],
-                [each["exp_avg_sq"] for each in moments],
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
+            if moved:
+                self._step_group(group, moved)
+
+    def _step_group(self, group: dict[str, Any], moved: list[Tensor]) -> None:
+        moments = [self._moments(parameter) for parameter in moved]
+        steps = [each["step"] for each in moments]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            moved,
+            [parameter.grad for parameter in moved],  # type: ignore[misc]
+            [each["exp_avg"] for each in moments],
+            [each["exp_avg_sq"] for each in moments],
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def _moments(self, parameter: Tensor) -> dict[str, Tensor]:
         if parameter not in self.state:

@@ -30,6 +30,7 @@ Binarize = Literal["none", "dynamic", "fixed"]
 Prior = Literal["normal", "mixture", "vamp"]
 Condition = Literal["none", "label"]
 Objective = Literal["elbo", "iwae", "beta-tc", "factor", "dip-i", "dip-ii", "mmd"]
+Optimizer = Literal["adamw", "muon"]
 Keep = Literal["last", "best"]
 Split = Literal["train", "val", "test", "all"]
 ExportFormat = Literal["onnx", "torchscript", "pt2", "hub"]
@@ -198,7 +199,9 @@ class TrainConfig:
     Attributes:
         epochs: Passes over the training images (or over ``samples_per_epoch`` of them).
         batch_size: Images per step; None is the default, or all images if there are fewer.
-        lr: Learning rate, at its peak for ``one-cycle``; None is the architecture's default.
+        optimizer: ``adamw``, or ``muon``: orthogonal steps of the weight matrices inside encoder and decoder, and AdamW
+            for the rest; None is the architecture's default.
+        lr: Learning rate, at its peak for ``one-cycle``; None is the default of architecture and optimizer.
         weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off.
         schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
         objective: What is minimised: see :mod:`aekit.images.objectives`.
@@ -222,6 +225,7 @@ class TrainConfig:
 
     epochs: int = 10
     batch_size: int | None = None
+    optimizer: Optimizer | None = None
     lr: float | None = None
     weight_decay: float = 0.1
     schedule: Schedule = "one-cycle"
@@ -247,6 +251,8 @@ class TrainConfig:
         check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
         check_choice("keep", self.keep, Keep)
+        if self.optimizer is not None:
+            check_choice("optimizer", self.optimizer, Optimizer)
         check_at_least("epochs", self.epochs, 1)
         check_at_least("batch-size", self.batch_size, 1)
         check_at_least("beta", self.beta, 0)

@@ -20,8 +20,16 @@ from aekit.images.lineage import check_same_parent
 # Settings that are left out of headers at their default, so that files are as before them.
 _YOUNGER = {
     "model": ("prior", "components", "stochastic_layers", "lower_latent", "condition"),
-    "train": ("objective", "samples", "dreg", "capacity", "capacity_warmup", "free_bits", "init", "patience"),
+    "train": (
+        *("objective", "samples", "dreg", "capacity", "capacity_warmup", "free_bits", "init", "patience", "optimizer"),
+    ),
 }
+
+
+def _before() -> dict[str, dict[str, Any]]:
+    """Return the settings of a run by part as they were where a file does not name them."""
+    parts = to_dict(RunConfig())
+    return {**parts, "train": {**parts["train"], "optimizer": "adamw"}}
 
 
 def recorded(config: RunConfig) -> RunConfig:
@@ -39,7 +47,7 @@ def _relative(path: str) -> str:
 
 def in_header(config: RunConfig) -> dict[str, Any]:
     """Return the parts of a configuration as the header of a checkpoint has them."""
-    parts, defaults = to_dict(recorded(config)), to_dict(RunConfig())
+    parts, defaults = to_dict(recorded(config)), _before()
     for part, younger in _YOUNGER.items():
         parts[part] = {
             name: value for name, value in parts[part].items() if name not in younger or value != defaults[part][name]
@@ -50,7 +58,7 @@ def in_header(config: RunConfig) -> dict[str, Any]:
 def check_same(path: Path, wanted: Mapping[str, Mapping[str, Any]], found: Header, init: str | None) -> None:
     """Raise an AekitError if a checkpoint or state is of another run, and say what to do if it is only the epochs."""
     there, epochs = found.train.get("epochs"), wanted["train"]["epochs"]
-    check_same_run(path, {**wanted, "train": {**wanted["train"], "epochs": there}}, found, to_dict(RunConfig()))
+    check_same_run(path, {**wanted, "train": {**wanted["train"], "epochs": there}}, found, _before())
     n = count(there, "epoch") if isinstance(there, int) else f"{there} epochs"
     if there != epochs and found.state is None:
         raise AekitError(

@@ -14,11 +14,12 @@ from torch import nn
 from aekit.core.adamw import FusedAdamW
 from aekit.core.device import ThreadTeam, choose_precision, free_memory, without_memory
 from aekit.core.distributed import Group, share_batch_norm
+from aekit.core.muon import Muon
 from aekit.core.progress import SILENT, Progress
 from aekit.core.schedule import ADAM_BETAS
 from aekit.errors import AekitError, count
 from aekit.images.conditioning import build_loader
-from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split
+from aekit.images.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig
 from aekit.images.data import read_images
 from aekit.images.data.array_labels import Load
 from aekit.images.data.arrays import read_arrays
@@ -30,7 +31,7 @@ from aekit.images.models.priors import VampPrior
 from aekit.images.objectives import build_objective
 from aekit.images.objectives.base import Objective
 from aekit.images.official import has_validation
-from aekit.images.steps import Optimizer, Run
+from aekit.images.steps import Run
 
 WHOLE_BATCH_PARTS = 4  # parts of a batch for an objective that needs whole batches, and so at most as many threads
 FLOATS_PER_PARAMETER = 4  # itself, its gradient and two moments
@@ -111,21 +112,31 @@ def build_team(
     return ThreadTeam(threads, WHOLE_BATCH_PARTS if objective.batch_names else None)
 
 
-def build_optimizer(model: Autoencoder, weight_decay: float, device: torch.device) -> Optimizer:
-    """Return AdamW over all parameters, in their order; the pixel noise of a gaussian likelihood does not decay.
+def build_optimizer(
+    model: Autoencoder,
+    train: TrainConfig,
+    device: torch.device,
+    *,
+    team: ThreadTeam | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> FusedAdamW:
+    """Return the optimizer of all parameters; the pixel noise of a gaussian likelihood does not decay.
 
     Decay would pull its logarithm to zero: a noise of one, the range of the pixels. Nor does a learned prior decay,
     which it would pull to the standard normal.
     """
     free = [] if model.log_sigma is None else [model.log_sigma]
     free += [] if model.prior is None else list(model.prior.parameters())
-    groups: list[dict[str, Any]] = [{"params": list(model.parameters())[len(free) :]}]  # these are the first ones
-    if free:
-        groups.insert(0, {"params": free, "weight_decay": 0.0})
-    if device.type not in ("cpu", "cuda"):
-        return torch.optim.AdamW(groups, lr=0.0, betas=ADAM_BETAS, weight_decay=weight_decay)
+    matrices = model.hidden_weights() if train.optimizer == "muon" else []
+    apart = {id(parameter) for parameter in (*free, *matrices)}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    groups: list[dict[str, Any]] = [{"params": free, "weight_decay": 0.0}, {"params": others}]
     rate = torch.tensor(0.0, device=device) if device.type == "cuda" else 0.0  # where a recorded step reads it
-    return FusedAdamW(groups, lr=rate, betas=ADAM_BETAS, weight_decay=weight_decay)
+    settings: dict[str, Any] = {"lr": rate, "betas": ADAM_BETAS, "weight_decay": train.weight_decay}
+    if train.optimizer != "muon":
+        return FusedAdamW(groups, **settings)
+    groups.append({"params": matrices, "is_matrix": True})
+    return Muon(groups, team=team or ThreadTeam(1), is_bf16=precision == "bf16", **settings)
 
 
 def build_run(
@@ -155,15 +166,16 @@ def build_run(
         share_batch_norm(model)
     model = model.to(device).to(memory_format=torch.channels_last)
     held_out: Literal["val", "test"] = "val" if "val" in sets else "test"
+    precision = choose_precision(config.train.precision, device, threads_per_operator=torch.get_num_threads())
     return Run(
         model=model,
-        optimizer=build_optimizer(model, config.train.weight_decay, device),
+        optimizer=build_optimizer(model, config.train, device, team=team, precision=precision),
         noise=noise,
         images=build_loader(model, sets["train"], device),
         held_out=build_loader(model, sets[held_out], device),
         held_out_split=held_out,
         train_config=config.train,
-        precision=choose_precision(config.train.precision, device, threads_per_operator=torch.get_num_threads()),
+        precision=precision,
         team=team,
         objective=build_objective(model, config.train),
         group=group,

@@ -1,4 +1,4 @@
-"""What a training takes where its options leave it open: images per step and learning rate."""
+"""What a training takes where its options leave it open: images per step, optimizer and learning rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aekit.errors import AekitError, count
 from aekit.images.config import RunConfig, TrainConfig
-from aekit.images.models import USUAL_BATCH_SIZE, default_lr
+from aekit.images.models import USUAL_BATCH_SIZE, default_lr, default_optimizer
 from aekit.images.models.base import ImageShape
 
 # A few large batches hardly train a network, so that a small set has smaller ones: 50 per epoch while a batch has eight
@@ -29,14 +29,9 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
             f"--batch-size: {train.batch_size} is more than the {count(min(n_images, n_samples), 'image')} of an "
             "epoch; make it smaller or leave it out"
         )
-    return replace(
-        config,
-        train=replace(
-            train,
-            batch_size=batch_size,
-            lr=train.lr or default_lr(config.model.arch, image_shape, batch_size),
-        ),
-    )
+    optimizer = train.optimizer or default_optimizer(config.model.arch, image_shape)
+    lr = train.lr or default_lr(config.model.arch, image_shape, batch_size, optimizer)
+    return replace(config, train=replace(train, batch_size=batch_size, optimizer=optimizer, lr=lr))
 
 
 def default_batch_size(n_images: int) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from aekit.core.adamw import MOMENTS
 from aekit.core.checkpoint import Header, damaged_state, read_header, read_state_header
+from aekit.core.muon import MOMENTUM
 from aekit.core.settings import from_dict
 from aekit.core.weights import build_checked, load_weights, read_tensors, write_checkpoint
 from aekit.errors import AekitError
@@ -110,10 +112,10 @@ def _build_own(
 
 def write_state(path: Path, run: Run, state: State, header: Header) -> Path:
     """Return ``path`` with everything that is needed to continue a run: see :class:`aekit.images.training.State`."""
-    names = [name for name, _ in run.model.named_parameters()]
     tensors = {f"model.{name}": value for name, value in run.model.state_dict().items()}
-    for index, moments in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
+    for name, parameter in run.model.named_parameters():
+        moments = run.optimizer.state.get(parameter, {})  # none before the first step
+        tensors |= {f"optimizer.{key}.{name}": value for key, value in moments.items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     tensors |= {f"best_objective.{name}": value for name, value in state.best_objective.items()}
     tensors |= {f"objective.{name}": value for name, value in run.objective.state().items()}
@@ -144,18 +146,9 @@ def read_state(path: Path, run: Run) -> State:
         raise damaged_state(path) from error
     load_weights(run.model, _strip_prefix(tensors, "model."), path)
     try:
-        moments = {
-            index: {
-                "step": tensors[f"optimizer.step.{name}"],
-                # The fused optimiser walks through memory, so moments must lie there in the order of their weights.
-                "exp_avg": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg.{name}"]),
-                "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"optimizer.exp_avg_sq.{name}"]),
-            }
-            for index, (name, parameter) in enumerate(run.model.named_parameters())
-            if f"optimizer.step.{name}" in tensors
-        }
-        groups = run.optimizer.state_dict()["param_groups"]
-        run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for name, parameter in run.model.named_parameters():
+            if moments := _moments(tensors, name, parameter):
+                run.optimizer.state[parameter] = moments
         run.noise.set_state(tensors["noise"])
         run.objective.load_state(_strip_prefix(tensors, "objective."))
         names = where.get("terms", list(USUAL))  # a state that is older than names has these
@@ -180,6 +173,20 @@ def read_state(path: Path, run: Run) -> State:
         )
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AekitError(f"{path}: is damaged ({error}); start over with --overwrite") from error
+
+
+def _moments(tensors: dict[str, torch.Tensor], name: str, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what the optimiser remembers of a parameter; nothing before its first step."""
+    if f"optimizer.{MOMENTUM}.{name}" in tensors:
+        kinds: tuple[str, ...] = (MOMENTUM,)
+    elif f"optimizer.step.{name}" in tensors:
+        kinds = MOMENTS
+    else:
+        return {}
+    # The fused optimiser walks through memory, so moments must lie there in the order of their weights.
+    empty = {kind: parameter.new_empty(()) if kind == "step" else torch.empty_like(parameter) for kind in kinds}
+    with torch.no_grad():
+        return {kind: value.copy_(tensors[f"optimizer.{kind}.{name}"]) for kind, value in empty.items()}
 
 
 def _strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -22,7 +22,6 @@ from aekit.images.objectives.base import Codes, Objective, Weights
 RECORDED_STEPS = 200  # a run of fewer steps is over before recording one pays
 RECORDING_WARMUP = 3  # steps taken before one is recorded, in which libraries choose and allocate
 
-Optimizer = FusedAdamW | torch.optim.AdamW
 Forward = Callable[..., Output]  # of images, noise, and for a network that is told it the class of each image
 Part = tuple[Tensor, Tensor | None, Tensor | None]  # these, of a part of a batch
 
@@ -32,7 +31,7 @@ class Run:
     """The parts of a training run: a model, what trains it and on what; every None of ``config`` is filled in."""
 
     model: Autoencoder
-    optimizer: Optimizer
+    optimizer: FusedAdamW
     noise: torch.Generator
     images: ImageLoader
     held_out: ImageLoader

@@ -147,7 +147,16 @@ OPTIONS = (
     TrainingOption("epochs", TRAINING, "Passes over the training images."),
     TrainingOption("batch_size", TRAINING, "Images per step.", shows="100, or fewer for small sets"),
     TrainingOption(
-        "lr", TRAINING, "Learning rate (its peak with one-cycle).", shows="by --arch, image size and --batch-size"
+        "optimizer",
+        TRAINING,
+        "adamw, or muon: orthogonal steps of the weight matrices inside encoder and decoder, which need fewer epochs.",
+        shows="by --arch and image size",
+    ),
+    TrainingOption(
+        "lr",
+        TRAINING,
+        "Learning rate (its peak with one-cycle).",
+        shows="by --arch, image size, --batch-size and --optimizer",
     ),
     TrainingOption("weight_decay", TRAINING, "Decoupled weight decay, as in AdamW."),
     TrainingOption("schedule", TRAINING, "one-cycle: linear warm-up, then cosine decay to zero."),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aekit.errors import AekitError
-from aekit.images.config import Arch, ModelConfig
+from aekit.images.config import Arch, ModelConfig, Optimizer
 from aekit.images.models.base import Architecture, Autoencoder, ImageShape, is_large
 from aekit.images.models.blocks import BLOCKS
 from aekit.images.models.conv import CONV
@@ -30,6 +30,7 @@ MODELS: dict[Arch, Architecture] = {
 }
 LARGE_IMAGE_LR = 1e-3
 OWN_LR = 1e-3  # of a network that is not known
+MUON_LR = 2  # times the rate of adamw
 SMALL_BATCH_LR = 2e-3  # few images per step lower the rate to this at most: dense at 6e-4 was 13 nats worse
 USUAL_BATCH_SIZE = 100  # images per step, for which the learning rates of the architectures were chosen
 
@@ -72,7 +73,14 @@ def build_model(
     return model
 
 
-def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE) -> float:
+def default_optimizer(arch: Arch, image_shape: ImageShape) -> Optimizer:
+    """Return the default optimizer for images of shape (channels, height, width)."""
+    return "adamw"
+
+
+def default_lr(
+    arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE, optimizer: Optimizer = "adamw"
+) -> float:
     """Return the default peak of the learning rate for images of shape (channels, height, width).
 
     Fewer than 100 images per step lower it by the square root of their number, to 2e-3 at least: 400 digits, 8 per
@@ -84,6 +92,7 @@ def default_lr(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATC
         Malladi, Lyu, Panigrahi & Arora 2022, arXiv:2205.10287, on the square root.
     """
     own = MODELS[arch].default_lr if arch in MODELS else OWN_LR
+    own *= MUON_LR if optimizer == "muon" else 1
     scaled = own * math.sqrt(min(batch_size / USUAL_BATCH_SIZE, 1))
     lr = max(float(f"{scaled:.2g}"), min(own, SMALL_BATCH_LR))  # two digits, so that people can type it again
     return min(lr, LARGE_IMAGE_LR) if is_large(image_shape) else lr

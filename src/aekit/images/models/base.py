@@ -143,6 +143,18 @@ class Autoencoder(nn.Module):
         with torch.no_grad():
             last.bias.copy_(torch.logit(means))
 
+    def hidden_weights(self) -> list[Tensor]:
+        """Return the weights of linear layers and convolutions inside encoder and decoder, in their order.
+
+        Those of the decoder's last layer, which makes pixels, are not among them, nor those of the heads.
+        """
+        kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+        inside, decoding = (
+            [module for module in part.modules() if isinstance(module, kinds)] for part in (self.encoder, self.decoder)
+        )
+        layers = [*inside, *decoding[:-1]]
+        return [module.weight for module in layers if getattr(module, "groups", 1) == 1]
+
     @property
     def n_noise(self) -> int:
         """Return how many standard normal draws one sample takes: a number for each latent variable."""
