@@ -33,6 +33,14 @@ def test_one_cycle_rises_for_a_tenth_of_the_run_and_ends_at_zero():
     assert learning_rate(2.0, "constant", 0.7) == 2.0
 
 
+def test_linear_rises_as_one_cycle_and_falls_along_a_line():
+    times = np.linspace(0, 1, 101)
+    rates = [learning_rate(2.0, "linear", time) for time in times]
+    rising = times < WARMUP
+    assert [learning_rate(2.0, "one-cycle", time) for time in times[rising]] == list(np.array(rates)[rising])
+    assert np.array(rates)[~rising] == pytest.approx(2.0 * (1 - times[~rising]) / (1 - WARMUP))
+
+
 @pytest.mark.parametrize("n_steps", range(1, 11))
 def test_a_run_without_time_for_a_warm_up_takes_the_rate_at_the_middle_of_each_step(n_steps):
     rates = [learning_rate(2.0, "one-cycle", step / n_steps, n_steps) for step in range(n_steps)]

@@ -92,6 +92,6 @@ def test_info_tells_the_epochs_asked_for_trained_and_kept(aekit, tmp_path):
 
 def test_a_schedule_that_early_stopping_cuts_off_is_mentioned(aekit, tmp_path):
     options = ["train-ae", "--data", "digits", "--limit", 60, "--epochs", 1, "--val", 0.3, "--patience", 1]
-    said = "with --schedule one-cycle the learning rate is still high when a run stops early"
+    said = "with a --schedule that ends at zero the learning rate is still high when a run stops early"
     assert said in aekit(*options, "-o", tmp_path / "x.safetensors").stderr
     assert said not in aekit(*options, "--schedule", "constant", "-o", tmp_path / "y.safetensors").stderr

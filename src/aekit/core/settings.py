@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from aekit.errors import AekitError, UsageError
 
-Schedule = Literal["one-cycle", "constant"]
+Schedule = Literal["one-cycle", "linear", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 MAX_SEED = 2**32 - 1  # as scikit-learn takes them

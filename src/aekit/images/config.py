@@ -203,7 +203,8 @@ class TrainConfig:
             for the rest; None is the architecture's default.
         lr: Learning rate, at its peak for ``one-cycle``; None is the default of architecture and optimizer.
         weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off.
-        schedule: ``one-cycle`` (linear warm-up, cosine decay to zero) or ``constant``.
+        schedule: ``one-cycle`` (linear warm-up, cosine decay to zero), ``linear`` (linear decay) or ``constant``; None
+            is the default of the optimizer.
         objective: What is minimised: see :mod:`aekit.images.objectives`.
         samples: Samples of the posterior per image, for ``iwae``; None is the default, and 1 for all others.
         dreg: Whether ``iwae`` takes doubly reparameterised gradients.
@@ -228,7 +229,7 @@ class TrainConfig:
     optimizer: Optimizer | None = None
     lr: float | None = None
     weight_decay: float = 0.1
-    schedule: Schedule = "one-cycle"
+    schedule: Schedule | None = None
     objective: Objective = "elbo"
     samples: int | None = None
     dreg: bool = False
@@ -248,11 +249,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
         check_choice("keep", self.keep, Keep)
         if self.optimizer is not None:
             check_choice("optimizer", self.optimizer, Optimizer)
+        if self.schedule is not None:
+            check_choice("schedule", self.schedule, Schedule)
         check_at_least("epochs", self.epochs, 1)
         check_at_least("batch-size", self.batch_size, 1)
         check_at_least("beta", self.beta, 0)

@@ -1,4 +1,4 @@
-"""What a training takes where its options leave it open: images per step, optimizer and learning rate."""
+"""What a training takes where its options leave it open: images per step, optimizer, learning rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
         )
     optimizer = train.optimizer or default_optimizer(config.model.arch, image_shape)
     lr = train.lr or default_lr(config.model.arch, image_shape, batch_size, optimizer)
-    return replace(config, train=replace(train, batch_size=batch_size, optimizer=optimizer, lr=lr))
+    schedule = train.schedule or ("linear" if optimizer == "muon" else "one-cycle")
+    filled = replace(train, batch_size=batch_size, optimizer=optimizer, lr=lr, schedule=schedule)
+    return replace(config, train=filled)
 
 
 def default_batch_size(n_images: int) -> int:

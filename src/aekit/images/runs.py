@@ -56,8 +56,8 @@ from aekit.images.term_names import SHORT
 from aekit.images.training import OnEpoch, Row, State, fit
 
 RATE_IS_HIGH = (
-    "--patience: with --schedule one-cycle the learning rate is still high when a run stops early, and the loss falls "
-    "furthest at its end; use --schedule constant or fewer --epochs"
+    "--patience: with a --schedule that ends at zero the learning rate is still high when a run stops early, and the "
+    "loss falls furthest at its end; use --schedule constant or fewer --epochs"
 )
 
 
@@ -122,7 +122,7 @@ def run_training(
     progress = Labelled(progress, str(path.with_suffix("")))  # others may be training on the same terminal
     if resume and (output is None or output.is_dir()):
         name_other_lengths(path, progress)
-    if config.train.patience is not None and config.train.schedule == "one-cycle":
+    if config.train.patience is not None and config.train.schedule != "constant":
         progress.notice(RATE_IS_HIGH)
     done = train_run(
         config,

@@ -84,7 +84,8 @@ def train_step(
 def _set_learning_rate(run: Run, epochs_done: float) -> None:
     train_config = run.train_config
     n_steps = train_config.epochs * run.steps_per_epoch
-    rate = learning_rate(train_config.lr or 0.0, train_config.schedule, epochs_done / train_config.epochs, n_steps)
+    schedule = train_config.schedule or "one-cycle"
+    rate = learning_rate(train_config.lr or 0.0, schedule, epochs_done / train_config.epochs, n_steps)
     for group in run.optimizer.param_groups:
         if isinstance(group["lr"], Tensor):  # on a GPU, where a recorded step reads it
             group["lr"].fill_(rate)

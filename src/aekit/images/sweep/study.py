@@ -74,7 +74,7 @@ def run_sweep(
     plan = keep_names(plan, named)
     machine = _with_own_events(machine, plan, overwrite=overwrite)
     run = functools.partial(train or run_grid, machine=machine, overwrite=overwrite, progress=named)
-    if any(cell.config.train.patience and cell.config.train.schedule == "one-cycle" for cell in plan.cells):
+    if any(cell.config.train.patience and cell.config.train.schedule != "constant" for cell in plan.cells):
         named.notice(RATE_IS_HIGH)
     with one_writer(plan.folder / TABLE):
         outcomes = _train(plan, run, jobs, named)
