@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
+
+from aekit.core.later import Later
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = Later("scipy.special")
 
 FloatArray = npt.NDArray[np.floating]
 MIN_VALUES = 5  # with fewer there is no useful estimate of a standard error
@@ -31,7 +37,7 @@ def mean_interval(values: FloatArray, *, confidence: float = 0.95) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
-    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -53,7 +59,7 @@ def positive_interval(
         return Interval(value, np.nan, np.nan)
     if value == 0:
         return Interval(0.0, 0.0, 0.0)
-    factor = float(np.exp(stdtrit(n - 1, 0.5 + confidence / 2) * standard_error / value))
+    factor = float(np.exp(special.stdtrit(n - 1, 0.5 + confidence / 2) * standard_error / value))
     return Interval(value, value / factor, value * factor / shrinkage)
 
 
@@ -89,7 +95,7 @@ def proportion_interval(n_hits: int, n: int, *, confidence: float = 0.95) -> Int
     Source:
         Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
-    z, proportion = float(ndtri(0.5 + confidence / 2)), n_hits / n
+    z, proportion = float(special.ndtri(0.5 + confidence / 2)), n_hits / n
     middle = (proportion + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(proportion * (1 - proportion) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
     low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))

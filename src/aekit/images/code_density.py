@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import logsumexp
-from sklearn.mixture import GaussianMixture
 
+from aekit.core.later import Later
 from aekit.errors import AekitError, count
 from aekit.images.config import Density
 from aekit.images.data.image_set import ImageSet
@@ -20,6 +20,12 @@ from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.prior import read_prior
 from aekit.images.second_stage import SecondStage, fit_second_stage
 from aekit.images.session import Session
+
+if TYPE_CHECKING:
+    from scipy import special
+    from sklearn import mixture
+else:
+    special, mixture = Later("scipy.special"), Later("sklearn.mixture")
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,7 +70,7 @@ class CodeDensity:
             scaled = np.linalg.solve(factor, (codes - mean).T)
             log_volume = np.log(factor.diagonal()).sum() + 0.5 * latent * np.log(2 * np.pi)
             parts.append(np.log(weight) - 0.5 * np.square(scaled).sum(axis=0) - log_volume)
-        total: Floats = logsumexp(np.stack(parts), axis=0)
+        total: Floats = special.logsumexp(np.stack(parts), axis=0)
         return total
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -174,7 +180,7 @@ def _fit_gaussian(codes: Floats) -> CodeDensity:
 def _fit_mixture(codes: Floats, n_components: int, seed: int) -> CodeDensity:
     centre, scale = codes.mean(axis=0), codes.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    mixture = GaussianMixture(n_components, reg_covar=_SMALLEST, random_state=seed % 2**32, max_iter=200)
-    mixture.fit((codes - centre) / scale)
-    covariance = mixture.covariances_ * np.outer(scale, scale)
-    return CodeDensity(mixture.weights_, mixture.means_ * scale + centre, covariance)
+    found = mixture.GaussianMixture(n_components, reg_covar=_SMALLEST, random_state=seed % 2**32, max_iter=200)
+    found.fit((codes - centre) / scale)
+    covariance = found.covariances_ * np.outer(scale, scale)
+    return CodeDensity(found.weights_, found.means_ * scale + centre, covariance)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
+from aekit.core.later import Later
 from aekit.errors import AekitError, count
+
+if TYPE_CHECKING:
+    from scipy import linalg
+    from scipy.sparse import linalg as sparse_linalg
+else:
+    linalg, sparse_linalg = Later("scipy.linalg"), Later("scipy.sparse.linalg")
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -244,10 +249,10 @@ def _largest_eigenpairs(matrix: FloatArray, n: int) -> tuple[FloatArray, FloatAr
     if size > _MANY_VALUES and n < size // 8:
         try:
             # A fixed start, so that equal images have equal components.
-            values, vectors = eigsh(matrix, n, v0=np.random.default_rng(0).standard_normal(size), tol=0)
+            values, vectors = sparse_linalg.eigsh(matrix, n, v0=np.random.default_rng(0).standard_normal(size), tol=0)
             return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        except ArpackNoConvergence:  # the spectrum is flat where it is cut; the full decomposition is slower
-            pass
+        except sparse_linalg.ArpackNoConvergence:  # the spectrum is flat where it is cut
+            pass  # the full decomposition is slower
     values, vectors = linalg.eigh(matrix, subset_by_index=(size - n, size - 1))
     return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.svm import SVC
 
 from aekit.core.intervals import proportion_interval
+from aekit.core.later import Later
 from aekit.images.data.image_set import ImageSet
 from aekit.images.principal_components import Pca, fit_pca, max_components
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn import svm
+else:
+    pd, svm = Later("pandas"), Later("sklearn.svm")
 
 Labels = npt.NDArray[np.int64]
 
@@ -31,7 +36,7 @@ class Judge:
     """
 
     pca: Pca
-    machine: SVC
+    machine: svm.SVC
 
     def predict(self, images: npt.NDArray[Any]) -> Labels:
         """Return the class of each image, (N,), for uint8 or floats in [0, 1], (N, C, H, W)."""
@@ -54,7 +59,7 @@ def fit_judge(images: ImageSet, labels: Labels, *, seed: int) -> Judge:
     own = images.subset(rows)
     pca = fit_pca(own, min(N_COMPONENTS, max_components(own)))
     codes = pca.encode_all(own, len(pca.components))
-    return Judge(pca, SVC(C=10.0).fit(codes, labels[rows]))
+    return Judge(pca, svm.SVC(C=10.0).fit(codes, labels[rows]))
 
 
 def judge_samples(
