@@ -15,6 +15,7 @@ from aekit.core.artifacts import (
     check_no_line_break,
     check_writable,
     write_atomically,
+    write_columns,
     write_csv,
     write_html,
     write_json,
@@ -39,6 +40,31 @@ def test_a_table_is_read_back_to_nine_digits(tmp_path):
     path = write_csv(tmp_path / "x.csv", table)
     assert path.read_bytes().startswith(b'x,name,n\n0.333333333,"a,b",1\n,')
     pd.testing.assert_frame_equal(pd.read_csv(path), table, rtol=1e-8)
+
+
+_MANY = np.random.default_rng(0)
+_COLUMNS = {
+    "texts": {"file": ["a,b", 'c"d', "é\n", "", " x ", "#"], "label": ["0", "1", "None", "nan", "-", "\t"]},
+    "numbers": {"n": range(6), "i": np.arange(6) * 10**12, "x": [1 / 3, -0.0, 1e-300, 1e300, np.inf, np.nan]},
+    "halves": {"x": (np.arange(6) / 7).astype(np.float32), "is_on": np.arange(6) > 2, "y": [True, False] * 3},
+    "missing": {"a,": [None] * 6, "x": [0.1, None, 3.0, None, 2e9, 1.0], "text": ["a", None, "b", "", "c", None]},
+    "one": {"x": [None, 1.5, None, 2.0, None, None]},
+    "empty": {"x": [], "y": np.zeros(0)},
+    "many": {"x": _MANY.normal(size=25_001) * 10.0 ** _MANY.integers(-20, 20, 25_001), "n": np.arange(25_001)},
+}
+
+
+@pytest.mark.parametrize("name", _COLUMNS)
+def test_columns_are_written_in_the_bytes_of_pandas(tmp_path, name):
+    columns = _COLUMNS[name]
+    expected = write_csv(tmp_path / "pandas.csv", pd.DataFrame(columns)).read_bytes()
+    assert write_columns(tmp_path / "x.csv", columns).read_bytes() == expected
+
+
+def test_columns_of_different_lengths_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"columns of \[1, 2\] values"):
+        write_columns(tmp_path / "x.csv", {"a": [1], "b": [1, 2]})
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_json_and_html_are_written_as_utf_8(tmp_path):

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from aekit.core.progress import SILENT, Progress
@@ -80,9 +79,10 @@ class CodeFile:
         """
         if "file" not in self.columns:
             return None
-        numbers, files = pd.factorize(np.array(self.columns["file"], object))
+        number_of = {file: number for number, file in enumerate(dict.fromkeys(self.columns["file"]))}
+        numbers = np.array([number_of[file] for file in self.columns["file"]], np.int64)
         rows = self._whole_numbers("row") if "row" in self.columns else None
-        return Origins([str(name) for name in files], numbers.astype(np.int64), rows)
+        return Origins([str(name) for name in number_of], numbers, rows)
 
     def _whole_numbers(self, name: str) -> Indices:
         found = [_WHOLE_NUMBER.fullmatch(str(value)) for value in self.columns[name]]

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import write_columns, write_png
 from aekit.core.checkpoint import Header, read_header, read_state_header
 from aekit.core.device import choose_device, seed_everything, set_threads
 from aekit.core.distributed import Group, own_device, process_group
@@ -323,11 +321,12 @@ def _train(
     return _finish(run, state, test, files, header, progress)
 
 
-def _write_history(files: RunFiles, history: list[Row]) -> pd.DataFrame:
-    """Write a history next to the checkpoint, also while its run goes on, and return it."""
-    table = pd.DataFrame([row.to_dict() for row in history]).astype({"active_units": "Int64"})
-    write_csv(files.path.with_suffix(".csv"), table)
-    return table
+def _write_history(files: RunFiles, history: list[Row]) -> dict[str, list[Any]]:
+    """Write a history next to the checkpoint, also while its run goes on, and return its columns."""
+    rows = [row.to_dict() for row in history]
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    write_columns(files.path.with_suffix(".csv"), columns)
+    return columns
 
 
 def refuse_own_images(config: RunConfig, output: Path) -> None:

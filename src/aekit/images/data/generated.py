@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from aekit.core.artifacts import write_csv
+from aekit.core.artifacts import write_columns
 from aekit.core.progress import SILENT, Progress
 from aekit.images.config import DataConfig, Split
 from aekit.images.data.factors import Indices
@@ -79,7 +78,7 @@ def _whole(name: str, progress: Progress) -> Pixels:
     table = store_path(_key(name)).with_suffix(".factors.csv")
     if not table.exists():
         grid = GENERATED[name].grid
-        write_csv(table, pd.DataFrame(grid.factors(np.arange(len(grid))).columns()))
+        write_columns(table, grid.factors(np.arange(len(grid))).columns())
     return open_store(_key(name), _shape(name), _chunks(name, progress), progress)
 
 

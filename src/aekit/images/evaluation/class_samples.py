@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.figure import Figure
 
 from aekit.errors import AekitError, count
@@ -20,6 +19,9 @@ from aekit.images.inference import decode_codes
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.prior import describe_prior, lower_noise, name_prior, sample_codes
 from aekit.images.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 N_SAMPLES = 1000  # in total
 N_COLUMNS, N_ROWS = 16, 16  # of the figure, at most

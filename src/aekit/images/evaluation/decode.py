@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from aekit.core.array_files import write_npy_rows, write_safetensors_rows
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import write_columns, write_png
 from aekit.core.folders import check_new_folder, whole_folder
 from aekit.core.output import Result, refuse_own_files
 from aekit.core.settings import check_at_least
@@ -120,7 +119,7 @@ def _write(session: Session, checkpoint: LoadedCheckpoint, codes: CodeFile, requ
                 shown_images += list(block[: max(0, request.n - len(shown_images))])
         else:
             _write_array(checkpoint, codes, request, blocks)
-        write_csv(request.target.with_suffix(".csv"), _table(codes, request, n_decoded, names))
+        write_columns(request.target.with_suffix(".csv"), _table(codes, request, n_decoded, names))
         if request.is_figure:
             _write_figure(session, checkpoint, codes, request, np.stack(shown_images))
     values: dict[str, Any] = {"checkpoint": str(checkpoint.path), "codes": str(codes.path), "n": n_decoded}
@@ -187,7 +186,7 @@ def _parameters(checkpoint: LoadedCheckpoint, codes: CodeFile, request: _Request
     return checkpoint.parameters("decode", **used)
 
 
-def _table(codes: CodeFile, request: _Request, n: int, names: Sequence[str] | None) -> pd.DataFrame:
+def _table(codes: CodeFile, request: _Request, n: int, names: Sequence[str] | None) -> dict[str, Any]:
     """Return a row per decoded image: the row of the codes that it is, and what they say of it."""
     columns: dict[str, Any] = {"codes": [codes.path.name] * n, "codes_row": range(n)}
     if codes.lines is not None:
@@ -197,7 +196,7 @@ def _table(codes: CodeFile, request: _Request, n: int, names: Sequence[str] | No
         columns["decoded_as"] = [request.class_names[number] for number in request.labels[:n]]
     if names is not None:
         columns["png"] = names[:n]
-    return pd.DataFrame(columns)
+    return columns
 
 
 def _check_columns(codes: CodeFile) -> None:

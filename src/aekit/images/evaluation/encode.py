@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from aekit.core.array_files import write_arrays
-from aekit.core.artifacts import write_csv
+from aekit.core.artifacts import write_columns
 from aekit.core.output import Result
 from aekit.core.torch_settings import keeps_torch_settings
 from aekit.errors import AekitError
@@ -58,7 +57,7 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
     image_set = session.studied(checkpoint, split)
     codes = checkpoint.encode(image_set)
     if target.suffix == ".csv":
-        write_csv(target, _table(codes, image_set))
+        write_columns(target, _table(codes, image_set))
     else:
         pixels = {"binarize": True} if session.is_binarized else {}
         parameters = checkpoint.parameters("encode", image_set, split=split, **pixels)
@@ -74,15 +73,14 @@ def _encode(session: Session, checkpoint: LoadedCheckpoint, target: Path, split:
     return Result(target, {"checkpoint": str(checkpoint.path), "n": n_images, "latent": latent, "split": split})
 
 
-def _table(codes: Codes, image_set: ImageSet) -> pd.DataFrame:
-    table = pd.DataFrame(codes.mean, columns=[f"z{i}" for i in range(codes.mean.shape[1])])
-    names = {
+def _table(codes: Codes, image_set: ImageSet) -> dict[str, Any]:
+    return {
         "index": range(len(image_set)),
         **image_set.origin_columns(),
         "label": [image_set.label_text(index) for index in range(len(image_set))],
         **({} if image_set.factors is None else image_set.factors.columns()),
+        **{f"z{i}": column for i, column in enumerate(codes.mean.T)},
     }
-    return pd.concat([pd.DataFrame(names), table], axis=1)
 
 
 def _write_tensors(path: Path, codes: Codes, image_set: ImageSet, parameters: dict[str, Any]) -> None:

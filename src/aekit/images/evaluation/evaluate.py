@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aekit.core.artifacts import write_csv, write_json, write_png
+from aekit.core.artifacts import write_columns, write_json, write_png
 from aekit.core.output import Result
 from aekit.core.progress import SILENT, Progress
 from aekit.core.settings import check_at_least
@@ -113,7 +112,7 @@ def _evaluate(
     )
     parameters = checkpoint.parameters("evaluate", image_set, split=split, seed=seed, importance=importance)
     write_png(target.with_suffix(".png"), _figure(checkpoint, evaluation), parameters)
-    write_csv(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
+    write_columns(target.with_suffix(".csv"), _dimension_table(checkpoint, evaluation))
     write_json(target, {**totals, "parameters": parameters})
     own = {name: values for name, values in evaluation.per_image.items() if name not in evaluation.shared}
     return totals, own | ({} if bound is None else {"log_p": bound.log_p})
@@ -187,8 +186,9 @@ def _aggregate_terms(aggregate: Aggregate) -> dict[str, Tensor]:
     return {"mutual_information": aggregate.parts.mi, "total_correlation": aggregate.parts.tc}
 
 
-def _dimension_table(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> pd.DataFrame:
-    table = pd.DataFrame({"checkpoint": checkpoint.name, "dimension": range(len(evaluation.active))})
+def _dimension_table(checkpoint: LoadedCheckpoint, evaluation: Evaluation) -> dict[str, Any]:
+    n = len(evaluation.active)
+    table: dict[str, Any] = {"checkpoint": [checkpoint.name] * n, "dimension": range(n)}
     if evaluation.kl_per_dimension is not None:
         table["kl_marginal" if _is_mixture(checkpoint) else "kl"] = evaluation.kl_per_dimension
     table["variance"], table["active"] = evaluation.variance, evaluation.active

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from aekit.core.artifacts import write_csv
+from aekit.core.later import Later
 from aekit.core.progress import Progress
 from aekit.errors import count
 from aekit.images.config import Split, image_of
@@ -20,6 +20,11 @@ from aekit.images.data.image_set import ImageSet
 from aekit.images.loaded import LoadedCheckpoint
 from aekit.images.measures.metrics import METRICS
 from aekit.images.run_settings import MINIMISED
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = Later("pandas")
 
 _SETTINGS = (
     *("kind", "arch", "latent", "layers", "width", "loss", "prior", "components", "stochastic_layers", "condition"),

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from aekit.core.artifacts import write_csv
 from aekit.core.intervals import mean_interval
+from aekit.core.later import Later
 from aekit.core.progress import Progress
 from aekit.errors import count
 from aekit.images.evaluation.models_table import EvaluatedModel
 from aekit.images.measures.metrics import METRICS
 from aekit.images.run_settings import MINIMISED
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = Later("pandas")
 
 COLUMNS = ("first", "second", "measure", "n", "difference", "low", "high", "larger")
 _OF_ANY_LOSS = tuple(METRICS)  # that compare the images and not what was minimised

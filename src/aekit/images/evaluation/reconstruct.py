@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from aekit.core.artifacts import write_csv, write_png
+from aekit.core.artifacts import write_columns, write_png
 from aekit.core.output import Result
 from aekit.core.settings import check_at_least
 from aekit.core.torch_settings import keeps_torch_settings
@@ -53,27 +53,31 @@ def _reconstruct(
 ) -> Result:
     image_set = session.measured(checkpoint, split, seed=checkpoint.record.train.seed)
     table = _error_table(checkpoint, image_set, worst)
-    shown = image_set.subset(table["index"].to_numpy()[:n])
+    shown = image_set.subset(table["index"][:n])
     x_hat = reconstruct_images(checkpoint.model, shown)
     which = f"the worst {len(shown)} of" if worst else f"{len(shown)} of"
     title = f"{checkpoint.title}: {which} {count(len(image_set), image_of(split))} of {image_set.name}"
-    write_csv(target.with_suffix(".csv"), table)
+    write_columns(target.with_suffix(".csv"), table)
     parameters = checkpoint.parameters("reconstruct", image_set, split=split, n=n, worst=worst)
     write_png(target, plot_reconstructions(shown.images, x_hat, title=title), parameters)
     means = {name: float(table[name].mean()) for name in ("reconstruction", *METRICS)}
     return Result(target, {"checkpoint": str(checkpoint.path), "n": len(image_set), "split": split, **means})
 
 
-def _error_table(checkpoint: LoadedCheckpoint, image_set: ImageSet, worst: bool) -> pd.DataFrame:
+def _error_table(checkpoint: LoadedCheckpoint, image_set: ImageSet, worst: bool) -> dict[str, Any]:
     """Return a row per image with its loss and metrics, reconstructed from the posterior mean."""
     errors = evaluate_images(checkpoint.model, image_set, seed=None)
-    table = pd.DataFrame(
-        {
-            "index": np.arange(len(image_set)),
-            **image_set.origin_columns(),
-            "label": [image_set.label_text(index) for index in range(len(image_set))],
-            "reconstruction": errors.terms["reconstruction"],
-            **errors.metrics,
-        }
-    )
-    return table.sort_values("reconstruction", ascending=False, kind="stable") if worst else table
+    loss = errors.terms["reconstruction"]
+    table: dict[str, Any] = {
+        "index": np.arange(len(image_set)),
+        **image_set.origin_columns(),
+        "label": [image_set.label_text(index) for index in range(len(image_set))],
+        "reconstruction": loss,
+        **errors.metrics,
+    }
+    if worst:
+        order = np.argsort(-loss, kind="stable")
+        # Texts as objects: an array of texts has room for the longest in every row.
+        texts = {name: np.array(values, object) for name, values in table.items() if isinstance(values, list)}
+        table = {name: values[order] for name, values in (table | texts).items()}
+    return table

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from aekit.core.artifacts import check_writable, write_csv
+from aekit.core.artifacts import check_writable, write_columns
 from aekit.core.folders import check_new_folder, whole_folder
 from aekit.core.output import refuse_own_files
 from aekit.errors import AekitError, UsageError
@@ -72,23 +72,22 @@ def write_samples(samples: Samples, each: Path | None, codes: Path | None) -> No
     """
     if each is None:
         if codes is not None:
-            write_csv(codes, _codes_table(samples, with_files=False))
+            write_columns(codes, _codes_table(samples, with_files=False))
         return
     folder = each.absolute()
     with whole_folder(each) as unfinished:
         if codes is not None:
             is_inside = codes.absolute().is_relative_to(folder)
             path = unfinished / codes.absolute().relative_to(folder) if is_inside else codes
-            write_csv(path, _codes_table(samples, with_files=True))
+            write_columns(path, _codes_table(samples, with_files=True))
         for name, image in zip(samples.file_names, samples.images, strict=True):
             write_picture(unfinished / name, image)
 
 
-def _codes_table(samples: Samples, *, with_files: bool) -> pd.DataFrame:
-    table = pd.DataFrame(samples.z, columns=[f"z{number}" for number in range(samples.z.shape[1])])
-    if samples.labels is not None:
-        table.insert(0, "label", list(samples.labels))
-    if with_files:
-        table.insert(0, "file", samples.file_names)
-    table.insert(0, "index", np.arange(len(table)))
-    return table
+def _codes_table(samples: Samples, *, with_files: bool) -> dict[str, Any]:
+    return {
+        "index": range(len(samples.z)),
+        **({"file": samples.file_names} if with_files else {}),
+        **({} if samples.labels is None else {"label": samples.labels}),
+        **{f"z{number}": column for number, column in enumerate(samples.z.T)},
+    }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,14 +16,19 @@ from aekit.images.config import Loss
 from aekit.images.term_names import TITLES, UNITLESS, USUAL
 from aekit.plotting.style import BLACK, BLUE, VERMILION, build_figure, figure_style, lay_out, text_inches, write_title
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _PANEL_INCHES = {1: 5.0, 2: 3.6, 3: 3.0}  # width, by the number of panels in a row
 _OF_RUN = ("epoch", "split", "total", "seconds", "images_per_second", "active_units")  # columns that are no terms
 
 
-def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str = "") -> Figure:
+class History(Protocol):
+    """Columns by their names, in their order: a data frame, or lists of values, None where there is none."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+def plot_history(history: History, *, loss: Loss = "bernoulli", title: str = "") -> Figure:
     """Return one panel per measure against the epoch: total loss, reconstruction, KL divergence, an objective's own.
 
     An autoencoder has no KL divergence, and its total loss is the reconstruction: its panels show the latter and the
@@ -50,16 +58,25 @@ def plot_history(history: pd.DataFrame, *, loss: Loss = "bernoulli", title: str 
         return lay_out(figure)
 
 
-def history_panels(history: pd.DataFrame, *, loss: Loss = "bernoulli") -> tuple[str, ...]:
+def history_panels(history: History, *, loss: Loss = "bernoulli") -> tuple[str, ...]:
     """Return the columns of a history that are not redundant, one per panel."""
-    if history["kl"].notna().any():
+    if _has_values(history, "kl"):
         # The total of an importance-weighted objective is its bound.
-        own = [name for name in history if name not in (*_OF_RUN, *USUAL, "bound") and history[name].notna().any()]
+        own = [name for name in history if name not in (*_OF_RUN, *USUAL, "bound") and _has_values(history, name)]
         return "total", "reconstruction", "kl", *own
     return ("mse",) if loss == "mse" else ("reconstruction", "mse")
 
 
-def draw_history_panel(axes: Axes, history: pd.DataFrame, column: str, *, has_xlabel: bool = True) -> None:
+def _values(history: History, column: str) -> npt.NDArray[np.float64]:
+    """Return a column of numbers, NaN where there is none."""
+    return np.array(history[column], np.float64)
+
+
+def _has_values(history: History, column: str) -> bool:
+    return not np.isnan(_values(history, column)).all()
+
+
+def draw_history_panel(axes: Axes, history: History, column: str, *, has_xlabel: bool = True) -> None:
     """Draw one column of a history against the epoch, with one line for training and one for held-out images.
 
     Args:
@@ -68,18 +85,19 @@ def draw_history_panel(axes: Axes, history: pd.DataFrame, column: str, *, has_xl
         column: ``total``, ``reconstruction``, ``kl``, ``mse`` or another term.
         has_xlabel: Whether to label the x-axis "epoch".
     """
-    held_out = "val" if (history["split"] == "val").any() else "test"
+    epochs, values, splits = np.array(history["epoch"]), _values(history, column), np.array(history["split"], object)
+    held_out = "val" if "val" in splits else "test"
     for split, colour, marker in (("train", BLUE, "o"), (held_out, VERMILION, "s")):
-        rows = history[history["split"] == split]
-        size = 3 if len(rows) <= 25 else 0  # markers of many epochs would merge into a band
-        axes.plot(rows["epoch"], rows[column], color=colour, marker=marker, markersize=size, label=split)
-    final = history[history["split"] == "test"]
-    if held_out == "val" and len(final):
-        axes.plot(final["epoch"], final[column], "*", color=BLACK, markersize=7, label="test", clip_on=False, zorder=3)
+        own = splits == split
+        size = 3 if own.sum() <= 25 else 0  # markers of many epochs would merge into a band
+        axes.plot(epochs[own], values[own], color=colour, marker=marker, markersize=size, label=split)
+    final = splits == "test"
+    if held_out == "val" and final.any():
+        axes.plot(epochs[final], values[final], "*", color=BLACK, markersize=7, label="test", clip_on=False, zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    if history["epoch"].nunique() == 1:
-        epoch = history["epoch"].iloc[0]
+    if len(np.unique(epochs)) == 1:
+        epoch = epochs[0]
         axes.set_xlim(epoch - 1, epoch + 1)
         axes.set_xticks([epoch])  # not those before and after it
     axes.set_xlabel("epoch" if has_xlabel else "")
