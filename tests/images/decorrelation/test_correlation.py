@@ -187,3 +187,11 @@ def test_the_same_seed_gives_the_same_intervals():
     codes = _gaussian(100, _mixed(5))
     assert measure_codes(codes, seed=4).values == measure_codes(codes, seed=4).values
     assert measure_codes(codes, seed=4).values != measure_codes(codes, seed=5).values
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 2), (7, 5), (3, 1)])
+def test_rotations_are_those_of_scipy_to_the_last_bit(n, size):
+    theirs = stats.ortho_group.rvs(size, size=n, random_state=np.random.default_rng(3)).reshape(n, size, size)
+    mine = correlation.random_rotations(n, size, np.random.default_rng(3))
+    assert np.array_equal(mine, theirs)
+    assert np.allclose(mine @ mine.transpose(0, 2, 1), np.eye(size))

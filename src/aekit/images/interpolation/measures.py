@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
+
+from aekit.core.later import Later
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = Later("scipy.stats")
 
 FloatArray = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
@@ -175,5 +182,5 @@ def roc_auc(scores: FloatArray, has: npt.NDArray[np.bool_]) -> float:
     n_with, n_without = int(has.sum()), int((~has).sum())
     if not (n_with and n_without):
         return float("nan")
-    rank_sum = float(rankdata(scores)[has].sum())
+    rank_sum = float(stats.rankdata(scores)[has].sum())
     return (rank_sum - n_with * (n_with + 1) / 2) / (n_with * n_without)
