@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aekit.core.adamw import FusedAdamW
+from aekit.core.adamw import FusedAdamW, PlainAdamW, build_adamw
 
 SETTINGS = {"betas": (0.9, 0.99), "weight_decay": 0.3}
 
@@ -82,3 +82,46 @@ def test_a_learning_rate_may_be_a_tensor():
         FusedAdamW(_groups(own), lr=lr, **SETTINGS).step()
     for mine, other in zip(parameters, others, strict=True):
         torch.testing.assert_close(mine, other)
+
+
+def _take_plain(optimiser, parameters, *, is_theirs: bool) -> None:
+    for step in range(30):
+        generator = torch.Generator().manual_seed(step)
+        for number, parameter in enumerate(parameters):
+            parameter.grad = torch.randn(parameter.shape, generator=generator) if (step + number) % 4 else None
+        rate = 0.1 / (1 + step)
+        if is_theirs:
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.step()
+        else:
+            optimiser.step(rate)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
+def test_plain_steps_are_those_of_pytorch_with_its_defaults_to_the_last_bit(decay, betas):
+    theirs, mine = _parameters(), _parameters()
+    _take_plain(torch.optim.AdamW(theirs, lr=0.0, betas=betas, weight_decay=decay), theirs, is_theirs=True)
+    _take_plain(PlainAdamW(mine, betas=betas, weight_decay=decay), mine, is_theirs=False)
+    assert all(torch.equal(a, b) for a, b in zip(theirs, mine, strict=True))
+    if decay == 0:
+        adam = _parameters()
+        _take_plain(torch.optim.Adam(adam, lr=0.0, betas=betas), adam, is_theirs=True)
+        assert all(torch.equal(a, b) for a, b in zip(adam, mine, strict=True))
+
+
+def test_without_decay_the_fused_steps_are_those_of_adam():
+    theirs, mine = _parameters(), _parameters()
+    _take(torch.optim.Adam(theirs, lr=0.0, betas=(0.5, 0.9), fused=True), theirs, range(9))
+    cpu = torch.device("cpu")
+    groups = [{"params": mine}]
+    _take(build_adamw(groups, lr=0.0, betas=(0.5, 0.9), weight_decay=0.0, device=cpu), mine, range(9))
+    assert all(torch.equal(a, b) for a, b in zip(theirs, mine, strict=True))
+
+
+def test_gradients_are_forgotten():
+    parameters = _parameters()
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    PlainAdamW(parameters).zero_grad()
+    assert all(parameter.grad is None for parameter in parameters)

@@ -27,6 +27,7 @@ from aekit.brains.networks import (
     ridge_by_leave_one_out,
 )
 from aekit.brains.scanner import ScannerEffects
+from aekit.core.adamw import PlainAdamW
 from aekit.core.progress import SILENT, Progress
 from aekit.core.schedule import ADAM_BETAS, learning_rate
 from aekit.errors import AekitError, Stopped
@@ -234,7 +235,7 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
     has_images = stage != "age"
     n_batches, n_epochs, lr, decay = _schedule(stage, len(member.train), setup.config)
     network.to(setup.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=decay, betas=ADAM_BETAS)
+    optimizer = PlainAdamW(network.parameters(), weight_decay=decay, betas=ADAM_BETAS)
     augmenter = Augmenter(config.augment, setup.config.data.spacing_mm)
     history: list[EpochRow] = []
     for epoch in range(n_epochs):
@@ -249,13 +250,11 @@ def train_stage(network: nn.Module, stage: Stage, member: Member, setup: Trainin
             batch = setup.data.take(rows, setup.device, with_images=has_images)
             if has_images:
                 batch = augmenter.augment(batch, generator)
-            for group in optimizer.param_groups:
-                done = (epoch + step / n_batches) / n_epochs
-                group["lr"] = learning_rate(lr, "one-cycle", done, n_epochs * n_batches)
             loss = _loss(network, batch, setup)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            done = (epoch + step / n_batches) / n_epochs
+            optimizer.step(learning_rate(lr, "one-cycle", done, n_epochs * n_batches))
             losses.append(loss.detach() * len(rows))
         train_loss = float(torch.stack(losses).sum()) / len(order)
         if not math.isfinite(train_loss):

@@ -1,8 +1,9 @@
-"""AdamW by PyTorch's fused kernel, without what its own class loads."""
+"""AdamW by PyTorch's own operations, without what its optimisers load."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -104,3 +105,93 @@ class FusedAdamW:
         }
         for group, settings in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({name: value for name, value in settings.items() if name != "params"})
+
+
+Optimizer = FusedAdamW | torch.optim.AdamW
+
+
+def build_adamw(
+    groups: Iterable[dict[str, Any]],
+    *,
+    lr: float | Tensor,
+    betas: tuple[float, float],
+    weight_decay: float,
+    device: torch.device,
+) -> Optimizer:
+    """Return :class:`FusedAdamW` where there is its kernel, and elsewhere the optimiser of PyTorch; arguments as there.
+
+    Args:
+        groups: The groups of parameters.
+        lr: Learning rate.
+        betas: Decay of the moments.
+        weight_decay: Decoupled decay of the weights; with 0.0 this is Adam.
+        device: Where the parameters are.
+    """
+    if device.type not in ("cpu", "cuda"):
+        return torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay)
+    return FusedAdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay)
+
+
+class PlainAdamW:
+    """AdamW by one operation after the other, with the bytes of ``torch.optim.AdamW`` with its defaults.
+
+    For small networks whose results must not change with the kernel: the fused one rounds differently. On a CPU it
+    loads no compiler, as :class:`FusedAdamW`; elsewhere it is PyTorch's optimiser.
+
+    Args:
+        parameters: What is optimised, all on one device.
+        betas: Decay of the moments.
+        weight_decay: Decoupled decay of the weights, times the learning rate per step; with 0.0 this is Adam.
+
+    Source:
+        Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
+    ) -> None:
+        self._parameters = list(parameters)
+        self._betas, self._weight_decay = betas, weight_decay
+        self._moments: dict[Tensor, _Moments] = {}
+        self._elsewhere: torch.optim.AdamW | None = None
+        if self._parameters[0].device.type != "cpu":
+            self._elsewhere = torch.optim.AdamW(self._parameters, lr=0.0, betas=betas, weight_decay=weight_decay)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move every parameter that has a gradient against it, by a learning rate."""
+        if self._elsewhere is not None:
+            for group in self._elsewhere.param_groups:
+                group["lr"] = lr
+            self._elsewhere.step()
+            return
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                self._move(parameter, parameter.grad, lr)
+
+    def _move(self, parameter: Tensor, gradient: Tensor, lr: float) -> None:
+        if parameter not in self._moments:
+            mean, square = (torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2))
+            self._moments[parameter] = _Moments(mean, square)
+        moments, (beta1, beta2) = self._moments[parameter], self._betas
+        moments.n_steps += 1
+        if self._weight_decay != 0:
+            parameter.mul_(1 - lr * self._weight_decay)
+        moments.mean.lerp_(gradient, 1 - beta1)
+        moments.square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        root = (moments.square.sqrt() / (1 - beta2**moments.n_steps) ** 0.5).add_(EPSILON)
+        parameter.addcdiv_(moments.mean, root, value=-(lr / (1 - beta1**moments.n_steps)))
+
+
+@dataclass
+class _Moments:
+    """Means of the gradient and of its square, and over how many steps."""
+
+    mean: Tensor
+    square: Tensor
+    n_steps: int = 0

@@ -157,6 +157,17 @@ def without_memory() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Build networks on the CPU whose weights are whatever the memory held, for their own to be written into them.
+
+    No number is drawn from torch's global generator. ``to_empty`` of a network without memory is not as good: it loads
+    torch's compiler.
+    """
+    with torch.device("cpu"), _Unfilled():
+        yield
+
+
 class ThreadTeam:
     """Threads that each work on a part of a batch, with one thread for each of its operators.
 

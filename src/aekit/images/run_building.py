@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from aekit.core.adamw import FusedAdamW
+from aekit.core.adamw import Optimizer, build_adamw
 from aekit.core.device import ThreadTeam, choose_precision, free_memory, without_memory
 from aekit.core.distributed import Group, share_batch_norm
 from aekit.core.muon import Muon
@@ -119,7 +119,7 @@ def build_optimizer(
     *,
     team: ThreadTeam | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
-) -> FusedAdamW:
+) -> Optimizer:
     """Return the optimizer of all parameters; the pixel noise of a gaussian likelihood does not decay.
 
     Decay would pull its logarithm to zero: a noise of one, the range of the pixels. Nor does a learned prior decay,
@@ -134,7 +134,7 @@ def build_optimizer(
     rate = torch.tensor(0.0, device=device) if device.type == "cuda" else 0.0  # where a recorded step reads it
     settings: dict[str, Any] = {"lr": rate, "betas": ADAM_BETAS, "weight_decay": train.weight_decay}
     if train.optimizer != "muon":
-        return FusedAdamW(groups, **settings)
+        return build_adamw(groups, device=device, **settings)
     groups.append({"params": matrices, "is_matrix": True})
     return Muon(groups, team=team or ThreadTeam(1), is_bf16=precision == "bf16", **settings)
 

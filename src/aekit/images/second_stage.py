@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from aekit.core.device import one_thread, torch_generator, without_memory
+from aekit.core.adamw import PlainAdamW
+from aekit.core.device import one_thread, torch_generator, without_weights
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,9 +75,8 @@ def _layers(sizes: list[int], generator: torch.Generator | None) -> nn.Sequentia
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         # Made without weights: torch would draw them from its global generator.
-        with without_memory():
+        with without_weights():
             layer = nn.Linear(n_in, n_out)
-        layer.to_empty(device="cpu")
         if generator is not None:
             with torch.no_grad():
                 layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) / math.sqrt(n_in))
@@ -155,8 +155,7 @@ def fit_second_stage(codes: Floats, *, seed: int) -> SecondStage:
 def _train(z: Tensor, held_out: Tensor, generator: torch.Generator) -> tuple[CodeNetwork, int]:
     """Return the network at its best step for the held-out codes, and this step."""
     network = CodeNetwork(z.shape[1], generator)
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / STEPS)))
+    optimiser = PlainAdamW(network.parameters())
     noise = torch.randn(held_out.shape, generator=generator)  # the same at each check
     best, best_step, weights = math.inf, 0, copy.deepcopy(network.state_dict())
     n_batch = min(BATCH, len(z))
@@ -165,8 +164,7 @@ def _train(z: Tensor, held_out: Tensor, generator: torch.Generator) -> tuple[Cod
         loss, kl = network.terms(rows, torch.randn(rows.shape, generator=generator))
         optimiser.zero_grad()
         (loss + kl).mean().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        optimiser.step(RATE * (0.5 * (1 + math.cos(math.pi * (step - 1) / STEPS))))
         if step % CHECK_EVERY == 0:
             with torch.inference_mode():
                 value = float(sum(network.terms(held_out, noise)).mean())  # type: ignore[union-attr]

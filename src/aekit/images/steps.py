@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aekit.core.adamw import FusedAdamW
+from aekit.core.adamw import Optimizer
 from aekit.core.device import Recording, ThreadTeam, on_own_stream
 from aekit.core.distributed import Group
 from aekit.core.progress import SILENT, Progress
@@ -31,7 +31,7 @@ class Run:
     """The parts of a training run: a model, what trains it and on what; every None of ``config`` is filled in."""
 
     model: Autoencoder
-    optimizer: FusedAdamW
+    optimizer: Optimizer
     noise: torch.Generator
     images: ImageLoader
     held_out: ImageLoader

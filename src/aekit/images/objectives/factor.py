@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from aekit.core.device import without_memory
+from aekit.core.adamw import build_adamw
+from aekit.core.device import without_weights
 from aekit.images.config import TrainConfig
 from aekit.images.objectives.base import Codes
 from aekit.images.objectives.elbo import ElboObjective, warmed_up
@@ -48,13 +49,8 @@ class DensityRatioObjective(ElboObjective):
         super().__init__(model, train_config)
         device = next(model.parameters()).device
         self._discriminator = build_discriminator(model.config.latent, train_config.seed).to(device)
-        self._optimizer = torch.optim.Adam(
-            self._discriminator.parameters(),
-            lr=LEARNING_RATE,
-            betas=BETAS,
-            fused=device.type in ("cpu", "cuda"),
-            capturable=device.type == "cuda",
-        )
+        groups = [{"params": list(self._discriminator.parameters())}]
+        self._optimizer = build_adamw(groups, lr=LEARNING_RATE, betas=BETAS, weight_decay=0.0, device=device)
 
     def batch_terms(self, codes: Codes, n_images: int) -> dict[str, Tensor]:
         """Return the estimate of log q(z) / prod_j q(z_j) of each image, (B,), in nats."""
@@ -82,7 +78,7 @@ class DensityRatioObjective(ElboObjective):
         """Return the weights of the discriminator, and its moments once there are any."""
         tensors = {f"weight.{name}": value.detach() for name, value in self._discriminator.named_parameters()}
         for name, parameter in self._discriminator.named_parameters():
-            tensors |= {f"{moment}.{name}": value for moment, value in self._optimizer.state[parameter].items()}
+            tensors |= {f"{moment}.{name}": value for moment, value in self._optimizer.state.get(parameter, {}).items()}
         return tensors
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
@@ -126,9 +122,8 @@ def build_discriminator(latent: int, seed: int) -> nn.Sequential:
     sizes = [latent, *[max(WIDTH, WIDTH_PER_DIMENSION * latent)] * HIDDEN_LAYERS, 1]
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
-        with without_memory():
+        with without_weights():
             linear = nn.Linear(n_in, n_out)
-        linear.to_empty(device="cpu")
         nn.init.kaiming_normal_(linear.weight, a=0.2, generator=source)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.LeakyReLU(0.2)]

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.core.device import ThreadTeam, torch_generator, without_memory
+from aekit.core.adamw import PlainAdamW
+from aekit.core.device import ThreadTeam, torch_generator, without_weights
 from aekit.images.principal_components import ImageRows
 from aekit.images.probe.classifiers import Scale, fit_scale
 
@@ -71,10 +72,8 @@ class Classifier(nn.Module):
 
 def _draw_head(n_features: int, n_classes: int, generator: torch.Generator) -> nn.Sequential:
     # Made without weights: torch would draw them from its global generator.
-    with without_memory():
+    with without_weights():
         first, last = nn.Linear(n_features, WIDTH), nn.Linear(WIDTH, n_classes)
-    for layer in (first, last):
-        layer.to_empty(device="cpu")
     with torch.no_grad():
         first.weight.copy_(torch.randn(WIDTH, n_features, generator=generator) / math.sqrt(n_features))
         first.bias.copy_(torch.rand(WIDTH, generator=generator) * 2 - 1)
@@ -169,12 +168,9 @@ def fit_heads(
     ]  # (R, width, F), (R, width), (R, K, width), (R, K)
     table, positions = torch.from_numpy(variants).to(device), torch.from_numpy(rows)
     wanted = torch.from_numpy(targets).to(device)
-    optimiser = torch.optim.Adam(weights, lr=HEAD_RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / HEAD_STEPS))
-    )
+    optimiser = PlainAdamW(weights)
     n_batch = min(n_labels, BATCH)
-    for _ in range(HEAD_STEPS):
+    for step in range(HEAD_STEPS):
         picked = torch.stack([torch.randperm(n_labels, generator=generator)[:n_batch] for generator in generators])
         versions = torch.stack([torch.randint(len(table), (n_batch,), generator=generator) for generator in generators])
         noise = torch.stack([torch.randn(n_batch, n_features, generator=generator) for generator in generators])
@@ -185,8 +181,7 @@ def fit_heads(
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten()) * n_draws
         optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
-        schedule.step()
+        optimiser.step(HEAD_RATE * (0.5 * (1 + math.cos(math.pi * step / HEAD_STEPS))))
     for draw, head in enumerate(heads):
         with torch.no_grad():
             for parameter, values in zip(head.parameters(), weights, strict=True):
@@ -301,10 +296,9 @@ def _train(
 ) -> None:
     device = _device(classifier)
     x, wanted = _floats(images), torch.from_numpy(targets)
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm_up_and_cosine(step, n_steps))
+    optimiser = PlainAdamW(classifier.parameters())
     n_features = len(classifier.get_buffer("mean"))
-    for _ in range(n_steps):
+    for step in range(n_steps):
         picked = torch.randperm(len(x), generator=generator)[:BATCH]
         batch = warp_images(x[picked], generator) if augment else x[picked]
         noise = torch.randn(len(picked), n_features, generator=generator)
@@ -312,8 +306,7 @@ def _train(
         loss = F.cross_entropy(logits, wanted[picked].to(device))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        optimiser.step(rate * _warm_up_and_cosine(step, n_steps))
 
 
 def _warm_up_and_cosine(step: int, n_steps: int) -> float:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.core.device import one_thread, without_memory
+from aekit.core.adamw import PlainAdamW
+from aekit.core.device import one_thread, without_weights
 from aekit.images.data.image_set import ImageSet
 
 N_FEATURES = 64
@@ -37,7 +38,7 @@ class FeatureNetwork(nn.Module):
         channels, height, width = shape
         layers: list[nn.Module] = []
         n_out = 32
-        with without_memory():
+        with without_weights():
             while not layers or max(height, width) > _SMALLEST_SIDE:
                 stride = 2 if max(height, width) > _SMALLEST_SIDE else 1
                 layers += [nn.Conv2d(channels, n_out, 3, stride, padding=1), nn.ReLU()]
@@ -46,7 +47,6 @@ class FeatureNetwork(nn.Module):
             layers += [nn.Flatten(), nn.Linear(channels * height * width, N_FEATURES), nn.ReLU()]
             self.body = nn.Sequential(*layers)
             self.head = nn.Linear(N_FEATURES, n_classes)
-        self.to_empty(device="cpu")
         self.register_buffer("scale", torch.ones(()))
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -88,16 +88,14 @@ def fit_network(images: ImageSet, labels: Labels, *, seed: int, device: torch.de
 
 def _train(network: FeatureNetwork, x: Tensor, targets: Tensor, generator: torch.Generator) -> None:
     device = next(network.parameters()).device
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / STEPS)))
-    for _ in range(STEPS):
+    optimiser = PlainAdamW(network.parameters(), weight_decay=1e-2)
+    for step in range(STEPS):
         picked = torch.randint(len(x), (min(BATCH, len(x)),), generator=generator)
         batch = x[picked].to(device).float() / 255
         loss = F.cross_entropy(network.head(network(batch)), targets[picked].to(device))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        optimiser.step(RATE * (0.5 * (1 + math.cos(math.pi * step / STEPS))))
 
 
 def accuracy(network: FeatureNetwork, images: ImageSet, labels: Labels) -> float:
