@@ -72,6 +72,7 @@ bench: install
 	$(BIN)/python benchmarks/latent.py
 	$(BIN)/python benchmarks/mri.py
 	$(BIN)/python benchmarks/large.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
