@@ -37,7 +37,6 @@ def commands(model: Path, codes: Path) -> dict[str, list[str]]:
         "decode": ["decode", model, codes, *out, "x.png"],
         "train-vae --epochs 1": ["train-vae", "--data", "digits", "--epochs", 1, "--overwrite", *out, "y.safetensors"],
         "decorrelation": ["decorrelation", model, *out, "x.png"],
-        "sample --density two-stage": ["sample", model, "--density", "two-stage", *out, "x.png"],
     }
     return {IMPORT: [sys.executable, "-c", IMPORT], **{name: command(*line) for name, line in words.items()}}
 
