@@ -12,25 +12,22 @@ kept in runs/bench/ and written into benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from program import aekit, command
-from report import BENCH, HERE, Part, main
+from program import aekit, command, printed, pythae
+from report import BENCH, Part, main
 
 T = TypeVar("T")
 ROUNDS = 3
-PYTHAE = BENCH / "pythae-venv"
 SOME = 20_000  # images, enough to measure a rate
 NETWORKS = {
     "conv": (),
@@ -59,17 +56,17 @@ def rate(*options: object, **environment: str) -> float:
 
 def rivals() -> dict:
     """Return a list of rounds, each with a rate in images/s by name, and how the losses fall with the seconds."""
-    pythae = _pythae()
+    other = pythae()
     root = os.environ["AEKIT_DATA"]
     example = ["--arch", "dense", "--width", 400, "--latent", 20, "--batch-size", 128]
     rounds = []
     for _ in range(ROUNDS):
         rounds.append(
             {
-                "notebook": _printed(sys.executable, "notebook.py", root, SOME)[-1]["images_per_second"],
-                "example": _printed(sys.executable, "example_loop.py", root, SOME, 1)[-1]["images_per_second"],
+                "notebook": printed(sys.executable, "notebook.py", root, SOME)[-1]["images_per_second"],
+                "example": printed(sys.executable, "example_loop.py", root, SOME, 1)[-1]["images_per_second"],
                 "example's network in aekit": rate(*example),
-                "pythae, aekit's network": _printed(pythae, "pythae_loop.py", root, SOME, 1)[-1]["images_per_second"],
+                "pythae, aekit's network": printed(other, "pythae_loop.py", root, SOME, 1)[-1]["images_per_second"],
                 "aekit, fp32": rate("--precision", "fp32"),
                 "aekit": rate(),
             }
@@ -77,33 +74,10 @@ def rivals() -> dict:
         print(rounds[-1], file=sys.stderr, flush=True)
     return {
         "rounds": rounds,
-        "example": _printed(sys.executable, "example_loop.py", root, 60_000, 10),
-        "pythae": _printed(pythae, "pythae_loop.py", root, 60_000, 1),
+        "example": printed(sys.executable, "example_loop.py", root, 60_000, 10),
+        "pythae": printed(other, "pythae_loop.py", root, 60_000, 1),
         "aekit": [_whole_command(epochs) for epochs in (1, 3)],
     }
-
-
-def _pythae() -> str:
-    """Return the Python of an environment with pythae, made on first use."""
-    python = PYTHAE / "bin" / "python"
-    if not (PYTHAE / "made").exists():
-        venv.create(PYTHAE, with_pip=True)
-        packages = ["pythae", "torch", "torchvision", "-e", str(HERE.parent)]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        (PYTHAE / "made").touch()
-    return str(python)
-
-
-def _printed(python: str, script: str, *arguments: object) -> list[dict]:
-    done = subprocess.run(
-        [python, HERE / "rivals" / script, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=True,
-        env=os.environ | {"GOMP_SPINCOUNT": "300"},
-    )
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def _whole_command(epochs: int) -> dict:

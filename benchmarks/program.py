@@ -7,6 +7,11 @@ import os
 import subprocess
 import sys
 import time
+import venv
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_PYTHAE = Path("runs/bench/pythae-venv")
 
 
 def aekit(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,3 +42,27 @@ def measured(*arguments: object) -> dict:
         raise SystemExit(f"{' '.join(line)}: failed")
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024, "printed": json.loads(printed.splitlines()[-1])}
+
+
+def pythae() -> str:
+    """Return the Python of an environment with pythae, made on first use."""
+    python = _PYTHAE / "bin" / "python"
+    if not (_PYTHAE / "made").exists():
+        venv.create(_PYTHAE, with_pip=True)
+        packages = ["pythae", "torch", "torchvision", "-e", str(_HERE.parent)]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        (_PYTHAE / "made").touch()
+    return str(python)
+
+
+def printed(python: str, script: str, *arguments: object) -> list[dict]:
+    """Return the objects that a script of benchmarks/rivals prints."""
+    done = subprocess.run(
+        [python, _HERE / "rivals" / script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env=os.environ | {"GOMP_SPINCOUNT": "300"},
+    )
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -13,7 +13,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FILES = sorted(BENCHMARKS.glob("*.py"))
-WITH_PARTS = ["cpu", "foundation", "large", "latent", "mri", "startup"]
+WITH_PARTS = ["cpu", "foundation", "frontier", "large", "latent", "mri", "startup"]
 SHARED = {"report", "program"}  # what all may import
 ALLOWED = {"latent": {"tsne"}}
 

@@ -24,8 +24,8 @@ from aekit.images.data import read_images
 class MNIST(Dataset):
     """What torchvision.datasets.MNIST does for an item: array -> PIL image -> transform."""
 
-    def __init__(self, data_root: Path, n_images: int) -> None:
-        images = read_images(DataConfig(), "train", data_root=data_root)
+    def __init__(self, data_root: Path, n_images: int, config: DataConfig | None = None) -> None:
+        images = read_images(config or DataConfig(), "train", data_root=data_root)
         self.images, self.labels = images.images[:n_images, 0], images.labels
         self.transform = transforms.Compose([transforms.ToTensor()])
 

@@ -7,7 +7,6 @@ import torch
 from recorded import Recorded
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from aekit.brains.cohort.table import read_cohort
 from aekit.brains.config import CohortConfig, Source
@@ -27,6 +26,7 @@ from aekit.brains.training import (
     stages_of,
     train_stage,
 )
+from aekit.core.adamw import PlainAdamW
 from aekit.core.progress import Silent
 from aekit.core.schedule import learning_rate
 from aekit.errors import AekitError, Stopped
@@ -330,20 +330,21 @@ def test_every_train_participant_is_seen_once_per_epoch_and_nobody_else(toy, bra
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain_config):
+def test_the_learning_rate_rises_for_a_tenth_and_falls_along_a_cosine(toy, brain_config, monkeypatch):
     rates = []
-    hook = register_optimizer_step_pre_hook(
-        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
-    )
+    step = PlainAdamW.step
+
+    def watched(self, lr):
+        rates.append(lr)
+        step(self, lr)
+
+    monkeypatch.setattr(PlainAdamW, "step", watched)
     setup, who = TrainingSetup(brain_config(epochs=10, lr=0.02, batch_size=9), toy(), CPU, "fp32"), member()
     own = {}
     for stage in ("volumes", "age", "chain"):
         own[stage] = init_network(stage, who, setup, own)
-    try:
-        train_stage(own["volumes"], "volumes", who, setup)
-        train_stage(own["chain"], "chain", who, setup)
-    finally:
-        hook.remove()
+    train_stage(own["volumes"], "volumes", who, setup)
+    train_stage(own["chain"], "chain", who, setup)
     volumes, chain = rates[:20], rates[20:]  # two batches an epoch
     assert volumes[0] == pytest.approx(0.01 * 0.02)
     assert volumes[1] == pytest.approx((0.01 + 0.99 * 0.5) * 0.02)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from aekit.core.adamw import PlainAdamW
 from aekit.core.device import ThreadTeam
 from aekit.images.data.image_set import ImageSet
 from aekit.images.probe import transfer
@@ -149,12 +149,18 @@ def test_what_is_drawn_depends_on_every_part_of_a_seed():
 
 
 @pytest.mark.slow
-def test_all_networks_take_the_same_number_of_steps_for_their_labels(bars):
+def test_all_networks_take_the_same_number_of_steps_for_their_labels(bars, monkeypatch):
     # "Pre-training helps" is only a statement about pre-training if random weights are trained for as long.
     rows = _few(bars)
     images, targets = bars.take(rows), bars.labels[rows]
     steps = []
-    hook = register_optimizer_step_pre_hook(lambda *_: steps.append(1))
+    step = PlainAdamW.step
+
+    def watched(self, lr):
+        steps.append(1)
+        step(self, lr)
+
+    monkeypatch.setattr(PlainAdamW, "step", watched)
 
     def small_encoder():
         return nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
@@ -164,19 +170,16 @@ def test_all_networks_take_the_same_number_of_steps_for_their_labels(bars):
         trained = train()
         return len(steps), trained
 
-    try:
-        encoder = small_encoder()
-        features = encoder(torch.from_numpy(images).float() / 255).detach().numpy()
-        scale = fit_scale(features)
-        places = np.arange(len(rows))[None]
-        n_head, heads = count(
-            lambda: fit_heads(scale.apply(features)[None], places, targets[None], n_classes=3, seed=(0, 1), device=CPU)
-        )
-        n_both, _ = count(lambda: fine_tune(encoder, scale, heads[0], images, targets, augment=False, seed=(0,)))
-        n_scratch, _ = count(
-            lambda: train_from_scratch(small_encoder(), images, targets, n_classes=3, augment=False, seed=(0,))
-        )
-    finally:
-        hook.remove()
+    encoder = small_encoder()
+    features = encoder(torch.from_numpy(images).float() / 255).detach().numpy()
+    scale = fit_scale(features)
+    places = np.arange(len(rows))[None]
+    n_head, heads = count(
+        lambda: fit_heads(scale.apply(features)[None], places, targets[None], n_classes=3, seed=(0, 1), device=CPU)
+    )
+    n_both, _ = count(lambda: fine_tune(encoder, scale, heads[0], images, targets, augment=False, seed=(0,)))
+    n_scratch, _ = count(
+        lambda: train_from_scratch(small_encoder(), images, targets, n_classes=3, augment=False, seed=(0,))
+    )
     assert n_head + n_both == n_scratch
     assert n_both > 0

@@ -1,0 +1,97 @@
+"""Measure how soon a good VAE is there: validation nats against seconds of training, and draw docs/frontier.png.
+
+    AEKIT_DATA=... AEKIT_BEFORE=CHECKOUT python benchmarks/frontier.py     # 40 minutes on two idle cores
+
+MNIST, latent 10, beta 1: 50,000 images to train on, 10,000 to validate. aekit is trained for 1, 2, 5 and 10 epochs,
+each a run of its own with three seeds, and once for 30, in turn with another checkout of it (`AEKIT_BEFORE`, without
+which that row is left out). The other loops have a constant learning rate, so one run of ten epochs has all of them;
+the second and third seed have five.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from program import command, printed, pythae
+from report import BENCH, HERE, Part, main
+
+from aekit.core.artifacts import write_png
+from aekit.plotting.style import build_figure, figure_style, lay_out, line_style
+
+SEEDS = (0, 1, 2)
+EPOCHS = (1, 2, 5, 10)
+LONG = 30  # of one seed
+VAL = 1 / 6
+FIGURE = HERE.parent / "docs" / "frontier.png"
+
+
+def frontier() -> list[dict]:
+    """Return one row per loop, seed and length: seconds of training, and nats of the validation images."""
+    root, rows = os.environ["AEKIT_DATA"], []
+    checkouts = {"aekit": HERE.parent, "aekit before": os.environ.get("AEKIT_BEFORE")}
+    for seed in SEEDS:
+        for epochs in (*EPOCHS, LONG) if seed == SEEDS[0] else EPOCHS:
+            for name, checkout in checkouts.items():
+                if checkout is not None:
+                    rows.append({"loop": name, "seed": seed, "epochs": epochs, **_train(Path(checkout), epochs, seed)})
+                    print(rows[-1], file=sys.stderr, flush=True)
+        for name, python, script in (
+            ("pythae, aekit's network", pythae(), "pythae_loop.py"),
+            ("PyTorch's example", sys.executable, "example_loop.py"),
+        ):
+            reached = printed(python, script, root, 60_000, EPOCHS[-1] if seed == SEEDS[0] else EPOCHS[2], seed)
+            for epochs in EPOCHS:
+                if epochs <= len(reached):
+                    row = reached[epochs - 1]
+                    found = {"seconds": row["seconds"], "nats": row["test"]}
+                    rows.append({"loop": name, "seed": seed, "epochs": epochs, **found})
+                    print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def _train(checkout: Path, epochs: int, seed: int) -> dict:
+    output = BENCH / "frontier.safetensors"
+    options = ("--latent", 10, "--epochs", epochs, "--val", VAL, "--seed", seed, "--overwrite", "--quiet", "-o", output)
+    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
+    subprocess.run(command("train-vae", *options), env=environment, stdout=subprocess.DEVNULL, check=True)
+    table = pd.read_csv(output.with_suffix(".csv"))
+    seconds = table.loc[table["split"] == "train", "seconds"].sum()
+    return {"seconds": float(seconds), "nats": float(table.loc[table["split"] == "val", "total"].iloc[-1])}
+
+
+def frontier_table(rows: list[dict]) -> str:
+    _draw(pd.DataFrame(rows))
+    lines = ["| loop | epochs | seconds | validation nats | by seed |", "| --- | ---: | ---: | ---: | --- |"]
+    for (loop, epochs), own in pd.DataFrame(rows).groupby(["loop", "epochs"], sort=False):
+        nats = own.sort_values("seed")["nats"]
+        by_seed = " ".join(f"{value:.2f}" for value in nats)
+        lines.append(
+            f"| {loop} | {epochs} | {statistics.median(own['seconds']):.1f} | **{nats.mean():.2f}** | {by_seed} |"
+        )
+    return "\n".join(lines)
+
+
+def _draw(rows: pd.DataFrame) -> None:
+    with figure_style():
+        figure = build_figure(5.2, 3.4)
+        axes = figure.subplots()
+        for number, (loop, own) in enumerate(rows.groupby("loop", sort=False)):
+            means = own.groupby("epochs")[["seconds", "nats"]].mean()
+            colour, marker = line_style(number)
+            axes.plot(means["seconds"], means["nats"], color=colour, marker=marker, markersize=5, label=loop)
+            axes.plot(own["seconds"], own["nats"], ".", markersize=3, color=colour)
+        axes.set(xscale="log", xlabel="seconds of training", ylabel="validation loss (nats per image)")
+        axes.legend()
+        write_png(FIGURE, lay_out(figure), {"script": "benchmarks/frontier.py"})
+
+
+PARTS = {"frontier": Part(frontier, frontier_table)}
+
+
+if __name__ == "__main__":
+    main(__doc__, PARTS)
