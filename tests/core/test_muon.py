@@ -9,7 +9,7 @@ import torch
 
 from aekit.core.adamw import FusedAdamW
 from aekit.core.device import ThreadTeam
-from aekit.core.muon import COEFFICIENTS, DECAY, RATE_OF_MATRICES, STEPS, Muon, orthogonalise
+from aekit.core.muon import COEFFICIENTS, DECAY, DECAY_OF_MATRICES, RATE_OF_MATRICES, STEPS, Muon, orthogonalise
 
 SETTINGS = {"betas": (0.9, 0.99), "weight_decay": 0.3}
 SHAPES = ((64, 32), (32, 64), (40, 40))
@@ -60,7 +60,7 @@ def test_products_of_bf16_are_as_good_as_their_precision():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_steps_of_a_matrix_are_those_of_pytorch(shape):
     mine, theirs = (_draw(*shape).requires_grad_() for _ in range(2))
-    decay = SETTINGS["weight_decay"] / RATE_OF_MATRICES
+    decay = SETTINGS["weight_decay"] * DECAY_OF_MATRICES / RATE_OF_MATRICES
     settings = {"lr": 0.01 * RATE_OF_MATRICES, "momentum": DECAY, "weight_decay": decay}
     _take(_muon([mine]), [mine], 5)
     _take(torch.optim.Muon([theirs], nesterov=True, **settings), [theirs], 5)
