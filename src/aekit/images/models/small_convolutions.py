@@ -79,7 +79,10 @@ def _is_quick(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, n_places: int) -
     """Return whether a product is faster for the gradient of a layer's weights, with so many patches in a batch."""
     is_trained = torch.is_grad_enabled() and layer.weight.requires_grad and not torch.compiler.is_compiling()
     is_known = x.dtype == torch.bfloat16 and x.device.type == "cpu"
-    return is_trained and is_known and x.element_size() * n_places * layer.weight[0].numel() <= _MOST
+    # From the sizes: to index a parameter takes a lock of it while holding Python's, and torch takes them the other way
+    # round where another thread of the team begins with the same parameter (torch 2.14): both wait for ever.
+    n_weights = layer.weight.numel() // len(layer.weight)
+    return is_trained and is_known and x.element_size() * n_places * n_weights <= _MOST
 
 
 def _convolve(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, *, is_transposed: bool) -> Tensor:
