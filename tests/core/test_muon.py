@@ -9,7 +9,7 @@ import torch
 
 from aekit.core.adamw import FusedAdamW
 from aekit.core.device import ThreadTeam
-from aekit.core.muon import COEFFICIENTS, DECAY, DECAY_OF_MATRICES, RATE_OF_MATRICES, STEPS, Muon, orthogonalise
+from aekit.core.muon import COEFFICIENTS, DECAY, DECAY_OF_MATRICES, LARGE, RATE_OF_MATRICES, STEPS, Muon, orthogonalise
 
 SETTINGS = {"betas": (0.9, 0.99), "weight_decay": 0.3}
 SHAPES = ((64, 32), (32, 64), (40, 40))
@@ -109,3 +109,22 @@ def test_a_matrix_without_a_gradient_stays_as_it_is():
     matrix = _draw(6, 9).requires_grad_()
     _muon([matrix]).step()
     assert torch.equal(matrix, _draw(6, 9))
+
+
+def test_large_matrices_move_every_other_time_in_turn_by_two_steps():
+    first, second = (_draw(LARGE, LARGE + 3).requires_grad_() for _ in range(2))
+    optimiser = _muon([first, second])
+    moved = []
+    for _ in range(4):
+        before = [each.detach().clone() for each in (first, second)]
+        for each in (first, second):
+            each.grad = torch.ones_like(each)
+        optimiser.step()
+        moved.append([(each - old).norm().item() for each, old in zip((first, second), before, strict=True)])
+    assert [bool(a) for a, _ in moved] == [False, True, False, True]
+    assert [bool(b) for _, b in moved] == [True, False, True, False]
+    small = _draw(LARGE - 1, LARGE + 3).requires_grad_()
+    small.grad = torch.ones_like(small)
+    before = small.detach().clone()
+    _muon([small]).step()
+    assert moved[0][1] == pytest.approx(2 * (small - before).norm().item(), rel=0.1)

@@ -178,7 +178,7 @@ def read_state(path: Path, run: Run) -> State:
 def _moments(tensors: dict[str, torch.Tensor], name: str, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return what the optimiser remembers of a parameter; nothing before its first step."""
     if f"optimizer.{MOMENTUM}.{name}" in tensors:
-        kinds: tuple[str, ...] = (MOMENTUM,)
+        kinds: tuple[str, ...] = ("step", MOMENTUM)
     elif f"optimizer.step.{name}" in tensors:
         kinds = MOMENTS
     else:
