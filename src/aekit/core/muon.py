@@ -66,8 +66,9 @@ class Muon(FusedAdamW):
             super()._step_group(group, moved)
             return
         for parameter in moved:
-            empty = {"step": torch.zeros((), device=parameter.device), MOMENTUM: torch.zeros_like(parameter)}
-            self.state.setdefault(parameter, empty)
+            if parameter not in self.state:
+                step = torch.zeros((), device=parameter.device)
+                self.state[parameter] = {"step": step, MOMENTUM: torch.zeros_like(parameter)}
         torch._foreach_add_([self.state[parameter]["step"] for parameter in moved], 1)
         turns = [_Turn(parameter, self._n_steps_of(parameter, number)) for number, parameter in enumerate(moved)]
 
@@ -117,6 +118,7 @@ class _Turn(NamedTuple):
     n_steps: int
 
     def cost(self) -> int:
+        """Return about how many products of numbers it takes to orthogonalise it."""
         rows, columns = _shape(self.parameter)
         return min(rows, columns) ** 2 * max(rows, columns) * self.n_steps
 
