@@ -29,7 +29,7 @@ def fill_defaults(config: RunConfig, *, n_images: int, image_shape: ImageShape) 
             f"--batch-size: {train.batch_size} is more than the {count(min(n_images, n_samples), 'image')} of an "
             "epoch; make it smaller or leave it out"
         )
-    optimizer = train.optimizer or default_optimizer(config.model.arch, image_shape)
+    optimizer = train.optimizer or default_optimizer(config.model.arch, image_shape, batch_size)
     lr = train.lr or default_lr(config.model.arch, image_shape, batch_size, optimizer)
     schedule = train.schedule or ("linear" if optimizer == "muon" else "one-cycle")
     filled = replace(train, batch_size=batch_size, optimizer=optimizer, lr=lr, schedule=schedule)

@@ -151,7 +151,7 @@ OPTIONS = (
         TRAINING,
         "adamw, or muon: orthogonal steps of the weight matrices inside encoder and decoder, which need fewer epochs.",
         metavar="NAME",
-        shows="by --arch and image size",
+        shows="by --arch, image size and --batch-size",
     ),
     TrainingOption(
         "lr",

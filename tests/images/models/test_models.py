@@ -6,7 +6,7 @@ import pytest
 
 from aekit.errors import AekitError
 from aekit.images.config import ModelConfig
-from aekit.images.models import LARGE_IMAGE_LR, MODELS, build_model, default_lr
+from aekit.images.models import LARGE_IMAGE_LR, MODELS, build_model, default_lr, default_optimizer
 
 
 @pytest.mark.parametrize("arch", ["resize-conv", "strided"])
@@ -43,3 +43,11 @@ def test_the_default_learning_rate_falls_with_the_square_root_of_a_small_batch_a
 def test_default_learning_rates_are_those_of_earlier_versions():
     rates = {arch: architecture.default_lr for arch, architecture in MODELS.items()}
     assert rates == {"conv": 5e-3, "dense": 2e-3, "mlp": 5e-3, "resize-conv": 2e-3, "strided": 4e-3, "blocks": 2e-3}
+
+
+def test_muon_is_the_default_of_conv_on_small_images_in_usual_batches():
+    assert default_optimizer("conv", (1, 28, 28)) == default_optimizer("conv", (1, 28, 28), 500) == "muon"
+    others = [("conv", (3, 28, 28), 100), ("conv", (1, 28, 28), 99), ("dense", (1, 28, 28), 100)]
+    assert {default_optimizer(*each) for each in others} == {"adamw"}
+    assert default_lr("conv", (1, 28, 28), 100, "muon") == 1e-2
+    assert default_lr("conv", (1, 28, 28), 25, "muon") == 5e-3

@@ -73,12 +73,13 @@ def build_model(
     return model
 
 
-def default_optimizer(arch: Arch, image_shape: ImageShape) -> Optimizer:
+def default_optimizer(arch: Arch, image_shape: ImageShape, batch_size: int = USUAL_BATCH_SIZE) -> Optimizer:
     """Return the default optimizer for images of shape (channels, height, width): muon where it was found better.
 
-    That is ``conv`` on small images: see "Optimizers and schedules" in docs/training.md.
+    That is ``conv`` on small images, in usual batches: what a step of it costs does not depend on their number.
     """
-    return "muon" if arch == "conv" and not is_large(image_shape) else "adamw"
+    is_known = arch == "conv" and not is_large(image_shape)
+    return "muon" if is_known and batch_size >= USUAL_BATCH_SIZE else "adamw"
 
 
 def default_lr(
