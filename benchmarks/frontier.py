@@ -25,6 +25,7 @@ from aekit.plotting.style import build_figure, figure_style, lay_out, line_style
 SEEDS = {1: 3, 2: 3, 5: 1, 10: 1}  # by epochs
 EPOCHS_OF_OTHERS = {"pythae_loop.py": 5, "example_loop.py": 10}
 VAL = 1 / 6
+TICKS = (5, 10, 20, 50, 100, 200, 500)  # seconds
 FIGURE = HERE.parent / "docs" / "frontier.png"
 
 
@@ -82,6 +83,9 @@ def _draw(rows: pd.DataFrame) -> None:
             axes.plot(means["seconds"], means["nats"], color=colour, marker=marker, markersize=5, label=loop)
             axes.plot(own["seconds"], own["nats"], ".", markersize=3, color=colour)
         axes.set(xscale="log", xlabel="seconds of training", ylabel="validation loss (nats per image)")
+        low, high = axes.get_xlim()
+        axes.set_xticks([tick for tick in TICKS if low < tick < high], labels=[f"{t}" for t in TICKS if low < t < high])
+        axes.minorticks_off()
         axes.legend()
         write_png(FIGURE, lay_out(figure), {"script": "benchmarks/frontier.py"})
 
