@@ -112,6 +112,16 @@ def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return get_origin(hint), get_args(hint)
 
 
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """Return the names that a field may have; none if it is not a choice. A choice may be left open (``None``)."""
+    one = (
+        [each for each in get_args(hint) if each is not type(None)]
+        if get_origin(hint) in (Union, UnionType)
+        else [hint]
+    )
+    return get_args(one[0]) if len(one) == 1 and get_origin(one[0]) is Literal else ()
+
+
 def check_type(option: str, value: Any, hint: Any) -> Any:
     """Return a value of the type of an option: numbers of numpy as those of Python, paths as texts, a pair of one.
 

@@ -11,11 +11,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from aekit.core.settings import as_text, flag
+from aekit.core.settings import as_text, choices_of, flag
 from aekit.errors import AekitError
 from aekit.images.catalog import CATALOG
 from aekit.images.config import parse_image_size
@@ -284,7 +284,7 @@ def _several(option: TrainingOption) -> inspect.Parameter:
     kind, default = _field(option.name)
     if kind is bool:
         return _single(option, "sweep")
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    choices = choices_of(kind)
     text = with_choices(option.help_of("sweep"), choices) if choices else option.help_of("sweep")
     completes = (
         completion.several_of(list(CATALOG) if option.name == "data" else choices)

@@ -51,6 +51,15 @@ def test_a_value_that_cannot_be_read_is_a_usage_error(option, text):
         expand(DEFAULTS | {option: text})
 
 
+def test_a_choice_that_is_left_open_by_default_is_swept_like_any_other():
+    configs, swept = expand(DEFAULTS | {"optimizer": "adamw, muon", "schedule": "linear"})
+    assert [config.train.optimizer for config in configs] == ["adamw", "muon"]
+    assert {config.train.schedule for config in configs} == {"linear"}
+    assert "optimizer" in swept
+    with pytest.raises(UsageError, match="--optimizer: 'sgd' is not one of adamw, muon"):
+        expand(DEFAULTS | {"optimizer": "adamw,sgd"})
+
+
 def test_a_range_that_no_memory_holds_is_refused_before_it_is_spelled_out():
     with pytest.raises(UsageError, match=r"^--seed: '0-999999999999' has more than 100,000 values"):
         expand(DEFAULTS | {"seed": "0-999999999999"})

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from aekit.core.settings import as_text, flag, is_whole_number
+from aekit.core.settings import as_text, choices_of, flag, is_whole_number
 from aekit.errors import UsageError, nearest
 from aekit.images.config import RunConfig, parse_image_size
 from aekit.images.parent import inherit_model
@@ -84,11 +84,11 @@ def _values(field: str, text: str | bool) -> Sequence[Any]:
         return integers(field, items)
     if float in types:
         return _numbers(field, items)
-    for item in items if str not in types else []:
-        if item not in types:
-            raise UsageError(
-                f"{flag(field)}: {item!r} is not one of {', '.join(types)}{nearest(item, types, 'choose one of them')}"
-            )
+    choices = choices_of(hint)
+    for item in items if choices else []:
+        if item not in choices:
+            hint = nearest(item, choices, "choose one of them")
+            raise UsageError(f"{flag(field)}: {item!r} is not one of {', '.join(choices)}{hint}")
     return items
 
 
