@@ -33,12 +33,10 @@ class Muon(FusedAdamW):
     Args:
         groups: Dicts with ``params``, and what differs from the other arguments in them; with ``is_matrix`` true, the
             parameters are matrices, or weights of convolutions with four dimensions.
-        lr: As :class:`FusedAdamW`, of the other parameters; matrices take :data:`RATE_OF_MATRICES` times as much.
-        betas: Decay of AdamW's moments.
-        weight_decay: Decoupled decay of the weights, times the learning rate per step, and :data:`DECAY_OF_MATRICES`
-            times as much of matrices.
         team: Threads that share the matrices; results do not depend on how.
         is_bf16: Whether large matrices are orthogonalised in bf16.
+        settings: Those of :class:`FusedAdamW`. Matrices take :data:`RATE_OF_MATRICES` times the learning rate, and
+            :data:`DECAY_OF_MATRICES` times the decay.
 
     Attributes:
         state: As :class:`FusedAdamW`; that of a matrix is ``step`` and ``momentum``.
@@ -47,17 +45,8 @@ class Muon(FusedAdamW):
         Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
     """
 
-    def __init__(
-        self,
-        groups: Iterable[dict[str, Any]],
-        *,
-        lr: float | Tensor,
-        betas: tuple[float, float],
-        weight_decay: float,
-        team: ThreadTeam,
-        is_bf16: bool,
-    ) -> None:
-        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay)
+    def __init__(self, groups: Iterable[dict[str, Any]], *, team: ThreadTeam, is_bf16: bool, **settings: Any) -> None:
+        super().__init__(groups, **settings)
         self._team = team
         self._is_bf16 = is_bf16
 

@@ -201,8 +201,9 @@ class TrainConfig:
         batch_size: Images per step; None is the default, or all images if there are fewer.
         optimizer: ``adamw``, or ``muon``: orthogonal steps of the weight matrices inside encoder and decoder, and AdamW
             for the rest; None is the architecture's default.
-        lr: Learning rate, at its peak for ``one-cycle``; None is the default of architecture and optimizer.
-        weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off.
+        lr: Learning rate, at its peak unless it is ``constant``; None is the default of architecture and optimizer.
+        weight_decay: Decoupled decay of all weights but the pixel noise: each step takes lr * weight_decay of them off,
+            and 2.5 times as much of the matrices of ``muon``.
         schedule: ``one-cycle`` (linear warm-up, cosine decay to zero), ``linear`` (linear decay) or ``constant``; None
             is the default of the optimizer.
         objective: What is minimised: see :mod:`aekit.images.objectives`.
