@@ -59,7 +59,10 @@ class Muon(FusedAdamW):
                 step = torch.zeros((), device=parameter.device)
                 self.state[parameter] = {"step": step, MOMENTUM: torch.zeros_like(parameter)}
         torch._foreach_add_([self.state[parameter]["step"] for parameter in moved], 1)
-        turns = [_Turn(parameter, self._n_steps_of(parameter, number)) for number, parameter in enumerate(moved)]
+        # Of the large ones alone, so that those of either parity cost about the same.
+        large = [parameter for parameter in moved if min(_shape(parameter)) >= LARGE]
+        late = {id(parameter) for parameter in large[1::2]}
+        turns = [_Turn(parameter, self._n_steps_of(parameter, is_late=id(parameter) in late)) for parameter in moved]
 
         @torch.no_grad()  # it is a property of each thread
         def move(own: list[_Turn]) -> None:
@@ -68,11 +71,11 @@ class Muon(FusedAdamW):
 
         self._team.map(move, _shares(turns, self._team.n_threads))
 
-    def _n_steps_of(self, parameter: Tensor, number: int) -> int:
+    def _n_steps_of(self, parameter: Tensor, *, is_late: bool) -> int:
         """Return how many steps a matrix takes now: on a CPU large ones two every other time, and not all at once."""
         if parameter.device.type != "cpu" or min(_shape(parameter)) < LARGE:
             return 1
-        return 2 if (int(self.state[parameter]["step"]) + number) % 2 == 0 else 0
+        return 2 if (int(self.state[parameter]["step"]) + is_late) % 2 == 0 else 0
 
     def _move(self, turn: _Turn, group: dict[str, Any]) -> None:
         parameter, gradient = turn.parameter, turn.parameter.grad
