@@ -91,7 +91,7 @@ def test_a_network_of_ones_own_is_used_and_only_the_one_of_the_fid_is_called_so(
         (["--features", "inception"], "give pca, network, or NAME=FILE"),
         (["--features", "resnet18=missing.pth"], "cannot be read (No such file or directory)"),
         (["--features", "resnet=x.pth"], "torchvision has no classifier 'resnet'"),
-        (["--split", "train"], "has training images, which are no measure of samples"),
+        (["--split", "train"], "has training images, which do not measure samples"),
         (["--split", "val"], "val"),
     ],
 )

@@ -423,7 +423,7 @@ def _bad_message(error: AekitError, path: Path) -> str:
     if len(text) > 4000:
         return f"a message of thousands of characters at {where}"
     if not re.match(r"\S.*: .*; \S", text):
-        return f"no path, reason and mend in the message at {where}: {text[:80]}"
+        return f"no path, reason and fix in the message at {where}: {text[:80]}"
     if path.name not in text and str(path.parent) not in text:
         return f"no path in the message at {where}: {text[:80]}"
     return ""

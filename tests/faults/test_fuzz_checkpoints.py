@@ -191,7 +191,7 @@ def _resume(path: Path) -> None:
     state = read_state(path, run)
     try:
         fit(run, state)
-    except AekitError as error:  # of weights that are no numbers, which a training may come to by itself
+    except AekitError as error:  # of weights that are not numbers, which a training may come to by itself
         raise AekitError(f"{path}: {error}") from error
 
 

@@ -202,10 +202,10 @@ def test_control_characters_of_columns_and_cells_are_escaped_in_tables_and_error
 
 
 def test_an_error_is_one_line_whatever_is_in_it():
-    error = AekitError(f"a\nb{CONTROL}: {'x' * 10**6}; mend it")
+    error = AekitError(f"a\nb{CONTROL}: {'x' * 10**6}; fix it")
     assert str(error).isprintable()
     assert len(str(error)) < 5000
-    assert str(error).endswith("; mend it")
+    assert str(error).endswith("; fix it")
 
 
 def test_a_path_with_a_line_break_is_refused_by_name_before_the_work(aekit, ae_checkpoint, tmp_path):

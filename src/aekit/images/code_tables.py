@@ -50,8 +50,8 @@ def read_code_table(path: Path, latent: int | None, model: str | None, progress:
         progress: Receives notices of what was corrected.
 
     Raises:
-        AekitError: The file cannot be read, has no rows, or other dimensions; a value is missing, is no number, or is
-            not finite in 32 bits.
+        AekitError: The file cannot be read, has no rows, or other dimensions; a value is missing, is not a number, or
+            is not finite in 32 bits.
     """
     rows = stream_text_table(path, table="a table of codes", row="code")
     found = [name for name in rows.header if _CODE.fullmatch(name)]

@@ -15,7 +15,7 @@ from aekit.plotting.png import read_parameters
 def refuse_replacing_images(target: Path, written: Iterable[Path], images: Sequence[str | Path]) -> None:
     """Raise an AekitError if a file to write is one of the images that are read, or an image in a folder of these.
 
-    Figures of aekit are no images of a set: those in such a folder are replaced, as anywhere.
+    Figures of aekit are not images of a set: those in such a folder are replaced, as anywhere.
 
     Args:
         target: What ``--output`` stands for.

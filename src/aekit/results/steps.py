@@ -294,7 +294,7 @@ def _run_step(step: Step, record: StepRecord, place: Workplace) -> None:
 
 
 def _relative(lines: Sequence[str], place: Workplace) -> tuple[str, ...]:
-    """Return what a command printed, as paths relative to the folder; lines that are no paths in it are left out."""
+    """Return what a command printed, as paths relative to the folder; lines that are not paths in it are left out."""
     found = []
     for line in lines:
         with contextlib.suppress(OSError, ValueError):

@@ -33,7 +33,7 @@ _LARGEST = 1e50  # of a measurement in any unit; squares of more overflow
 _SUSPECT = 0.95  # correlation with age that is unusual
 _LEAK = 0.995  # correlation with age, of values or ranks, above that of any measurement of a brain
 _MIN_LEAK = 10  # participants for such a correlation
-_MIN_NUMBERED = 5  # rows in equal steps that are no measurement
+_MIN_NUMBERED = 5  # rows in equal steps that are not a measurement
 
 
 @dataclass(frozen=True)

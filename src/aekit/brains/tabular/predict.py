@@ -139,7 +139,7 @@ def _predict(
     with threadpool_limits(1, user_api="blas"):
         years_of = model.predict(features, site, own.sex)
     if not all(np.isfinite(years).all() for years in years_of.values()):
-        raise AekitError(f"{checkpoint}: its models predict ages that are no numbers; train it again")
+        raise AekitError(f"{checkpoint}: its models predict ages that are not numbers; train it again")
     ages = read_new_ages(MemberPrediction(), model.header, years_of)
     people = _people(own, tables, model.columns, progress)
     if people.is_reference.any():

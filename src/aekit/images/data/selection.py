@@ -226,7 +226,7 @@ def _sides(text: str) -> list[tuple[str, str]]:
 
 
 def split_names(text: str, option: str, is_known: Callable[[str], bool]) -> list[str]:
-    """Return the items of a list with commas; words that are no item alone, but with the next, have a comma inside."""
+    """Return the items of a list with commas; words that are an item only with the next one have a comma inside."""
     words = [item.strip() for item in text.split(",")]
     if not all(words):
         raise AekitError(f"{option} {text!r}: has an empty item; remove the extra comma, or give a name")

@@ -17,7 +17,7 @@ from aekit.images.term_names import TITLES, UNITLESS, USUAL
 from aekit.plotting.style import BLACK, BLUE, VERMILION, build_figure, figure_style, lay_out, text_inches, write_title
 
 _PANEL_INCHES = {1: 5.0, 2: 3.6, 3: 3.0}  # width, by the number of panels in a row
-_OF_RUN = ("epoch", "split", "total", "seconds", "images_per_second", "active_units")  # columns that are no terms
+_OF_RUN = ("epoch", "split", "total", "seconds", "images_per_second", "active_units")  # columns that are not terms
 
 
 class History(Protocol):

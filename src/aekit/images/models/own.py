@@ -21,7 +21,7 @@ def own_arch(builder: object) -> str:
     """Return the ``arch`` of the networks that a function builds: ``own-`` and its name.
 
     Raises:
-        AekitError: It is no function, or has no name, as a lambda.
+        AekitError: It is not a function, or has no name, as a lambda.
     """
     name = getattr(builder, "__name__", "")
     if isinstance(builder, (type, nn.Module, Parts)) or not callable(builder):

@@ -42,7 +42,7 @@ class SampleQualityRequest:
         check_at_least("gaussians", self.gaussians, 1)
         check_at_least("neighbours", self.neighbours, 1)
         if self.split in ("train", "all"):
-            raise UsageError(f"--split {self.split}: has training images, which are no measure of samples; use test")
+            raise UsageError(f"--split {self.split}: has training images, which do not measure samples; use test")
 
 
 def parse_densities(text: str | None) -> tuple[Density, ...] | None:
