@@ -4,15 +4,19 @@
 
 MNIST, latent 10, beta 1: 50,000 images to train on, 10,000 to validate. aekit is trained for 1, 2, 5, 10 and 30 epochs,
 each a run of its own, in turn with itself at 200 images per step and another checkout of it (`AEKIT_BEFORE`, without
-which that row is left out). The other loops have a constant learning rate, so one run has all lengths.
+which that row is left out). The other loops have a constant learning rate, so one run has all lengths. Rows are kept in
+runs/bench/frontier.jsonl, and an interrupted measurement of the same sources continues.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +28,9 @@ from aekit.core.artifacts import write_png
 from aekit.plotting.style import build_figure, figure_style, lay_out, line_style
 
 NOW, LARGER, BEFORE = "aekit", "aekit --batch-size 200", "aekit before"
-# By epochs. Only those of three seeds can say that one loop is better than another.
+# Seeds by epochs. Only three of them can say that one loop is better than another.
 SEEDS = {1: 3, 2: 3, 5: 1, 10: 3, 30: 1}
+SEEDS_OF_LARGER = {1: 3, 2: 3, 5: 1, 10: 1}
 EPOCHS_OF_OTHERS = {"pythae_loop.py": 5, "example_loop.py": 10}
 VAL = 1 / 6
 TICKS = (5, 10, 20, 50, 100, 200, 500)  # seconds
@@ -34,7 +39,7 @@ FIGURE = HERE.parent / "docs" / "frontier.png"
 
 def frontier() -> list[dict]:
     """Return one row per loop, seed and length: seconds of training, and nats of the validation images."""
-    root, rows = os.environ["AEKIT_DATA"], []
+    root, rows = os.environ["AEKIT_DATA"], _Rows(BENCH / "frontier.jsonl")
     before = os.environ.get("AEKIT_BEFORE")
     loops: dict[str, tuple] = {NOW: (HERE.parent,), LARGER: (HERE.parent, "--batch-size", 200)}
     if before:
@@ -42,29 +47,61 @@ def frontier() -> list[dict]:
     for epochs, n_seeds in SEEDS.items():
         for seed in range(n_seeds):
             for name, (checkout, *options) in loops.items():
-                reached = _train(checkout, "--epochs", epochs, "--seed", seed, *options)
-                rows.append({"loop": name, "seed": seed, "epochs": epochs, **reached})
-                print(rows[-1], file=sys.stderr, flush=True)
+                if name != LARGER or seed < SEEDS_OF_LARGER.get(epochs, 0):
+                    run = partial(_train, checkout, "--epochs", epochs, "--seed", seed, *options)
+                    rows.add({"loop": name, "seed": seed, "epochs": epochs}, _tree(checkout, "src/aekit"), run)
     for name, python, script in (
-        ("pythae, aekit's network", pythae(), "pythae_loop.py"),
-        ("PyTorch's example", sys.executable, "example_loop.py"),
+        ("pythae, aekit's network", pythae, "pythae_loop.py"),
+        ("PyTorch's example", lambda: sys.executable, "example_loop.py"),
     ):
-        reached = printed(python, script, root, 60_000, EPOCHS_OF_OTHERS[script], 0)
-        for epochs, row in enumerate(reached, 1):
-            if epochs in SEEDS:
-                rows.append({"loop": name, "seed": 0, "epochs": epochs, "seconds": row["seconds"], "nats": row["test"]})
-                print(rows[-1], file=sys.stderr, flush=True)
-    return rows
+        n_epochs = EPOCHS_OF_OTHERS[script]
+        run = partial(_train_other, python, script, root, n_epochs)
+        rows.add({"loop": name, "seed": 0, "epochs": n_epochs}, _tree(HERE.parent, "benchmarks/rivals"), run)
+    return rows.done
 
 
-def _train(checkout: Path, *options: object) -> dict:
+class _Rows:
+    """Rows of the table, which are kept in a file with the sources that they were measured with."""
+
+    def __init__(self, path: Path) -> None:
+        self.done: list[dict] = []
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._kept = [json.loads(line) for line in lines]
+
+    def add(self, what: dict, tree: str, measure: Callable[[], list[dict]]) -> None:
+        """Add the rows of a run, measured now unless they are in the file."""
+        for kept in self._kept:
+            if kept["what"] == what and kept["tree"] == tree:
+                self.done += kept["rows"]
+                return
+        rows = [what | row for row in measure()]
+        print(rows[-1], file=sys.stderr, flush=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps({"what": what, "tree": tree, "rows": rows}) + "\n")
+        self.done += rows
+
+
+def _tree(checkout: Path, folder: str) -> str:
+    """Return git's name for what is committed in a folder."""
+    words = ("git", "-C", checkout, "rev-parse", f"HEAD:{folder}")
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _train_other(python: Callable[[], str], script: str, root: str, n_epochs: int) -> list[dict]:
+    reached = printed(python(), script, root, 60_000, n_epochs, 0)
+    rows = [{"epochs": epochs, "seconds": row["seconds"], "nats": row["test"]} for epochs, row in enumerate(reached, 1)]
+    return [row for row in rows if row["epochs"] in SEEDS]
+
+
+def _train(checkout: Path, *options: object) -> list[dict]:
     output = BENCH / "frontier.safetensors"
     options = ("--latent", 10, "--val", VAL, *options, "--overwrite", "--quiet", "-o", output)
     environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
     subprocess.run(command("train-vae", *options), env=environment, stdout=subprocess.DEVNULL, check=True)
     table = pd.read_csv(output.with_suffix(".csv"))
     seconds = table.loc[table["split"] == "train", "seconds"].sum()
-    return {"seconds": float(seconds), "nats": float(table.loc[table["split"] == "val", "total"].iloc[-1])}
+    return [{"seconds": float(seconds), "nats": float(table.loc[table["split"] == "val", "total"].iloc[-1])}]
 
 
 def frontier_table(rows: list[dict]) -> str:
