@@ -16,7 +16,7 @@ help:
 	@echo "make test       run the tests (make test-slow: in real shells; make test-real: on the data under AEKIT_DATA)"
 	@echo "make faults     test every command with kills, full disks and damaged files, at length: runs/faults/"
 	@echo "make check      lint, formatting and types"
-	@echo "make bench      measure accuracy and speed on real data (four hours): benchmarks/RESULTS.md"
+	@echo "make bench      measure accuracy and speed on real data (five hours): benchmarks/RESULTS.md"
 	@echo "make clean      remove the virtual environment and caches, but not runs/"
 
 install: $(VENV)/installed
@@ -67,6 +67,7 @@ check: install
 
 bench: install
 	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/frontier.py
 	$(BIN)/python benchmarks/small_sets.py
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/latent.py
