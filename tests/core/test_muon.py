@@ -113,11 +113,12 @@ def test_a_matrix_without_a_gradient_stays_as_it_is():
 
 def test_large_matrices_move_every_other_time_in_turn_by_two_steps():
     first, second = (_draw(LARGE, LARGE + 3).requires_grad_() for _ in range(2))
-    optimiser = _muon([first, second])
+    between = _draw(3, 4).requires_grad_()  # of no weight for whose turn it is
+    optimiser = _muon([first, between, second])
     moved = []
     for _ in range(4):
         before = [each.detach().clone() for each in (first, second)]
-        for each in (first, second):
+        for each in (first, between, second):
             each.grad = torch.ones_like(each)
         optimiser.step()
         moved.append([(each - old).norm().item() for each, old in zip((first, second), before, strict=True)])
