@@ -150,6 +150,8 @@ def read_recipe(path: Path) -> Recipe:
         raise AekitError(f"{path}: is not TOML ({error}); {FIX}") from error
     except RecursionError as error:
         raise AekitError(f"{path}: is nested too deeply; {FIX}") from error
+    except ValueError as error:  # of int, beyond its limit
+        raise AekitError(f"{path}: has a number of thousands of digits; {FIX}") from error
     place = str(path)
     _check_keys(content, _PROTOCOL | {"title": (str, True), "note": (str, False), "quick": (dict, False)}, place)
     full = _protocol(content, place, "published")

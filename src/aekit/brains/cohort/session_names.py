@@ -66,7 +66,7 @@ def _split_suffix(one: str) -> tuple[str, str]:
 def order_of(session: str) -> tuple[int, list[tuple[int, int, str]]]:
     """Return what sorts sessions as people count: baseline first, ses-2 before ses-10, m06 before m12."""
     plain = session.lower().removeprefix("ses-")
-    parts = re.findall(r"\d+|[^\d\W_]+", plain)
+    parts = re.findall(r"\d{1,99}|[^\d\W_]+", plain)  # Python refuses to read a number of thousands of digits
     return _FIRST.get(plain, 0), [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,6 @@ def _read_evaluation(session: Session, checkpoint: LoadedCheckpoint) -> Mapping[
     numbers = {
         name: value
         for name, value in found.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     }
     return {**numbers, "split": parameters["options"]["split"], "images": parameters.get("images", {})}
