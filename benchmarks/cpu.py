@@ -31,6 +31,7 @@ ROUNDS = 3
 SOME = 20_000  # images, enough to measure a rate
 NETWORKS = {
     "conv": (),
+    "conv, adamw": ("--optimizer", "adamw", "--schedule", "one-cycle"),
     "dense": ("--arch", "dense"),
     "resize-conv": ("--arch", "resize-conv"),
     "strided": ("--arch", "strided"),
@@ -122,8 +123,8 @@ def peak() -> dict:
     """
     rows = []
     for network, options in NETWORKS.items():
-        flops = _flops(network)
         for batch in (100, 500):
+            flops = _flops(network, batch)
             for precision in ("fp32", "bf16"):
                 before = _products(precision)
                 found = rate(*options, "--batch-size", batch, "--precision", precision)
@@ -155,21 +156,31 @@ print(2 * 2048**3 / statistics.median(times) / 1e9)
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-def _flops(network: str) -> float:
-    """Return the additions and multiplications of forward and backward pass per image, as torch counts them."""
+def _flops(network: str, batch: int) -> float:
+    """Return the additions and multiplications per image of a step, as torch counts those of matrix products.
+
+    They are those of the forward and the backward pass, and of the optimizer: muon orthogonalises large matrices every
+    other step, so two are counted.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from aekit.images.config import ModelConfig, TrainConfig
-    from aekit.images.models import build_model
+    from aekit.images.models import build_model, default_optimizer
     from aekit.images.objectives import build_objective
+    from aekit.images.run_building import build_optimizer
 
-    model = build_model(ModelConfig(kind="vae", arch=network, latent=10), (1, 28, 28))
-    x = torch.rand(100, 1, 28, 28)
+    arch, _, optimizer_name = network.partition(", ")
+    model = build_model(ModelConfig(kind="vae", arch=arch, latent=10), (1, 28, 28))
+    train = TrainConfig(optimizer=optimizer_name or default_optimizer(arch, (1, 28, 28), batch))
+    optimizer = build_optimizer(model, train, torch.device("cpu"))
+    x = torch.rand(batch, 1, 28, 28)
     with FlopCounterMode(display=False) as counter:
-        terms = build_objective(model, TrainConfig()).terms(x, model(x, torch.randn(100, 10)))
-        torch.autograd.grad(terms["reconstruction"].mean() + terms["kl"].mean(), list(model.parameters()))
-    return counter.get_total_flops() / 100
+        for _ in range(2):
+            terms = build_objective(model, train).terms(x, model(x, torch.randn(batch, 10)))
+            (terms["reconstruction"].mean() + terms["kl"].mean()).backward()
+            optimizer.step()
+    return counter.get_total_flops() / (2 * batch)
 
 
 def peak_table(result: dict) -> str:

@@ -33,6 +33,7 @@ TARGETS = {  # the most that each may be; MSE of PCA with as many components
     ("ae", 50, 10): (0.0028, 0.0115),
     ("ae", 100, 10): (0.0024, 0.0056),
 }
+ADAMW = ("--optimizer", "adamw", "--schedule", "one-cycle")  # the defaults before muon
 
 
 # --- accuracy ---
@@ -80,6 +81,7 @@ def speed() -> dict:
             "notebook": notebook(),
             "fp32": ours("--precision", "fp32"),
             "auto": ours(),
+            "adamw": ours(*ADAMW),
         }
         for _ in range(3)
     ]
@@ -139,6 +141,7 @@ def speed_table(result: dict) -> str:
         ("the notebook's loop", f"{rate['notebook']:,.0f} images/s", ""),
         ("`train-vae --precision fp32`", f"{rate['fp32']:,.0f} images/s", _ratio(result, "fp32", "at least 2.2")),
         (f"`train-vae` ({result['precision']} here)", f"{rate['auto']:,.0f} images/s", _ratio(result, "auto", "")),
+        ("`train-vae --optimizer adamw`", f"{rate['adamw']:,.0f} images/s", _ratio(result, "adamw", "")),
         (
             "`train-vae --epochs 1`, the whole command",
             f"{result['one_epoch_seconds']:.1f} s",
