@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import importlib
 import io
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from aekit import __version__
-from aekit.commands.compare import compare
-from aekit.commands.compare_codes import compare_codes
-from aekit.commands.data import data
-from aekit.commands.decode import decode
-from aekit.commands.decorrelation import decorrelation
-from aekit.commands.disentangle import disentangle
-from aekit.commands.encode import encode
-from aekit.commands.evaluate import evaluate
-from aekit.commands.explore import explore
-from aekit.commands.export import export
-from aekit.commands.info import info
-from aekit.commands.interpolate import interpolate
-from aekit.commands.mri_associate import mri_associate
-from aekit.commands.mri_eda import mri_eda
-from aekit.commands.mri_explain import mri_explain
-from aekit.commands.mri_phantom import mri_phantom
-from aekit.commands.mri_predict import mri_predict
-from aekit.commands.mri_train import mri_train
-from aekit.commands.neighbours import neighbours
-from aekit.commands.outliers import outliers
-from aekit.commands.pca_compare import pca_compare
-from aekit.commands.probe import probe
-from aekit.commands.reconstruct import reconstruct
-from aekit.commands.report import report
-from aekit.commands.reproduce import reproduce
-from aekit.commands.sample import sample
-from aekit.commands.samples_quality import samples_quality
-from aekit.commands.sweep import sweep
-from aekit.commands.train_ae import train_ae
-from aekit.commands.train_vae import train_vae
-from aekit.commands.tsne import tsne
 from aekit.core.environment import n_processes, spin_briefly
 from aekit.core.launch import follow_parent
 from aekit.errors import AekitError, Stopped, UsageError, nearest
@@ -145,11 +116,76 @@ def _usage_error(error: Any, command: Any) -> str:
     return text
 
 
+COMMANDS = (
+    "train-ae",
+    "train-vae",
+    "sweep",
+    "reconstruct",
+    "sample",
+    "samples-quality",
+    "interpolate",
+    "encode",
+    "decode",
+    "evaluate",
+    "decorrelation",
+    "disentangle",
+    "compare-codes",
+    "neighbours",
+    "outliers",
+    "pca-compare",
+    "tsne",
+    "explore",
+    "probe",
+    "compare",
+    "export",
+    "mri-eda",
+    "mri-train",
+    "mri-predict",
+    "mri-associate",
+    "mri-explain",
+    "mri-phantom",
+    "report",
+    "reproduce",
+    "info",
+    "data",
+)  # each is a function of the same name in aekit.commands, in the order of --help
 SHARED = ("train-ae", "train-vae")  # what several processes can do together
 
 
+@functools.cache
+def _command(name: str) -> Any:
+    """Return a command, made of the function of its name."""
+    module = importlib.import_module(f"aekit.commands.{name.replace('-', '_')}")
+    function = getattr(module, name.replace("-", "_"))
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    alone.command(name, cls=Command, help=explain(function))(function)
+    return typer.main.get_command(alone)
+
+
 class Commands(TyperGroup):
-    """The group of all commands, with aekit's manner of failing."""
+    """The group of all commands, with aekit's manner of failing.
+
+    A command is imported when it is asked for: to import all and to read their signatures takes longer than most of
+    what they refuse.
+    """
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """All commands by name."""
+        return {name: _command(name) for name in COMMANDS}
+
+    @commands.setter
+    def commands(self, commands: Any) -> None:
+        if commands:
+            raise ValueError("commands are listed in COMMANDS")
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name, or None."""
+        return _command(cmd_name) if cmd_name in COMMANDS else None
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
 
     def get_params(self, ctx: Any) -> Any:
         """Return the options of aekit itself."""
@@ -200,42 +236,6 @@ def _aekit(
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())  # noqa: T201
         raise typer.Exit
-
-
-for command in (
-    train_ae,
-    train_vae,
-    sweep,
-    reconstruct,
-    sample,
-    samples_quality,
-    interpolate,
-    encode,
-    decode,
-    evaluate,
-    decorrelation,
-    disentangle,
-    compare_codes,
-    neighbours,
-    outliers,
-    pca_compare,
-    tsne,
-    explore,
-    probe,
-    compare,
-    export,
-    mri_eda,
-    mri_train,
-    mri_predict,
-    mri_associate,
-    mri_explain,
-    mri_phantom,
-    report,
-    reproduce,
-    info,
-    data,
-):
-    app.command(cls=Command, help=explain(command))(command)
 
 
 def main() -> None:

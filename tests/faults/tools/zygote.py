@@ -26,8 +26,12 @@ def _load() -> None:
     import matplotlib as mpl
 
     mpl.use("agg")
+    from typer.main import get_command
+
     import aekit.brains.runs  # noqa: F401
     from aekit.cli import app
+
+    assert get_command(app).commands  # which imports them
 
     with tempfile.TemporaryDirectory() as folder:
         words = [
