@@ -203,9 +203,14 @@ def lay_out(figure: Figure) -> Figure:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator(axis.get_majorticklocs().tolist()))
+    keep_places(figure)
+    return figure
+
+
+def keep_places(figure: Figure) -> None:
+    """Leave everything where it is when the figure is drawn."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)  # "none" would leave an engine without effect, for which savefig draws twice
-    return figure
 
 
 def finish_figure(figure: Figure, title: str = "") -> Figure:

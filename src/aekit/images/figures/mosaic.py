@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aekit.plotting.style import DPI, FONT_SIZE, build_figure, hide_axes, text_inches, text_size, wrap_text
+from aekit.plotting.style import DPI, FONT_SIZE, build_figure, hide_axes, keep_places, text_inches, text_size, wrap_text
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -122,7 +122,7 @@ def draw_mosaic(
     title_height = ceil(text_inches(title, FONT_SIZE)[1] * DPI) + PAD if title else 0
     total_height = title_height + top + layout.height + bottom
     figure = build_figure(total_width / DPI, total_height / DPI)
-    figure.set_layout_engine("none")
+    keep_places(figure)
     if title:
         figure.text(PAD / total_width, 1 - PAD / total_height, title, ha="left", va="top", fontsize=FONT_SIZE)
     box = (left / total_width, bottom / total_height, layout.width / total_width, layout.height / total_height)

@@ -27,6 +27,7 @@ from aekit.plotting.style import (
     build_figure,
     figure_style,
     hide_axes,
+    keep_places,
     lay_out,
     mark_values,
     text_inches,
@@ -243,7 +244,7 @@ def plot_planes(
     total_height = head + n_rows * pitch + legend
     with figure_style():
         figure = build_figure(total_width / DPI, total_height / DPI)
-        figure.set_layout_engine("none")
+        keep_places(figure)
 
         def add_axes(x: int, y: int, w: int, h: int) -> Axes:  # pixels from the left and the top
             return figure.add_axes((x / total_width, 1 - (y + h) / total_height, w / total_width, h / total_height))
