@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from program import aekit, command, printed, pythae
+from program import ADAMW, aekit, command, printed, pythae
 from report import BENCH, Part, main
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ ROUNDS = 3
 SOME = 20_000  # images, enough to measure a rate
 NETWORKS = {
     "conv": (),
-    "conv, adamw": ("--optimizer", "adamw", "--schedule", "one-cycle"),
+    "conv, adamw": ADAMW,
     "dense": ("--arch", "dense"),
     "resize-conv": ("--arch", "resize-conv"),
     "strided": ("--arch", "strided"),

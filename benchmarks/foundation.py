@@ -18,7 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
-from program import aekit, command
+from program import ADAMW, aekit, command
 from report import BENCH, HERE, Part, main
 
 SEEDS = (0, 1, 2)
@@ -33,7 +33,6 @@ TARGETS = {  # the most that each may be; MSE of PCA with as many components
     ("ae", 50, 10): (0.0028, 0.0115),
     ("ae", 100, 10): (0.0024, 0.0056),
 }
-ADAMW = ("--optimizer", "adamw", "--schedule", "one-cycle")  # the defaults before muon
 
 
 # --- accuracy ---

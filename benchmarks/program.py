@@ -13,6 +13,8 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _PYTHAE = Path("runs/bench/pythae-venv")
 
+ADAMW = ("--optimizer", "adamw", "--schedule", "one-cycle")  # the defaults before muon
+
 
 def aekit(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command, and return what it printed."""

@@ -31,7 +31,7 @@ def _load() -> None:
     import aekit.brains.runs  # noqa: F401
     from aekit.cli import app
 
-    assert get_command(app).commands  # which imports them
+    _ = get_command(app).commands  # imports them
 
     with tempfile.TemporaryDirectory() as folder:
         words = [
