@@ -31,8 +31,17 @@ def _take(optimiser, parameters, n_steps: int) -> None:
         optimiser.step()
 
 
-@pytest.mark.parametrize(("shape", "rank"), [((48, 384), 48), ((384, 48), 48), ((60, 60), 60), ((48, 384), 7)])
+@pytest.mark.parametrize(("shape", "rank"), [((48, 90), 48), ((90, 48), 48), ((60, 60), 60), ((48, 90), 7)])
 def test_orthogonalising_changes_singular_values_only(shape, rank):
+    _assert_orthogonal(shape, rank, tolerance=2e-5)
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((48, 384), 48), ((384, 48), 48), ((48, 384), 7), ((48, 96), 48)])
+def test_orthogonalising_long_matrices_changes_singular_values_only(shape, rank):
+    _assert_orthogonal(shape, rank, tolerance=2e-4)  # by way of the squares of singular values
+
+
+def _assert_orthogonal(shape, rank, *, tolerance: float) -> None:
     matrix = _draw(shape[0], rank) @ _draw(rank, shape[1], seed=1)
     left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
     within = left.T @ orthogonalise(matrix).double() @ right.T
@@ -40,14 +49,24 @@ def test_orthogonalising_changes_singular_values_only(shape, rank):
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
         expected = a * expected + b * expected**3 + c * expected**5
-    torch.testing.assert_close(within, torch.diag(expected), atol=2e-5, rtol=0)
+    torch.testing.assert_close(within, torch.diag(expected), atol=tolerance, rtol=0)
     is_kept = values > 0.02 * values.norm()
     assert expected[is_kept].min() > 0.65
     assert expected.max() < 1.25
 
 
-def test_a_matrix_of_zeros_stays_one():
-    assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
+@pytest.mark.parametrize("shape", [(48, 384), (256, 1536), (1536, 256)])
+def test_singular_values_over_six_decades_come_out_as_in_float64(shape):
+    rank = min(shape)
+    left, right = (torch.linalg.qr(_draw(n, rank, seed=n).double()).Q for n in shape)
+    matrix = left * torch.logspace(0, -6, rank, dtype=torch.float64) @ right.T
+    expected = orthogonalise(matrix, torch.float64)
+    assert (orthogonalise(matrix.float()).double() - expected).norm() < 1e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 6)])
+def test_a_matrix_of_zeros_stays_one(shape):
+    assert torch.equal(orthogonalise(torch.zeros(shape)), torch.zeros(shape))
 
 
 def test_products_of_bf16_are_as_good_as_their_precision():

@@ -134,8 +134,12 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     Newton and Schulz's iteration, which needs products only: of U S V', it returns about U V'. Directions whose
     singular value is below a hundredth of the Frobenius norm are left behind, and a matrix of zeros is returned as one.
 
+    In float32 the iteration of a matrix of twice as many columns as rows, or of rows as columns, is that of its small
+    square XX', which all its factors are polynomials of, so that only two products have the long side: 256 x 1536 in
+    less than half of the time. In bf16 XX' would lose the small singular values, whose squares it holds.
+
     Args:
-        matrix: (M, N), of float32.
+        matrix: (M, N), of floats.
         dtype: Of the products, and of what is returned.
 
     Source:
@@ -144,8 +148,29 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     is_tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if is_tall else matrix
     wide = (wide / wide.norm().clamp_min(torch.finfo(torch.float32).tiny)).to(dtype)
+    is_long = wide.shape[1] >= 2 * wide.shape[0]
+    orthogonal = _iterate_square(wide) if is_long and dtype == torch.float32 else _iterate(wide)
+    return orthogonal.T if is_tall else orthogonal
+
+
+def _iterate(wide: Tensor) -> Tensor:
+    """Return a matrix X after all steps of X -> (a + bXX' + c(XX')^2) X."""
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
-        squared = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(squared, squared, squared, beta=b, alpha=c), wide, beta=a)
-    return wide.T if is_tall else wide
+        square = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(square, square, square, beta=b, alpha=c), wide, beta=a)
+    return wide
+
+
+def _iterate_square(wide: Tensor) -> Tensor:
+    """Return the same by way of XX', which a step with the factor F turns into FXX'F."""
+    a, b, c = COEFFICIENTS
+    square, product = wide @ wide.T, None
+    for step in range(STEPS):
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if step < STEPS - 1:
+            square = factor @ (factor @ square)
+    assert product is not None  # there are steps
+    return product @ wide
