@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from aekit.core.checkpoint import read_header
@@ -52,8 +51,9 @@ def test_a_state_of_format_1_is_continued_to_the_same_weights(aekit, tmp_path):
     expected = load_file(FORMATS / "vae.safetensors")
     weights = load_file(path)
     assert weights.keys() == expected.keys()
-    # Not the same bytes: another processor rounds in another way.
-    assert all(torch.allclose(weights[name], expected[name], rtol=1e-3, atol=1e-4) for name in expected)
+    # Not the same bytes: another processor rounds in another way, or has no bf16, in which the state was trained.
+    for name, there in expected.items():
+        assert (weights[name] - there).norm() < 0.003 * there.norm(), name
     assert len(read_header(path).result["history"]) == len(read_header(FORMATS / "vae.safetensors").result["history"])
 
 
