@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from recorded import Recorded
@@ -35,11 +36,11 @@ def run(phantom_source, brain_config, monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "write_figures", lambda *arguments: None)
     config = brain_config(size=(8, 8, 8), spacing_mm=24.0, cv=2, val=0.0, test=0.0, arch="deep", direct=True)
 
-    def start(name, *, config=config, **options):
+    def start(name, *, config=config, source=phantom_source, **options):
         path = tmp_path / f"{name}.safetensors"
-        return train_brains(config, path, source=phantom_source, device="cpu", threads=1, **options)
+        return train_brains(config, path, source=source, device="cpu", threads=1, **options)
 
-    start.config = config
+    start.config, start.source = config, phantom_source
     return start
 
 
@@ -68,6 +69,14 @@ def test_only_the_same_run_can_be_resumed(run, tmp_path):
     other = replace(run.config, train=replace(run.config.train, lr=0.1))
     with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained with lr 0\.0003, not 0\.1"):
         run("x", config=other, resume=True)
+    table = pd.read_csv(run.source.table, sep="\t")
+    table.assign(age=table["age"] + 1).to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
+    older = replace(run.source, table=tmp_path / "participants.tsv")
+    with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained on another version of the table"):
+        run("x", source=older, resume=True)
+    table.assign(note="a column that no model sees").to_csv(older.table, sep="\t", index=False)
+    with pytest.raises(Stopped):
+        run("x", source=older, resume=True, progress=Stopping(1))
     cut = resume_path(tmp_path / "x.safetensors")
     cut.write_bytes(cut.read_bytes()[:-100])
     with pytest.raises(AekitError, match=r"x\.resume\.safetensors: is cut short"):

@@ -103,6 +103,17 @@ def test_a_finished_run_is_left_alone_and_never_replaced_unasked(learn):
     assert path.read_bytes() == before
 
 
+def test_resume_refuses_another_table_of_the_same_name(learn, people):
+    learn("--cv", 3)
+    for column, value in (("age", 44.0), ("roi_3", 0.5)):
+        changed = people.assign(**{column: people[column].where(people.index != 5, value)})
+        said = refused(learn("--cv", 3, "--resume", table=changed), 1)
+        assert said.endswith(
+            "m.safetensors: was trained on another version of the table; use another --output or --overwrite"
+        )
+    assert learn("--cv", 3, "--resume").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "columns", "said"),
     [

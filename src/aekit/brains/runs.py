@@ -196,7 +196,9 @@ def train_brains(
         source.table, need=need, skip_bad=source.skip_bad, chosen=config.data.columns, sessions=config.data.session
     )
     config = fill_brain_defaults(config, cohort)
-    read_own = partial(_read_own, to_dict(config))
+    wanted = to_dict(config)
+    wanted["data"]["table_fingerprint"] = _table_fingerprint(cohort, config)
+    read_own = partial(_read_own, wanted)
     files = RunFiles(output, COMPANIONS, read_own, overwrite=overwrite, resume=resume)
     with files.writing():
         if header := files.claim(progress):
@@ -226,6 +228,7 @@ class _Run:
     """What a training is made of."""
 
     config: BrainConfig
+    table_fingerprint: str
     people: People
     folds: list[Fold]
     members: list[Member]
@@ -247,9 +250,16 @@ class _Run:
             n_bins=N_BINS,
             people=len(self.people.cohort),
             fingerprint=self.people.volumes.fingerprint,
+            table_fingerprint=self.table_fingerprint,
             splits={split: {"n": len(rows)} for split, rows in splits.items()},
         )
         return header
+
+
+def _table_fingerprint(cohort: Cohort, config: BrainConfig) -> str:
+    """Return what tells whether the table has changed in a column that matters, before anybody is left out."""
+    controls = () if config.data.controls is None else (parse_controls(config.data.controls).column,)
+    return cohort.fingerprint(("participant_id", "age", "sex", "site", "file", *TISSUES, *controls))
 
 
 def _read_own(wanted: dict[str, Any], path: Path) -> Header:
@@ -270,6 +280,7 @@ def _prepare(
     progress: Progress,
 ) -> _Run:
     """Return everything that a training needs, and report the participants."""
+    table_fingerprint = _table_fingerprint(cohort, config)
     target = config.model.target
     # Networks that go on must see brains in the place where they learned them.
     template = None if parent is None else parent.ensemble.template
@@ -290,7 +301,7 @@ def _prepare(
     members = [_member(fold, seed) for fold in folds for seed in seeds]
     n_workers = min(threads, len(members)) if device.type == "cpu" else 1
     precision = choose_precision(config.train.precision, device, threads_per_operator=max(1, threads // n_workers))
-    return _Run(config, people, folds, members, device, threads, n_workers, precision, parent)
+    return _Run(config, table_fingerprint, people, folds, members, device, threads, n_workers, precision, parent)
 
 
 def _member(fold: Fold, seed: int) -> Member:

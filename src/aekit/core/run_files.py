@@ -18,6 +18,11 @@ from aekit.errors import AekitError
 
 _OPTIONS = {"range": "value_range", "spacing_mm": "spacing"}  # settings whose option is called otherwise
 OTHER_LABELS = "{}: was trained with other labels; use another --output or --overwrite"
+_OTHERS = {
+    "labels_fingerprint": OTHER_LABELS,
+    "fingerprint": "{}: was trained on other scans; use another --output or --overwrite",
+    "table_fingerprint": "{}: was trained on another version of the table; use another --output or --overwrite",
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,11 @@ def check_same_run(
     for part, settings in found.configuration.items():
         for key, value in {**defaults[part], **wanted[part]}.items():
             there = settings.get(key, defaults[part].get(key))
+            if key == "table_fingerprint" and there is None:
+                continue  # of a file from before it was recorded
             if _as_read(value) != _as_read(there):
-                if key == "labels_fingerprint":
-                    raise AekitError(OTHER_LABELS.format(path))
+                if key in _OTHERS:
+                    raise AekitError(_OTHERS[key].format(path))
                 if key == "splits":
                     what = "in another order of the images" if _same_images(value, there) else "on other images"
                     raise AekitError(f"{path}: was trained {what}; use another --output or --overwrite")

@@ -25,6 +25,7 @@ _NOT_IN_DATA = (
     "n_bins",
     "fingerprint",
     "labels_fingerprint",
+    "table_fingerprint",
 )  # named otherwise, or for machines
 _CALLED = {"people": "participants"}
 

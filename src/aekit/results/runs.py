@@ -19,7 +19,16 @@ from aekit.results.files import is_number
 IMAGES = "test images"
 _OPTION_NAMES = {place: name for name, place in SETTINGS.items()}
 # What a header records of the data besides its options.
-_RECORDED = ("class_names", "shape", "splits", "fingerprint", "labels_fingerprint", "n_bins", "people")
+_RECORDED = (
+    "class_names",
+    "shape",
+    "splits",
+    "fingerprint",
+    "labels_fingerprint",
+    "table_fingerprint",
+    "n_bins",
+    "people",
+)
 _SHOWN_AS = {"people": "participants"}
 _USUAL = ("model", "data", "arch", "latent")
 _EMPTY = "An empty cell means the default."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,6 +87,15 @@ class Cohort:
     def site(self) -> NDArray[np.object_] | None:
         """Return names of sites, objects (N,), NaN where missing; None if the table has no such column."""
         return np.array(self.table["site"], dtype=object) if "site" in self.table else None
+
+    def fingerprint(self, columns: Iterable[str] | None = None) -> str:
+        """Return the SHA-256 of the values of columns, of those that there are, or of all.
+
+        It tells whether a run that goes on has the participants that it began with.
+        """
+        wanted = None if columns is None else set(columns)
+        kept = [name for name in self.table if wanted is None or name in wanted]
+        return hashlib.sha256(self.table[kept].to_csv(index=False).encode()).hexdigest()
 
     def subset(self, rows: ArrayLike) -> Cohort:
         """Return the participants of some rows, in that order, renumbered from 0.

@@ -93,7 +93,9 @@ def train_features(
         chosen=config.data.columns,
         sessions=config.data.session,
     )
-    files = RunFiles(output, COMPANIONS, partial(_read_own, settings_of(config)), overwrite=overwrite, resume=resume)
+    settings = settings_of(config)
+    settings["data"]["table_fingerprint"] = cohort.fingerprint()  # all columns, of which patterns choose
+    files = RunFiles(output, COMPANIONS, partial(_read_own, settings), overwrite=overwrite, resume=resume)
     with files.writing():
         if header := files.claim(progress):
             return from_header(output, header)
@@ -106,7 +108,7 @@ def train_features(
             predictions = predict_everyone(found, models, config, progress)
         if config.model.combat:
             progress.notice(f"{cohort.name}: {describe_combat(found, models)}")
-        header = _header(config, found, n_threads)
+        header = _header(settings, found, n_threads)
         finished = write_results(found, models, predictions, config, header, output, progress)
         files.finish()
     return finished
@@ -119,8 +121,7 @@ def _read_own(wanted: dict[str, Any], path: Path) -> Header:
     return header
 
 
-def _header(config: BrainConfig, found: FeatureCohort, threads: int) -> Header:
-    settings = settings_of(config)
+def _header(settings: dict[str, Any], found: FeatureCohort, threads: int) -> Header:
     ran_on = {"device": "cpu", "threads": threads}
     header = Header(settings["model"], settings["data"], settings["train"], ran_on=ran_on)
     first = found.folds[0]
