@@ -10,7 +10,7 @@ from aekit.brains import runs
 from aekit.brains.config import BrainConfig, BrainModelConfig, BrainTrainConfig, CohortConfig
 from aekit.brains.members import read_ensemble
 from aekit.brains.predict import run_predict
-from aekit.brains.runs import brain_run_name, fill_brain_defaults, run_training, train_brains
+from aekit.brains.runs import _table_fingerprint, brain_run_name, fill_brain_defaults, run_training, train_brains
 from aekit.brains.volumes.gridding import Grid
 from aekit.brains.volumes.store import prepare_volumes
 from aekit.core.checkpoint import read_header, resume_path
@@ -72,9 +72,13 @@ def test_only_the_same_run_can_be_resumed(run, tmp_path):
     table = pd.read_csv(run.source.table, sep="\t")
     table.assign(age=table["age"] + 1).to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
     older = replace(run.source, table=tmp_path / "participants.tsv")
-    with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained on another version of the table"):
+    said = r"x\.resume\.safetensors: was trained on another version of the table"
+    with pytest.raises(AekitError, match=said):
         run("x", source=older, resume=True)
-    table.assign(note="a column that no model sees").to_csv(older.table, sep="\t", index=False)
+    table.iloc[1:].to_csv(older.table, sep="\t", index=False)
+    with pytest.raises(AekitError, match=said):
+        run("x", source=older, resume=True)
+    table[table.columns[::-1]].assign(note="a column that no model sees").to_csv(older.table, sep="\t", index=False)
     with pytest.raises(Stopped):
         run("x", source=older, resume=True, progress=Stopping(1))
     cut = resume_path(tmp_path / "x.safetensors")
@@ -91,6 +95,16 @@ def test_a_finished_run_is_kept_with_resume_and_its_metrics_are_those_of_the_tab
     assert again.header == first.header
     np.testing.assert_allclose(again.metrics["mae"], first.metrics["mae"])
     assert list(again.metrics["model"]) == list(first.metrics["model"])
+
+
+@pytest.mark.parametrize("option", [{"cv": "ward"}, {"test": "ward"}, {"group": "ward"}, {"controls": "ward=1"}])
+def test_columns_of_splits_and_controls_are_part_of_the_table(cohort_of, brain_config, option):
+    ids, ages = [f"p{number}" for number in range(6)], [30.0, 40, 50, 60, 70, 80]
+    tables = [{"participant_id": ids, "age": ages, "ward": ward} for ward in ([1, 2] * 3, [1, 1, 1, 2, 2, 2])]
+    prints = [_table_fingerprint(cohort_of(**table), brain_config(**option)) for table in tables]
+    assert prints[0] != prints[1]
+    unused = {_table_fingerprint(cohort_of(**table), brain_config()) for table in tables}
+    assert len(unused) == 1
 
 
 # --- names and defaults ---

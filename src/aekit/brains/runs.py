@@ -203,11 +203,13 @@ def train_brains(
     with files.writing():
         if header := files.claim(progress):
             return from_header(output, header)
+        before = read_own(files.state) if files.is_unfinished() else None  # before all scans are read
         chosen, n_threads = choose_device(device), set_threads(threads)
         parent = read_parent(config.train.init, config, output, chosen)
         run = _prepare(config, cohort, source, parent, chosen, n_threads, progress)
         ensemble = Ensemble(template=run.people.volumes.template)
-        if files.is_unfinished():
+        if before is not None:
+            run = replace(run, table_fingerprint=before.data.get("table_fingerprint"))  # older states have none
             ensemble = _read_unfinished(files.state, run)
             n_all = len(run.members) * len(stages_of(config))
             progress.notice(f"continuing after {_n_stages(ensemble)} of {count(n_all, 'stage')}")
@@ -228,7 +230,7 @@ class _Run:
     """What a training is made of."""
 
     config: BrainConfig
-    table_fingerprint: str
+    table_fingerprint: str | None
     people: People
     folds: list[Fold]
     members: list[Member]
@@ -246,11 +248,11 @@ class _Run:
         header = Header(**to_header(self.config), ran_on=ran_on, lineage=lineage)
         splits = {"train": self.folds[0].train, **self.folds[0].held_out}
         header.data.update(
+            table_fingerprint=self.table_fingerprint,  # compared first: it says more than that scans are others
             shape=list(self.config.data.size),
             n_bins=N_BINS,
             people=len(self.people.cohort),
             fingerprint=self.people.volumes.fingerprint,
-            table_fingerprint=self.table_fingerprint,
             splits={split: {"n": len(rows)} for split, rows in splits.items()},
         )
         return header
@@ -258,8 +260,10 @@ class _Run:
 
 def _table_fingerprint(cohort: Cohort, config: BrainConfig) -> str:
     """Return what tells whether the table has changed in a column that matters, before anybody is left out."""
-    controls = () if config.data.controls is None else (parse_controls(config.data.controls).column,)
-    return cohort.fingerprint(("participant_id", "age", "sex", "site", "file", *TISSUES, *controls))
+    data = config.data
+    controls = None if data.controls is None else parse_controls(data.controls).column
+    of_splits = [name for name in (data.cv, data.test, data.group, controls) if isinstance(name, str)]
+    return cohort.fingerprint(("participant_id", "age", "sex", "site", "file", *TISSUES, *of_splits))
 
 
 def _read_own(wanted: dict[str, Any], path: Path) -> Header:

@@ -89,13 +89,13 @@ class Cohort:
         return np.array(self.table["site"], dtype=object) if "site" in self.table else None
 
     def fingerprint(self, columns: Iterable[str] | None = None) -> str:
-        """Return the SHA-256 of the values of columns, of those that there are, or of all.
+        """Return the SHA-256 of the values of columns, of those that there are, or of all, in any order of columns.
 
         It tells whether a run that goes on has the participants that it began with.
         """
-        wanted = None if columns is None else set(columns)
-        kept = [name for name in self.table if wanted is None or name in wanted]
-        return hashlib.sha256(self.table[kept].to_csv(index=False).encode()).hexdigest()
+        kept = sorted(set(self.table) if columns is None else set(self.table) & set(columns))
+        text = self.table[kept].to_csv(index=False, lineterminator="\n")
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def subset(self, rows: ArrayLike) -> Cohort:
         """Return the participants of some rows, in that order, renumbered from 0.
