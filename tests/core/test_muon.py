@@ -130,6 +130,21 @@ def test_a_matrix_without_a_gradient_stays_as_it_is():
     assert torch.equal(matrix, _draw(6, 9))
 
 
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
+def test_a_matrix_whose_gradient_stays_zero_comes_to_rest(shape):
+    matrix = _draw(*shape).requires_grad_()
+    optimiser = _muon([matrix])
+    matrix.grad = _draw(*shape, seed=1)
+    optimiser.step()
+    matrix.grad = torch.zeros(shape)
+    for _ in range(1100):  # the momentum falls below the smallest number of fp32
+        optimiser.step()
+    before = matrix.detach().clone()
+    assert before.isfinite().all()
+    optimiser.step()
+    torch.testing.assert_close(matrix, before, rtol=0.01, atol=0)  # but for the decay of weights
+
+
 def test_large_matrices_move_every_other_time_in_turn_by_two_steps():
     first, second = (_draw(LARGE, LARGE + 3).requires_grad_() for _ in range(2))
     between = _draw(3, 4).requires_grad_()  # of no weight for whose turn it is

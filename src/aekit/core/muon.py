@@ -24,6 +24,11 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 LARGE = 128
 
 
+# Of a norm: the squares of numbers below are lost in fp32. A matrix whose gradient has been zero for hundreds of steps
+# has a momentum of this size.
+TINY = 1e-18
+
+
 class Muon(FusedAdamW):
     """Muon over the groups that say ``is_matrix``, AdamW over the others.
 
@@ -139,7 +144,7 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     less than half of the time. In bf16 XX' would lose the small singular values, whose squares it holds.
 
     Args:
-        matrix: (M, N), of floats.
+        matrix: (M, N), of float32 or float64.
         dtype: Of the products, and of what is returned.
 
     Source:
@@ -147,7 +152,7 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if is_tall else matrix
-    wide = (wide / wide.norm().clamp_min(torch.finfo(torch.float32).tiny)).to(dtype)
+    wide = (wide / wide.norm().clamp_min(TINY)).to(dtype)
     is_long = wide.shape[1] >= 2 * wide.shape[0]
     orthogonal = _iterate_square(wide) if is_long and dtype == torch.float32 else _iterate(wide)
     return orthogonal.T if is_tall else orthogonal
