@@ -125,6 +125,8 @@ def _differences(rows: pd.DataFrame) -> list[str]:
     ]
     ours = rows[rows["loop"] == NOW].set_index(["epochs", "seed"])
     for (loop, epochs), own in rows[rows["loop"] != NOW].groupby(["loop", "epochs"], sort=False):
+        if len(own) < 2:
+            continue  # an unfinished measurement
         now, other = ours.loc[epochs], own.set_index("seed")
         low, high = ttest_ind(now["nats"], other["nats"], equal_var=False).confidence_interval()
         ratio = (now["seconds"] / other["seconds"]).median()
