@@ -63,9 +63,11 @@ def test_an_interrupted_run_continues_to_the_bytes_of_an_uninterrupted_one(run, 
         assert finished.path.with_suffix(suffix).read_bytes() == whole.path.with_suffix(suffix).read_bytes()
 
 
-def test_only_the_same_run_can_be_resumed(run, tmp_path):
+def test_only_the_same_run_can_be_resumed(run, monkeypatch, tmp_path):
     with pytest.raises(Stopped):
         run("x", progress=Stopping(3))
+    gather = runs.gather_people
+    monkeypatch.setattr(runs, "gather_people", lambda *arguments, **options: pytest.fail("no scan should be read"))
     other = replace(run.config, train=replace(run.config.train, lr=0.1))
     with pytest.raises(AekitError, match=r"x\.resume\.safetensors: was trained with lr 0\.0003, not 0\.1"):
         run("x", config=other, resume=True)
@@ -78,6 +80,7 @@ def test_only_the_same_run_can_be_resumed(run, tmp_path):
     table.iloc[1:].to_csv(older.table, sep="\t", index=False)
     with pytest.raises(AekitError, match=said):
         run("x", source=older, resume=True)
+    monkeypatch.setattr(runs, "gather_people", gather)
     table[table.columns[::-1]].assign(note="a column that no model sees").to_csv(older.table, sep="\t", index=False)
     with pytest.raises(Stopped):
         run("x", source=older, resume=True, progress=Stopping(1))
