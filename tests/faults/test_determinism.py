@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     ),
     "train-vae --init": (
         "train-vae", "--data", "digits", "--limit", 300, "--init", "vae.safetensors", "--val", 0.2, "--epochs", 30,
-        "--patience", 1, "--schedule", "constant", "--lr", 0.02, "-o", "tuned.safetensors",
+        "--patience", 1, "--schedule", "constant", "--lr", 0.008, "-o", "tuned.safetensors",
     ),
     "sweep": (
         "sweep", "--data", "digits", "--limit", 120, "--model", "ae", "--latent", "2-4", "--epochs", 1, "--seed", "0,1",

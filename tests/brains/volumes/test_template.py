@@ -45,7 +45,7 @@ def test_a_template_is_sharper_than_the_mean_and_has_the_mean_pose():
     # What lies between any two scans is as planted, whatever the pose of the template.
     for row in range(1, 10):
         found = poses[row].matrix[:, :3] @ poses[0].matrix[:, :3].T
-        assert degrees_between(found, rotation(degrees[row]) @ rotation(degrees[0]).T) < 0.5
+        assert degrees_between(found, rotation(degrees[row]) @ rotation(degrees[0]).T) < 0.8
     mean = np.mean([pose.matrix[:, :3] for pose in poses], axis=0)
     left, _, right = np.linalg.svd(mean)
     assert degrees_between(left @ right, np.eye(3)) < 3  # of ten heads that are turned by 10 degrees (SD)
