@@ -38,10 +38,13 @@ def test_the_mean_image_of_mnist_is_as_far_from_the_digits_as_known(root):
 def test_celeba_is_read_twice_the_second_time_at_once(root, tmp_path, monkeypatch):
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path))
     config = DataConfig("celeba", image_size=(64, 64))
+    starts = [time.perf_counter()]
     first = [read_images(config, split, data_root=root) for split in ("train", "test")]
-    start = time.perf_counter()
+    starts.append(time.perf_counter())
     second = [read_images(config, split, data_root=root) for split in ("train", "test")]
-    assert (time.perf_counter() - start) / 2 < 1.0  # 0.2 s on an idle machine
+    starts.append(time.perf_counter())
+    took = np.diff(starts)
+    assert took[1] < 0.5 * took[0], took  # a sixth where the pixels are decoded by two cores
     assert [images.fingerprint for images in first] == [images.fingerprint for images in second]
     assert [len(images) for images in first] == [8000, 2000]
     attributes = np.concatenate([images.attributes for images in first]).mean(axis=0)
