@@ -196,20 +196,20 @@ def train_brains(
         source.table, need=need, skip_bad=source.skip_bad, chosen=config.data.columns, sessions=config.data.session
     )
     config = fill_brain_defaults(config, cohort)
-    wanted = to_dict(config)
-    wanted["data"]["table_fingerprint"] = _table_fingerprint(cohort, config)
+    wanted, table = to_dict(config), _table_fingerprint(cohort, config)
+    wanted["data"]["table_fingerprint"] = table
     read_own = partial(_read_own, wanted)
     files = RunFiles(output, COMPANIONS, read_own, overwrite=overwrite, resume=resume)
     with files.writing():
         if header := files.claim(progress):
             return from_header(output, header)
-        before = read_own(files.state) if files.is_unfinished() else None  # before all scans are read
+        if files.is_unfinished():
+            table = read_own(files.state).data.get("table_fingerprint")  # older states have none
         chosen, n_threads = choose_device(device), set_threads(threads)
         parent = read_parent(config.train.init, config, output, chosen)
-        run = _prepare(config, cohort, source, parent, chosen, n_threads, progress)
+        run = _prepare(config, cohort, table, source, parent, chosen, n_threads, progress)
         ensemble = Ensemble(template=run.people.volumes.template)
-        if before is not None:
-            run = replace(run, table_fingerprint=before.data.get("table_fingerprint"))  # older states have none
+        if files.is_unfinished():
             ensemble = _read_unfinished(files.state, run)
             n_all = len(run.members) * len(stages_of(config))
             progress.notice(f"continuing after {_n_stages(ensemble)} of {count(n_all, 'stage')}")
@@ -258,7 +258,7 @@ class _Run:
         return header
 
 
-def _table_fingerprint(cohort: Cohort, config: BrainConfig) -> str:
+def _table_fingerprint(cohort: Cohort, config: BrainConfig) -> str | None:
     """Return what tells whether the table has changed in a column that matters, before anybody is left out."""
     data = config.data
     controls = None if data.controls is None else parse_controls(data.controls).column
@@ -277,6 +277,7 @@ def _read_own(wanted: dict[str, Any], path: Path) -> Header:
 def _prepare(
     config: BrainConfig,
     cohort: Cohort,
+    table_fingerprint: str | None,
     source: Source,
     parent: Parent | None,
     device: torch.device,
@@ -284,7 +285,6 @@ def _prepare(
     progress: Progress,
 ) -> _Run:
     """Return everything that a training needs, and report the participants."""
-    table_fingerprint = _table_fingerprint(cohort, config)
     target = config.model.target
     # Networks that go on must see brains in the place where they learned them.
     template = None if parent is None else parent.ensemble.template

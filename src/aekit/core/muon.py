@@ -22,8 +22,6 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 # Rows and columns of large matrices. On a CPU they take most of the time of a step, so they move every other time; and
 # products of smaller ones are faster in fp32: 0.3 ms against 0.9 for 48 x 384, where 256 x 256 takes 4.0 against 1.2.
 LARGE = 128
-
-
 # Of a norm: the squares of numbers below are lost in fp32. A matrix whose gradient has been zero for hundreds of steps
 # has a momentum of this size.
 TINY = 1e-18
